@@ -1,0 +1,224 @@
+package events
+
+import (
+	"errors"
+	"fmt"
+	"math"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/tidwall/wal"
+)
+
+// Open opens the log in dir, or begins one there if there is none, and holds it until Close or the end of the
+// process. On nil every record in it has been read and found whole and in its place, and is durable.
+//
+// What a crash left unfinished is cut off, set aside beside its segment and said in Stats and a log line; that was
+// never acknowledged. Any other damage is refused with a *CorruptError, and nothing is changed. A log that another
+// has open is refused with ErrLocked. A crash within Open leaves a folder that Open takes.
+func Open(dir string, o Options) (*Log, error) {
+	o.defaults()
+	l, err := open(dir, o)
+	if err != nil {
+		return nil, fmt.Errorf("open log %s: %w", dir, err)
+	}
+	return l, nil
+}
+
+func open(dir string, o Options) (*Log, error) {
+	dir, err := filepath.Abs(dir)
+	if err != nil {
+		return nil, err
+	}
+	if err := makeDir(dir); err != nil {
+		return nil, err
+	}
+	lock, err := lockDir(dir)
+	if err != nil {
+		return nil, err
+	}
+	l := &Log{dir: dir, o: o, lock: lock, sync: (*wal.Log).Sync}
+	l.reserve.path, l.reserve.want = filepath.Join(dir, "RESERVE"), max(0, o.Reserve)
+	l.reserve.find()
+	if err := l.load(); err != nil {
+		if l.notes.f != nil {
+			err = errors.Join(err, l.notes.f.Close())
+		}
+		return nil, errors.Join(err, lock.Close())
+	}
+	l.keepReserve()
+	return l, nil
+}
+
+// makeDir makes the folder and those above it, and their names durable.
+func makeDir(dir string) error {
+	there, err := exists(dir)
+	if err != nil || there {
+		return err
+	}
+	above := filepath.Dir(dir)
+	if err := makeDir(above); err != nil {
+		return err
+	}
+	if err := os.Mkdir(dir, 0o750); err != nil && !errors.Is(err, os.ErrExist) {
+		return err
+	}
+	return syncDir(above)
+}
+
+// lockDir takes the folder's lock, which ends with the process that holds it.
+func lockDir(dir string) (*os.File, error) {
+	f, err := os.OpenFile(filepath.Join(dir, "LOCK"), os.O_CREATE|os.O_RDWR, 0o640)
+	if err != nil {
+		return nil, err
+	}
+	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
+		defer f.Close()
+		if !errors.Is(err, unix.EWOULDBLOCK) {
+			return nil, fmt.Errorf("lock %s: %w", f.Name(), err)
+		}
+		b := make([]byte, 20)
+		n, _ := f.ReadAt(b, 0)
+		return nil, fmt.Errorf("%w by process %s", ErrLocked, strings.TrimSpace(string(b[:n])))
+	}
+	// Who holds the lock is for people to read. That a full disk does not take it is no reason to refuse.
+	if err := f.Truncate(0); err == nil {
+		_, _ = f.WriteAt([]byte(strconv.Itoa(os.Getpid())+"\n"), 0)
+	}
+	return f, nil
+}
+
+// listSegments returns the folder's segments in order. It takes for one what tidwall/wal would, and refuses what
+// that would act on unasked.
+func listSegments(dir string) ([]span, error) {
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return nil, err
+	}
+	var spans []span
+	for _, e := range entries {
+		name := e.Name()
+		if len(name) < 20 || e.IsDir() {
+			continue
+		}
+		first, err := strconv.ParseUint(name[:20], 10, 64)
+		if err != nil || first == 0 {
+			continue
+		}
+		switch name[20:] {
+		case "":
+			info, err := e.Info()
+			if err != nil {
+				return nil, err
+			}
+			spans = append(spans, span{first, info.Size()})
+		case ".START", ".END":
+			return nil, fmt.Errorf("%s: this log is never shortened, so this file is not from it, and segments "+
+				"would be deleted on its account: move it out of the folder", name)
+		}
+	}
+	return spans, nil
+}
+
+// load brings the log from its files to where it can be appended to.
+func (l *Log) load() error {
+	spans, err := listSegments(l.dir)
+	if err != nil {
+		return err
+	}
+	if spans, err = l.create(spans); err != nil {
+		return err
+	}
+	m, slot, spoilt, err := readManifest(l.dir)
+	if err != nil {
+		return err
+	}
+	if spoilt != nil {
+		l.o.Log.Warn("one of the two parts of MANIFEST is damaged; going on with the other", "dir", l.dir, "error", spoilt)
+	}
+	if l.notes.f, err = os.OpenFile(filepath.Join(l.dir, manifestName), os.O_RDWR, 0); err != nil {
+		return err
+	}
+	l.notes.m, l.notes.at = m, slot
+	if err := l.scan(spans, m); err != nil {
+		return err
+	}
+	if err := l.openWAL(); err != nil {
+		return err
+	}
+	return l.begin(m)
+}
+
+// create makes the files of a new log, where there is none. A crash leaves an empty segment without MANIFEST,
+// which is no log yet.
+func (l *Log) create(spans []span) ([]span, error) {
+	there, err := exists(filepath.Join(l.dir, manifestName))
+	if err != nil || there {
+		return spans, err
+	}
+	if len(spans) > 1 || len(spans) == 1 && spans[0] != (span{1, 0}) {
+		return nil, fmt.Errorf("%s is missing beside segment %s, so how much of the log was durable is not known. "+
+			"Put back the one of a copy of this folder, or move the folder aside to begin a new log; "+
+			"`podman-swarm-agent log dump` prints what is whole in it", manifestName, segmentName(spans[0].first))
+	}
+	f, err := os.OpenFile(filepath.Join(l.dir, segmentName(1)), os.O_CREATE|os.O_WRONLY, 0o640)
+	if err != nil {
+		return nil, err
+	}
+	if err := errors.Join(f.Sync(), f.Close(), syncDir(l.dir)); err != nil {
+		return nil, err
+	}
+	id := newLogID()
+	first := place{number: 1, index: 1, crc: id.crc()}
+	return []span{{1, 0}}, createManifest(l.dir, manifest{
+		gen: 1, id: id, inc: NewIncarnation(), machine: id.machine(l.o.Machine),
+		first: first, next: mark{place: first, seg: 1}, clean: true,
+	})
+}
+
+// openWAL opens the segments, all of which have been found whole, for appending.
+func (l *Log) openWAL() error {
+	w, err := wal.Open(l.dir, &wal.Options{
+		NoSync: true, SegmentSize: int(min(l.o.SegmentBytes, math.MaxInt)), SegmentCacheSize: 1, NoCopy: true,
+		AllowEmpty: true, DirPerms: 0o750, FilePerms: 0o640,
+	})
+	if err != nil {
+		return fmt.Errorf("open segments: %w", err)
+	}
+	next := l.tail.Load().next
+	switch last, err := w.LastIndex(); {
+	case err != nil:
+		return err
+	case last != next.number-1:
+		return errors.Join(fmt.Errorf("the segments end with record %d, and tidwall/wal finds %d", next.number-1, last), w.Close())
+	}
+	l.wal = w
+	return nil
+}
+
+// begin notes down in MANIFEST that the log is open, and whose it is.
+func (l *Log) begin(m manifest) error {
+	l.id, l.inc = m.id, m.inc
+	times := 1
+	if machine := m.id.machine(l.o.Machine); machine != m.machine {
+		l.inc = NewIncarnation()
+		l.notes.m.inc, l.notes.m.machine = l.inc, machine
+		times = 2 // in both parts: the old incarnation is not this machine's, whichever of them is lost
+		l.o.Log.Warn("log folder comes from another machine: this host counts its events anew",
+			"dir", l.dir, "was", m.inc, "incarnation", l.inc)
+	}
+	for range times {
+		err := l.notes.write(l.tail.Load().next, false)
+		if noSpace(err) && l.reserve.release() { // a file system that never writes in place
+			err = l.notes.write(l.tail.Load().next, false)
+		}
+		if err != nil {
+			return fmt.Errorf("write %s: %w", manifestName, err)
+		}
+	}
+	return nil
+}
