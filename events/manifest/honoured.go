@@ -1,0 +1,229 @@
+package manifest
+
+import (
+	"encoding/json"
+	"fmt"
+	"reflect"
+	"strings"
+	"sync"
+
+	"k8s.io/apimachinery/pkg/util/validation/field"
+)
+
+// table says of every Go type that an object is made of which of its fields are taken. A field that is not named
+// here is refused when it is set, by its path: what an upgrade of k8s.io/api adds is refused until somebody writes it
+// here, and nothing that a person asked for is passed over in silence. A type that is not named here is taken whole.
+//
+//	name         taken; what it says is done, or for Services and Ingresses recorded and served
+//	name=value   only this value is taken
+//	name~value   this value says what happens anyway: taken, and not recorded. Any other is refused
+//
+// Whatever runs the containers does what stands under PodTemplateSpec and below, and nothing else.
+func table() map[string]string {
+	return map[string]string{
+		"Deployment": "metadata spec status",
+		"Service":    "metadata spec status",
+		"Ingress":    "metadata spec status",
+		"Namespace":  "metadata spec status",
+
+		// What Kubernetes' servers fill in is taken, since exported objects hold it, and not recorded.
+		"ObjectMeta": "name generateName namespace labels annotations generation creationTimestamp" +
+			" uid resourceVersion selfLink managedFields deletionTimestamp deletionGracePeriodSeconds",
+
+		"DeploymentSpec":          "replicas selector template strategy minReadySeconds revisionHistoryLimit paused progressDeadlineSeconds",
+		"DeploymentStrategy":      "type rollingUpdate",
+		"RollingUpdateDeployment": "maxUnavailable maxSurge",
+		"LabelSelector":           "matchLabels matchExpressions",
+
+		"PodTemplateSpec": "metadata spec",
+		"PodSpec": "containers volumes restartPolicy terminationGracePeriodSeconds dnsPolicy dnsConfig hostAliases" +
+			" hostname hostNetwork nodeSelector securityContext" +
+			" schedulerName~default-scheduler serviceAccountName~default serviceAccount~default" +
+			" automountServiceAccountToken~false enableServiceLinks~false shareProcessNamespace~false" +
+			" setHostnameAsFQDN~false hostUsers~true",
+		"PodSecurityContext": "runAsUser runAsGroup runAsNonRoot supplementalGroups seccompProfile supplementalGroupsPolicy~Merge",
+		"SeccompProfile":     "type=RuntimeDefault",
+		"PodDNSConfig":       "nameservers searches options",
+		"PodDNSConfigOption": "name value",
+		"HostAlias":          "ip hostnames",
+
+		"Container": "name image imagePullPolicy command args workingDir env ports volumeMounts resources securityContext" +
+			" terminationMessagePath~/dev/termination-log terminationMessagePolicy~File",
+		"EnvVar":               "name value",
+		"ContainerPort":        "name containerPort protocol hostPort hostIP",
+		"VolumeMount":          "name mountPath readOnly mountPropagation~None recursiveReadOnly~Disabled",
+		"ResourceRequirements": "limits requests",
+		"SecurityContext": "runAsUser runAsGroup runAsNonRoot readOnlyRootFilesystem capabilities privileged" +
+			" allowPrivilegeEscalation seccompProfile procMount~Default",
+		"Capabilities": "add drop",
+
+		"Volume":               "name emptyDir hostPath",
+		"EmptyDirVolumeSource": "medium sizeLimit",
+		"HostPathVolumeSource": "path type",
+
+		"ServiceSpec": "type selector ports clusterIP clusterIPs externalName externalIPs sessionAffinity sessionAffinityConfig" +
+			" externalTrafficPolicy internalTrafficPolicy trafficDistribution publishNotReadyAddresses healthCheckNodePort" +
+			" ipFamilies ipFamilyPolicy loadBalancerIP loadBalancerClass loadBalancerSourceRanges allocateLoadBalancerNodePorts",
+		"ServicePort": "name protocol port targetPort nodePort appProtocol",
+
+		"IngressSpec":           "ingressClassName defaultBackend rules tls",
+		"IngressTLS":            "hosts secretName",
+		"IngressRule":           "host http",
+		"HTTPIngressRuleValue":  "paths",
+		"HTTPIngressPath":       "path pathType backend",
+		"IngressBackend":        "service resource",
+		"IngressServiceBackend": "name port",
+		"ServiceBackendPort":    "name number",
+
+		"NamespaceSpec": "finalizers",
+	}
+}
+
+// reasons says in a person's words why a field is refused, where its name does not say it.
+func reasons() map[string]string {
+	const (
+		probes  = "probes: a container counts as ready once it has run for minReadySeconds"
+		volumes = "only emptyDir and hostPath volumes are"
+		shared  = "only namespaces of its own, and hostNetwork, are"
+		order   = "containers are placed by nodeSelector alone"
+	)
+	return map[string]string{
+		"ObjectMeta.ownerReferences":           "nothing is deleted along with an owner",
+		"ObjectMeta.finalizers":                "a delete does not wait for anybody",
+		"PodSpec.initContainers":               "exactly one container is",
+		"PodSpec.ephemeralContainers":          "exactly one container is",
+		"PodSpec.serviceAccountName":           "there are no service accounts",
+		"PodSpec.serviceAccount":               "there are no service accounts",
+		"PodSpec.automountServiceAccountToken": "there are no service accounts",
+		"PodSpec.imagePullSecrets":             "log the host in to the registry (podman login) instead",
+		"PodSpec.nodeName":                     "use nodeSelector",
+		"PodSpec.affinity":                     order,
+		"PodSpec.tolerations":                  order,
+		"PodSpec.topologySpreadConstraints":    order,
+		"PodSpec.schedulerName":                order,
+		"PodSpec.hostPID":                      shared,
+		"PodSpec.hostIPC":                      shared,
+		"PodSpec.shareProcessNamespace":        shared,
+		"PodSpec.activeDeadlineSeconds":        "a Deployment's containers run until they are replaced",
+		"Container.livenessProbe":              probes,
+		"Container.readinessProbe":             probes,
+		"Container.startupProbe":               probes,
+		"Container.envFrom":                    "config maps and secrets: write the variables into env",
+		"EnvVar.valueFrom":                     "config maps, secrets and field references: write a plain value",
+		"Volume.configMap":                     volumes,
+		"Volume.secret":                        volumes,
+		"Volume.projected":                     volumes,
+		"Volume.downwardAPI":                   volumes,
+		"Volume.persistentVolumeClaim":         volumes,
+		"VolumeMount.subPath":                  "mount a hostPath volume of that folder instead",
+		"SeccompProfile.type":                  "only RuntimeDefault, which is Podman's own profile, is",
+	}
+}
+
+// rule is what the table says of one field.
+type rule struct {
+	only    string // the one value that is taken
+	neutral bool   // … because it says what happens anyway
+}
+
+// rules are the table's, by type and field; made when they are first asked for, and never changed.
+var rules = sync.OnceValue(func() map[string]map[string]rule {
+	rs := map[string]map[string]rule{}
+	for typ, line := range table() {
+		rs[typ] = map[string]rule{}
+		for _, word := range strings.Fields(line) {
+			name, value, neutral := strings.Cut(word, "~")
+			if !neutral {
+				name, value, _ = strings.Cut(word, "=")
+			}
+			rs[typ][name] = rule{value, neutral}
+		}
+	}
+	return rs
+})
+
+// allow is a walk through an object that holds every field that is set against the table.
+type allow struct {
+	wrong field.ErrorList
+	clear bool // set neutral values to none, and complain of nothing
+}
+
+// refused lists every field that is set and not taken.
+func refused(o Object) field.ErrorList {
+	var a allow
+	a.walk(reflect.ValueOf(o).Elem(), nil)
+	return a.wrong
+}
+
+// clearNeutral takes out of the object what says only what happens anyway, so that an object exported from a cluster
+// is the same as the one written by hand.
+func clearNeutral(o Object) {
+	a := allow{clear: true}
+	a.walk(reflect.ValueOf(o).Elem(), nil)
+}
+
+func (a *allow) walk(v reflect.Value, path *field.Path) {
+	switch v.Kind() {
+	case reflect.Pointer:
+		if !v.IsNil() {
+			a.walk(v.Elem(), path)
+		}
+	case reflect.Slice:
+		for i := range v.Len() {
+			a.walk(v.Index(i), path.Index(i))
+		}
+	case reflect.Struct:
+		taken, ok := rules()[v.Type().Name()]
+		if !ok {
+			return
+		}
+		for _, f := range fieldsOf(v.Type()) {
+			if f.name == "kind" || f.name == "apiVersion" {
+				continue
+			}
+			if c := v.FieldByIndex(f.index); isSet(c) {
+				r, ok := taken[f.name]
+				a.field(v.Type().Name()+"."+f.name, c, path.Child(f.name), r, ok)
+			}
+		}
+	}
+}
+
+// isSet reports whether a field says anything: an empty list or map says as little as none.
+func isSet(v reflect.Value) bool {
+	if v.Kind() == reflect.Slice || v.Kind() == reflect.Map {
+		return v.Len() > 0
+	}
+	return !v.IsZero()
+}
+
+func (a *allow) field(name string, v reflect.Value, path *field.Path, r rule, ok bool) {
+	says := ""
+	if ok && r.only != "" {
+		says = fmt.Sprint(reflect.Indirect(v).Interface())
+		ok = says == r.only
+	}
+	switch {
+	case a.clear && ok && r.neutral:
+		v.SetZero()
+	case ok:
+		a.walk(v, path)
+	case !a.clear:
+		a.wrong = append(a.wrong, field.Forbidden(path, reason(name, says, r)))
+	}
+}
+
+func reason(name, says string, r rule) string {
+	text := "not supported yet by podman-swarm"
+	if says != "" {
+		q, _ := json.Marshal(says) // a string always marshals
+		text = string(q) + " is " + text
+	}
+	switch why := reasons()[name]; {
+	case why != "":
+		return text + ": " + why
+	case r.only != "":
+		return text + ": only " + r.only + " is"
+	}
+	return text
+}
