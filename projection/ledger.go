@@ -1,0 +1,353 @@
+package projection
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"runtime"
+	"runtime/debug"
+	"sort"
+	"sync/atomic"
+	"time"
+
+	"github.com/podman-swarm/podman-swarm/events"
+)
+
+// ErrClosed is returned by a Ledger that does not run any more; nothing was recorded.
+var ErrClosed = errors.New("the ledger is closed")
+
+// Log is what a Ledger needs of a log; events.Log is one.
+type Log interface {
+	// Append makes the entries durable, all of them, with one sync; on an error none of them may be relied on.
+	Append(entries []events.Entry) error
+	// End is the durable end.
+	End() events.Position
+	Incarnation() events.Incarnation
+	// Scan calls fn with each record from number from on, in order. Its payload may be overwritten when fn returns.
+	Scan(from uint64, fn func(events.Record) error) error
+}
+
+// Ledger is the one writer: every change passes through it, so log and state are always in step. What it has
+// published is on disk.
+//
+// Run must be running for Record to return. Everything else may be called from any goroutine, at any time, and
+// waits for nothing.
+type Ledger struct {
+	Node string       // name of this host
+	Log  *slog.Logger // nil: nothing is said
+
+	log      Log
+	clock    *events.Clock
+	requests chan *request
+	closed   chan struct{}
+	view     atomic.Pointer[View]
+	stats    Stats
+}
+
+// Stats counts what the ledger has done since it was opened.
+type Stats struct {
+	Commits atomic.Uint64
+	Events  [4]atomic.Uint64 // by kind, in the order of Kinds
+	Batches atomic.Uint64    // syncs; Commits/Batches is how many callers shared one
+}
+
+// Kinds is the order of Stats.Events.
+func Kinds() [4]events.Kind {
+	return [...]events.Kind{events.Declared, events.Decided, events.Observed, events.Trust}
+}
+
+// View is the state at one moment, together with what is needed to wait for the next: take it, act upon it, wait
+// for Changed, take the next. Nothing is missed, whatever happens in between.
+type View struct {
+	*State
+	Changed <-chan struct{} // closed when there is a newer View
+	changed chan struct{}
+	steps   []Step
+}
+
+// Step is one commit and the states before and after it.
+type Step struct {
+	Commit        *events.Commit
+	Before, After *State
+}
+
+// First is the index of the step's first event.
+func (s *Step) First() uint64 { return s.Before.index + 1 }
+
+// recent is how many steps a View remembers at least (once there were as many), and half of how many at most.
+const recent = 1024
+
+// Since gives what was committed after index, oldest first; where index is within a commit, that commit comes first.
+// It is false when that is further back than the view remembers, or when there is no such index yet: then look at
+// the whole state.
+func (v *View) Since(index uint64) ([]Step, bool) {
+	if index == v.index {
+		return nil, true
+	}
+	i := sort.Search(len(v.steps), func(i int) bool { return v.steps[i].After.index > index })
+	if i == len(v.steps) || v.steps[i].Before.index > index {
+		return nil, false
+	}
+	return v.steps[i:len(v.steps):len(v.steps)], true // beyond its end, others write
+}
+
+// By says who asks for a change, and why.
+type By struct{ Actor, Cause string }
+
+// Change is a wanted change of one key. The ledger completes it to an event: whose version it replaces, and what
+// it ends.
+type Change struct {
+	Kind   events.Kind
+	Key    string
+	For    events.Stamp
+	Object []byte // compact JSON, whole; nil deletes. Not to be changed afterwards
+}
+
+// Receipt tells what was recorded. All of it is durable.
+type Receipt struct {
+	Stamp events.Stamp // of the first event; its ID names the commit
+	First uint64       // index of the first event
+	State *State       // right after this commit
+}
+
+type request struct {
+	by     By
+	decide func(*State) ([]Change, error)
+	done   chan result
+}
+
+type result struct {
+	Receipt
+	err error
+}
+
+// View is the newest state that is on disk.
+func (l *Ledger) View() *View { return l.view.Load() }
+
+// Stats gives the counters, which go on counting.
+func (l *Ledger) Stats() *Stats { return &l.stats }
+
+// Record asks decide what to change, given the newest state, and commits that as a whole. Nobody else's change
+// comes between the state that decide sees and the commit. When Record returns nil, the commit is on disk, and
+// published; a decide that returns no change records nothing, and that is no error. The error of decide is
+// returned as it is. decide must be quick, and pure: it is called in the ledger's own goroutine.
+//
+// An error of the log means that the commit did not happen, save for events.ErrFailed: then it is known only after
+// a restart. When ctx ends while the commit waits for the disk, Record waits with it, since it can no longer be
+// called back.
+func (l *Ledger) Record(ctx context.Context, by By, decide func(*State) ([]Change, error)) (Receipt, error) {
+	if err := ctx.Err(); err != nil {
+		return Receipt{}, err
+	}
+	r := &request{by: by, decide: decide, done: make(chan result, 1)}
+	select {
+	case l.requests <- r:
+	case <-l.closed:
+		return Receipt{}, ErrClosed
+	case <-ctx.Done():
+		return Receipt{}, ctx.Err()
+	}
+	res := <-r.done
+	return res.Receipt, res.err
+}
+
+// maxBatch bounds how many commits share one sync, so that the first of them does not wait for ever.
+const maxBatch = 4096
+
+// Run commits until ctx ends, and then what it has already taken on. It returns before that, with events.ErrFailed,
+// when the log has stopped for good: what is on disk is then found out by opening it again. It must be called once.
+func (l *Ledger) Run(ctx context.Context) error {
+	defer close(l.closed)
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case r := <-l.requests:
+			if err := l.commit(l.gather(r)); errors.Is(err, events.ErrFailed) {
+				return err
+			}
+		}
+	}
+}
+
+// gather collects the callers that share one sync. It lets the others run first, and again as long as more of them come
+// of it: those that were answered just now are about to ask for their next change, and the sync costs the same for all.
+func (l *Ledger) gather(r *request) []*request {
+	batch := []*request{r}
+	for came := 1; came > 0 && len(batch) < maxBatch; {
+		runtime.Gosched()
+		came = -len(batch)
+		batch = l.take(batch)
+		came += len(batch)
+	}
+	return batch
+}
+
+// take adds the callers that wait now.
+func (l *Ledger) take(batch []*request) []*request {
+	for len(batch) < maxBatch {
+		select {
+		case r := <-l.requests:
+			batch = append(batch, r)
+		default:
+			return batch
+		}
+	}
+	return batch
+}
+
+// commit answers a batch of callers. Each decides upon the state that those before it will have made, if the log
+// takes them all; if not, nothing of it has happened, and the log's error is returned.
+func (l *Ledger) commit(batch []*request) (failure error) {
+	v := l.view.Load()
+	s, steps := v.State, v.steps // appended to beyond what holders of v can see, and only by this goroutine
+	results := make([]result, len(batch))
+	var entries []events.Entry
+	first := len(batch) // the first caller who has something to write
+	for i, r := range batch {
+		c, e, err := l.draft(r, s)
+		if results[i] = (result{Receipt{State: s}, err}); err != nil || c == nil {
+			continue
+		}
+		first = min(first, i)
+		after := s.Fold(c, e.Hash, s.index+1, time.Time{})
+		entries = append(entries, e)
+		steps = append(steps, Step{c, s, after})
+		results[i].Receipt = Receipt{c.Stamp(0), s.index + 1, after}
+		s = after
+	}
+	if len(entries) > 0 {
+		if err := l.log.Append(entries); err != nil {
+			failure = err
+			for i := first; i < len(results); i++ { // also who wrote nothing, or refused: it may be for what did not happen
+				results[i] = result{err: err}
+			}
+		} else {
+			done := steps[len(steps)-len(entries):]
+			at := l.log.End().At
+			for i := range done {
+				done[i].After.at = at // nobody has seen them yet
+			}
+			l.count(done)
+			l.publish(s, steps)
+		}
+	}
+	for i, r := range batch {
+		r.done <- results[i]
+	}
+	return failure
+}
+
+// draft is the commit that the caller wants upon s, and its bytes; nil when there is nothing to change.
+func (l *Ledger) draft(r *request, s *State) (*events.Commit, events.Entry, error) {
+	changes, err := l.decide(r, s)
+	if err != nil || len(changes) == 0 {
+		return nil, events.Entry{}, err
+	}
+	c, err := l.stamp(s, r.by, changes)
+	if err != nil {
+		return nil, events.Entry{}, fmt.Errorf("record: %w", err)
+	}
+	payload, err := encode(c)
+	if err != nil {
+		return nil, events.Entry{}, fmt.Errorf("record: %w", err)
+	}
+	return c, events.Entry{Payload: payload, Count: uint32(len(c.Events)), Hash: events.HashOf(payload), Inc: c.Inc, Seq: c.Seq}, nil
+}
+
+// decide calls r.decide. A panic there is the mistake of one caller and must not end the agent, nor leave the other
+// callers waiting.
+func (l *Ledger) decide(r *request, s *State) (changes []Change, err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("deciding what to record for %s: %v", r.by.Actor, p)
+			if l.Log != nil {
+				l.Log.Error("a decision ended in a panic; nothing was recorded", "actor", r.by.Actor, "panic", p, "stack", string(debug.Stack()))
+			}
+		}
+	}()
+	return r.decide(s)
+}
+
+// stamp completes the changes to a commit that follows upon s.
+func (l *Ledger) stamp(s *State, by By, changes []Change) (*events.Commit, error) {
+	inc := l.log.Incarnation()
+	head := s.Head(inc)
+	c := &events.Commit{Inc: inc, Seq: head.Seq + 1, Prev: head.Hash, Node: l.Node, Actor: by.Actor, Cause: by.Cause}
+	var seen events.Time
+	for i, ch := range changes {
+		e := events.Event{Kind: ch.Kind, Key: ch.Key, UID: c.ID(i), For: ch.For, Object: ch.Object}
+		if old, ok := s.objects.Get(ch.Key); ok {
+			shown, ok := old.shown()
+			if ok {
+				e.UID, e.Base = shown.UID, shown.Stamp
+			}
+			for j := range old.lives {
+				if live := &old.lives[j]; live.top != nil {
+					seen = max(seen, live.top.Stamp.Time)
+					if ch.Object == nil || live.uid != shown.UID {
+						e.Ends = append(e.Ends, events.End{UID: live.uid, Base: live.top.Stamp})
+					}
+				}
+			}
+		}
+		if ch.Object == nil && len(e.Ends) == 0 {
+			return nil, fmt.Errorf("delete %s: there is none", ch.Key)
+		}
+		c.Events = append(c.Events, e)
+	}
+	c.Time = l.clock.After(seen)
+	return c, nil
+}
+
+// encode gives the commit's bytes. Every mistake in the changes themselves is found here, before anything is written:
+// what is written is read back first, since a record that cannot be read would stop every start after it.
+func encode(c *events.Commit) ([]byte, error) {
+	keys := make(map[string]bool, len(c.Events))
+	for i := range c.Events {
+		e := &c.Events[i]
+		if keys[e.Key] {
+			return nil, fmt.Errorf("%s: changed twice in one commit", e.Key)
+		}
+		keys[e.Key] = true
+		if o := e.Object; o != nil && (len(o) < 2 || o[0] != '{' || o[len(o)-1] != '}') {
+			return nil, fmt.Errorf("%s: not a JSON object: %.40q", e.Key, o)
+		}
+	}
+	b, err := c.Append(nil)
+	if err != nil {
+		return nil, err
+	}
+	if _, err := events.ParseCommit(b); err != nil {
+		return nil, fmt.Errorf("what would be written cannot be read: %w", err)
+	}
+	return b, nil
+}
+
+func (l *Ledger) count(steps []Step) {
+	l.stats.Batches.Add(1)
+	l.stats.Commits.Add(uint64(len(steps)))
+	for _, step := range steps {
+		for i := range step.Commit.Events {
+			for k, kind := range Kinds() {
+				if step.Commit.Events[i].Kind == kind {
+					l.stats.Events[k].Add(1)
+				}
+			}
+		}
+	}
+}
+
+// publish makes s the newest state and wakes whoever waits for one. Older views share the steps' array and never
+// look beyond their own length.
+func (l *Ledger) publish(s *State, steps []Step) {
+	if len(steps) > 2*recent {
+		steps = append(make([]Step, 0, 2*recent+maxBatch), steps[len(steps)-recent:]...)
+	}
+	changed := make(chan struct{})
+	old := l.view.Swap(&View{State: s, Changed: changed, changed: changed, steps: steps})
+	if old != nil {
+		close(old.changed)
+	}
+}
