@@ -1,0 +1,219 @@
+package snapshot
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"slices"
+	"sync/atomic"
+	"time"
+
+	"github.com/podman-swarm/podman-swarm/events"
+	"github.com/podman-swarm/podman-swarm/projection"
+)
+
+// foldMagic begins a snapshot of the fold: what it is, and the version of its form.
+const foldMagic = "podman-swarm fold 1\n"
+
+// Log is what is needed of a log to tell whether a snapshot is of it.
+type Log interface {
+	End() events.Position
+	Read(ctx context.Context, after uint64, fn func(events.Record) error) error
+}
+
+// Folds keeps snapshots of the fold beside the log: what a state was after some event, so that a start folds only
+// what came later. The log alone is the truth; a snapshot that is damaged, or of another log, is passed over.
+type Folds struct {
+	Dir    string // the log's folder
+	Source Log
+	Ledger Ledger
+	Events uint64 // a snapshot is made when so many events came since the last; zero: 50,000
+	Log    *slog.Logger
+
+	last atomic.Uint64 // index of the newest snapshot
+}
+
+// keep is how many snapshots stay: an older one serves when the newest turns out damaged.
+const keep = 2
+
+// Last is the index of the newest snapshot; zero when there is none.
+func (f *Folds) Last() uint64 { return f.last.Load() }
+
+// Load is the newest snapshot that is whole and of this log, and the number of the record that follows it. Without
+// one it is nil and 1: everything is folded. Each snapshot that is passed over is named in a warning.
+func (f *Folds) Load(ctx context.Context) (*projection.State, uint64, error) {
+	names, err := f.names()
+	if err != nil {
+		return nil, 0, err
+	}
+	for _, name := range slices.Backward(names) {
+		s, next, err := f.load(ctx, name)
+		if err == nil {
+			f.last.Store(s.Index())
+			return s, next, nil
+		}
+		f.Log.Warn("snapshot of the fold is passed over; the log has it all", "file", name, "err", err)
+	}
+	return nil, 1, nil
+}
+
+func (f *Folds) names() ([]string, error) {
+	names, err := filepath.Glob(filepath.Join(f.Dir, "fold-*.snap"))
+	if err != nil {
+		return nil, fmt.Errorf("snapshots in %s: %w", f.Dir, err)
+	}
+	slices.Sort(names) // by index: the names have leading zeroes
+	return names, nil
+}
+
+func (f *Folds) load(ctx context.Context, name string) (*projection.State, uint64, error) {
+	file, err := os.Open(name)
+	if err != nil {
+		return nil, 0, err
+	}
+	defer file.Close()
+	info, err := file.Stat()
+	if err != nil {
+		return nil, 0, err
+	}
+	const overhead = len(foldMagic) + 8 + sha256.Size + sha256.Size
+	body := info.Size() - int64(overhead)
+	if body < 0 {
+		return nil, 0, errors.New("too short")
+	}
+	if err := checksum(file, info.Size()-sha256.Size); err != nil {
+		return nil, 0, err
+	}
+	r := bufio.NewReaderSize(file, 1<<16)
+	head := make([]byte, len(foldMagic)+8+sha256.Size)
+	if _, err := io.ReadFull(r, head); err != nil {
+		return nil, 0, err
+	}
+	if string(head[:len(foldMagic)]) != foldMagic {
+		return nil, 0, errors.New("not a snapshot of this version")
+	}
+	head = head[len(foldMagic):]
+	record := binary.LittleEndian.Uint64(head)
+	s, err := projection.DecodeState(io.LimitReader(r, body))
+	if err != nil {
+		return nil, 0, err
+	}
+	at, hash, err := f.recordAt(ctx, s.Index())
+	if err != nil {
+		return nil, 0, err
+	}
+	if at != record || !bytes.Equal(hash[:], head[8:]) {
+		return nil, 0, errors.New("of another log")
+	}
+	return s, record + 1, nil
+}
+
+// checksum compares the SHA-256 of the first n bytes with what follows them, and goes back to the start.
+func checksum(f *os.File, n int64) error {
+	sum := sha256.New()
+	if _, err := io.CopyN(sum, f, n); err != nil {
+		return err
+	}
+	want := make([]byte, sha256.Size)
+	if _, err := io.ReadFull(f, want); err != nil {
+		return err
+	}
+	if !bytes.Equal(sum.Sum(nil), want) {
+		return errors.New("checksum does not fit")
+	}
+	_, err := f.Seek(0, io.SeekStart)
+	return err
+}
+
+var errFound = errors.New("found")
+
+// recordAt is the number and hash of the log's record that ends with event index.
+func (f *Folds) recordAt(ctx context.Context, index uint64) (uint64, events.Hash, error) {
+	if index == 0 || index > f.Source.End().Index {
+		return 0, events.Hash{}, fmt.Errorf("event %d is not in the log, which ends at %d", index, f.Source.End().Index)
+	}
+	var rec events.Record
+	err := f.Source.Read(ctx, index-1, func(r events.Record) error {
+		rec = r
+		return errFound
+	})
+	if !errors.Is(err, errFound) {
+		return 0, events.Hash{}, fmt.Errorf("read event %d: %w", index, err)
+	}
+	if rec.Last() != index {
+		return 0, events.Hash{}, fmt.Errorf("event %d is not the end of a commit", index)
+	}
+	return rec.Number, rec.Hash, nil
+}
+
+// Run makes a snapshot whenever enough events have come since the last, until ctx ends. It makes none then: folding
+// the rest again is quick, and a log that is replayed remembers what happened lately.
+func (f *Folds) Run(ctx context.Context) error {
+	every := f.Events
+	if every == 0 {
+		every = 50_000
+	}
+	for {
+		v := f.Ledger.View()
+		if v.Index()-f.last.Load() >= every {
+			if err := f.Save(ctx, v.State); err != nil {
+				f.Log.Warn("snapshot of the fold cannot be written; starts take longer", "err", err)
+				select {
+				case <-ctx.Done():
+				case <-time.After(time.Minute):
+				}
+			}
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-v.Changed:
+		}
+	}
+}
+
+// Save writes a snapshot of the state and removes those that are not needed any more. When it returns nil the
+// snapshot is durable.
+func (f *Folds) Save(ctx context.Context, s *projection.State) error {
+	record, hash, err := f.recordAt(ctx, s.Index())
+	if err != nil {
+		return err
+	}
+	name := filepath.Join(f.Dir, fmt.Sprintf("fold-%020d.snap", s.Index()))
+	err = writeFile(name, 0o640, func(w io.Writer) error {
+		sum := sha256.New()
+		all := io.MultiWriter(w, sum)
+		head := binary.LittleEndian.AppendUint64([]byte(foldMagic), record)
+		if _, err := all.Write(append(head, hash[:]...)); err != nil {
+			return err
+		}
+		if err := s.Encode(all); err != nil {
+			return err
+		}
+		_, err := w.Write(sum.Sum(nil))
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	f.last.Store(s.Index())
+	names, err := f.names()
+	if err != nil {
+		return err
+	}
+	for len(names) > keep {
+		if err := os.Remove(names[0]); err != nil {
+			return err
+		}
+		names = names[1:]
+	}
+	return nil
+}

@@ -1,0 +1,168 @@
+package snapshot
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"sync/atomic"
+	"time"
+
+	"github.com/podman-swarm/podman-swarm/projection"
+)
+
+// Ledger is where the states come from; projection.Ledger is one.
+type Ledger interface{ View() *projection.View }
+
+// View keeps state.json: written whole or not at all, at most Every behind the log when things are quiet, and never
+// folded. It is written from states that are already durable, by its own goroutine, so no apply waits for it.
+type View struct {
+	Path   string // of state.json
+	Sums   string // of the file that remembers what this agent wrote there
+	Node   string
+	Ledger Ledger
+	Every  time.Duration // at least between two writes; zero: 1 s. Large states are written less often
+	Log    *slog.Logger
+
+	written atomic.Pointer[Written]
+}
+
+// Written says how the last write of state.json went.
+type Written struct {
+	Index uint64    // of the last event in it
+	At    time.Time // when it was written
+	Took  time.Duration
+	Bytes int64
+	Err   error // of the newest try; the rest is then of the last that went well
+}
+
+// Written is how the last write went; nil before the first.
+func (v *View) Written() *Written { return v.written.Load() }
+
+// Run writes state.json whenever the state has changed, until ctx ends, and then once more.
+func (v *View) Run(ctx context.Context) error {
+	every := v.Every
+	if every == 0 {
+		every = time.Second
+	}
+	for {
+		view := v.Ledger.View()
+		pause := every
+		if w := v.Written(); w == nil || w.Err != nil || w.Index != view.Index() {
+			v.once(view.State)
+			pause = max(every, 10*v.Written().Took) // at most a tenth of the time is spent on writing
+		}
+		timer := time.NewTimer(pause)
+		select {
+		case <-ctx.Done():
+			timer.Stop()
+			if w := v.Written(); w.Err != nil || w.Index != v.Ledger.View().Index() {
+				v.once(v.Ledger.View().State)
+			}
+			return nil
+		case <-timer.C:
+		}
+		if v.Written().Err != nil {
+			continue
+		}
+		select {
+		case <-ctx.Done():
+		case <-view.Changed:
+		}
+	}
+}
+
+// once writes one state and notes how it went.
+func (v *View) once(s *projection.State) {
+	begun := time.Now()
+	n, err := v.Write(s)
+	w := Written{Index: s.Index(), At: time.Now(), Took: time.Since(begun), Bytes: n}
+	if err != nil {
+		old := v.Written()
+		if old == nil || old.Err == nil {
+			v.Log.Error("state.json cannot be written; the log is not affected, and it is tried again", "err", err)
+		}
+		w = Written{Took: w.Took}
+		if old != nil {
+			w.Index, w.At, w.Bytes = old.Index, old.At, old.Bytes
+		}
+		w.Err = err
+	} else if old := v.Written(); old != nil && old.Err != nil {
+		v.Log.Info("state.json is written again", "index", s.Index())
+	}
+	v.written.Store(&w)
+}
+
+// Write writes the state to state.json, and returns its size. When it returns nil that is durable, and a later
+// Inspect knows the file for this agent's own.
+func (v *View) Write(s *projection.State) (int64, error) {
+	sum, n := sha256.New(), counter(0)
+	// The state is rendered twice, first for its checksum alone: what is found under the name must be known for ours
+	// whenever the power goes.
+	if err := WriteDocument(io.MultiWriter(sum, &n), v.Node, s); err != nil {
+		return 0, err
+	}
+	sums, err := v.sums()
+	if err != nil {
+		return 0, err
+	}
+	line := []byte(hex.EncodeToString(sum.Sum(nil)) + "\n")
+	if len(sums) > 0 && !bytes.Equal(sums[len(sums)-1], line) {
+		line = append(bytes.Clone(sums[len(sums)-1]), line...) // what stands there until the rename
+	}
+	if err := writeFile(v.Sums, 0o640, func(w io.Writer) error { _, err := w.Write(line); return err }); err != nil {
+		return 0, err
+	}
+	return int64(n), writeFile(v.Path, 0o640, func(w io.Writer) error { return WriteDocument(w, v.Node, s) })
+}
+
+type counter int64
+
+func (c *counter) Write(b []byte) (int, error) { *c += counter(len(b)); return len(b), nil }
+
+func (v *View) sums() ([][]byte, error) {
+	b, err := os.ReadFile(v.Sums)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, err
+	}
+	lines := bytes.SplitAfter(b, []byte("\n"))
+	return lines[:len(lines)-1], nil
+}
+
+// Inspect looks at state.json before the agent begins. A file that this agent did not write last is set aside, so
+// that it is not overwritten, and Inspect returns where it now is; "" when there was nothing to do.
+func (v *View) Inspect() (aside string, err error) {
+	f, err := os.Open(v.Path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return "", nil
+	}
+	if err != nil {
+		return "", err
+	}
+	defer f.Close()
+	sum := sha256.New()
+	if _, err := io.Copy(sum, f); err != nil {
+		return "", fmt.Errorf("read %s: %w", v.Path, err)
+	}
+	sums, err := v.sums()
+	if err != nil {
+		return "", err
+	}
+	for _, line := range sums {
+		if string(bytes.TrimSpace(line)) == hex.EncodeToString(sum.Sum(nil)) {
+			return "", nil
+		}
+	}
+	aside = fmt.Sprintf("%s.set-aside-%s", v.Path, time.Now().UTC().Format("20060102-150405.000000"))
+	if err := os.Rename(v.Path, aside); err != nil {
+		return "", fmt.Errorf("set %s aside: %w", v.Path, err)
+	}
+	return aside, syncFolder(filepath.Dir(v.Path))
+}
