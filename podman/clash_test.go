@@ -1,0 +1,126 @@
+package podman_test
+
+import (
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+
+	"github.com/podman-swarm/podman-swarm/podman"
+	"github.com/podman-swarm/podman-swarm/projection"
+)
+
+// Line 6 of what went wrong before: names that are taken by a ghost, by somebody else's container, or by our own of a lost answer.
+func TestReconciler_nameInUse(t *testing.T) {
+	for _, c := range []struct {
+		name  string
+		setup func(w *world, name string)
+	}{
+		{"ghost", func(w *world, name string) { w.fake.Ghost(name) }},
+		{"foreign", func(w *world, name string) { w.foreign(name, nil) }},
+		{"another cluster's", func(w *world, name string) {
+			w.foreign(name, map[string]string{podman.LabelCluster: "other", podman.LabelHost: host})
+		}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				w := newWorld(t)
+				w.run()
+				w.ready()
+				var name string
+				w.fake.Hook(func(op, what string) error {
+					if op == "Create" && name == "" {
+						name = what
+						w.fake.Hook(nil)
+						c.setup(w, name)
+					}
+					return nil
+				})
+				w.place(host, template(), pod("web", 0))
+				w.settled(time.Second)
+				if got := w.runs(pod("web", 0)); got.Name != name+"-2" {
+					t.Errorf("got container %s, want %s-2", got.Name, name)
+				}
+				for _, call := range w.fake.Calls() {
+					if call == "Remove "+name || call == "Stop "+name {
+						t.Errorf("asked of Podman: %s", call)
+					}
+				}
+			})
+		})
+	}
+}
+
+// Podman took so long to make a container that the answer was lost, and lists it only later: it is not made twice.
+func TestReconciler_lostAnswerAndLateList(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		late := &losesAnswers{Engine: w.fake, n: 1, hide: true}
+		w.run(func(r *podman.Reconciler) { r.Engine = late })
+		w.ready()
+		w.place(host, template(), pod("web", 0))
+		w.settled(5 * time.Second)
+		w.runs(pod("web", 0))
+	})
+}
+
+// The answer to a create is lost, and the container is there all the same: it is found, not made twice.
+func TestReconciler_lostAnswer(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		w.run()
+		w.ready()
+		lost := &losesAnswers{Engine: w.fake, n: 1}
+		w.restart(func(r *podman.Reconciler) { r.Engine = lost })
+		w.ready()
+		w.place(host, template(), pod("web", 0))
+		w.settled(5 * time.Second)
+		w.runs(pod("web", 0))
+		if got := w.fact(pod("web", 0)).Restarts; got != 0 {
+			t.Errorf("got %d restarts", got)
+		}
+	})
+}
+
+func TestReconciler_portTaken(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		w.run()
+		w.ready()
+		taken := 0
+		w.fake.Hook(func(op, what string) error {
+			if spec := w.fake.Spec(what); op == "Start" && taken == 0 && spec != nil {
+				taken = int(spec.PortMappings[0].Host)
+				w.fake.TakePort(taken)
+			}
+			return nil
+		})
+		w.place(host, template(), pod("web", 0))
+		w.settled(time.Second)
+		w.runs(pod("web", 0))
+		if got := w.fact(pod("web", 0)).Ports[0].Host; taken == 0 || got == taken {
+			t.Errorf("got host port %d, which is taken", got)
+		}
+	})
+}
+
+// A host port that the manifest names is never exchanged for another, and people see whose fault it is.
+func TestReconciler_fixedPortTaken(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		w.run()
+		w.ready()
+		w.fake.TakePort(8080)
+		w.place(host, template(func(s *corev1.PodSpec) { s.Containers[0].Ports[0].HostPort = 8080 }), pod("web", 0))
+		w.settled(10 * time.Second)
+		f := w.fact(pod("web", 0))
+		if f.Phase != projection.Pending || f.Reason != "RunContainerError" || !strings.Contains(f.Message, ":8080: bind: address already in use") {
+			t.Errorf("got %+v", f)
+		}
+		if n := len(w.of(pod("web", 0))); n > 1 {
+			t.Errorf("it has %d containers", n)
+		}
+	})
+}

@@ -1,0 +1,192 @@
+package podman
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+
+	corev1 "k8s.io/api/core/v1"
+
+	"github.com/podman-swarm/podman-swarm/projection"
+)
+
+// How many names, and sets of host ports, are tried for one container before it counts as a failure.
+const (
+	nameTries = 5
+	portTries = 10
+)
+
+// create makes a new container for the placement, and starts it.
+func (t *turn) create(ctx context.Context) error {
+	p, err := readPod(t.Placed)
+	if err != nil {
+		return fail("CreateContainerConfigError", err)
+	}
+	spec, err := t.prepare(ctx, p)
+	if err != nil {
+		return err
+	}
+	var had []projection.Port
+	if t.Recorded != nil && t.Recorded.Placement == t.Placed.Event() {
+		had = t.Recorded.Ports
+	}
+	avoid := map[int]bool{}
+	for try := 1; ; try++ {
+		ports, err := t.ports.choose(p, had, avoid)
+		if err != nil {
+			return fail("CreateContainerError", err)
+		}
+		if !p.spec.HostNetwork {
+			spec.PortMappings = mapping(ports)
+		}
+		id, err := t.make(ctx, spec)
+		if err != nil {
+			return fail("CreateContainerError", err)
+		}
+		t.there = append(t.there, Container{ID: id, Name: spec.Name, Labels: spec.Labels, Status: StatusCreated})
+		err = t.do(ctx, slow, func(ctx context.Context) error { return t.Engine.Start(ctx, id) })
+		switch {
+		case err == nil:
+			t.stats.Created.Add(1)
+			t.stats.Started.Add(1)
+			t.say("created pod", id)
+			return t.record(ctx, id)
+		case !errors.Is(err, ErrPortInUse) || p.fixed() || try == portTries:
+			return fail("RunContainerError", err)
+		}
+		// Somebody took a port after it was looked at. Podman does not say which as a number: all are chosen anew.
+		for _, port := range ports {
+			avoid[port.Host] = true
+		}
+		if err := t.do(ctx, slow, func(ctx context.Context) error { return t.Engine.Remove(ctx, id) }); err != nil {
+			return fail("RemoveContainerError", err)
+		}
+		t.gone(id)
+	}
+}
+
+// prepare gets everything ready that the container needs: the image, host paths, volumes.
+func (t *turn) prepare(ctx context.Context, p *pod) (*Spec, error) {
+	name, image, err := t.image(ctx, p)
+	if err != nil {
+		return nil, err
+	}
+	spec, err := p.translate(t.own, image)
+	if err == nil {
+		err = p.prepareHostPaths()
+	}
+	if err != nil {
+		return nil, fail("CreateContainerConfigError", err)
+	}
+	spec.Image = name
+	for _, v := range spec.Volumes {
+		err := t.do(ctx, slow, func(ctx context.Context) error {
+			return t.Engine.CreateVolume(ctx, v.Name, t.own.labels(t.Placed))
+		})
+		if err != nil {
+			return nil, fail("CreateContainerError", err)
+		}
+	}
+	return spec, nil
+}
+
+// image makes sure that the image is here, as the pull policy wants it, and returns the name under which it is.
+func (t *turn) image(ctx context.Context, p *pod) (string, Image, error) {
+	name, full := p.one.Image, fullName(p.one.Image)
+	if p.pull() != corev1.PullAlways {
+		image, err := t.look(ctx, name)
+		switch {
+		case err == nil:
+			return name, image, nil
+		case !errors.Is(err, ErrNotFound):
+			return "", Image{}, fail("ImageInspectError", err)
+		case p.pull() == corev1.PullNever:
+			return "", Image{}, fail("ErrImageNeverPull", fmt.Errorf("image %s is not on this host, and its pull policy is Never", name))
+		}
+	}
+	if t.Recorded == nil || t.Recorded.Placement != t.Placed.Event() { // a first try: people see what takes so long
+		fact := t.pending("Pulling", "pulling image "+full)
+		if err := t.put(ctx, fact); err != nil {
+			return "", Image{}, err
+		}
+		t.Recorded = fact
+	}
+	_, err, _ := t.pulls.Do(full, func() (any, error) {
+		return nil, within(ctx, pullTime, func(ctx context.Context) error { return t.Engine.Pull(ctx, full) })
+	})
+	if err != nil {
+		reason := "ErrImagePull"
+		if r := t.Recorded.Reason; r == reason || r == "ImagePullBackOff" {
+			reason = "ImagePullBackOff"
+		}
+		return "", Image{}, fail(reason, err)
+	}
+	image, err := t.look(ctx, full)
+	if err != nil {
+		return "", Image{}, fail("ImageInspectError", err)
+	}
+	return full, image, nil
+}
+
+func (t *turn) look(ctx context.Context, name string) (image Image, err error) {
+	err = t.do(ctx, quick, func(ctx context.Context) error {
+		image, err = t.Engine.Image(ctx, name)
+		return err
+	})
+	return image, err
+}
+
+// fullName is the image's name with its registry: docker.io where none is said, as in Kubernetes.
+func fullName(image string) string {
+	first, _, more := strings.Cut(image, "/")
+	switch {
+	case !more:
+		return "docker.io/library/" + image
+	case first == "localhost" || strings.ContainsAny(first, ".:"):
+		return image
+	}
+	return "docker.io/" + image
+}
+
+// make makes the container under the first name that is free, and returns its id. If a container of this very
+// placement has the name, made by a request whose answer was lost, it is that one.
+func (t *turn) make(ctx context.Context, spec *Spec) (id string, err error) {
+	for n := range nameTries {
+		spec.Name = containerName(t.Pod, t.Placed.Event(), n)
+		err = t.do(ctx, slow, func(ctx context.Context) error {
+			id, err = t.Engine.Create(ctx, spec)
+			return err
+		})
+		if !errors.Is(err, ErrNameInUse) {
+			return id, err
+		}
+		holder, holderErr := t.inspectName(ctx, spec.Name)
+		_, placement, ok := labelled(holder.Labels)
+		switch {
+		case errors.Is(holderErr, ErrNotFound):
+			t.warnName(spec.Name, "something in Podman's storage that is no container has the name; podman rm --force NAME would remove it")
+		case holderErr != nil:
+			return "", holderErr
+		case ok && t.own.has(holder.Labels) && placement == t.Placed.Event() && holder.Labels[LabelSpecHash] == t.Placed.SpecHash:
+			return holder.ID, nil
+		default:
+			t.warnName(spec.Name, "another container has the name")
+		}
+	}
+	return "", err
+}
+
+func (t *turn) inspectName(ctx context.Context, name string) (c Container, err error) {
+	err = t.do(ctx, quick, func(ctx context.Context) error {
+		c, err = t.Engine.Inspect(ctx, name)
+		return err
+	})
+	return c, err
+}
+
+func (t *turn) warnName(name, why string) {
+	if t.Log != nil {
+		t.Log.Warn("a container's name is taken; trying the next one", "name", name, "why", why)
+	}
+}

@@ -1,0 +1,162 @@
+package podman
+
+import (
+	"cmp"
+	"context"
+	"maps"
+	"slices"
+	"time"
+
+	"github.com/podman-swarm/podman-swarm/projection"
+)
+
+// How long a replica waits before it is tried again.
+const (
+	failPause  = time.Second      // after the first failure; doubled with each
+	crashPause = 10 * time.Second // after the second short run; doubled with each
+	longest    = 5 * time.Minute
+	longRun    = 10 * time.Minute // a container that ran as long is not in a crash loop
+)
+
+// retry is when a replica may be tried again.
+type retry struct {
+	failures int       // in a row
+	after    time.Time // not before
+	crashes  int       // restarts in a row after short runs
+}
+
+// failed notes another failure.
+func (r *retry) failed(now time.Time) {
+	r.after = now.Add(backoff(failPause, r.failures))
+	r.failures++
+}
+
+// backoff is first, doubled n times, and never longer than longest.
+func backoff(first time.Duration, n int) time.Duration {
+	return min(longest, first<<min(n, 20))
+}
+
+// crashed is how long a container that has ended waits before it is started again. The first time it does not.
+func (r *retry) crashed(c *Container) time.Duration {
+	if c.Finished.Sub(c.Started) >= longRun {
+		r.crashes = 0
+	}
+	if r.crashes == 0 {
+		return 0
+	}
+	return backoff(crashPause, r.crashes-1)
+}
+
+// decide decides about every pod that something has happened to, and begins the turns.
+func (l *loop) decide(ctx context.Context) {
+	if !l.seen {
+		return // nothing is known of what is there
+	}
+	for _, pod := range slices.SortedFunc(maps.Keys(l.dirty), comparePods) {
+		r := l.replicas[pod]
+		if r == nil || r.busy {
+			delete(l.dirty, pod)
+			continue // its turn's end makes it dirty again
+		}
+		if l.down != nil || r.stale {
+			continue
+		}
+		delete(l.dirty, pod)
+		d, err := Plan(l.view.State, l.Host, r.Case)
+		if err != nil {
+			if text := err.Error(); l.Log != nil && text != r.said {
+				l.Log.Error("a placement cannot be read; its containers are left as they are", "err", text)
+				r.said = text
+			}
+			continue
+		}
+		r.orphans = d.Orphans
+		l.decided(r, &d)
+		var wait time.Duration
+		d.Steps, wait = l.allowed(r, &d, time.Now())
+		if len(d.Steps) > 0 {
+			l.launch(ctx, r, d, wait)
+		} else if d.Placed == nil && r.Recorded == nil && len(r.There) == 0 {
+			delete(l.replicas, pod)
+		}
+	}
+}
+
+// allowed are the steps that may be done now, and how long a held one waits.
+func (l *loop) allowed(r *replica, d *Decision, now time.Time) ([]Step, time.Duration) {
+	steps := d.Steps
+	if l.stage != Acting && l.stage != Ready {
+		steps = slices.DeleteFunc(slices.Clone(steps), func(s Step) bool { return s.Action != Adopt })
+	}
+	switch {
+	case len(steps) == 0:
+		return nil, 0
+	case now.Before(r.retry.after):
+		l.wakeAt(r.retry.after)
+		return nil, 0
+	}
+	last := &steps[len(steps)-1]
+	if last.Action != Start || !last.Container.Status.Ended() {
+		return steps, 0
+	}
+	wait := r.retry.crashed(&last.Container)
+	due := last.Container.Finished.Add(wait)
+	if wait == 0 || !due.After(now) {
+		r.retry.crashes++
+		return steps, 0
+	}
+	l.wakeAt(due)
+	before := slices.Clone(steps[:len(steps)-1])
+	if f := r.Recorded; f != nil && f.Container == last.Container.ID && f.Reason == "CrashLoopBackOff" &&
+		f.Finished.Unix() == last.Container.Finished.Unix() {
+		return before, 0
+	}
+	return append(before, Step{Action: hold, Container: last.Container, Why: last.Why}), wait
+}
+
+func (l *loop) wakeAt(t time.Time) {
+	if l.wake.IsZero() || t.Before(l.wake) {
+		l.wake = t
+	}
+}
+
+// launch begins a turn.
+func (l *loop) launch(ctx context.Context, r *replica, d Decision, wait time.Duration) {
+	r.busy = true
+	t := &turn{crew: &l.crew, Case: r.Case, Decision: d, wait: wait}
+	l.goes(func() {
+		t.run(ctx)
+		l.turns <- t // run or finish takes it
+	})
+}
+
+// publish lets others see how things are.
+func (l *loop) publish() {
+	p := Progress{Stage: l.stage, Waiting: l.waiting(), Phases: map[projection.Phase]int{}}
+	if l.down != nil {
+		p.Podman, p.Since = words(l.down), l.since
+	}
+	orphans := slices.Clone(l.strays)
+	for _, r := range l.replicas {
+		orphans = append(orphans, r.orphans...)
+		if !r.placement.IsZero() && r.Recorded != nil && r.Recorded.Placement == r.placement {
+			p.Phases[r.Recorded.Phase]++
+		} else if !r.placement.IsZero() {
+			p.Phases[projection.Pending]++
+		}
+	}
+	slices.SortFunc(orphans, func(a, b Orphan) int { return cmp.Or(cmp.Compare(a.Name, b.Name), cmp.Compare(a.ID, b.ID)) })
+	for _, o := range orphans {
+		if l.Log != nil && !l.known[o.ID] {
+			l.Log.Warn("orphan: a container of ours that nothing explains; it is left running", "container", abbreviate(o.ID), "name", o.Name, "why", o.Why)
+		}
+		l.known[o.ID] = true
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.public = public{l.report, p, orphans}
+}
+
+func comparePods(a, b projection.Pod) int {
+	return cmp.Or(cmp.Compare(a.Namespace, b.Namespace), cmp.Compare(a.Deployment, b.Deployment), cmp.Compare(a.Ordinal, b.Ordinal))
+}

@@ -1,0 +1,71 @@
+package podman
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"strconv"
+
+	"github.com/podman-swarm/podman-swarm/events"
+	"github.com/podman-swarm/podman-swarm/projection"
+)
+
+// The labels that make a container, or a volume, the agent's. They are written once, when it is made, and only ever
+// compared.
+const (
+	LabelCluster    = "io.podman-swarm.cluster"    // name of the cluster
+	LabelHost       = "io.podman-swarm.host"       // name of the host whose agent made it
+	LabelNamespace  = "io.podman-swarm.namespace"  // of the pod
+	LabelPod        = "io.podman-swarm.pod"        // name of the pod
+	LabelDeployment = "io.podman-swarm.deployment" // uid of the Deployment
+	LabelPlacement  = "io.podman-swarm.placement"  // id of the event whose decision it carries out
+	LabelSpecHash   = "io.podman-swarm.spec-hash"  // as the placement has it
+)
+
+// owner is whose containers are looked at: those of one host in one cluster. All others are invisible.
+type owner struct{ cluster, host string }
+
+// has reports whether the labels are those of something that this agent made.
+func (o owner) has(labels map[string]string) bool {
+	return labels[LabelCluster] == o.cluster && labels[LabelHost] == o.host
+}
+
+// labels are those of everything that is made for a placement.
+func (o owner) labels(w *projection.Placed) map[string]string {
+	return map[string]string{
+		LabelCluster:    o.cluster,
+		LabelHost:       o.host,
+		LabelNamespace:  w.Pod.Namespace,
+		LabelPod:        w.Pod.Name(),
+		LabelDeployment: w.Owner.String(),
+		LabelPlacement:  w.Event().String(),
+		LabelSpecHash:   w.SpecHash,
+	}
+}
+
+// labelled is the pod and the placement that the labels name; false when they name none.
+func labelled(labels map[string]string) (projection.Pod, events.ID, bool) {
+	pod, ok := projection.PodNamed(labels[LabelNamespace], labels[LabelPod])
+	id, err := events.ParseID(labels[LabelPlacement])
+	return pod, id, ok && err == nil && !id.IsZero() && pod.Namespace != ""
+}
+
+// containerName is the name of the n-th container tried for a placement: another for every placement, so that what
+// an earlier one left behind is never in the way.
+func containerName(pod projection.Pod, placement events.ID, n int) string {
+	name := pod.Name() + "." + pod.Namespace + "." + short(placement)
+	if n > 0 {
+		name += "-" + strconv.Itoa(n+1)
+	}
+	return name
+}
+
+// volumeName is the name of a placement's volume.
+func volumeName(pod projection.Pod, placement events.ID, volume string) string {
+	return containerName(pod, placement, 0) + "." + volume
+}
+
+// short tells a placement from all others that its pod ever had, for all practical purposes.
+func short(placement events.ID) string {
+	sum := sha256.Sum256([]byte(placement.String()))
+	return hex.EncodeToString(sum[:4])
+}

@@ -1,0 +1,277 @@
+package podman
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"sync"
+	"time"
+
+	"golang.org/x/sync/singleflight"
+
+	"github.com/podman-swarm/podman-swarm/events"
+	"github.com/podman-swarm/podman-swarm/projection"
+)
+
+// loop is one run of a Reconciler. Its own goroutine decides and waits for nothing but news: of the state, of what is
+// there, of a turn that has ended. All that takes time is done by others.
+type loop struct {
+	crew
+	lister
+	recovery
+	view     *projection.View
+	index    uint64 // of the state, up to which it has been followed
+	replicas map[projection.Pod]*replica
+	dirty    map[projection.Pod]bool // to be decided about
+	strays   []Orphan                // containers of ours whose labels name no pod
+	turns    chan *turn              // that have ended
+	clock    uint64                  // counts lists that began and turns that ended
+	wake     time.Time               // when the next replica may be tried again; zero: none waits
+	sweepAt  time.Time
+	working  sync.WaitGroup
+	known    map[string]bool // orphans that have been told of
+}
+
+// replica is all that the loop knows of one pod.
+type replica struct {
+	Case
+	placement events.ID // that the retries are of
+	busy      bool      // a turn is under way
+	turned    uint64    // by the loop's clock: when its last turn ended
+	stale     bool      // its last turn failed: what is there must be looked at anew
+	orphans   []Orphan
+	retry     retry
+	said      string // the last error that was told of
+}
+
+// parallel is how many turns may keep Podman busy at the same time. Waiting for a program to end, and pulling, does
+// not count.
+const parallel = 16
+
+func newLoop(r *Reconciler) *loop {
+	return &loop{
+		crew:     crew{r, r.owner(), newPortBook(), &singleflight.Group{}, make(chan struct{}, parallel)},
+		lister:   newLister(),
+		replicas: map[projection.Pod]*replica{},
+		dirty:    map[projection.Pod]bool{},
+		turns:    make(chan *turn),
+		known:    map[string]bool{},
+	}
+}
+
+func (l *loop) run(ctx context.Context) error {
+	ctx, cancel := context.WithCancel(ctx)
+	settled := make(chan error, 1)
+	defer l.finish(cancel)
+	l.begin()
+	l.goes(func() { settled <- l.settle(ctx) })
+	l.goes(func() { l.hear(ctx) })
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	for {
+		l.follow()
+		l.decide(ctx)
+		for l.advance() {
+			l.decide(ctx)
+		}
+		l.publish()
+		timer.Reset(l.next())
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-l.view.Changed:
+		case t := <-l.turns:
+			l.ended(t)
+		case found := <-l.found:
+			l.listed(found)
+		case <-l.hints:
+			l.hinted()
+		case err := <-settled:
+			if err != nil && ctx.Err() == nil {
+				return err
+			}
+			l.settledAt = time.Now()
+		case <-timer.C:
+			l.tick(ctx)
+		}
+	}
+}
+
+// goes runs f beside the loop; finish waits for it.
+func (l *loop) goes(f func()) { l.working.Go(f) }
+
+// finish waits until nothing of this run is under way any more.
+func (l *loop) finish(cancel context.CancelFunc) {
+	cancel()
+	done := make(chan struct{})
+	go func() { l.working.Wait(); close(done) }()
+	for {
+		select {
+		case <-l.turns:
+		case <-l.found:
+		case <-l.hints:
+		case <-done:
+			return
+		}
+	}
+}
+
+func (l *loop) settle(ctx context.Context) error {
+	if l.Settle == nil {
+		return nil
+	}
+	return l.Settle(ctx)
+}
+
+// follow takes over what has happened to the state since it last looked.
+func (l *loop) follow() {
+	first := l.view == nil
+	l.view = l.Ledger.View()
+	steps, ok := l.view.Since(l.index)
+	l.index = l.view.Index()
+	if first || !ok {
+		l.followAll()
+		return
+	}
+	for i := range steps {
+		for _, e := range steps[i].Commit.Events {
+			pod, host, ok := projection.PodOf(e.Key)
+			if ok && (host == "" || host == l.Host) {
+				l.refresh(pod)
+			}
+		}
+	}
+}
+
+func (l *loop) followAll() {
+	pods := map[projection.Pod]bool{}
+	for _, typ := range []string{projection.PlacementType, projection.ReplicaType} {
+		for o := range l.view.All(typ + "/") {
+			pod, host, ok := projection.PodOf(o.Key)
+			if ok && (host == "" || host == l.Host) {
+				pods[pod] = true
+			}
+		}
+	}
+	for pod := range l.replicas {
+		pods[pod] = true
+	}
+	for pod := range pods {
+		l.refresh(pod)
+	}
+}
+
+// at is what is known of the pod, from now on if it was not.
+func (l *loop) at(pod projection.Pod) *replica {
+	r := l.replicas[pod]
+	if r == nil {
+		r = &replica{Case: Case{Pod: pod}}
+		l.replicas[pod] = r
+	}
+	return r
+}
+
+// recorded is what the host has recorded of its container of the pod; nil when it has recorded nothing that can be
+// read: then it is recorded anew.
+func recorded(s *projection.State, pod projection.Pod, host string) *projection.Replica {
+	o, ok := s.Lookup(pod.ReplicaKey(host))
+	if !ok {
+		return nil
+	}
+	var fact projection.Replica
+	if json.Unmarshal(o.Version.Object, &fact) != nil {
+		return nil
+	}
+	return &fact
+}
+
+// refresh reads anew what the state says of a pod.
+func (l *loop) refresh(pod projection.Pod) {
+	r := l.at(pod)
+	l.dirty[pod] = true
+	r.Recorded = recorded(l.view.State, pod, l.Host)
+	var placement events.ID
+	if placed, err := l.view.Placement(pod); err == nil && placed != nil && placed.Host == l.Host {
+		placement = placed.Event()
+	}
+	if placement != r.placement {
+		r.placement, r.retry = placement, retry{}
+	}
+	if !r.busy && r.Recorded != nil {
+		l.ports.keep(pod, r.Recorded.Ports)
+	}
+}
+
+// ended takes over what a turn has found and done.
+func (l *loop) ended(t *turn) {
+	r := l.at(t.Pod)
+	l.clock++
+	r.busy, r.turned, r.There = false, l.clock, t.there
+	l.dirty[t.Pod] = true
+	l.tried(t)
+	switch {
+	case t.err == nil:
+		r.retry.failures, r.said = 0, ""
+		if t.did[Remove] > 0 {
+			l.sweepAt = time.Now()
+		}
+		return
+	case errors.Is(t.err, errChanged):
+	case errors.Is(t.err, ErrUnavailable):
+		if l.down == nil {
+			l.silent(t.err)
+		}
+	default:
+		l.stats.Errors.Add(1)
+		r.retry.failed(time.Now())
+		if text := t.err.Error(); l.Log != nil && text != r.said {
+			l.Log.Warn("replica is not as it should be; trying again", "namespace", t.Pod.Namespace, "pod", t.Pod.Name(), "err", text)
+			r.said = text
+		}
+	}
+	r.stale = true
+	l.hinted()
+}
+
+// tick does what is due.
+func (l *loop) tick(ctx context.Context) {
+	now := time.Now()
+	if !l.listing && !l.due.After(now) {
+		l.list(ctx)
+	}
+	if !l.wake.IsZero() && !l.wake.After(now) {
+		l.wake = time.Time{}
+		for pod := range l.replicas { // few wait, and whoever does not has no steps
+			l.dirty[pod] = true
+		}
+	}
+	if !l.sweepAt.IsZero() && !l.sweepAt.After(now) && l.stage == Ready {
+		l.sweepAt = now.Add(sweepEvery)
+		state := l.view.State
+		l.goes(func() { l.sweep(ctx, state) })
+	}
+}
+
+// next is how long to wait for news before something is due anyway.
+func (l *loop) next() time.Duration {
+	at := l.due
+	if l.listing {
+		at = time.Time{}
+	}
+	for _, t := range []time.Time{l.wake, l.deadline(), l.sweepDue()} {
+		if !t.IsZero() && (at.IsZero() || t.Before(at)) {
+			at = t
+		}
+	}
+	if at.IsZero() {
+		return time.Hour
+	}
+	return max(0, time.Until(at))
+}
+
+func (l *loop) sweepDue() time.Time {
+	if l.stage != Ready {
+		return time.Time{}
+	}
+	return l.sweepAt
+}

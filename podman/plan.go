@@ -1,0 +1,176 @@
+package podman
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+
+	"github.com/podman-swarm/podman-swarm/events"
+	"github.com/podman-swarm/podman-swarm/projection"
+)
+
+// Known is what Plan asks of the state. *projection.State has it.
+type Known interface {
+	// Placement is the placement of the pod; nil when there is none.
+	Placement(projection.Pod) (*projection.Placed, error)
+	// Covers reports whether the event has been heard of. A covered placement that is not held is over.
+	Covers(events.ID) bool
+}
+
+// Case is all that a host knows of one pod, beside the state.
+type Case struct {
+	Pod      projection.Pod
+	Recorded *projection.Replica // what it has recorded of its container; nil for nothing
+	There    []Container         // its containers with this pod's labels
+}
+
+// Action is what a Step does.
+type Action string
+
+// The actions.
+const (
+	Adopt  Action = "adopt"  // the container runs as wanted: record it, and leave it alone
+	Start  Action = "start"  // the container is there and does not run
+	Create Action = "create" // there is no container
+	Remove Action = "remove" // the container is over, or cannot be started any more
+	Forget Action = "forget" // nothing is there nor wanted: take back what was recorded
+)
+
+// Step is one thing to do. All steps of a Decision are of one pod, and must be done in order, each only once the one
+// before it has been.
+type Step struct {
+	Action    Action
+	Container Container // none in Create and Forget
+	Over      bool      // of Remove: the container carries out a decision that is no longer held
+	Why       string
+}
+
+// Orphan is a container of ours that nothing explains: the state has not heard of the decision that it carries out.
+// It is left running until a person says what to do with it.
+type Orphan struct {
+	Container
+	Pod projection.Pod // none when the labels name none
+	Why string
+}
+
+// Decision is what ought to be done about one pod.
+type Decision struct {
+	Placed  *projection.Placed // the placement, when it is this host's to carry out
+	Runs    bool               // its container runs
+	Steps   []Step
+	Orphans []Orphan
+}
+
+// Plan decides what a host ought to do about one pod: pure, so that it can be looked at, and idempotent. Whatever is
+// there, once its steps are done there is exactly one container where the pod is placed and none where it is not, and
+// Plan has no more steps.
+//
+// A container is removed on evidence only: the state has heard of the decision that it carries out and holds another
+// one, or none. The error is that of a placement that cannot be read; then nothing must be done.
+func Plan(known Known, host string, c Case) (Decision, error) {
+	var d Decision
+	held, err := known.Placement(c.Pod)
+	if err != nil {
+		return d, err
+	}
+	if held != nil && held.Host == host {
+		d.Placed = held
+	}
+	var mine []Container
+	for _, there := range c.There {
+		id, ok := carriesOut(&there, c.Recorded)
+		switch {
+		case !ok:
+			d.Orphans = append(d.Orphans, Orphan{there, c.Pod, "its labels cannot be read"})
+		case d.Placed != nil && held.Event() == id && held.SpecHash != there.Labels[LabelSpecHash]:
+			d.Orphans = append(d.Orphans, Orphan{there, c.Pod, "it was made from another spec than its placement holds"})
+		case d.Placed != nil && held.Event() == id:
+			mine = append(mine, there)
+		case !known.Covers(id):
+			d.Orphans = append(d.Orphans, Orphan{there, c.Pod, "nothing is known here of its placement " + id.String()})
+		default:
+			d.Steps = append(d.Steps, Step{Remove, there, true, over(held, host)})
+		}
+	}
+	switch {
+	case d.Placed != nil:
+		d.carryOut(c.Recorded, mine)
+	case c.Recorded != nil:
+		d.Steps = append(d.Steps, Step{Action: Forget, Why: over(held, host)})
+	}
+	return d, nil
+}
+
+// carriesOut is the placement that the container carries out: what its host has recorded of it, else its label. They
+// differ only for an orphan that a person had adopted.
+func carriesOut(c *Container, recorded *projection.Replica) (events.ID, bool) {
+	_, id, ok := labelled(c.Labels)
+	if ok && recorded != nil && recorded.Container == c.ID {
+		return recorded.Placement, true
+	}
+	return id, ok
+}
+
+func over(held *projection.Placed, host string) string {
+	switch {
+	case held == nil:
+		return "its placement has ended"
+	case held.Host == host:
+		return "a newer placement takes its place"
+	case held.Host == "":
+		return "it is placed nowhere: " + held.Why
+	}
+	return "it is placed on " + held.Host
+}
+
+// carryOut adds the steps after which exactly one of mine is there, and runs.
+func (d *Decision) carryOut(recorded *projection.Replica, mine []Container) {
+	if len(mine) == 0 {
+		d.Steps = append(d.Steps, Step{Action: Create, Why: "it is placed here"})
+		return
+	}
+	// One that runs is never stopped for one that does not; of several that run, the recorded one stays.
+	best := slices.MaxFunc(mine, func(a, b Container) int {
+		return cmp.Or(
+			truth(a.Status.Runs(), b.Status.Runs()),
+			truth(recorded != nil && recorded.Container == a.ID, recorded != nil && recorded.Container == b.ID),
+			a.Created.Compare(b.Created),
+			cmp.Compare(a.ID, b.ID),
+		)
+	})
+	for _, c := range mine {
+		if c.ID != best.ID {
+			d.Steps = append(d.Steps, Step{Remove, c, true, "another container carries out its placement"})
+		}
+	}
+	switch best.Status {
+	case StatusRunning, StatusPaused, StatusStopping:
+		d.Runs = true
+		if !agrees(recorded, d.Placed.Event(), &best) {
+			d.Steps = append(d.Steps, Step{Action: Adopt, Container: best, Why: "it runs as placed"})
+		}
+	case StatusExited, StatusStopped:
+		d.Steps = append(d.Steps, Step{Action: Start, Container: best, Why: fmt.Sprintf("it exited with code %d", best.ExitCode)})
+	case StatusCreated, "initialized", "configured":
+		d.Steps = append(d.Steps, Step{Action: Start, Container: best, Why: "it has not been started"})
+	default:
+		why := fmt.Sprintf("its container is %q, and cannot be started", best.Status)
+		d.Steps = append(d.Steps, Step{Action: Remove, Container: best, Why: why}, Step{Action: Create, Why: why})
+	}
+}
+
+func truth(a, b bool) int {
+	switch {
+	case a == b:
+		return 0
+	case a:
+		return 1
+	}
+	return -1
+}
+
+// agrees reports whether what is recorded says of the container, which runs, what Podman says.
+func agrees(recorded *projection.Replica, placement events.ID, c *Container) bool {
+	return recorded != nil && recorded.Placement == placement && recorded.Container == c.ID &&
+		recorded.Phase == projection.Running && recorded.Started.Unix() == c.Started.Unix()
+}

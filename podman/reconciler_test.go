@@ -1,0 +1,336 @@
+package podman_test
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+
+	"github.com/podman-swarm/podman-swarm/podman"
+	"github.com/podman-swarm/podman-swarm/projection"
+)
+
+func TestReconciler_appliesScalesAndDeletes(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		w.run()
+		w.ready()
+		w.place(host, template(), pod("web", 0), pod("web", 1), pod("web", 2))
+		w.place("two", template(), pod("web", 3))
+		w.settled(time.Second)
+		ports := map[int]bool{}
+		for n := range 3 {
+			w.runs(pod("web", n))
+			f := w.fact(pod("web", n))
+			if len(f.Ports) != 1 || f.Ports[0].Name != "http" || f.Ports[0].Container != 80 || f.Ports[0].Host < 20000 || f.Ports[0].Host > 29999 || f.IP == "" {
+				t.Errorf("got ports %+v, IP %q", f.Ports, f.IP)
+			}
+			ports[f.Ports[0].Host] = true
+		}
+		if len(ports) != 3 {
+			t.Errorf("got host ports %v, want three different ones", ports)
+		}
+		if got := w.of(pod("web", 3)); len(got) != 0 {
+			t.Errorf("what is placed on another host was made here: %+v", got)
+		}
+		w.end(pod("web", 1))
+		w.settled(time.Second)
+		if got := w.of(pod("web", 1)); len(got) != 0 || w.fact(pod("web", 1)) != nil {
+			t.Errorf("deleted: got containers %+v, fact %+v", got, w.fact(pod("web", 1)))
+		}
+		index := w.ledger.View().Index()
+		w.fake.Calls()
+		w.settled(time.Hour)
+		if got := w.ledger.View().Index(); got != index {
+			t.Errorf("%d events in an hour in which nothing happened", got-index)
+		}
+		if calls := w.fake.Calls(); len(calls) != 0 {
+			t.Errorf("asked of Podman in that hour: %q", calls)
+		}
+	})
+}
+
+// Line 11 of what went wrong before: a changed manifest ended in "name already in use".
+func TestReconciler_newTemplate(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		w.place(host, template(), pod("web", 0))
+		w.run()
+		w.ready()
+		first := w.runs(pod("web", 0))
+		w.place(host, template(args("-x")), pod("web", 0))
+		w.settled(time.Second)
+		if second := w.runs(pod("web", 0)); second.ID == first.ID {
+			t.Error("a new template: the container is the old one")
+		}
+	})
+}
+
+func TestReconciler_crashLoop(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		w.run()
+		w.ready()
+		var starts []time.Time
+		w.fake.Hook(func(op, _ string) error {
+			if op == "Start" {
+				starts = append(starts, time.Now())
+			}
+			return nil
+		})
+		before := w.ledger.View().Index() + 1 // the placement
+		w.place(host, template(args("-exit-after=1s", "-exit-code=3")), pod("web", 0))
+		w.settled(30 * time.Minute)
+		var gaps []string
+		for i := range starts[1:] {
+			gaps = append(gaps, starts[i+1].Sub(starts[i]).Round(time.Second).String())
+		}
+		want := "[1s 11s 21s 41s 1m21s 2m41s 5m1s 5m1s"
+		if got := fmt.Sprint(gaps); !strings.HasPrefix(got, want) {
+			t.Errorf("between starts: got %s, want %s …", got, want)
+		}
+		f := w.fact(pod("web", 0))
+		if f.Phase != projection.Exited || f.Reason != "CrashLoopBackOff" || f.ExitCode != 3 || f.Restarts != len(starts)-1 ||
+			!strings.Contains(f.Message, "back-off 5m0s") || f.Finished.IsZero() {
+			t.Errorf("got %+v after %d starts", f, len(starts))
+		}
+		if n := int(w.ledger.View().Index() - before); n > 2*len(starts)+2 {
+			t.Errorf("%d facts were recorded of %d starts", n, len(starts))
+		}
+		if got := w.Stats().Restarts.Load(); got != uint64(len(starts)-1) {
+			t.Errorf("counted %d restarts, want %d", got, len(starts)-1)
+		}
+	})
+}
+
+// After a long run a container that exits is started again at once.
+func TestReconciler_longRunEndsTheBackOff(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		w.run()
+		w.ready()
+		w.place(host, template(args("-exit-after=11m")), pod("web", 0))
+		w.settled(time.Second)
+		for n := range 5 {
+			w.settled(11*time.Minute + 2*time.Second)
+			w.runs(pod("web", 0))
+			if got := w.fact(pod("web", 0)).Restarts; got != n+1 {
+				t.Errorf("after run %d: %d restarts", n+1, got)
+			}
+		}
+	})
+}
+
+// An image that is not there is tried ever more seldom, and the others are not kept from running.
+func TestReconciler_pullFails(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		w.run()
+		w.ready()
+		bad := template(func(s *corev1.PodSpec) { s.Containers[0].Image = "nonesuch:1" })
+		w.place(host, bad, pod("bad", 0))
+		w.place(host, template(), pod("web", 0))
+		w.settled(500 * time.Millisecond)
+		w.runs(pod("web", 0))
+		f := w.fact(pod("bad", 0))
+		if f == nil || f.Phase != projection.Pending || f.Reason != "ErrImagePull" || !strings.Contains(f.Message, "docker.io/library/nonesuch:1") {
+			t.Errorf("got %+v, want ErrImagePull in Podman's words", f)
+		}
+		w.settled(time.Hour)
+		pulls := 0
+		for _, c := range w.fake.Calls() {
+			if strings.HasPrefix(c, "Pull ") {
+				pulls++
+			}
+		}
+		if pulls < 10 || pulls > 25 {
+			t.Errorf("%d pulls in an hour, want every 5 minutes in the end", pulls)
+		}
+		if f := w.fact(pod("bad", 0)); f.Reason != "ImagePullBackOff" {
+			t.Errorf("got %+v, want ImagePullBackOff", f)
+		}
+		if n := w.said.count("replica is not as it should be"); n > 2 {
+			t.Errorf("it was said %d times", n)
+		}
+		w.fake.AddImage("docker.io/library/nonesuch:1", "")
+		w.settled(6 * time.Minute)
+		w.runs(pod("bad", 0))
+	})
+}
+
+// A replica that is slow to pull, or to stop, delays no other.
+func TestReconciler_slowReplicaDelaysNone(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		w.run()
+		w.ready()
+		w.fake.Hook(func(op, _ string) error {
+			if op == "Pull" {
+				time.Sleep(10 * time.Minute)
+			}
+			return nil
+		})
+		var slow []projection.Pod
+		for n := range 40 { // more than are worked on at a time
+			slow = append(slow, pod("slow", n))
+		}
+		w.place(host, template(func(s *corev1.PodSpec) { s.Containers[0].Image = "slow:1" }), slow...)
+		stubborn := template(args("-ignore-term"))
+		w.place(host, stubborn, pod("stubborn", 0))
+		w.settled(time.Second)
+		if f := w.fact(slow[0]); f == nil || f.Reason != "Pulling" {
+			t.Errorf("while it pulls: got %+v", f)
+		}
+		w.runs(pod("stubborn", 0))
+		w.end(pod("stubborn", 0))
+		w.settled(time.Second)
+		w.place(host, template(), pod("web", 0))
+		w.settled(time.Second)
+		w.runs(pod("web", 0))
+		if got := w.one(pod("stubborn", 0)).Status; got != podman.StatusStopping {
+			t.Errorf("within its grace period the container is %s", got)
+		}
+		w.settled(30 * time.Second)
+		if got := w.of(pod("stubborn", 0)); len(got) != 0 {
+			t.Errorf("after its grace period: %+v", got)
+		}
+	})
+}
+
+// A container that was removed by hand is made anew, with the host ports that it had.
+func TestReconciler_removedByHand(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		w.place(host, template(), pod("web", 0))
+		w.run()
+		w.ready()
+		first := w.runs(pod("web", 0))
+		if err := w.fake.Remove(t.Context(), first.ID); err != nil {
+			t.Fatal(err)
+		}
+		w.settled(time.Second)
+		if second := w.runs(pod("web", 0)); second.Ports[0].Host != first.Ports[0].Host {
+			t.Errorf("got host port %d, want %d again", second.Ports[0].Host, first.Ports[0].Host)
+		}
+	})
+}
+
+// A container that cannot be started any more is replaced.
+func TestReconciler_broken(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		w.place(host, template(), pod("web", 0), pod("web", 1))
+		w.run()
+		w.ready()
+		zero, one := w.runs(pod("web", 0)), w.runs(pod("web", 1))
+		w.fake.Hook(func(op, what string) error {
+			if op == "Start" && what == zero.ID {
+				return &podman.Refusal{Message: "the mount point is gone"}
+			}
+			return nil
+		})
+		w.fake.Exit(zero.ID, 1)
+		w.fake.SetStatus(one.ID, "removing")
+		w.settled(15 * time.Second)
+		if got := w.runs(pod("web", 0)); got.ID == zero.ID {
+			t.Error("the broken container is still there")
+		}
+		if got := w.runs(pod("web", 1)); got.ID == one.ID {
+			t.Error("the container that was being removed is still there")
+		}
+	})
+}
+
+func TestReconciler_emptyDirGoesWithThePlacement(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		w.run()
+		w.ready()
+		w.place(host, template(func(s *corev1.PodSpec) {
+			s.Volumes = []corev1.Volume{{Name: "data", VolumeSource: corev1.VolumeSource{EmptyDir: &corev1.EmptyDirVolumeSource{}}}}
+			s.Containers[0].VolumeMounts = []corev1.VolumeMount{{Name: "data", MountPath: "/data"}}
+		}), pod("web", 0))
+		w.settled(time.Second)
+		volumes := func() int {
+			all, err := w.fake.Volumes(t.Context(), podman.LabelCluster, "default")
+			if err != nil {
+				t.Fatal(err)
+			}
+			return len(all)
+		}
+		if err := w.fake.Remove(t.Context(), w.runs(pod("web", 0)).ID); err != nil {
+			t.Fatal(err)
+		}
+		w.settled(time.Second)
+		w.runs(pod("web", 0))
+		if n := volumes(); n != 1 {
+			t.Errorf("%d volumes after the container was made anew, want the one", n)
+		}
+		w.end(pod("web", 0))
+		w.settled(time.Second)
+		if n := volumes(); n != 0 {
+			t.Errorf("%d volumes after the replica is gone", n)
+		}
+	})
+}
+
+// Podman is gone for a while. It is said once, applies go on, and what was applied is done when it is back.
+func TestReconciler_podmanDownAndUp(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		w.place(host, template(), pod("web", 0))
+		w.run()
+		w.ready()
+		first := w.runs(pod("web", 0))
+		w.fake.SetDown(true)
+		w.settled(time.Second)
+		w.place(host, template(), pod("web", 1))
+		index := w.ledger.View().Index()
+		w.settled(time.Hour)
+		if p := w.Progress(); p.Podman == "" || p.Since.IsZero() || p.Stage != podman.Ready {
+			t.Errorf("while Podman is away: got %+v", p)
+		}
+		if n := w.said.count("Podman does not answer"); n != 1 {
+			t.Errorf("it was said %d times", n)
+		}
+		if got := w.ledger.View().Index(); got != index {
+			t.Errorf("%d events while Podman was away", got-index)
+		}
+		w.fake.SetDown(false)
+		w.settled(15 * time.Second)
+		if got := w.runs(pod("web", 0)); stamp(got) != stamp(first) {
+			t.Error("the container that ran was bounced")
+		}
+		w.runs(pod("web", 1))
+		if p := w.Progress(); p.Podman != "" || p.Phases[projection.Running] != 2 {
+			t.Errorf("got %+v", p)
+		}
+	})
+}
+
+// The log is on a full disk for a while: what runs is not disturbed, and is recorded later.
+func TestReconciler_readOnlyLog(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		w.place(host, template(), pod("web", 0))
+		w.run()
+		w.ready()
+		w.log.Fail(errors.New("no space left on device"))
+		w.fake.Exit(w.one(pod("web", 0)).ID, 1)
+		w.settled(time.Hour)
+		if got := w.one(pod("web", 0)); got.Status != podman.StatusRunning {
+			t.Errorf("the container is %s, want it started again all the same", got.Status)
+		}
+		if n := len(slices.DeleteFunc(w.fake.Calls(), func(c string) bool { return !strings.HasPrefix(c, "Start") })); n > 3 {
+			t.Errorf("it was started %d times", n)
+		}
+		w.log.Fail(nil)
+		w.settled(6 * time.Minute)
+		w.runs(pod("web", 0))
+	})
+}

@@ -1,0 +1,141 @@
+package podman
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+
+	"github.com/podman-swarm/podman-swarm/events"
+	"github.com/podman-swarm/podman-swarm/projection"
+)
+
+// record looks at the container and records it.
+func (t *turn) record(ctx context.Context, id string) error {
+	c, err := t.inspect(ctx, id)
+	if err != nil {
+		return fail("ContainerStatusUnknown", err)
+	}
+	t.ports.keep(t.Pod, c.Ports)
+	return t.put(ctx, t.fact(&c))
+}
+
+// before is what is recorded of this very placement; nothing, if nothing is.
+func (t *turn) before() projection.Replica {
+	if t.Recorded != nil && t.Recorded.Placement == t.Placed.Event() {
+		return *t.Recorded
+	}
+	return projection.Replica{Placement: t.Placed.Event()}
+}
+
+// fact is what there is to say of the container.
+func (t *turn) fact(c *Container) *projection.Replica {
+	before := t.before()
+	f := &projection.Replica{
+		Placement: t.Placed.Event(), Container: c.ID, Name: c.Name, Image: c.Image, Ports: c.Ports, Started: c.Started,
+		Restarts: before.Restarts, ExitCode: before.ExitCode, OOMKilled: before.OOMKilled, Finished: before.Finished,
+	}
+	if p, err := readPod(t.Placed); err == nil { // else the ports have no names; the container runs all the same
+		f.Ports = p.named(c.Ports)
+	}
+	ended := t.ended
+	if ended != nil {
+		f.Restarts++
+	}
+	if c.Status.Ended() {
+		ended = c
+	}
+	if ended != nil {
+		f.ExitCode, f.OOMKilled, f.Finished = ended.ExitCode, ended.OOMKilled, ended.Finished
+	}
+	switch {
+	case c.Status.Runs():
+		f.Phase, f.IP = projection.Running, c.IP
+		if c.Status == StatusPaused {
+			f.Reason = "Paused"
+		}
+	case c.Status.Ended():
+		f.Phase, f.Reason = projection.Exited, "Error"
+		switch {
+		case c.OOMKilled:
+			f.Reason = "OOMKilled"
+		case c.ExitCode == 0:
+			f.Reason = "Completed"
+		}
+	default:
+		f.Phase, f.Reason = projection.Pending, "ContainerCreating"
+	}
+	return f
+}
+
+// pending is what there is to say while there is no container to speak of.
+func (t *turn) pending(reason, message string) *projection.Replica {
+	f := t.before()
+	f.Phase, f.Reason, f.Message = projection.Pending, reason, message
+	f.Container, f.Name, f.IP = "", "", ""
+	return &f
+}
+
+// recordFailure tells people what keeps the replica from running. What was recorded of a container that is still there
+// is kept: it may be the only evidence of whose it is.
+func (t *turn) recordFailure(ctx context.Context, f *failure) error {
+	for _, c := range t.there {
+		if t.Recorded != nil && t.Recorded.Container == c.ID {
+			fact := *t.Recorded
+			if !c.Status.Runs() {
+				fact.Phase = projection.Pending
+			}
+			fact.Reason, fact.Message = f.reason, words(f.error)
+			return t.put(ctx, &fact)
+		}
+	}
+	if t.Placed == nil {
+		return nil
+	}
+	return t.put(ctx, t.pending(f.reason, words(f.error)))
+}
+
+// put records the fact, unless it is what is recorded already.
+func (t *turn) put(ctx context.Context, fact *projection.Replica) error {
+	key, object := t.Pod.ReplicaKey(t.Host), projection.Encode(fact)
+	_, err := t.Ledger.Record(ctx, by("what Podman says of "+t.Pod.Name()), func(s *projection.State) ([]projection.Change, error) {
+		if o, ok := s.Lookup(key); ok {
+			if bytes.Equal(o.Version.Object, object) {
+				return nil, nil
+			}
+			if !t.begun(o) {
+				return nil, errChanged
+			}
+		}
+		return []projection.Change{{Kind: events.Observed, Key: key, Object: object}}, nil
+	})
+	if err == nil {
+		t.Recorded = fact
+	}
+	return err
+}
+
+// begun reports whether the fact tells of the container that the turn began with, or that it put there itself: a
+// person may have handed the pod another container since.
+func (t *turn) begun(o projection.Object) bool {
+	var now projection.Replica
+	if json.Unmarshal(o.Version.Object, &now) != nil {
+		return true // nothing that can be read is lost
+	}
+	return t.Recorded != nil && t.Recorded.Container == now.Container || now.Container == ""
+}
+
+// forget takes back what was recorded.
+func (t *turn) forget(ctx context.Context) error {
+	key := t.Pod.ReplicaKey(t.Host)
+	_, err := t.Ledger.Record(ctx, by("the container of "+t.Pod.Name()+" is gone"), func(s *projection.State) ([]projection.Change, error) {
+		if _, ok := s.Lookup(key); !ok {
+			return nil, nil
+		}
+		return []projection.Change{{Kind: events.Observed, Key: key}}, nil
+	})
+	if err == nil {
+		t.Recorded = nil
+		t.ports.keep(t.Pod, nil)
+	}
+	return err
+}

@@ -1,0 +1,232 @@
+package podman
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"time"
+
+	"github.com/podman-swarm/podman-swarm/events"
+	"github.com/podman-swarm/podman-swarm/projection"
+)
+
+// actLimit is how long a recovery waits for every replica to have been tried once. Whatever takes longer, as a pull
+// may, counts as failed, and goes on.
+const actLimit = time.Minute
+
+// recovery is how far the recovery has come. It is the loop itself with some steps not allowed yet: what is recovered
+// and what is applied later go the same way.
+type recovery struct {
+	stage     Stage
+	report    projection.Recovery
+	entered   time.Time // the stage
+	settledAt time.Time
+	first     map[projection.Pod]bool   // placed here and not tried yet, once acting
+	adopted   map[string]projection.Pod // containers that ran as recorded
+	counted   map[string]bool           // containers whose removal is in the report
+	inVain    map[projection.Pod]bool   // tried, in vain
+	announced map[string]bool           // Deployments
+}
+
+func (l *loop) begin() {
+	now := time.Now()
+	l.due = now
+	l.recovery = recovery{stage: Adopting, entered: now, report: l.Begun,
+		first: map[projection.Pod]bool{}, adopted: map[string]projection.Pod{}, counted: map[string]bool{},
+		inVain: map[projection.Pod]bool{}, announced: map[string]bool{}}
+	if l.report.Started.IsZero() {
+		l.report.Started = now.UTC()
+	}
+	if l.Log != nil {
+		l.Log.Info("starting recovery", "replayed", l.report.Replayed)
+	}
+}
+
+// enter begins the next stage.
+func (l *loop) enter(s Stage) {
+	now := time.Now()
+	seconds := maps.Clone(l.report.Seconds)
+	if seconds == nil {
+		seconds = map[string]float64{}
+	}
+	seconds[string(l.stage)] = now.Sub(l.entered).Seconds()
+	l.report.Seconds, l.stage, l.entered = seconds, s, now
+	for pod := range l.replicas {
+		l.dirty[pod] = true
+	}
+}
+
+// decided notes what was decided about a pod.
+func (l *loop) decided(r *replica, d *Decision) {
+	if l.stage == Ready {
+		return
+	}
+	if l.stage == Adopting && d.Runs {
+		for _, c := range r.There {
+			if c.Status.Runs() {
+				l.adopted[c.ID] = r.Pod
+			}
+		}
+	}
+	if l.stage != Acting {
+		return
+	}
+	todo := false
+	for _, s := range d.Steps {
+		todo = todo || s.Action == Start || s.Action == Create
+		if s.Action == Remove && s.Over && !l.counted[s.Container.ID] {
+			l.counted[s.Container.ID] = true
+			l.report.Removed++
+		}
+		if s.Action == Remove && l.bounces(d, s) {
+			l.report.Bounced++
+		}
+	}
+	if !todo {
+		delete(l.first, r.Pod)
+	} else if l.first[r.Pod] {
+		l.announce(r.Pod)
+	}
+}
+
+// bounces reports whether a step would stop what ran as recorded and is still wanted. Plan has no such step; the report
+// counts them so that it would be seen.
+func (l *loop) bounces(d *Decision, s Step) bool {
+	_, ran := l.adopted[s.Container.ID]
+	return ran && d.Placed != nil && s.Container.Labels[LabelPlacement] == d.Placed.Event().String()
+}
+
+// tried notes how the first turn of a replica has ended.
+func (l *loop) tried(t *turn) {
+	if l.stage != Acting {
+		return
+	}
+	l.report.Restart += t.did[Start]
+	l.report.Created += t.did[Create]
+	if l.first[t.Pod] && (t.err == nil || !errors.Is(t.err, ErrUnavailable) && !errors.Is(t.err, errChanged)) {
+		delete(l.first, t.Pod)
+		l.inVain[t.Pod] = t.err != nil
+	}
+}
+
+// advance goes on to the next stage when everything in this one is done, and reports whether it did.
+func (l *loop) advance() bool {
+	before := l.stage
+
+	switch {
+	case l.stage == Adopting && l.seen && l.idle():
+		l.report.Adopted = len(l.adopted)
+		l.tellAdopted()
+		l.enter(Settling)
+	case l.stage == Settling && !l.settledAt.IsZero() && l.last.Before(l.settledAt):
+		if l.down == nil && !l.listing {
+			l.due = time.Now() // what is there is looked at anew before anything is changed
+		}
+	case l.stage == Settling && !l.settledAt.IsZero() && !l.listing && l.down == nil && l.idle():
+		for pod, r := range l.replicas {
+			if !r.placement.IsZero() {
+				l.first[pod] = true
+			}
+		}
+		l.enter(Acting)
+	case l.stage == Acting && l.down == nil && (len(l.first) == 0 || !time.Now().Before(l.deadline())):
+		l.recovered()
+	}
+	return l.stage != before
+}
+
+// idle reports whether nothing is under way or waits to be decided.
+func (l *loop) idle() bool {
+	for _, r := range l.replicas {
+		if r.busy {
+			return false
+		}
+	}
+	return len(l.dirty) == 0
+}
+
+// deadline is when acting ends whatever still goes on. Without Podman nothing does, and it does not end.
+func (l *loop) deadline() time.Time {
+	if l.stage != Acting || l.down != nil {
+		return time.Time{}
+	}
+	return later(l.entered, l.back).Add(actLimit)
+}
+
+// recovered ends the recovery: the report is complete, recorded and said.
+func (l *loop) recovered() {
+	l.enter(Ready)
+	l.report.Done = time.Now().UTC()
+	failed := map[string]bool{}
+	deployments := map[string]bool{}
+	for pod, r := range l.replicas {
+		l.report.Orphans += len(r.orphans)
+		if r.placement.IsZero() {
+			continue
+		}
+		name := pod.Namespace + "/" + pod.Deployment
+		deployments[name] = true
+		if l.first[pod] || l.inVain[pod] {
+			failed[name] = true
+			l.report.Failed++
+		}
+	}
+	l.report.Orphans += len(l.strays)
+	l.sweepAt = time.Now()
+	if l.Log != nil {
+		r := l.report
+		l.Log.Info(fmt.Sprintf("recovery completed: %d recovered, %d failed", len(deployments)-len(failed), len(failed)),
+			"adopted", r.Adopted, "started", r.Restart, "created", r.Created, "removed", r.Removed,
+			"orphans", r.Orphans, "failed", r.Failed, "bounced", r.Bounced, "seconds", r.Done.Sub(r.Started).Seconds())
+	}
+	report := projection.Encode(l.report)
+	l.goes(func() {
+		// Without ctx: what was found is worth recording even when the agent is told to stop just now.
+		_, err := l.Ledger.Record(context.Background(), by("recovery"), func(*projection.State) ([]projection.Change, error) {
+			return []projection.Change{{Kind: events.Observed, Key: projection.RecoveryKey(l.Host), Object: report}}, nil
+		})
+		if err != nil && l.Log != nil {
+			l.Log.Warn("the report of the recovery could not be recorded", "err", err)
+		}
+	})
+}
+
+// tellAdopted tells of every pod that ran as recorded, Deployment by Deployment.
+func (l *loop) tellAdopted() {
+	ids := slices.SortedFunc(maps.Keys(l.adopted), func(a, b string) int { return comparePods(l.adopted[a], l.adopted[b]) })
+	for _, id := range ids {
+		pod := l.adopted[id]
+		l.announce(pod)
+		if l.Log != nil {
+			l.Log.Info("adopted pod", "namespace", pod.Namespace, "pod", pod.Name(), "host", l.Host, "container", abbreviate(id))
+		}
+	}
+}
+
+// announce says, once, that a Deployment is being recovered.
+func (l *loop) announce(pod projection.Pod) {
+	name := pod.Namespace + "/" + pod.Deployment
+	if l.Log != nil && !l.announced[name] {
+		l.Log.Info("recovering deployment", "deployment", name)
+	}
+	l.announced[name] = true
+}
+
+// waiting says what holds the recovery up.
+func (l *loop) waiting() []string {
+	var what []string
+	if l.stage != Ready && l.down != nil {
+		what = append(what, "podman")
+	}
+	if l.stage == Settling && l.settledAt.IsZero() {
+		what = append(what, "settle")
+	}
+	if l.stage == Acting {
+		for _, pod := range slices.SortedFunc(maps.Keys(l.first), comparePods) {
+			what = append(what, pod.Namespace+"/"+pod.Name())
+		}
+	}
+	return what
+}

@@ -1,0 +1,266 @@
+package podman
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"strconv"
+	"strings"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+
+	"github.com/podman-swarm/podman-swarm/projection"
+)
+
+// pod is a placement's template, read.
+type pod struct {
+	placed   *projection.Placed
+	labels   map[string]string // of the pod
+	spec     corev1.PodSpec
+	one      *corev1.Container // its only container
+	security corev1.SecurityContext
+}
+
+// readPod reads the recorded template. It was checked, and defaults were filled in, by whatever version recorded it;
+// what that version did not fill in has the meaning that no value has in Kubernetes.
+func readPod(placed *projection.Placed) (*pod, error) {
+	var t corev1.PodTemplateSpec
+	if err := json.Unmarshal(placed.Template, &t); err != nil {
+		return nil, fmt.Errorf("read the pod template: %w", err)
+	}
+	if n := len(t.Spec.Containers); n != 1 {
+		return nil, fmt.Errorf("the pod template has %d containers: one is supported", n)
+	}
+	p := &pod{placed: placed, labels: t.Labels, spec: t.Spec, one: &t.Spec.Containers[0]}
+	if s := p.one.SecurityContext; s != nil {
+		p.security = *s
+	}
+	if s := p.spec.SecurityContext; s != nil { // what the container itself says wins
+		p.security.RunAsUser = or(p.security.RunAsUser, s.RunAsUser)
+		p.security.RunAsGroup = or(p.security.RunAsGroup, s.RunAsGroup)
+		p.security.RunAsNonRoot = or(p.security.RunAsNonRoot, s.RunAsNonRoot)
+	}
+	return p, nil
+}
+
+func or[T any](a, b *T) *T {
+	if a != nil {
+		return a
+	}
+	return b
+}
+
+func is(b *bool) bool { return b != nil && *b }
+
+// pull is the image pull policy.
+func (p *pod) pull() corev1.PullPolicy {
+	if p.one.ImagePullPolicy != "" {
+		return p.one.ImagePullPolicy
+	}
+	return corev1.PullIfNotPresent
+}
+
+// grace is how long the program may take to end by itself.
+func (p *pod) grace() time.Duration {
+	if n := p.spec.TerminationGracePeriodSeconds; n != nil {
+		return time.Duration(*n) * time.Second
+	}
+	return corev1.DefaultTerminationGracePeriodSeconds * time.Second
+}
+
+// translate is the container that the pod asks for, but for what is chosen at the last moment: its name, its host
+// ports. Nothing on the host is looked at or changed.
+func (p *pod) translate(own owner, image Image) (*Spec, error) {
+	s := &Spec{
+		Image:            p.one.Image,
+		Labels:           maps.Clone(p.labels),
+		RestartPolicy:    "no",
+		StopTimeout:      uint(p.grace() / time.Second),
+		WorkDir:          p.one.WorkingDir,
+		CreateWorkingDir: p.one.WorkingDir != "",
+		Resources:        p.resources(),
+	}
+	if s.Labels == nil {
+		s.Labels = map[string]string{}
+	}
+	maps.Copy(s.Labels, own.labels(p.placed))
+	p.command(s)
+	p.network(s)
+	if err := p.mounts(s); err != nil {
+		return nil, err
+	}
+	return s, p.secure(s, image)
+}
+
+// command fills in environment, command and arguments.
+func (p *pod) command(s *Spec) {
+	s.Env = map[string]string{}
+	value := func(name string) (string, bool) {
+		v, ok := s.Env[name]
+		return v, ok
+	}
+	for _, e := range p.one.Env { // each may refer to those before it
+		s.Env[e.Name] = expand(e.Value, value)
+	}
+	for _, c := range p.one.Command {
+		s.Entrypoint = append(s.Entrypoint, expand(c, value))
+	}
+	for _, a := range p.one.Args {
+		s.Command = append(s.Command, expand(a, value))
+	}
+}
+
+// network fills in host name, network and DNS.
+func (p *pod) network(s *Spec) {
+	if p.spec.HostNetwork {
+		s.NetNS, s.UTSNS = &Namespace{"host"}, &Namespace{"host"}
+	} else {
+		s.Hostname = p.spec.Hostname
+		if s.Hostname == "" {
+			s.Hostname = p.placed.Pod.Name()
+		}
+		if len(s.Hostname) > 63 {
+			s.Hostname = strings.TrimRight(s.Hostname[:63], "-.")
+		}
+	}
+	for _, a := range p.spec.HostAliases {
+		for _, name := range a.Hostnames {
+			s.HostAdd = append(s.HostAdd, name+":"+a.IP)
+		}
+	}
+	if d := p.spec.DNSConfig; d != nil {
+		s.DNSServers, s.DNSSearch = d.Nameservers, d.Searches
+		for _, o := range d.Options {
+			text := o.Name
+			if o.Value != nil {
+				text += ":" + *o.Value
+			}
+			s.DNSOptions = append(s.DNSOptions, text)
+		}
+	}
+	if p.spec.DNSPolicy == corev1.DNSNone && len(s.DNSSearch) == 0 {
+		s.DNSSearch = []string{"."} // Podman's word for "not those of the host"
+	}
+}
+
+// mounts fills in volumes and mounts.
+func (p *pod) mounts(s *Spec) error {
+	volumes := map[string]*corev1.Volume{}
+	for i := range p.spec.Volumes {
+		volumes[p.spec.Volumes[i].Name] = &p.spec.Volumes[i]
+	}
+	for _, m := range p.one.VolumeMounts {
+		v := volumes[m.Name]
+		mode := "rw"
+		if m.ReadOnly {
+			mode = "ro"
+		}
+		switch {
+		case v == nil:
+			return fmt.Errorf("volume mount %q names no volume", m.Name)
+		case v.HostPath != nil:
+			s.Mounts = append(s.Mounts, Mount{"bind", v.HostPath.Path, m.MountPath, []string{"rbind", mode}})
+		case v.EmptyDir != nil && v.EmptyDir.Medium == corev1.StorageMediumMemory:
+			options := []string{mode, "mode=1777", "nosuid", "nodev"}
+			if limit := v.EmptyDir.SizeLimit; limit != nil && limit.Sign() > 0 {
+				options = append(options, "size="+strconv.FormatInt(limit.Value(), 10))
+			}
+			s.Mounts = append(s.Mounts, Mount{"tmpfs", "tmpfs", m.MountPath, options})
+		case v.EmptyDir != nil:
+			// It begins empty, whatever the image has at that path.
+			name := volumeName(p.placed.Pod, p.placed.Event(), v.Name)
+			s.Volumes = append(s.Volumes, NamedVolume{name, m.MountPath, []string{mode, "nocopy"}})
+		default:
+			return fmt.Errorf("volume %q is neither an emptyDir nor a hostPath", v.Name)
+		}
+	}
+	return nil
+}
+
+// secure fills in whom the program runs as, and what it may do.
+func (p *pod) secure(s *Spec, image Image) error {
+	c := p.security
+	user, group, _ := strings.Cut(image.User, ":")
+	if c.RunAsUser != nil {
+		user, group = strconv.FormatInt(*c.RunAsUser, 10), ""
+	}
+	if c.RunAsGroup != nil {
+		group = strconv.FormatInt(*c.RunAsGroup, 10)
+	}
+	if is(c.RunAsNonRoot) {
+		switch n, err := strconv.Atoi(user); {
+		case user == "" || user == "root" || err == nil && n == 0:
+			return errors.New("container has runAsNonRoot and would run as root")
+		case err != nil:
+			return fmt.Errorf("container has runAsNonRoot and the image's user %q is a name: whether that is root cannot be known", user)
+		}
+	}
+	if c.RunAsUser != nil || c.RunAsGroup != nil {
+		if s.User = user; user == "" {
+			s.User = "0"
+		}
+		if group != "" {
+			s.User += ":" + group
+		}
+	}
+	if pod := p.spec.SecurityContext; pod != nil {
+		for _, g := range pod.SupplementalGroups {
+			s.Groups = append(s.Groups, strconv.FormatInt(g, 10))
+		}
+	}
+	if c.Capabilities != nil {
+		s.CapAdd, s.CapDrop = capabilities(c.Capabilities.Add), capabilities(c.Capabilities.Drop)
+	}
+	s.Privileged = is(c.Privileged)
+	s.NoNewPrivileges = c.AllowPrivilegeEscalation != nil && !*c.AllowPrivilegeEscalation
+	s.ReadOnlyFilesystem = is(c.ReadOnlyRootFilesystem)
+	return nil
+}
+
+// capabilities gives names as Podman has them: CAP_NET_ADMIN for NET_ADMIN, and ALL.
+func capabilities(names []corev1.Capability) []string {
+	var all []string
+	for _, n := range names {
+		name := strings.ToUpper(string(n))
+		if name != "ALL" && !strings.HasPrefix(name, "CAP_") {
+			name = "CAP_" + name
+		}
+		all = append(all, name)
+	}
+	return all
+}
+
+// resources are the limits, and what requests mean to the kernel; nil for none.
+func (p *pod) resources() *Resources {
+	var r Resources
+	limits, requests := p.one.Resources.Limits, p.one.Resources.Requests
+	if limit := limits.Memory().Value(); limit > 0 {
+		r.Memory = &Memory{Limit: limit, Swap: limit} // no swap beside it, as in Kubernetes
+	}
+	if request := requests.Memory().Value(); request > 0 {
+		if r.Memory == nil {
+			r.Memory = &Memory{}
+		}
+		r.Memory.Reservation = request
+	}
+	const period = 100_000 // microseconds
+	if limit := limits.Cpu().MilliValue(); limit > 0 {
+		r.CPU = &CPU{Quota: max(1000, limit*period/1000), Period: period} // the kernel takes no less than 1 ms
+	}
+	request := requests.Cpu().MilliValue()
+	if request == 0 {
+		request = limits.Cpu().MilliValue() // a request that is not made is the limit, as in Kubernetes
+	}
+	if request > 0 {
+		if r.CPU == nil {
+			r.CPU = &CPU{}
+		}
+		r.CPU.Shares = uint64(max(2, request*1024/1000))
+	}
+	if r.Memory == nil && r.CPU == nil {
+		return nil
+	}
+	return &r
+}

@@ -1,0 +1,215 @@
+package podman
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"golang.org/x/sync/singleflight"
+
+	"github.com/podman-swarm/podman-swarm/projection"
+)
+
+// How long one request to Podman may take. Whatever takes longer is tried again.
+const (
+	quick    = 30 * time.Second // looking at something
+	slow     = 2 * time.Minute  // making, starting or removing something
+	pullTime = 30 * time.Minute
+)
+
+// hold is the step that only records that an exited container waits before it is started again.
+const hold Action = "hold"
+
+// errChanged: what this host has recorded of the replica is not what the turn began with; it begins again.
+var errChanged = errors.New("what is recorded has changed meanwhile")
+
+// crew is what turns share. All of it is safe for concurrent use.
+type crew struct {
+	*Reconciler
+	own   owner
+	ports *portBook
+	pulls *singleflight.Group
+	slots chan struct{} // one for each turn that may keep Podman busy at the same time
+}
+
+// turn does the steps of one decision. Turns of different pods run at the same time, and those of one pod never.
+type turn struct {
+	*crew
+	Case
+	Decision
+	wait time.Duration // of a hold: how long the container waits
+
+	there []Container    // in the end: what is there now, as far as no error came between
+	did   map[Action]int // how many of each were done
+	ended *Container     // how the container ended that this turn has started again
+	err   error
+}
+
+// failure is an error that the replica's fact tells people of.
+type failure struct {
+	reason string // one word, as Kubernetes has it
+	error
+}
+
+func (f *failure) Unwrap() error { return f.error }
+
+func fail(reason string, err error) error { return &failure{reason, err} }
+
+// run does the steps until one fails.
+func (t *turn) run(ctx context.Context) {
+	began := time.Now()
+	t.there, t.did = slices.Clone(t.There), map[Action]int{}
+	for _, s := range t.Steps {
+		if t.err = t.step(ctx, s); t.err != nil {
+			break
+		}
+		t.did[s.Action]++
+	}
+	var f *failure
+	if errors.As(t.err, &f) && !errors.Is(t.err, ErrUnavailable) && ctx.Err() == nil {
+		t.err = errors.Join(t.err, t.recordFailure(ctx, f))
+	}
+	if t.Observe != nil {
+		t.Observe(time.Since(began), t.err)
+	}
+}
+
+func (t *turn) step(ctx context.Context, s Step) error {
+	switch s.Action {
+	case Adopt:
+		return t.record(ctx, s.Container.ID)
+	case Start:
+		return t.start(ctx, s.Container)
+	case hold:
+		return t.hold(ctx, s.Container)
+	case Create:
+		return t.create(ctx)
+	case Remove:
+		return t.remove(ctx, s.Container)
+	case Forget:
+		return t.forget(ctx)
+	}
+	return fmt.Errorf("no such action: %q", s.Action)
+}
+
+// do calls f with a time limit, once there is a slot for it.
+func (c *crew) do(ctx context.Context, limit time.Duration, f func(context.Context) error) error {
+	select {
+	case c.slots <- struct{}{}:
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	defer func() { <-c.slots }()
+	return within(ctx, limit, f)
+}
+
+// within calls f with a time limit.
+func within(ctx context.Context, limit time.Duration, f func(context.Context) error) error {
+	ctx, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
+	return f(ctx)
+}
+
+// inspect looks at a container and notes how it is.
+func (t *turn) inspect(ctx context.Context, id string) (c Container, err error) {
+	err = t.do(ctx, quick, func(ctx context.Context) error {
+		c, err = t.Engine.Inspect(ctx, id)
+		return err
+	})
+	if err == nil {
+		t.gone(c.ID)
+		t.there = append(t.there, c)
+	}
+	return c, err
+}
+
+// gone notes that a container is not there any more.
+func (t *turn) gone(id string) {
+	t.there = slices.DeleteFunc(t.there, func(c Container) bool { return c.ID == id })
+}
+
+// start starts a container that is there. One that cannot be started is replaced.
+func (t *turn) start(ctx context.Context, c Container) error {
+	if c.Status.Ended() {
+		ended, err := t.inspect(ctx, c.ID)
+		if err != nil {
+			return fail("RunContainerError", err)
+		}
+		t.ended = &ended
+	}
+	err := t.do(ctx, slow, func(ctx context.Context) error { return t.Engine.Start(ctx, c.ID) })
+	switch {
+	case err == nil:
+		t.stats.Started.Add(1)
+		if t.ended != nil {
+			t.stats.Restarts.Add(1)
+		}
+		t.say("started pod", c.ID)
+		return t.record(ctx, c.ID)
+	case ctx.Err() != nil || errors.Is(err, ErrUnavailable) || errors.Is(err, context.DeadlineExceeded):
+		return fail("RunContainerError", err) // not the container's fault
+	}
+	if t.Log != nil {
+		t.Log.Warn("the container cannot be started and is replaced", "namespace", t.Pod.Namespace, "pod", t.Pod.Name(), "err", words(err))
+	}
+	if err := t.remove(ctx, c); err != nil {
+		return err
+	}
+	if err := t.create(ctx); err != nil {
+		return err
+	}
+	t.did[Create]++
+	t.did[Start]-- // run will count it
+	return nil
+}
+
+// hold records that an exited container waits before it is started again.
+func (t *turn) hold(ctx context.Context, c Container) error {
+	c, err := t.inspect(ctx, c.ID)
+	if err != nil || !c.Status.Ended() {
+		return err
+	}
+	fact := t.fact(&c)
+	fact.Reason = "CrashLoopBackOff"
+	fact.Message = fmt.Sprintf("back-off %s restarting the container, which exited with code %d", t.wait, c.ExitCode)
+	return t.put(ctx, fact)
+}
+
+// remove stops and removes a container, however long it may take to end by itself. Its volumes are left to sweep.
+func (t *turn) remove(ctx context.Context, c Container) error {
+	if c.Status == StatusRunning || c.Status == StatusStopping { // a paused one cannot end by itself, only be killed
+		seen, err := t.inspect(ctx, c.ID)
+		if errors.Is(err, ErrNotFound) {
+			t.gone(c.ID)
+			return nil
+		}
+		if err == nil {
+			err = within(ctx, seen.Grace+slow, func(ctx context.Context) error { return t.Engine.Stop(ctx, c.ID) })
+		}
+		if err != nil {
+			return fail("KillContainerError", err)
+		}
+	}
+	if err := t.do(ctx, slow, func(ctx context.Context) error { return t.Engine.Remove(ctx, c.ID) }); err != nil {
+		return fail("RemoveContainerError", err)
+	}
+	t.gone(c.ID)
+	t.stats.Removed.Add(1)
+	t.say("removed pod", c.ID)
+	return nil
+}
+
+// say tells of a change that was made.
+func (t *turn) say(what, container string) {
+	if t.Log != nil {
+		t.Log.Info(what, "namespace", t.Pod.Namespace, "pod", t.Pod.Name(), "host", t.Host, "container", abbreviate(container))
+	}
+}
+
+// abbreviate is an id as Podman shows it to people.
+func abbreviate(id string) string { return id[:min(12, len(id))] }
+
+// by is in whose name a Reconciler records.
+func by(cause string) projection.By { return projection.By{Actor: "podman", Cause: cause} }
