@@ -1,0 +1,257 @@
+package api
+
+import (
+	"cmp"
+	"encoding/json"
+	"fmt"
+	"hash/fnv"
+	"slices"
+	"sort"
+	"strings"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/podman-swarm/podman-swarm/events"
+	"github.com/podman-swarm/podman-swarm/events/manifest"
+	"github.com/podman-swarm/podman-swarm/projection"
+)
+
+// Kubernetes' Events are told of the commits that the ledger remembers: who declared what, where a pod was placed and
+// why, how its container is doing. What happened to one object for one reason is one Event, counted; the whole history
+// is at /swarm/v1/events.
+
+// happening is what one event of the log means to people.
+type happening struct {
+	about           corev1.ObjectReference
+	reason, message string
+	warning         bool
+}
+
+// remembered are all the steps that the view can still give.
+func remembered(v *projection.View) []projection.Step {
+	first := sort.Search(int(v.Index()), func(i int) bool { _, ok := v.Since(uint64(i)); return ok })
+	steps, _ := v.Since(uint64(first))
+	return steps
+}
+
+// happened are the Events that a view tells, oldest first.
+func (s *Server) happened(v *projection.View) []*corev1.Event {
+	all := map[string]*corev1.Event{}
+	steps := remembered(v)
+	for i := range steps {
+		for n := range steps[i].Commit.Events {
+			if e := s.event(&steps[i], n); e != nil {
+				count(e, all[e.Namespace+"/"+e.Name])
+				all[e.Namespace+"/"+e.Name] = e
+			}
+		}
+	}
+	sorted := make([]*corev1.Event, 0, len(all))
+	for _, e := range all {
+		sorted = append(sorted, e)
+	}
+	slices.SortFunc(sorted, func(a, b *corev1.Event) int {
+		return cmp.Or(len(a.ResourceVersion)-len(b.ResourceVersion), strings.Compare(a.ResourceVersion, b.ResourceVersion))
+	})
+	return sorted
+}
+
+// count makes e the next of its like.
+func count(e, before *corev1.Event) {
+	if before == nil {
+		return
+	}
+	e.Count = before.Count + 1
+	e.FirstTimestamp, e.CreationTimestamp, e.UID = before.FirstTimestamp, before.CreationTimestamp, before.UID
+}
+
+// happenings are the Events that a step of the view tells, after the index.
+func (s *Server) happenings(v *projection.View, step *projection.Step, after uint64) []change {
+	var all []change
+	for i := range step.Commit.Events {
+		index := step.First() + uint64(i)
+		if index <= after {
+			continue
+		}
+		if e := s.event(step, i); e != nil {
+			c := change{index: index, after: e}
+			if before := s.eventBefore(v, step.Commit.Events[i].Key, e, index); before != nil {
+				count(e, before)
+				c.before = before
+			}
+			all = append(all, c)
+		}
+	}
+	return all
+}
+
+// eventBefore is the Event as it was before the event of the log with that index.
+func (s *Server) eventBefore(v *projection.View, key string, e *corev1.Event, index uint64) *corev1.Event {
+	var before *corev1.Event
+	for _, step := range remembered(v) {
+		for i := range step.Commit.Events {
+			if step.First()+uint64(i) >= index {
+				return before
+			}
+			if step.Commit.Events[i].Key != key {
+				continue
+			}
+			if o := s.event(&step, i); o != nil && o.Name == e.Name {
+				count(o, before)
+				before = o
+			}
+		}
+	}
+	return before
+}
+
+// event is the i-th event of a step as Kubernetes' Event; nil for one that people need not be told of.
+func (s *Server) event(step *projection.Step, i int) *corev1.Event {
+	h := happen(step, i)
+	if h == nil {
+		return nil
+	}
+	c := step.Commit
+	name := fnv.New64a()
+	fmt.Fprintf(name, "%s/%s/%s/%s/%s", h.about.Kind, h.about.Namespace, h.about.Name, h.about.UID, h.reason)
+	at := metav1.NewTime(wall(c.Time))
+	e := &corev1.Event{
+		TypeMeta: metav1.TypeMeta{Kind: "Event", APIVersion: "v1"},
+		ObjectMeta: metav1.ObjectMeta{
+			Name: fmt.Sprintf("%s.%016x", h.about.Name, name.Sum64()), Namespace: cmp.Or(h.about.Namespace, metav1.NamespaceDefault),
+			UID: uidOf(c.ID(i)), CreationTimestamp: at, ResourceVersion: s.resourceVersion(step.First() + uint64(i)),
+		},
+		InvolvedObject: h.about, Reason: h.reason, Message: h.message, Type: corev1.EventTypeNormal, Count: 1,
+		FirstTimestamp: at, LastTimestamp: at, Source: corev1.EventSource{Component: "podman-swarm", Host: c.Node},
+		ReportingController: "podman-swarm", ReportingInstance: c.Node,
+	}
+	if h.warning {
+		e.Type = corev1.EventTypeWarning
+	}
+	return e
+}
+
+func happen(step *projection.Step, i int) *happening {
+	e := &step.Commit.Events[i]
+	typ, namespace, name := manifest.SplitKey(e.Key)
+	switch typ {
+	case projection.PlacementType, projection.ReplicaType:
+		return happenPod(step, e)
+	case projection.HostType, projection.RecoveryType:
+		return happenNode(step, e, name)
+	}
+	m, ok := manifest.ByType(typ)
+	if !ok {
+		return nil
+	}
+	h := &happening{about: corev1.ObjectReference{Kind: m.Kind, APIVersion: m.APIVersion(), Namespace: namespace, Name: name, UID: uidOf(e.UID)}}
+	switch {
+	case e.Object == nil:
+		h.reason = "Deleted"
+	case e.Base.IsZero():
+		h.reason = "Created"
+	default:
+		h.reason = "Changed"
+	}
+	h.message = strings.TrimSuffix(h.reason+" by "+step.Commit.Actor+": "+step.Commit.Cause, ": ")
+	return h
+}
+
+// read reads what the state shows under a key; false when it shows nothing, or nothing that can be read.
+func read[T any](st *projection.State, key string) (*T, bool) {
+	o, ok := st.Lookup(key)
+	if !ok {
+		return nil, false
+	}
+	v := new(T)
+	return v, json.Unmarshal(o.Version.Object, v) == nil
+}
+
+func happenPod(step *projection.Step, e *events.Event) *happening {
+	pod, host, ok := projection.PodOf(e.Key)
+	if !ok {
+		return nil
+	}
+	h := &happening{about: corev1.ObjectReference{Kind: "Pod", APIVersion: "v1", Namespace: pod.Namespace, Name: pod.Name()}}
+	for _, st := range []*projection.State{step.Before, step.After} {
+		if o, ok := st.Lookup(pod.PlacementKey()); ok {
+			h.about.UID = uidOf(o.UID)
+		}
+	}
+	if host == "" {
+		p, ok := read[projection.Placement](step.After, e.Key)
+		switch {
+		case !ok:
+			h.reason, h.message = "Killing", "the pod is over"
+		case p.Host == "":
+			h.reason, h.message, h.warning = "FailedScheduling", p.Why, true
+		default:
+			h.reason, h.message = "Scheduled", "placed on "+p.Host+": "+p.Why
+		}
+		return h
+	}
+	was, _ := read[projection.Replica](step.Before, e.Key)
+	is, ok := read[projection.Replica](step.After, e.Key)
+	if !ok {
+		h.reason, h.message = "Removed", "the container is gone from "+host
+		return h
+	}
+	if was != nil && was.Phase == is.Phase && was.Reason == is.Reason && was.Container == is.Container && was.Restarts == is.Restarts {
+		return nil
+	}
+	switch {
+	case is.Phase == projection.Running:
+		h.reason, h.message = "Started", fmt.Sprintf("container %s runs on %s", short(is.Container), host)
+		if is.Restarts > 0 {
+			h.message += fmt.Sprintf(", restarted %d times", is.Restarts)
+		}
+	case is.Phase == projection.Exited:
+		h.reason = cmp.Or(is.Reason, "Exited")
+		h.message = cmp.Or(is.Message, fmt.Sprintf("container %s ended with exit code %d", short(is.Container), is.ExitCode))
+		h.warning = is.ExitCode != 0 || is.OOMKilled || is.Reason != ""
+		if is.OOMKilled {
+			h.message += " (out of memory)"
+		}
+	case is.Reason != "":
+		h.reason, h.message, h.warning = is.Reason, is.Message, is.Reason != "ContainerCreating" && is.Reason != "Pulling"
+	default:
+		return nil
+	}
+	return h
+}
+
+// short is the beginning of a container's id, as people know it.
+func short(id string) string { return id[:min(len(id), 12)] }
+
+func happenNode(step *projection.Step, e *events.Event, host string) *happening {
+	h := &happening{about: corev1.ObjectReference{Kind: "Node", APIVersion: "v1", Name: host}}
+	if o, ok := step.After.Lookup(projection.HostKey(host)); ok {
+		h.about.UID = uidOf(o.UID)
+	}
+	if strings.HasPrefix(e.Key, projection.RecoveryType+"/") {
+		r, ok := read[projection.Recovery](step.After, e.Key)
+		if !ok || r.Done.IsZero() {
+			return nil
+		}
+		h.reason, h.warning = "Recovered", r.Failed > 0 || r.Bounced > 0
+		h.message = fmt.Sprintf("adopted %d, started %d, created %d, removed %d, orphans %d, failed %d",
+			r.Adopted, r.Restart, r.Created, r.Removed, r.Orphans, r.Failed)
+		return h
+	}
+	was, _ := read[projection.Host](step.Before, e.Key)
+	is, ok := read[projection.Host](step.After, e.Key)
+	switch {
+	case !ok:
+		return nil
+	case was == nil || !was.Started.Equal(is.Started):
+		h.reason, h.message = "Starting", "agent "+is.Version
+	case (was.Podman == "") == (is.Podman == ""):
+		return nil
+	case is.Podman == "":
+		h.reason, h.message, h.warning = "NodeNotReady", "Podman cannot be reached", true
+	default:
+		h.reason, h.message = "NodeReady", "Podman "+is.Podman
+	}
+	return h
+}

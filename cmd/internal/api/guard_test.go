@@ -1,0 +1,224 @@
+package api
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"net"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/podman-swarm/podman-swarm/events"
+	"github.com/podman-swarm/podman-swarm/events/manifest"
+	"github.com/podman-swarm/podman-swarm/projection"
+)
+
+// Nobody but this host's own people may speak to the agent: no page in a browser, also not by a name that was made to
+// point here.
+func TestGuard(t *testing.T) {
+	a := start(t, t.TempDir(), func(s *Server) { s.Hosts = []string{"swarm.example:8080"} })
+	addr := strings.TrimPrefix(a.http.URL, "http://")
+	_, port, err := net.SplitHostPort(addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		header string
+		code   int
+	}{
+		{"Host: localhost", 200},
+		{"Host: LOCALHOST:" + port, 200},
+		{"Host: localhost.:1", 200},
+		{"Host: 127.0.0.1", 200},
+		{"Host: [::1]:" + port, 200},
+		{"Host: [::1]", 200},
+		{"Host: " + addr, 200},
+		{"Host: h1:8080", 200},
+		{"Host: H1", 200},
+		{"Host: swarm.example", 200},
+		{"Host: swarm.example:1", 200},
+		{"Host: evil.example", 421},
+		{"Host: evil.example:" + port, 421},
+		{"Host: localhost.evil.example", 421},
+		{"Host: 10.1.2.3", 421},
+		{"Host: xh1", 421},
+		{"Origin: http://localhost:8080", 403},
+		{"Origin: null", 403},
+		{"Sec-Fetch-Site: cross-site", 403},
+		{"Sec-Fetch-Site: same-site", 403},
+		{"Sec-Fetch-Site: none", 200}, // typed into a browser by hand
+	} {
+		for _, path := range []string{"/api/v1/namespaces", "/healthz", "/version"} {
+			if got := a.do("GET", path, "", c.header); got.code != c.code {
+				t.Errorf("%s, %s: got %d, want %d", c.header, path, got.code, c.code)
+			}
+		}
+	}
+	a.want(403, "POST", apply, deployment("web", 1, "w"), "Origin: http://evil.example", "Content-Type: text/plain")
+	if a.index() != 0 {
+		t.Error("a page's request was carried out")
+	}
+}
+
+func TestGuard_bodies(t *testing.T) {
+	a := start(t, t.TempDir())
+	filler := strings.Repeat("#", 80) + "\n"
+	of := func(size int, text string) string {
+		return text + strings.Repeat(filler, (size-len(text))/len(filler)+1)
+	}
+	for _, c := range []struct {
+		method, path, body string
+		code               int
+	}{
+		{"POST", apply, of(maxManifest, deployment("a", 1, "w")), 413},
+		{"POST", deploymentsPath, of(maxObject, deployment("a", 1, "w")), 413},
+		{"POST", deploymentsPath, of(maxObject-len(filler)-1000, deployment("a", 1, "w")), 201},
+		{"PUT", deploymentsPath + "/a", of(maxObject, deployment("a", 2, "w")), 413},
+		{"DELETE", deploymentsPath + "/a", of(maxObject, "{}"), 413},
+		{"POST", deploymentsPath, strings.Replace(deployment("b", 1, "w"), "metadata:", "metadata:\n  annotations: {x: "+strings.Repeat("x", 200<<10)+"}", 1), 201},
+		{"POST", deploymentsPath, strings.Replace(deployment("c", 1, "w"), "containers:", "hostAliases: [{ip: 1.2.3.4, hostnames: ["+strings.Repeat("abcdefgh,", manifest.MaxObjectBytes/9)+"x]}]\n      containers:", 1), 413},
+	} {
+		if got := a.do(c.method, c.path, c.body); got.code != c.code || c.code == 413 && got.field("reason") != "RequestEntityTooLarge" {
+			t.Errorf("%s %s with %d bytes: got %d %.200s, want %d", c.method, c.path, len(c.body), got.code, got.body, c.code)
+		}
+	}
+	if got := a.do("PATCH", deploymentsPath+"/a", of(maxObject, "{}"), asMerge); got.code != 413 {
+		t.Errorf("a large patch: got %d", got.code)
+	}
+	if got := a.want(415, "POST", deploymentsPath, "x", "Content-Type: application/cbor"); got.field("reason") != "UnsupportedMediaType" {
+		t.Errorf("got %s", got.body)
+	}
+}
+
+func TestStatusOf(t *testing.T) {
+	for _, c := range []struct {
+		err    error
+		code   int32
+		reason string
+	}{
+		{fmt.Errorf("append: %w", events.ErrFull), 507, "InsufficientStorage"},
+		{fmt.Errorf("append: %w", events.ErrFailed), 500, "InternalError"},
+		{projection.ErrClosed, 503, "ServiceUnavailable"},
+		{context.Canceled, 503, "ServiceUnavailable"},
+		{fmt.Errorf("orphan x: %w", fs.ErrNotExist), 404, "NotFound"},
+		{errors.New("other"), 500, "InternalError"},
+		{fmt.Errorf("list: %w", badRequest("x")), 400, "BadRequest"},
+	} {
+		got := statusOf(c.err)
+		if got.Code != c.code || string(got.Reason) != c.reason || got.Kind != "Status" || got.Message == "" {
+			t.Errorf("%v: got %+v, want %d %s", c.err, got, c.code, c.reason)
+		}
+	}
+}
+
+// A full disk refuses with a clear error what would be recorded, and nothing else.
+func TestWrite_fullDisk(t *testing.T) {
+	dir := t.TempDir()
+	a := start(t, dir)
+	a.want(200, "POST", apply, deployment("web", 1, "w"))
+	a.stop()
+	l, err := events.Open(dir, events.Options{MinFree: 1 << 60, Reserve: -1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ledger, err := projection.OpenLedger(l, nil, 1, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	ran := make(chan error, 1)
+	go func() { ran <- ledger.Run(ctx) }()
+	b := start(t, t.TempDir(), func(s *Server) { s.Ledger = ledger })
+	got := b.want(507, "POST", apply, deployment("web", 2, "w"))
+	if !strings.Contains(got.field("message"), "disk is full") {
+		t.Errorf("got %s", got.body)
+	}
+	b.want(200, "POST", apply, deployment("web", 1, "w")) // nothing to record
+	b.want(200, "GET", webPath, "")
+	cancel()
+	<-ran
+	b.want(503, "POST", apply, deployment("web", 2, "w"))
+	if err := l.Close(); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestRecovering(t *testing.T) {
+	recovering := true
+	a := start(t, t.TempDir(), func(s *Server) {
+		s.Recovering = func() (bool, string) { return recovering, "hearing the peers" }
+		s.Refusing = func() string {
+			if recovering {
+				return "hearing the peers"
+			}
+			return ""
+		}
+	})
+	if got := a.do("GET", "/readyz", ""); got.code != 503 || string(got.body) != "recovering: hearing the peers\n" {
+		t.Errorf("readyz: got %d %q", got.code, got.body)
+	}
+	for _, c := range []struct{ method, path, body string }{
+		{"POST", apply, deployment("web", 1, "w")}, {"POST", deploymentsPath, deployment("web", 1, "w")},
+		{"PUT", webPath, deployment("web", 1, "w")}, {"PATCH", webPath, "{}"}, {"DELETE", webPath, ""}, {"DELETE", deploymentsPath, ""},
+		{"DELETE", apply + "/default/web?kind=deployment", ""}, {"PUT", webPath + "/scale", "{}"},
+	} {
+		got := a.want(503, c.method, c.path, c.body)
+		if got.header.Get("Retry-After") != "1" || !strings.Contains(got.field("message"), "recovering") {
+			t.Errorf("%s %s: got %s, Retry-After %q", c.method, c.path, got.body, got.header.Get("Retry-After"))
+		}
+	}
+	for _, path := range []string{"/healthz", "/livez", deploymentsPath, "/api", "/swarm/v1/status"} {
+		a.want(200, "GET", path, "")
+	}
+	if got := a.want(200, "GET", "/api/v1/health", ""); got.field("status") != "recovering" || got.field("why") != "hearing the peers" {
+		t.Errorf("health: got %s", got.body)
+	}
+	recovering = false
+	a.want(200, "GET", "/readyz", "")
+	a.want(200, "POST", apply, deployment("web", 1, "w"))
+}
+
+func TestServe(t *testing.T) {
+	a := start(t, t.TempDir())
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	served := make(chan error, 1)
+	go func() { served <- a.Serve(ctx, l) }()
+	resp, err := http.Get("http://" + l.Addr().String() + allDeployments)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	began := time.Now()
+	cancel()
+	if b, err := io.ReadAll(resp.Body); err != nil || len(b) > 0 {
+		t.Errorf("the watch: got %q, %v, want its end", b, err)
+	}
+	if err := <-served; err != nil || time.Since(began) > 3*time.Second {
+		t.Errorf("Serve: got %v after %v", err, time.Since(began))
+	}
+	if _, err := http.Get("http://" + l.Addr().String() + "/healthz"); err == nil {
+		t.Error("it answers after Serve has returned")
+	}
+	if err := a.Serve(context.Background(), l); err == nil {
+		t.Error("Serve on a closed listener: got nil")
+	}
+}
+
+func TestPanics(t *testing.T) {
+	a := start(t, t.TempDir(), func(s *Server) { s.Document = func(*projection.State) any { panic("oops") } })
+	if got := a.want(500, "GET", "/swarm/v1/state", ""); got.field("reason") != "InternalError" {
+		t.Errorf("got %s", got.body)
+	}
+	if !strings.Contains(a.said.String(), "oops") {
+		t.Errorf("said: %s", a.said)
+	}
+	a.want(200, "GET", "/healthz", "")
+}

@@ -1,0 +1,147 @@
+package api
+
+import (
+	"cmp"
+	"errors"
+	"io"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+
+	"github.com/podman-swarm/podman-swarm/projection"
+)
+
+// podLog answers for pods/NAME/log: the lines of its container, as they come if that is asked for.
+func (s *Server) podLog(q *request, t target) error {
+	if q.Method != http.MethodGet {
+		return apierrors.NewMethodNotSupported(t.gr(), strings.ToLower(q.Method))
+	}
+	if s.Logs == nil {
+		return notServed("a pod's log")
+	}
+	o, most, err := logOptions(q, s.now())
+	if err != nil {
+		return err
+	}
+	l := s.look()
+	shown, err := s.shown(l, t.resource, t.name)
+	if err != nil {
+		return err
+	}
+	container, err := s.container(l, shown, t.name, q.URL.Query().Get("container"))
+	if err != nil {
+		return err
+	}
+	p, _ := projection.PodNamed(t.namespace, t.name.name)
+	placed, err := l.Placement(p)
+	if err != nil || placed == nil {
+		return cmp.Or[error](err, apierrors.NewNotFound(t.gr(), t.name.name))
+	}
+	r, err := s.Logs(q.Context(), placed.Host, container, o)
+	if err != nil {
+		return err
+	}
+	q.copy(r, most)
+	return nil
+}
+
+// copy sends what comes from r, as it comes, up to so many bytes, until its end, the client leaves or streams end. It
+// closes r.
+func (q *request) copy(r io.ReadCloser, most int64) {
+	done := make(chan struct{})
+	closed := make(chan struct{})
+	go func() { // a read that waits for the next line ends when r is closed
+		defer close(closed)
+		select {
+		case <-q.stop:
+		case <-q.Context().Done():
+		case <-done:
+		}
+		if err := r.Close(); err != nil {
+			q.s.log().Debug("closing a container's log", "path", q.URL.Path, "error", err)
+		}
+	}()
+	out := q.stream("text/plain; charset=utf-8")
+	in := io.LimitReader(r, most)
+	for b := make([]byte, 32<<10); ; {
+		n, err := in.Read(b)
+		if n > 0 && !out.send(b[:n]) {
+			break
+		}
+		if err != nil {
+			if !errors.Is(err, io.EOF) && q.Context().Err() == nil {
+				q.s.log().Warn("a container's log ended early", "path", q.URL.Path, "error", err)
+			}
+			break
+		}
+	}
+	close(done)
+	<-closed
+}
+
+// container is the id of the pod's container, once there is one.
+func (s *Server) container(l *look, shown object, n name, wanted string) (string, error) {
+	pod, ok := shown.(*corev1.Pod)
+	if !ok || len(pod.Status.ContainerStatuses) == 0 {
+		return "", badRequest("pod %s has no container yet: %s", n.name, waiting(l, n))
+	}
+	for _, c := range pod.Status.ContainerStatuses {
+		if wanted != "" && c.Name != wanted {
+			continue
+		}
+		if id, ok := strings.CutPrefix(c.ContainerID, "podman://"); ok {
+			return id, nil
+		}
+		return "", badRequest("container %q in pod %q is waiting to start: %s", c.Name, n.name, waiting(l, n))
+	}
+	return "", badRequest("container %s is not valid for pod %s", wanted, n.name)
+}
+
+// waiting says what keeps a pod from having a container.
+func waiting(l *look, n name) string {
+	p, _ := projection.PodNamed(n.namespace, n.name)
+	placed, err := l.Placement(p)
+	if err != nil || placed == nil {
+		return "it is not placed"
+	}
+	if placed.Host == "" {
+		return placed.Why
+	}
+	r, err := l.Replica(placed)
+	if err != nil || r == nil {
+		return "waiting for host " + placed.Host
+	}
+	return strings.Trim(r.Reason+": "+r.Message, ": ")
+}
+
+// logOptions reads Kubernetes' options; most is how many bytes are wanted.
+func logOptions(q *request, now time.Time) (o LogOptions, most int64, err error) {
+	v := q.URL.Query()
+	o = LogOptions{Follow: truth(v.Get("follow")), Previous: truth(v.Get("previous")), Timestamps: truth(v.Get("timestamps")), Tail: -1}
+	number := func(name string, otherwise int64) int64 {
+		text := v.Get(name)
+		if text == "" || err != nil {
+			return otherwise
+		}
+		n, wrong := strconv.ParseInt(text, 10, 64)
+		if wrong != nil || n < 0 {
+			err = badRequest("%s %q: want a number that is not negative", name, text)
+		}
+		return n
+	}
+	o.Tail = number("tailLines", -1)
+	most = number("limitBytes", 1<<62)
+	if seconds := number("sinceSeconds", -1); seconds >= 0 {
+		o.Since = now.Add(-time.Duration(min(seconds, 1<<31)) * time.Second)
+	}
+	if text := v.Get("sinceTime"); text != "" && err == nil {
+		if o.Since, err = time.Parse(time.RFC3339, text); err != nil {
+			err = badRequest("sinceTime %q: want a time like 2006-01-02T15:04:05Z", text)
+		}
+	}
+	return o, most, err
+}

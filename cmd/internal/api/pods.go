@@ -1,0 +1,206 @@
+package api
+
+import (
+	"encoding/json"
+	"fmt"
+	"iter"
+	"maps"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/podman-swarm/podman-swarm/events"
+	"github.com/podman-swarm/podman-swarm/projection"
+)
+
+// pods are computed: a placement says that there is one and of what it is made, and its host how it is doing.
+func pods() *resource {
+	return &resource{
+		kind: "Pod", plural: "pods", singular: "pod", short: []string{"po"}, namespaced: true,
+		readonly: "pods are made of what Deployments say: scale the Deployment to have fewer, delete it to have none," +
+			" or restart it (kubectl rollout restart deployment/NAME)",
+		get: func(l *look, n name) (object, bool, error) {
+			p, ok := projection.PodNamed(n.namespace, n.name)
+			if !ok {
+				return nil, false, nil
+			}
+			placed, err := l.Placement(p)
+			if err != nil || placed == nil {
+				return nil, false, err
+			}
+			pod, err := podOf(l, placed)
+			return pod, err == nil, err
+		},
+		names: func(st *projection.State, namespace string) iter.Seq[name] {
+			prefix := projection.PlacementType + "/"
+			if namespace != "" {
+				prefix += namespace + "/"
+			}
+			return func(yield func(name) bool) {
+				for o := range st.All(prefix) {
+					if p, _, ok := projection.PodOf(o.Key); ok && !yield(name{p.Namespace, p.Name()}) {
+						return
+					}
+				}
+			}
+		},
+		touched: func(key string) (name, bool) {
+			p, _, ok := projection.PodOf(key)
+			return name{p.Namespace, p.Name()}, ok
+		},
+		version: func(l *look, n name) uint64 {
+			p, ok := projection.PodNamed(n.namespace, n.name)
+			if !ok {
+				return 0
+			}
+			o, _ := l.Lookup(p.PlacementKey())
+			if o.Version == nil {
+				return 0
+			}
+			newest := o.Version.Index
+			for said := range l.All(p.ReplicaKey("")) {
+				newest = max(newest, said.Version.Index)
+			}
+			return newest
+		},
+	}
+}
+
+// podOf renders a placement, and what its host says of it, as a Pod.
+func podOf(l *look, p *projection.Placed) (*corev1.Pod, error) {
+	var t corev1.PodTemplateSpec
+	if err := json.Unmarshal(p.Template, &t); err != nil {
+		return nil, fmt.Errorf("template of pod %s/%s: %w", p.Namespace, p.Name(), err)
+	}
+	seen, err := l.Replica(p)
+	if err != nil {
+		return nil, err
+	}
+	yes := true
+	pod := &corev1.Pod{
+		TypeMeta: metav1.TypeMeta{Kind: "Pod", APIVersion: "v1"},
+		ObjectMeta: metav1.ObjectMeta{
+			Name: p.Name(), Namespace: p.Namespace, UID: uidOf(p.UID), Generation: 1,
+			CreationTimestamp: metav1.NewTime(wall(p.Object.Stamp.Time)),
+			Labels:            maps.Clone(t.Labels), Annotations: maps.Clone(t.Annotations),
+			OwnerReferences: []metav1.OwnerReference{{
+				APIVersion: "apps/v1", Kind: "Deployment", Name: p.Deployment, UID: uidOf(p.Owner),
+				Controller: &yes, BlockOwnerDeletion: &yes,
+			}},
+		},
+		Spec: t.Spec,
+	}
+	if pod.Labels == nil {
+		pod.Labels = map[string]string{}
+	}
+	pod.Labels["pod-template-hash"] = p.SpecHash
+	pod.Spec.NodeName = p.Host
+	podStatus(pod, p, seen)
+	return pod, nil
+}
+
+// wall is the time of a stamp as Kubernetes shows times: in whole seconds.
+func wall(t events.Time) time.Time { return t.Wall().Truncate(time.Second) }
+
+// podStatus says how the pod is doing, in Kubernetes' words: one that has run before is Running, even while it waits
+// to be started again, and its container says why it is not ready.
+func podStatus(pod *corev1.Pod, p *projection.Placed, r *projection.Replica) {
+	st := &pod.Status
+	st.Phase = corev1.PodPending
+	st.QOSClass = corev1.PodQOSBestEffort
+	since := pod.CreationTimestamp
+	if p.Host == "" {
+		st.Conditions = []corev1.PodCondition{{Type: corev1.PodScheduled, Status: corev1.ConditionFalse,
+			Reason: corev1.PodReasonUnschedulable, Message: p.Why, LastTransitionTime: since}}
+		return
+	}
+	st.StartTime = &since
+	ready := r != nil && r.Phase == projection.Running
+	if r != nil {
+		if r.Phase != projection.Pending || !r.Started.IsZero() {
+			st.Phase = corev1.PodRunning
+		}
+		st.PodIP = r.IP
+		if r.IP != "" {
+			st.PodIPs = []corev1.PodIP{{IP: r.IP}}
+		}
+		for i := range pod.Spec.Containers {
+			publish(pod.Spec.Containers[i].Ports, r.Ports)
+		}
+	}
+	changed := since
+	if r != nil && !r.Started.IsZero() {
+		changed = metav1.NewTime(r.Started.Truncate(time.Second))
+	}
+	if r != nil && !ready && r.Finished.After(r.Started) {
+		changed = metav1.NewTime(r.Finished.Truncate(time.Second))
+	}
+	condition := func(typ corev1.PodConditionType, ok bool, at metav1.Time) {
+		c := corev1.PodCondition{Type: typ, Status: corev1.ConditionTrue, LastTransitionTime: at}
+		if !ok {
+			c.Status, c.Reason = corev1.ConditionFalse, "ContainersNotReady"
+		}
+		st.Conditions = append(st.Conditions, c)
+	}
+	condition(corev1.PodScheduled, true, since)
+	condition(corev1.PodInitialized, true, since)
+	condition(corev1.ContainersReady, ready, changed)
+	condition(corev1.PodReady, ready, changed)
+	for _, c := range pod.Spec.Containers {
+		st.ContainerStatuses = append(st.ContainerStatuses, containerStatus(c, r))
+	}
+}
+
+// publish shows on which ports of the host the container's ports are reached, also where the host chose them.
+func publish(ports []corev1.ContainerPort, there []projection.Port) {
+	for i := range ports {
+		for _, p := range there {
+			if int(ports[i].ContainerPort) == p.Container && string(ports[i].Protocol) == p.Protocol {
+				ports[i].HostPort, ports[i].HostIP = int32(p.Host), p.HostIP
+			}
+		}
+	}
+}
+
+func containerStatus(c corev1.Container, r *projection.Replica) corev1.ContainerStatus {
+	cs := corev1.ContainerStatus{Name: c.Name, Image: c.Image}
+	started := false
+	cs.Started = &started
+	if r == nil {
+		cs.State.Waiting = &corev1.ContainerStateWaiting{Reason: "ContainerCreating"}
+		return cs
+	}
+	cs.ImageID, cs.RestartCount = r.Image, int32(r.Restarts)
+	if r.Container != "" {
+		cs.ContainerID = "podman://" + r.Container
+	}
+	var ended *corev1.ContainerStateTerminated
+	if !r.Finished.IsZero() {
+		ended = &corev1.ContainerStateTerminated{ExitCode: int32(r.ExitCode), Reason: "Completed",
+			FinishedAt: metav1.NewTime(r.Finished), ContainerID: cs.ContainerID}
+		switch {
+		case r.OOMKilled:
+			ended.Reason = "OOMKilled"
+		case r.ExitCode != 0:
+			ended.Reason = "Error"
+		}
+	}
+	switch {
+	case r.Phase == projection.Running:
+		started, cs.Ready = true, true
+		cs.State.Running = &corev1.ContainerStateRunning{StartedAt: metav1.NewTime(r.Started)}
+		cs.LastTerminationState.Terminated = ended
+	case r.Phase == projection.Exited && r.Reason == "" && ended != nil:
+		ended.StartedAt, ended.Message = metav1.NewTime(r.Started), r.Message
+		cs.State.Terminated = ended
+	default:
+		reason := r.Reason
+		if reason == "" {
+			reason = "ContainerCreating"
+		}
+		cs.State.Waiting = &corev1.ContainerStateWaiting{Reason: reason, Message: r.Message}
+		cs.LastTerminationState.Terminated = ended
+	}
+	return cs
+}

@@ -1,0 +1,241 @@
+package api
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"runtime/debug"
+	"time"
+
+	"github.com/podman-swarm/podman-swarm/events"
+	"github.com/podman-swarm/podman-swarm/projection"
+)
+
+// Ledger is what the API needs of a projection.Ledger.
+type Ledger interface {
+	View() *projection.View
+	Record(context.Context, projection.By, func(*projection.State) ([]projection.Change, error)) (projection.Receipt, error)
+}
+
+// Orphans are the containers of ours on this host that nothing explains. An unknown id is an error that wraps
+// fs.ErrNotExist; one that cannot be adopted as things are, ErrMisfit.
+type Orphans interface {
+	// List gives all of them, as of the last look at what runs.
+	List(ctx context.Context) ([]Orphan, error)
+	// Adopt makes the container again what it once was: when it returns nil, that is recorded.
+	Adopt(ctx context.Context, by projection.By, id string) error
+	// Remove stops and deletes the container: when it returns nil, it is gone.
+	Remove(ctx context.Context, by projection.By, id string) error
+}
+
+// ErrMisfit says that an orphan fits nothing that is wanted here; the text around it says what to do.
+var ErrMisfit = errors.New("the orphan cannot be adopted")
+
+// LogOptions say which part of a container's log is wanted.
+type LogOptions struct {
+	Follow     bool
+	Previous   bool // of the run before this one
+	Timestamps bool
+	Tail       int64     // lines from the end; -1: all
+	Since      time.Time // zero: from the start
+}
+
+// Health is what the agent knows of itself beside its state.
+type Health struct {
+	ReadOnly  string    // why nothing can be recorded; "" when it can
+	Podman    string    // why Podman cannot be reached; "" when it can
+	Snapshot  time.Time // when state.json was last written; zero: not yet
+	Snapshots string    // what is wrong with writing it; "" when nothing is
+}
+
+// Server is the HTTP API of one agent. Its fields are its configuration and must not be changed once it serves;
+// Ledger, Node and Epoch are needed, and what is nil of the rest is answered with 501 or left out.
+//
+// It holds nothing: every request is answered from the ledger's newest view.
+type Server struct {
+	Ledger  Ledger
+	Node    string           // name of this host
+	Epoch   uint64           // as EpochOf gives it
+	Version string           // of the agent
+	Log     *slog.Logger     // nil: silent
+	Now     func() time.Time // nil: time.Now
+	// Hosts are names, beside localhost, the loopback addresses, Node and the address that was connected to, by
+	// which a request may call this server. With or without a port.
+	Hosts []string
+
+	// Recovering says whether the agent still recovers, and what it waits for: then it is not ready.
+	Recovering func() (bool, string)
+	// Refusing says why changes are refused for now; "" when they are taken. Containers may be slow to come up, and
+	// Podman away: that is no reason.
+	Refusing func() string
+	// Recovery is the report of the last recovery, or of the one under way.
+	Recovery func() projection.Recovery
+	// Document is the state as it is written to state.json.
+	Document func(*projection.State) any
+	// Events calls fn with each record of the log from the one that holds the event after the given index on, up to
+	// its durable end, and returns nil there.
+	Events func(ctx context.Context, after uint64, fn func(events.Record) error) error
+	// Logs opens the log of a container on a host: plain lines, to be closed by the caller.
+	Logs    func(ctx context.Context, host, container string, o LogOptions) (io.ReadCloser, error)
+	Orphans Orphans
+	Health  func() Health
+	Metrics http.Handler
+
+	// Bookmarks is how often a watch that asked for it is told how far it has come; zero: a minute.
+	Bookmarks time.Duration
+	// Patience is for how long a client of a stream may not read before it is cut off; zero: a minute.
+	Patience time.Duration
+}
+
+// Handler answers all of the API's paths. What follows something (watches, logs, events) ends when its client
+// leaves; see Serve for ending it otherwise.
+func (s *Server) Handler() http.Handler { return s.handler(nil) }
+
+// Serve answers requests on l until ctx ends, then ends all streams, lets other requests finish for up to five
+// seconds, and returns nil. It closes l.
+func (s *Server) Serve(ctx context.Context, l net.Listener) error {
+	// No ReadTimeout and no WriteTimeout: both would end watches. Bodies are read against a deadline of their own.
+	srv := &http.Server{
+		Handler:           s.handler(ctx.Done()),
+		ReadHeaderTimeout: 10 * time.Second,
+		IdleTimeout:       2 * time.Minute,
+		MaxHeaderBytes:    64 << 10,
+		ErrorLog:          slog.NewLogLogger(s.log().Handler(), slog.LevelDebug),
+	}
+	served := make(chan error, 1)
+	go func() { served <- srv.Serve(l) }()
+	select {
+	case err := <-served:
+		return fmt.Errorf("serve the API on %s: %w", l.Addr(), err)
+	case <-ctx.Done():
+	}
+	last, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
+	defer cancel()
+	if err := srv.Shutdown(last); err != nil {
+		s.log().Warn("API requests were cut off at shutdown", "error", err)
+		if err := srv.Close(); err != nil {
+			s.log().Warn("closing the API's connections", "error", err)
+		}
+	}
+	<-served
+	return nil
+}
+
+// handler is Handler; streams also end when stop is closed.
+func (s *Server) handler(stop <-chan struct{}) http.Handler {
+	mux := http.NewServeMux()
+	handle := func(pattern string, h func(*request) error) {
+		mux.HandleFunc(pattern, func(w http.ResponseWriter, r *http.Request) {
+			q := &request{Request: r, w: w, s: s, stop: stop}
+			if err := h(q); err != nil {
+				q.fail(err)
+			}
+		})
+	}
+	handle("/", func(q *request) error { return unknownPath(q.URL.Path) })
+	s.discoveryRoutes(handle)
+	handle("/api/", s.kubernetes)
+	handle("/apis/", s.kubernetes)
+	s.manifestRoutes(handle)
+	s.swarmRoutes(handle)
+	for _, path := range []string{"/healthz", "/livez"} {
+		handle("GET "+path, func(q *request) error { return q.text(http.StatusOK, "ok") })
+	}
+	handle("GET /readyz", s.ready)
+	handle("GET /api/v1/health", s.health)
+	if s.Metrics != nil {
+		mux.Handle("GET /metrics", s.Metrics)
+	}
+	return s.guard(mux)
+}
+
+func (s *Server) ready(q *request) error {
+	if yes, why := s.recovering(); yes {
+		q.w.Header().Set("Retry-After", "1")
+		return q.text(http.StatusServiceUnavailable, "recovering: "+why)
+	}
+	return q.text(http.StatusOK, "ok")
+}
+
+func (s *Server) health(q *request) error {
+	answer := struct {
+		Status  string `json:"status"` // healthy, recovering
+		Why     string `json:"why,omitempty"`
+		Node    string `json:"node"`
+		Version string `json:"version"`
+		Index   uint64 `json:"index"`
+	}{"healthy", "", s.Node, s.Version, s.Ledger.View().Index()}
+	if yes, why := s.recovering(); yes {
+		answer.Status, answer.Why = "recovering", why
+	}
+	return q.json(http.StatusOK, answer)
+}
+
+func (s *Server) recovering() (bool, string) {
+	if s.Recovering == nil {
+		return false, ""
+	}
+	return s.Recovering()
+}
+
+func (s *Server) log() *slog.Logger {
+	if s.Log == nil {
+		return slog.New(slog.DiscardHandler)
+	}
+	return s.Log
+}
+
+func (s *Server) now() time.Time {
+	if s.Now == nil {
+		return time.Now()
+	}
+	return s.Now()
+}
+
+// request is one request and what answering it takes.
+type request struct {
+	*http.Request
+	w    http.ResponseWriter
+	s    *Server
+	stop <-chan struct{} // closed when streams must end; may be nil
+}
+
+func (q *request) text(code int, text string) error {
+	q.w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+	q.w.WriteHeader(code)
+	// A client that has left is not told that it has.
+	_, _ = io.WriteString(q.w, text+"\n")
+	return nil
+}
+
+func (q *request) json(code int, v any) error {
+	var b bytes.Buffer
+	e := json.NewEncoder(&b)
+	e.SetEscapeHTML(false) // people read it
+	if err := e.Encode(v); err != nil {
+		return fmt.Errorf("answer %s %s: %w", q.Method, q.URL.Path, err)
+	}
+	q.w.Header().Set("Content-Type", "application/json")
+	q.w.WriteHeader(code)
+	_, _ = q.w.Write(b.Bytes())
+	return nil
+}
+
+// recovered turns a panic of a handler into a 500 and a log line: one request's mistake must not end the agent.
+func (s *Server) recovered(w http.ResponseWriter, r *http.Request) {
+	p := recover()
+	if p == nil {
+		return
+	}
+	if p == http.ErrAbortHandler {
+		panic(p)
+	}
+	s.log().Error("a request ended in a panic", "method", r.Method, "path", r.URL.Path, "panic", p, "stack", string(debug.Stack()))
+	(&request{Request: r, w: w, s: s}).fail(fmt.Errorf("%s %s: internal error, see the agent's log", r.Method, r.URL.Path))
+}

@@ -1,0 +1,221 @@
+package api
+
+import (
+	"cmp"
+	"context"
+	"net/http"
+	"strconv"
+
+	"github.com/podman-swarm/podman-swarm/events"
+	"github.com/podman-swarm/podman-swarm/projection"
+)
+
+// swarmRoutes are the routes for what Kubernetes has no words for.
+func (s *Server) swarmRoutes(handle func(string, func(*request) error)) {
+	handle("GET /swarm/v1/state", func(q *request) error {
+		if s.Document == nil {
+			return notServed("the state")
+		}
+		return q.json(http.StatusOK, s.Document(s.Ledger.View().State))
+	})
+	handle("GET /swarm/v1/recovery", func(q *request) error {
+		if s.Recovery == nil {
+			return notServed("the recovery report")
+		}
+		return q.json(http.StatusOK, s.Recovery())
+	})
+	handle("GET /swarm/v1/events", s.events)
+	handle("GET /swarm/v1/status", s.status)
+	handle("GET /swarm/v1/conflicts", s.conflicts)
+	handle("GET /swarm/v1/orphans", s.orphans)
+	handle("POST /swarm/v1/orphans/{id}/adopt", func(q *request) error {
+		return s.orphan(q, "orphan adopted", func(by projection.By, id string) error { return s.Orphans.Adopt(q.Context(), by, id) })
+	})
+	handle("POST /swarm/v1/orphans/{id}/remove", func(q *request) error {
+		return s.orphan(q, "orphan removed", func(by projection.By, id string) error { return s.Orphans.Remove(q.Context(), by, id) })
+	})
+}
+
+// events answers with the log, one JSON object a line, from the event after the given index on; with follow, also what
+// is appended while the client stays. It reads the log at the pace of the client.
+func (s *Server) events(q *request) error {
+	if s.Events == nil {
+		return notServed("the log")
+	}
+	var after uint64
+	if text := q.URL.Query().Get("after"); text != "" {
+		var err error
+		if after, err = strconv.ParseUint(text, 10, 63); err != nil {
+			return badRequest("after %q: want the index of an event", text)
+		}
+	}
+	if end := s.Ledger.View().Index(); after > end {
+		return badRequest("after %d: the log ends at %d", after, end)
+	}
+	follow := truth(q.URL.Query().Get("follow"))
+	out := q.stream("application/x-ndjson")
+	ctx, cancel := context.WithCancel(q.Context())
+	defer cancel()
+	if q.stop != nil {
+		go func() { // ends with the request
+			select {
+			case <-q.stop:
+				cancel()
+			case <-ctx.Done():
+			}
+		}()
+	}
+	for {
+		changed := s.Ledger.View().Changed
+		if err := s.sendEvents(ctx, out, &after); err != nil {
+			if ctx.Err() == nil {
+				s.log().Warn("a reader of the log was cut off", "after", after, "error", err)
+				panic(http.ErrAbortHandler) // so that the client does not take it for the end
+			}
+			return nil
+		}
+		if !follow {
+			return nil
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return nil
+		}
+	}
+}
+
+// sendEvents sends the lines of all events after the index, and moves it past them.
+func (s *Server) sendEvents(ctx context.Context, out *stream, after *uint64) error {
+	var lines []byte
+	flush := func() error {
+		if len(lines) > 0 && !out.send(lines) {
+			return context.Canceled
+		}
+		lines = lines[:0]
+		return nil
+	}
+	err := s.Events(ctx, *after, func(r events.Record) error {
+		from := len(lines)
+		var commit *events.Commit
+		if c, err := events.ParseCommit(r.Payload); err == nil {
+			commit = &c
+		}
+		lines = events.AppendLines(lines, r, commit)
+		if r.Index <= *after { // the client has the first of them
+			lines = append(lines[:from], skipLines(lines[from:], *after-r.Index+1)...)
+		}
+		*after = r.Last()
+		if len(lines) < piece {
+			return nil
+		}
+		return flush()
+	})
+	return cmp.Or(err, flush())
+}
+
+// skipLines is what follows the first n lines.
+func skipLines(b []byte, n uint64) []byte {
+	for i := range b {
+		if n == 0 {
+			return b[i:]
+		}
+		if b[i] == '\n' {
+			n--
+		}
+	}
+	return nil
+}
+
+// status answers how this host is doing.
+func (s *Server) status(q *request) error {
+	v := s.Ledger.View()
+	st := Status{Host: s.Node, Version: s.Version, Index: v.Index(), At: v.At(), Conflicts: len(v.Conflicts())}
+	if yes, why := s.recovering(); yes {
+		st.Recovering = why
+	}
+	if s.Health != nil {
+		h := s.Health()
+		st.ReadOnly, st.Podman, st.SnapshotError = h.ReadOnly, h.Podman, h.Snapshots
+		if !h.Snapshot.IsZero() {
+			age := s.now().Sub(h.Snapshot).Seconds()
+			st.SnapshotAge = &age
+		}
+	}
+	if s.Orphans != nil {
+		orphans, err := s.Orphans.List(q.Context())
+		if st.Orphans = len(orphans); err != nil {
+			st.OrphansError = err.Error()
+		}
+	}
+	for p, err := range v.Placements("") {
+		st.Replicas++
+		why := ""
+		if err != nil {
+			why = err.Error()
+		} else if why = notRunning(v.State, p); why == "" {
+			st.Running++
+			continue
+		}
+		st.NotRunning = append(st.NotRunning, NotRunning{Pod: p.Namespace + "/" + p.Name(), Host: p.Host, Why: why})
+	}
+	return q.json(http.StatusOK, st)
+}
+
+// notRunning says why a replica does not run; "" when it does.
+func notRunning(st *projection.State, p *projection.Placed) string {
+	if p.Host == "" {
+		return cmp.Or(p.Why, "it is not placed")
+	}
+	r, err := st.Replica(p)
+	switch {
+	case err != nil:
+		return err.Error()
+	case r == nil:
+		return "waiting for host " + p.Host
+	case r.Phase == projection.Running:
+		return ""
+	case r.Reason != "" && r.Message != "":
+		return r.Reason + ": " + r.Message
+	}
+	return cmp.Or(r.Reason, r.Message, string(r.Phase))
+}
+
+func (s *Server) conflicts(q *request) error {
+	all := []Conflict{}
+	for _, c := range s.Ledger.View().Conflicts() {
+		all = append(all, Conflict{Key: c.Key, UID: c.UID, Stamp: c.Stamp, At: c.Stamp.Time.Wall(), Ended: c.Ended, Object: c.Version.Object})
+	}
+	return q.json(http.StatusOK, all)
+}
+
+func (s *Server) orphans(q *request) error {
+	if s.Orphans == nil {
+		return notServed("the list of orphans")
+	}
+	all, err := s.Orphans.List(q.Context())
+	if err != nil {
+		return err
+	}
+	if all == nil {
+		all = []Orphan{}
+	}
+	return q.json(http.StatusOK, all)
+}
+
+// orphan does something with one orphan.
+func (s *Server) orphan(q *request, cause string, do func(projection.By, string) error) error {
+	if s.Orphans == nil {
+		return notServed("the list of orphans")
+	}
+	if err := q.writable(); err != nil {
+		return err
+	}
+	id := q.PathValue("id")
+	if err := do(q.by(cause), id); err != nil {
+		return err
+	}
+	return q.json(http.StatusOK, struct {
+		ID string `json:"id"`
+	}{id})
+}

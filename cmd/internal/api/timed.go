@@ -1,0 +1,72 @@
+package api
+
+import (
+	"time"
+
+	appsv1 "k8s.io/api/apps/v1"
+
+	"github.com/podman-swarm/podman-swarm/projection"
+)
+
+// Some objects change by the passing of time alone: a replica is available once it has run for minReadySeconds, and
+// nobody records that. A watch wakes up by itself then and tells of it, with the version of what was recorded last.
+
+// later notes when an object will look different.
+func (w *watch) later(n name, at time.Time) { w.due[n] = at }
+
+// wake fires when the next object is due; it is nil when none is.
+func (w *watch) wake() <-chan time.Time {
+	var next time.Time
+	for _, at := range w.due {
+		if next.IsZero() || at.Before(next) {
+			next = at
+		}
+	}
+	if next.IsZero() {
+		return nil
+	}
+	return time.After(next.Sub(w.s.now()))
+}
+
+// ripe tells of the objects that are due.
+func (w *watch) ripe() {
+	v := w.s.Ledger.View()
+	if v.Index() != w.last { // there is more to tell first, and that looks at the time as well
+		return
+	}
+	l := &look{State: v.State, now: w.s.now(), later: w.later}
+	for n, at := range w.due {
+		if at.After(l.now) {
+			continue
+		}
+		delete(w.due, n)
+		w.again(l, n)
+	}
+}
+
+// again tells of an object as it looks now.
+func (w *watch) again(l *look, n name) {
+	o, ok, err := w.s.show(l, w.r, n)
+	if err != nil {
+		w.s.log().Error("a change was not told to a watch", "resource", w.r.plural, "name", n.name, "error", err)
+		return
+	}
+	if ok && w.sel.has(w.r, o) {
+		o.SetResourceVersion(w.s.resourceVersion(w.last))
+		w.tell("MODIFIED", o)
+	}
+}
+
+// missed tells a watch that is taken up again of objects that may have become due while nobody watched.
+func (w *watch) missed(v *projection.View) {
+	l := &look{State: v.State, now: w.s.now(), later: w.later}
+	for n := range w.r.names(v.State, w.sel.namespace) {
+		if !w.sel.named(n) {
+			continue
+		}
+		o, ok, err := w.r.get(l, n)
+		if d, timed := o.(*appsv1.Deployment); err == nil && ok && timed && d.Spec.MinReadySeconds > 0 && w.r.version(l, n) <= w.last {
+			w.again(l, n)
+		}
+	}
+}

@@ -1,0 +1,352 @@
+package api
+
+import (
+	"cmp"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/util/rand"
+	"sigs.k8s.io/yaml"
+
+	"github.com/podman-swarm/podman-swarm/events/manifest"
+	"github.com/podman-swarm/podman-swarm/projection"
+)
+
+const changedMeanwhile = "the object has been modified; please apply your changes to the latest version and try again"
+
+// decodeLoose reads an object and passes over fields that its kind does not have.
+func decodeLoose(data []byte) (object, error) {
+	raw, err := yaml.YAMLToJSON(data)
+	if err != nil {
+		return nil, badRequest("%v", err)
+	}
+	var t metav1.TypeMeta
+	if err := json.Unmarshal(raw, &t); err != nil {
+		return nil, badRequest("%v", err)
+	}
+	r, ok := manifest.ByKind(t.Kind)
+	if !ok {
+		return nil, badRequest("no kind %q", t.Kind)
+	}
+	o := r.New()
+	if err := json.Unmarshal(raw, o); err != nil {
+		return nil, badRequest("%v", err)
+	}
+	return o, nil
+}
+
+// wanted reads the object of a body, which must be what the path says, and defaults it.
+func (q *request) wanted(t target, data []byte) (object, error) {
+	o, err := q.decode(data)
+	if err != nil {
+		return nil, err
+	}
+	kind := o.GetObjectKind().GroupVersionKind()
+	switch {
+	case kind != t.gvk():
+		return nil, badRequest("the object in the body is a %s of %s: the path is of %s of %s",
+			kind.Kind, kind.GroupVersion(), t.kind, t.gvk().GroupVersion())
+	case t.namespaced && o.GetNamespace() == "":
+		o.SetNamespace(cmp.Or(t.namespace, metav1.NamespaceDefault))
+	case t.namespaced && t.namespace != "" && o.GetNamespace() != t.namespace:
+		return nil, badRequest("the namespace of the provided object does not match the namespace sent on the request")
+	}
+	switch {
+	case t.name.name == "":
+	case o.GetName() == "":
+		o.SetName(t.name.name)
+	case o.GetName() != t.name.name:
+		return nil, badRequest("the name of the object (%s) does not match the name on the URL (%s)", o.GetName(), t.name.name)
+	}
+	manifest.Default(o)
+	return o, nil
+}
+
+// create answers POST.
+func (s *Server) create(q *request, t target) error {
+	data, err := q.object()
+	if err != nil {
+		return err
+	}
+	o, err := q.wanted(t, data)
+	if err != nil {
+		return err
+	}
+	if o.GetResourceVersion() != "" {
+		return badRequest("resourceVersion should not be set on objects to be created")
+	}
+	if o.GetName() == "" && o.GetGenerateName() != "" {
+		o.SetName(o.GetGenerateName() + rand.String(5))
+	}
+	return s.put(q, t, o, http.StatusCreated, "create", func(st *projection.State) error {
+		if _, ok := st.Lookup(manifest.Key(o)); ok {
+			return apierrors.NewAlreadyExists(t.gr(), o.GetName())
+		}
+		return nil
+	})
+}
+
+// replace answers PUT.
+func (s *Server) replace(q *request, t target) error {
+	data, err := q.object()
+	if err != nil {
+		return err
+	}
+	o, err := q.wanted(t, data)
+	if err != nil {
+		return err
+	}
+	return s.put(q, t, o, http.StatusOK, "update", func(st *projection.State) error {
+		return s.unchanged(st, t, o.GetResourceVersion())
+	})
+}
+
+// unchanged checks that there is something to replace, and that nobody has declared it anew since the version that
+// the writer has seen ("" is any).
+func (s *Server) unchanged(st *projection.State, t target, version string) error {
+	if _, ok, err := t.get(s.lookAt(st), t.name); err != nil || !ok {
+		return cmp.Or[error](err, apierrors.NewNotFound(t.gr(), t.name.name))
+	}
+	if version == "" {
+		return nil
+	}
+	index, ours, err := s.indexOf(version)
+	if err != nil {
+		return err
+	}
+	there, ok := st.Lookup(t.key(t.name))
+	switch {
+	case !ours || index > st.Index():
+		return modified(t.gr(), t.name.name, "resourceVersion "+version+" is not of this host's log; "+changedMeanwhile)
+	case ok && there.Version.Index > index:
+		return modified(t.gr(), t.name.name, changedMeanwhile)
+	}
+	return nil
+}
+
+// put declares o, if check allows it upon the state, and answers with the object as it then is.
+func (s *Server) put(q *request, t target, o object, code int, verb string, check func(*projection.State) error) error {
+	return s.change(q, t, code, verb, manifest.Key(o), func(st *projection.State) (object, error) {
+		return o, check(st)
+	})
+}
+
+// change declares what make gives upon the state, and answers with the object as it then is.
+func (s *Server) change(q *request, t target, code int, verb, key string, make func(*projection.State) (object, error)) error {
+	o, err := s.changed(q, t, verb, key, make)
+	if err != nil {
+		return err
+	}
+	return q.json(code, o)
+}
+
+// changed declares what make gives upon the state, and returns the object as it then is.
+func (s *Server) changed(q *request, t target, verb, key string, make func(*projection.State) (object, error)) (object, error) {
+	dry, err := dryRun(q.URL.Query()["dryRun"])
+	if err != nil {
+		return nil, err
+	}
+	var d *declaration
+	decide := func(st *projection.State) ([]projection.Change, error) {
+		o, err := make(st)
+		if err != nil {
+			return nil, err
+		}
+		made, wrong, err := declare(st, o, s.now())
+		if err == nil && len(wrong) > 0 {
+			err = invalid(o, wrong)
+		}
+		if err != nil {
+			return nil, err
+		}
+		d = made
+		return d.changes(), nil
+	}
+	if dry {
+		st := s.Ledger.View().State
+		if _, err := decide(st); err != nil {
+			return nil, err
+		}
+		return s.imagined(st, t.resource, d)
+	}
+	r, err := s.record(q.Context(), q.by(verb+" "+t.singular), []string{key}, decide)
+	if err != nil {
+		return nil, err
+	}
+	return s.shown(s.lookAt(r.State), t.resource, name{d.is.GetNamespace(), d.is.GetName()})
+}
+
+// imagined is the object as a dry run shows it.
+func (s *Server) imagined(st *projection.State, r *resource, d *declaration) (object, error) {
+	n := name{d.is.GetNamespace(), d.is.GetName()}
+	there, ok, err := s.show(s.lookAt(st), r, n)
+	if err != nil || d.raw == nil {
+		return there, err
+	}
+	o, ok2 := d.is.DeepCopyObject().(object)
+	if !ok2 {
+		return nil, fmt.Errorf("%s: a copy is of another type", d.key)
+	}
+	o.SetUID(uidFrom("dry run of " + d.key))
+	o.SetResourceVersion("")
+	if ok {
+		o.SetUID(there.GetUID())
+		o.SetResourceVersion(there.GetResourceVersion())
+		keepStatus(o, there)
+	}
+	return o, nil
+}
+
+// deleteOptions reads the options of a DELETE, which may be in the body, the query, or both.
+func (q *request) deleteOptions() (metav1.DeleteOptions, bool, error) {
+	var o metav1.DeleteOptions
+	data, err := q.object()
+	if err != nil {
+		return o, false, err
+	}
+	if len(data) > 0 {
+		if err := yaml.Unmarshal(data, &o); err != nil {
+			return o, false, badRequest("DeleteOptions: %v", err)
+		}
+	}
+	dry, err := dryRun(append(o.DryRun, q.URL.Query()["dryRun"]...))
+	if err != nil {
+		return o, false, err
+	}
+	policy := q.URL.Query().Get("propagationPolicy")
+	if o.PropagationPolicy != nil {
+		policy = string(*o.PropagationPolicy)
+	}
+	if policy == string(metav1.DeletePropagationOrphan) {
+		return o, false, badRequest("propagationPolicy Orphan: the pods of a deleted Deployment are removed with it")
+	}
+	return o, dry, nil
+}
+
+// remove answers DELETE of one object. When it says Success, the deletion is durable; containers end afterwards.
+func (s *Server) remove(q *request, t target) error {
+	o, dry, err := q.deleteOptions()
+	if err != nil {
+		return err
+	}
+	var gone object
+	decide := func(st *projection.State) ([]projection.Change, error) {
+		var err error
+		if gone, err = s.shown(s.lookAt(st), t.resource, t.name); err != nil {
+			return nil, err
+		}
+		if p := o.Preconditions; p != nil {
+			if p.UID != nil && *p.UID != gone.GetUID() {
+				return nil, modified(t.gr(), t.name.name, fmt.Sprintf(
+					"Precondition failed: UID in precondition: %s, UID in object meta: %s", *p.UID, gone.GetUID()))
+			}
+			if p.ResourceVersion != nil {
+				if err := s.unchanged(st, t, *p.ResourceVersion); err != nil {
+					return nil, err
+				}
+			}
+		}
+		return deletion(st, t.resource, t.name)
+	}
+	if dry {
+		_, err = decide(s.Ledger.View().State)
+	} else {
+		// What a namespace holds is more than one key: that is looked at again within the ledger.
+		_, err = s.removed(q, "delete "+t.singular, decide)
+	}
+	if err != nil {
+		return err
+	}
+	return q.json(http.StatusOK, metav1.Status{TypeMeta: metav1.TypeMeta{Kind: "Status", APIVersion: "v1"},
+		Status:  metav1.StatusSuccess,
+		Details: &metav1.StatusDetails{Name: t.name.name, Group: t.group, Kind: t.plural, UID: gone.GetUID()}})
+}
+
+// removed commits a deletion that decide works out within the ledger.
+func (s *Server) removed(q *request, cause string, decide func(*projection.State) ([]projection.Change, error)) (projection.Receipt, error) {
+	by := q.by(cause)
+	var changes []projection.Change
+	r, err := s.Ledger.Record(q.Context(), by, func(st *projection.State) ([]projection.Change, error) {
+		var err error
+		changes, err = decide(st)
+		return changes, err
+	})
+	if err == nil {
+		for _, c := range changes {
+			s.log().Info("recorded", "key", c.Key, "deleted", true, "actor", by.Actor, "cause", by.Cause, "index", r.First)
+		}
+	}
+	return r, err
+}
+
+// deletion is what deleting the object takes: with a namespace goes all that is declared in it.
+func deletion(st *projection.State, r *resource, n name) ([]projection.Change, error) {
+	var changes []projection.Change
+	end := func(key string) {
+		if o, ok := st.Lookup(key); ok {
+			changes = append(changes, projection.Change{Kind: o.Version.Kind, Key: key})
+		}
+	}
+	end(r.key(n))
+	if r.kind != "Namespace" {
+		return changes, nil
+	}
+	if n.name == metav1.NamespaceDefault {
+		return nil, apierrors.NewForbidden(r.gr(), n.name, errors.New("this namespace may not be deleted"))
+	}
+	for o := range inNamespace(st, n.name) {
+		end(o.Key)
+	}
+	return changes, nil
+}
+
+// removeAll answers DELETE of all objects that are selected, in one commit.
+func (s *Server) removeAll(q *request, t target) error {
+	_, dry, err := q.deleteOptions()
+	if err != nil {
+		return err
+	}
+	sel, _, err := parseList(q.URL.Query(), t.resource, t.name)
+	if err != nil {
+		return err
+	}
+	if t.kind == "Namespace" {
+		return apierrors.NewMethodNotSupported(t.gr(), "deletecollection")
+	}
+	var gone []object
+	decide := func(st *projection.State) ([]projection.Change, error) {
+		var changes []projection.Change
+		gone = []object{}
+		l := s.lookAt(st)
+		for n := range t.names(st, sel.namespace) {
+			o, ok, err := s.show(l, t.resource, n)
+			if err != nil {
+				return nil, err
+			}
+			if !ok || !sel.has(t.resource, o) {
+				continue
+			}
+			gone = append(gone, o)
+			more, err := deletion(st, t.resource, n)
+			if err != nil {
+				return nil, err
+			}
+			changes = append(changes, more...)
+		}
+		return changes, nil
+	}
+	r := projection.Receipt{State: s.Ledger.View().State}
+	if dry {
+		_, err = decide(r.State)
+	} else {
+		r, err = s.removed(q, "delete "+t.plural, decide)
+	}
+	if err != nil {
+		return err
+	}
+	return q.json(http.StatusOK, s.listOf(t.resource, r.State.Index(), gone))
+}

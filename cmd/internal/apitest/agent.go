@@ -1,0 +1,198 @@
+// Package apitest runs an agent without Podman for the tests of its clients: a real log, ledger, placement and API,
+// and a host that only says that it runs what it is given.
+//
+// What becomes of a replica is told by its image: one with "missing" in its name cannot be pulled, one with "crash"
+// in it ends with exit code 7 each time, one with "slow" in it is never done pulling, and any other runs at once.
+package apitest
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"log/slog"
+	"net"
+	"path/filepath"
+	"slices"
+	"sync"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/podman-swarm/podman-swarm/cmd/internal/api"
+	"github.com/podman-swarm/podman-swarm/events"
+	"github.com/podman-swarm/podman-swarm/projection"
+	"github.com/podman-swarm/podman-swarm/projection/placement"
+)
+
+// Node is the name of the host.
+const Node = "host1"
+
+// Agent is a running agent. Its methods may be called from any goroutine.
+type Agent struct {
+	dir  string
+	addr string
+
+	mu         sync.Mutex
+	recovering string
+	orphans    []api.Orphan
+
+	log  *events.Log
+	stop context.CancelFunc
+	done chan error
+}
+
+// Start starts an agent on the log in dir, new if there is none, on a free port. It answers when Start returns.
+func Start(dir string) (*Agent, error) {
+	a := &Agent{dir: dir, addr: "127.0.0.1:0"}
+	return a, a.Start()
+}
+
+// URL is where it answers.
+func (a *Agent) URL() string { return "http://" + a.addr }
+
+// Start starts an agent that was stopped, on the same log and port.
+func (a *Agent) Start() error {
+	log, err := events.Open(filepath.Join(a.dir, "events"), events.Options{Reserve: -1, MinFree: 1, Machine: "test"})
+	if err != nil {
+		return err
+	}
+	ledger, err := projection.OpenLedger(log, nil, 1, nil)
+	if err != nil {
+		return errors.Join(err, log.Close())
+	}
+	ledger.Node = Node
+	l, err := net.Listen("tcp", a.addr)
+	if err != nil {
+		return errors.Join(err, log.Close())
+	}
+	a.addr = l.Addr().String()
+	ctx, stop := context.WithCancel(context.Background())
+	g, ctx := errgroup.WithContext(ctx)
+	quiet := slog.New(slog.DiscardHandler)
+	h := &host{ledger: ledger}
+	g.Go(func() error { return ledger.Run(ctx) })
+	g.Go(func() error { return a.server(log, ledger).Serve(ctx, l) })
+	g.Go(func() error {
+		d := placement.Decider{Ledger: ledger, Host: Node, Log: quiet}
+		return closedIsNil(d.Run(ctx))
+	})
+	g.Go(func() error { return closedIsNil(h.run(ctx)) })
+	a.log, a.stop, a.done = log, stop, make(chan error, 1)
+	go func() { a.done <- errors.Join(g.Wait(), log.Close()) }()
+	return h.say(ctx, h.self)
+}
+
+func closedIsNil(err error) error {
+	if errors.Is(err, projection.ErrClosed) {
+		return nil
+	}
+	return err
+}
+
+// Stop ends the agent, if it runs. When it returns, the log is closed and nothing answers.
+func (a *Agent) Stop() error {
+	if a.stop == nil {
+		return nil
+	}
+	a.stop()
+	a.stop = nil
+	return <-a.done
+}
+
+// Recover makes the agent say that it recovers, and why, and refuse changes; "" ends that.
+func (a *Agent) Recover(why string) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.recovering = why
+}
+
+// Orphan adds a container that nothing explains.
+func (a *Agent) Orphan(id, name string) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.orphans = append(a.orphans, api.Orphan{ID: id, Name: name, Key: "default/" + name, State: "running",
+		Image: "localhost/web:1", Why: "no event of this log created it", Created: time.Now().Add(-time.Hour)})
+}
+
+func (a *Agent) server(log *events.Log, ledger *projection.Ledger) *api.Server {
+	return &api.Server{
+		Ledger: ledger, Node: Node, Epoch: api.EpochOf(log.Incarnation()), Version: "v9.9.9",
+		Recovering: func() (bool, string) {
+			a.mu.Lock()
+			defer a.mu.Unlock()
+			return a.recovering != "", a.recovering
+		},
+		Refusing: func() string {
+			a.mu.Lock()
+			defer a.mu.Unlock()
+			return a.recovering
+		},
+		Recovery: func() projection.Recovery {
+			began := time.Now().Add(-time.Minute)
+			return projection.Recovery{Started: began, Done: began.Add(1500 * time.Millisecond), Replayed: 42, Adopted: 2, Created: 1,
+				Seconds: map[string]float64{"replay": 0.01, "settle": 1, "adopt": 0.2, "act": 0.29}}
+		},
+		Document: func(s *projection.State) any { return map[string]any{"index": s.Index()} },
+		Events: func(ctx context.Context, after uint64, fn func(events.Record) error) error {
+			return log.Replay(1, func(r events.Record) error {
+				if r.Index+uint64(r.Count) <= after+1 {
+					return nil
+				}
+				return fn(r)
+			})
+		},
+		Logs:    a.logs,
+		Orphans: orphans{a},
+		Health:  func() api.Health { return api.Health{Snapshot: time.Now().Add(-time.Second)} },
+	}
+}
+
+// logs gives every container the same five lines, and with Follow a sixth and no end.
+func (a *Agent) logs(ctx context.Context, _, container string, o api.LogOptions) (io.ReadCloser, error) {
+	lines := [][]byte{}
+	for i := 1; i <= 5; i++ {
+		lines = append(lines, fmt.Appendf(nil, "line %d of %s\n", i, container[:8]))
+	}
+	if o.Previous {
+		lines = [][]byte{[]byte("the run before\n")}
+	}
+	if o.Tail >= 0 {
+		lines = lines[max(0, len(lines)-int(o.Tail)):]
+	}
+	text := bytes.Join(lines, nil)
+	if !o.Follow {
+		return io.NopCloser(bytes.NewReader(text)), nil
+	}
+	r, w := io.Pipe()
+	context.AfterFunc(ctx, func() { w.CloseWithError(io.EOF) })
+	go func() {
+		_, _ = w.Write(append(text, "written later\n"...)) // fails when nobody reads any more
+	}()
+	return r, nil
+}
+
+// orphans are the orphans as the API wants them.
+type orphans struct{ *Agent }
+
+func (o orphans) List(context.Context) ([]api.Orphan, error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return slices.Clone(o.Agent.orphans), nil
+}
+
+func (o orphans) Adopt(_ context.Context, _ projection.By, id string) error  { return o.drop(id) }
+func (o orphans) Remove(_ context.Context, _ projection.By, id string) error { return o.drop(id) }
+
+func (o orphans) drop(id string) error {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	i := slices.IndexFunc(o.Agent.orphans, func(x api.Orphan) bool { return x.ID == id })
+	if i < 0 {
+		return fmt.Errorf("orphan %s: %w", id, fs.ErrNotExist)
+	}
+	o.Agent.orphans = slices.Delete(o.Agent.orphans, i, i+1)
+	return nil
+}

@@ -1,0 +1,184 @@
+package client
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/url"
+	"strings"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+)
+
+// DefaultServer is where an agent listens when it is not told otherwise.
+const DefaultServer = "http://127.0.0.1:8080"
+
+// Client asks one agent. Its methods may be called from any goroutine.
+type Client struct {
+	server *url.URL
+	agent  string
+	http   *http.Client
+}
+
+// New returns a client of the agent at server, a URL like http://127.0.0.1:8080; a host and port without scheme
+// means http. agent is the User-Agent it calls itself. It does not connect.
+func New(server, agent string) (*Client, error) {
+	if !strings.Contains(server, "://") {
+		server = "http://" + server
+	}
+	u, err := url.Parse(strings.TrimRight(server, "/"))
+	switch {
+	case err != nil:
+		return nil, fmt.Errorf("server %q: %w", server, err)
+	case u.Scheme != "http" && u.Scheme != "https", u.Host == "":
+		return nil, fmt.Errorf("server %q: want a URL like %s", server, DefaultServer)
+	case u.RawQuery != "" || u.Fragment != "" || u.User != nil:
+		return nil, fmt.Errorf("server %q: want scheme, host and port alone", server)
+	}
+	transport := http.DefaultTransport.(*http.Transport).Clone()
+	transport.Proxy = nil // an agent's API is on this host or on the next one
+	return &Client{server: u, agent: agent, http: &http.Client{Transport: transport}}, nil
+}
+
+// Server is the address that is asked.
+func (c *Client) Server() string { return c.server.String() }
+
+// Request is one call of the API.
+type Request struct {
+	Method string // "" is GET
+	Path   string // "/api/v1/pods"; elements that come from outside are escaped by Path
+	Query  url.Values
+	Body   []byte
+	Type   string // media type of Body; "" is JSON
+}
+
+// Path joins elements to a path, each escaped, so that a name with a slash in it stays a name.
+func Path(elements ...string) string {
+	var b strings.Builder
+	for _, e := range elements {
+		b.WriteByte('/')
+		b.WriteString(url.PathEscape(e))
+	}
+	return b.String()
+}
+
+// Open sends the request and returns the body of a 2xx answer, which the caller closes. Any other answer is a
+// *StatusError, and none at all an *UnreachableError. When ctx has ended, its error is returned.
+func (c *Client) Open(ctx context.Context, r Request) (io.ReadCloser, error) {
+	u := *c.server
+	u.RawQuery = r.Query.Encode()
+	method := r.Method
+	if method == "" {
+		method = http.MethodGet
+	}
+	req, err := http.NewRequestWithContext(ctx, method, strings.TrimRight(u.String(), "?"), bytes.NewReader(r.Body))
+	if err != nil {
+		return nil, fmt.Errorf("%s %s: %w", method, r.Path, err)
+	}
+	if err := setPath(req.URL, u.Path, r.Path); err != nil {
+		return nil, fmt.Errorf("%s %s: %w", method, r.Path, err)
+	}
+	req.Header.Set("User-Agent", c.agent)
+	req.Header.Set("Accept", "application/json")
+	if r.Body != nil {
+		req.Header.Set("Content-Type", r.Type)
+		if r.Type == "" {
+			req.Header.Set("Content-Type", "application/json")
+		}
+	}
+	resp, err := c.http.Do(req)
+	if err != nil {
+		return nil, c.unreachable(ctx, method, err)
+	}
+	if resp.StatusCode/100 == 2 {
+		return resp.Body, nil
+	}
+	defer resp.Body.Close()
+	return nil, statusError(req, resp)
+}
+
+// setPath puts an escaped path behind the base.
+func setPath(u *url.URL, base, path string) error {
+	plain, err := url.PathUnescape(path)
+	if err != nil {
+		return err
+	}
+	u.Path, u.RawPath = base+plain, (&url.URL{Path: base}).EscapedPath()+path
+	return nil
+}
+
+// unreachable is the error of a request that got no answer.
+func (c *Client) unreachable(ctx context.Context, method string, err error) error {
+	if cause := context.Cause(ctx); cause != nil {
+		return cause
+	}
+	var u *url.Error
+	if errors.As(err, &u) {
+		err = u.Err
+	}
+	var op *net.OpError
+	dialed := errors.As(err, &op) && op.Op == "dial"
+	return &UnreachableError{Server: c.Server(), Method: method, Sent: !dialed, Err: err}
+}
+
+// Do sends the request and returns the whole body of the answer. The errors are those of Open.
+func (c *Client) Do(ctx context.Context, r Request) ([]byte, error) {
+	body, err := c.Open(ctx, r)
+	if err != nil {
+		return nil, err
+	}
+	defer body.Close()
+	b, err := io.ReadAll(body)
+	if err != nil {
+		return nil, c.unreachable(ctx, r.Method, err)
+	}
+	return b, nil
+}
+
+// Get reads the JSON that is at path into v.
+func (c *Client) Get(ctx context.Context, path string, query url.Values, v any) error {
+	return c.Into(ctx, Request{Path: path, Query: query}, v)
+}
+
+// Into sends the request and reads the JSON of the answer into v.
+func (c *Client) Into(ctx context.Context, r Request, v any) error {
+	b, err := c.Do(ctx, r)
+	if err != nil {
+		return err
+	}
+	if err := json.Unmarshal(b, v); err != nil {
+		return fmt.Errorf("answer of %s to %s: %w", c.Server(), r.Path, err)
+	}
+	return nil
+}
+
+// statusError reads what the agent says is wrong. An answer that is not of our making (a proxy's, another program's)
+// is quoted.
+func statusError(req *http.Request, resp *http.Response) error {
+	e := &StatusError{Method: req.Method, Path: req.URL.Path, Code: resp.StatusCode, RetryAfter: resp.Header.Get("Retry-After")}
+	b, err := io.ReadAll(io.LimitReader(resp.Body, 16<<20))
+	if err != nil {
+		e.Status.Message = fmt.Sprintf("%s, and the rest of the answer is lost: %v", resp.Status, err)
+		return e
+	}
+	var body struct {
+		metav1.Status
+		Mistakes []Mistake `json:"mistakes"`
+	}
+	if err := json.Unmarshal(b, &body); err == nil && body.Kind == "Status" {
+		e.Status, e.Mistakes = body.Status, body.Mistakes
+		if e.Status.Message == "" {
+			e.Status.Message = resp.Status
+		}
+		return e
+	}
+	e.Foreign = true
+	text := strings.Join(strings.Fields(string(b[:min(len(b), 300)])), " ")
+	e.Status.Message = strings.TrimSuffix(fmt.Sprintf("what answers at %s is no agent of Podman Swarm: %s: %q", req.URL.Host, resp.Status, text), `: ""`)
+	return e
+}
