@@ -1,0 +1,112 @@
+package main
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"log/slog"
+	"maps"
+	"net"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/spf13/pflag"
+	"k8s.io/apimachinery/pkg/util/validation"
+)
+
+// envPrefix begins the environment variable of every flag: PODMAN_SWARM_DATA_DIR for --data-dir.
+const envPrefix = "PODMAN_SWARM_"
+
+// config is what flags and environment come to. Beyond it there are only fields.
+type config struct {
+	DataDir       string
+	NodeName      string
+	NodeAddress   string
+	NodeLabels    map[string]string
+	APIAddr       string
+	PodmanURL     string
+	RecoveryDelay time.Duration
+	LogLevel      string
+	LogFormat     string
+
+	level slog.Level
+}
+
+func (c *config) flags(fs *pflag.FlagSet) {
+	fs.StringVar(&c.DataDir, "data-dir", "/var/lib/podman-swarm", "`folder` of the log and of state.json")
+	fs.StringVar(&c.NodeName, "node-name", "", "`name` of this host; it owns its containers by it (default: the host's name)")
+	fs.StringVar(&c.NodeAddress, "node-address", "", "`address` at which other hosts and users reach this host's containers (default: that of the default route)")
+	fs.StringToStringVar(&c.NodeLabels, "node-label", nil, "`label=value` of this host, for nodeSelector; repeatable")
+	fs.StringVar(&c.APIAddr, "api-addr", "127.0.0.1:8080", "loopback `host:port` of the API, where kubectl looks by itself")
+	fs.StringVar(&c.PodmanURL, "podman-url", "", "`URL` of the Podman service (default: CONTAINER_HOST, else the rootful or rootless socket)")
+	fs.DurationVar(&c.RecoveryDelay, "recovery-delay", 5*time.Second, "how long to wait after a start before anything is started, made or removed")
+	fs.StringVar(&c.LogLevel, "log-level", "info", "`level`: debug, info, warn or error")
+	fs.StringVar(&c.LogFormat, "log-format", "text", "`format`: text or json")
+}
+
+// fromEnv sets every flag that the command line left alone and the environment names.
+func fromEnv(fs *pflag.FlagSet, getenv func(string) string) error {
+	var errs []error
+	fs.VisitAll(func(f *pflag.Flag) {
+		name := envPrefix + strings.ToUpper(strings.ReplaceAll(f.Name, "-", "_"))
+		if v := getenv(name); v != "" && !f.Changed {
+			if err := fs.Set(f.Name, v); err != nil {
+				errs = append(errs, fmt.Errorf("%s=%q: %w", name, v, err))
+			}
+		}
+	})
+	return errors.Join(errs...)
+}
+
+// check completes the configuration and gives every mistake in it at once.
+func (c *config) check() error {
+	var errs []error
+	wrong := func(flag, value, want string) {
+		errs = append(errs, fmt.Errorf("--%s %q: %s", flag, value, want))
+	}
+	if c.NodeName == "" {
+		name, err := os.Hostname()
+		if err != nil {
+			errs = append(errs, fmt.Errorf("--node-name: the host has no name of its own: %w", err))
+		}
+		c.NodeName = strings.ToLower(name)
+	}
+	for _, msg := range validation.IsDNS1123Subdomain(c.NodeName) {
+		wrong("node-name", c.NodeName, msg)
+	}
+	for _, k := range slices.Sorted(maps.Keys(c.NodeLabels)) {
+		for _, msg := range append(validation.IsQualifiedName(k), validation.IsValidLabelValue(c.NodeLabels[k])...) {
+			wrong("node-label", k+"="+c.NodeLabels[k], msg)
+		}
+	}
+	if c.DataDir == "" {
+		wrong("data-dir", c.DataDir, "a folder is needed")
+	} else if abs, err := filepath.Abs(c.DataDir); err != nil {
+		errs = append(errs, fmt.Errorf("--data-dir: %w", err))
+	} else {
+		c.DataDir = abs
+	}
+	if c.NodeAddress != "" && net.ParseIP(c.NodeAddress) == nil && len(validation.IsDNS1123Subdomain(c.NodeAddress)) > 0 {
+		wrong("node-address", c.NodeAddress, "want an IP address or a host name, without a port")
+	}
+	if host, port, err := net.SplitHostPort(c.APIAddr); err != nil {
+		wrong("api-addr", c.APIAddr, "want host:port")
+	} else if _, err := net.LookupPort("tcp", port); err != nil {
+		wrong("api-addr", c.APIAddr, "not a port: "+port)
+	} else if ip := net.ParseIP(host); host != "localhost" && (ip == nil || !ip.IsLoopback()) {
+		wrong("api-addr", c.APIAddr, "the API has no protection of its own yet and must listen on loopback: 127.0.0.1, ::1 or localhost")
+	}
+	if c.RecoveryDelay < 0 {
+		wrong("recovery-delay", c.RecoveryDelay.String(), "must not be negative")
+	}
+	if err := c.level.UnmarshalText([]byte(cmp.Or(c.LogLevel, "info"))); err != nil {
+		wrong("log-level", c.LogLevel, "want debug, info, warn or error")
+	}
+	if c.LogFormat != "text" && c.LogFormat != "json" {
+		wrong("log-format", c.LogFormat, "want text or json")
+	}
+	return errors.Join(errs...)
+}

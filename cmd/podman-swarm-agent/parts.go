@@ -1,0 +1,146 @@
+package main
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"maps"
+	"net"
+	"runtime"
+
+	"github.com/podman-swarm/podman-swarm/cmd/internal/api"
+	"github.com/podman-swarm/podman-swarm/podman"
+	"github.com/podman-swarm/podman-swarm/projection"
+	"github.com/podman-swarm/podman-swarm/snapshot"
+)
+
+// What the parts want of each other, in each other's words.
+
+// recovering says whether the recovery is still under way, and what it is about.
+func (a *agent) recovering() (bool, string) {
+	p := a.reconciler.Progress()
+	if p.Stage == podman.Ready {
+		return false, ""
+	}
+	return true, string(p.Stage)
+}
+
+// health is what the agent knows of itself beside its state.
+func (a *agent) health() api.Health {
+	h := api.Health{Podman: a.reconciler.Progress().Podman}
+	if err := a.events.Writable(); err != nil {
+		h.ReadOnly = err.Error()
+	}
+	if w := a.view.Written(); w != nil {
+		h.Snapshot = w.At
+		if w.Err != nil {
+			h.Snapshots = w.Err.Error()
+		}
+	}
+	return h
+}
+
+// logs opens the log of one of this host's containers.
+func (a *agent) logs(ctx context.Context, host, container string, o api.LogOptions) (io.ReadCloser, error) {
+	if host != a.c.NodeName {
+		return nil, fmt.Errorf("the container runs on host %s: ask there", host)
+	}
+	return a.engine.Logs(ctx, container, podman.LogOptions{
+		Follow: o.Follow, Timestamps: o.Timestamps, Since: o.Since, Tail: int(max(0, o.Tail)), Limit: o.Tail >= 0})
+}
+
+// refusing says why changes are refused for now.
+func (a *agent) refusing() string {
+	select {
+	case <-a.heard:
+		return ""
+	default:
+		return fmt.Sprintf("for %v after a start, whoever is near is heard first", a.c.RecoveryDelay)
+	}
+}
+
+// host is what this host says of itself.
+func (a *agent) host(ctx context.Context) projection.Host {
+	h := podman.HostFact(ctx, a.engine)
+	h.Address, h.Version, h.Started = cmp.Or(a.c.NodeAddress, defaultAddress()), version, a.started.UTC()
+	h.Labels = map[string]string{
+		"kubernetes.io/hostname": a.c.NodeName, "kubernetes.io/os": runtime.GOOS, "kubernetes.io/arch": runtime.GOARCH}
+	maps.Copy(h.Labels, a.c.NodeLabels)
+	return h
+}
+
+// defaultAddress is this host's address on the way to everywhere else; the loopback address when there is no way.
+// Nothing is sent.
+func defaultAddress() string {
+	c, err := net.Dial("udp", "192.0.2.1:9")
+	if err != nil {
+		return "127.0.0.1"
+	}
+	defer c.Close()
+	if a, ok := c.LocalAddr().(*net.UDPAddr); ok {
+		return a.IP.String()
+	}
+	return "127.0.0.1"
+}
+
+// document is the state as state.json has it.
+func (a *agent) document(s *projection.State) any { return document{a.c.NodeName, s} }
+
+type document struct {
+	node  string
+	state *projection.State
+}
+
+// MarshalJSON gives the document.
+func (d document) MarshalJSON() ([]byte, error) {
+	var b bytes.Buffer
+	err := snapshot.WriteDocument(&b, d.node, d.state)
+	return b.Bytes(), err
+}
+
+// orphans are the reconciler's, as the API lists them.
+type orphans struct{ r *podman.Reconciler }
+
+// List gives them as of the reconciler's last look.
+func (o orphans) List(context.Context) ([]api.Orphan, error) {
+	var all []api.Orphan
+	for _, c := range o.r.Orphans() {
+		all = append(all, api.Orphan{ID: c.ID, Name: c.Name, Key: c.Pod.Namespace + "/" + c.Pod.Name(),
+			Image: c.Image, State: string(c.Status), Created: c.Created, Why: c.Why})
+	}
+	return all, nil
+}
+
+// Adopt makes an orphan the container of its pod.
+func (o orphans) Adopt(ctx context.Context, by projection.By, id string) error {
+	return known(o.r.AdoptOrphan(ctx, by, id))
+}
+
+// Remove stops and removes an orphan.
+func (o orphans) Remove(ctx context.Context, by projection.By, id string) error {
+	return known(o.r.RemoveOrphan(ctx, by, id))
+}
+
+// known says in the API's terms what is wrong about an orphan.
+func known(err error) error {
+	switch {
+	case errors.Is(err, podman.ErrNotFound), errors.Is(err, podman.ErrNoOrphan):
+		return classed{err, fs.ErrNotExist}
+	case errors.Is(err, podman.ErrMisfit):
+		return classed{err, api.ErrMisfit}
+	}
+	return err
+}
+
+// classed is an error that somebody else knows by another name.
+type classed struct {
+	error
+	class error
+}
+
+// Unwrap gives both.
+func (c classed) Unwrap() []error { return []error{c.error, c.class} }

@@ -1,0 +1,287 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/coreos/go-systemd/v22/daemon"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/podman-swarm/podman-swarm/cmd/internal/api"
+	"github.com/podman-swarm/podman-swarm/events"
+	"github.com/podman-swarm/podman-swarm/podman"
+	"github.com/podman-swarm/podman-swarm/projection"
+	"github.com/podman-swarm/podman-swarm/projection/placement"
+	"github.com/podman-swarm/podman-swarm/snapshot"
+)
+
+// agent is all the parts of one host. They meet here and nowhere else.
+type agent struct {
+	c          *config
+	log        *slog.Logger
+	metrics    *metrics
+	events     *events.Log
+	ledger     *projection.Ledger
+	view       *snapshot.View
+	folds      *snapshot.Folds
+	engine     *podman.Client
+	reconciler *podman.Reconciler
+	listener   net.Listener
+	heard      chan struct{} // closed once this host may act
+	started    time.Time
+}
+
+// serve runs the agent until ctx ends, and leaves the containers running. When it returns nil, every commit that
+// was acknowledged is on disk, and state.json says what the log does.
+func serve(ctx context.Context, c *config, getenv func(string) string, log *slog.Logger) error {
+	a := &agent{c: c, log: log, metrics: newMetrics(), heard: make(chan struct{}), started: time.Now()}
+	log.Info("starting Podman Swarm agent", "node", c.NodeName, "version", version, "data_dir", c.DataDir)
+	url, err := podman.URL(c.PodmanURL, getenv)
+	if err != nil {
+		return fmt.Errorf("%w\n%w", err, errUsage)
+	}
+	a.engine = &podman.Client{URL: url}
+	if err := a.open(ctx); err != nil {
+		return err
+	}
+	err = a.run(ctx)
+	if cerr := a.events.Close(); err == nil {
+		err = cerr
+	}
+	if err == nil {
+		log.Info("stopped; containers run on", "index", a.events.End().Index)
+	}
+	return err
+}
+
+// open takes the log, folds it and binds the API's port: everything that can be refused before anything is done.
+func (a *agent) open(ctx context.Context) (err error) {
+	dir := filepath.Join(a.c.DataDir, "events")
+	if err := os.MkdirAll(a.c.DataDir, 0o750); err != nil {
+		return fmt.Errorf("data dir: %w", err)
+	}
+	a.events, err = events.Open(dir, events.Options{Machine: machineID(), Log: a.part("log"), Observe: a.metrics.observe})
+	if err != nil {
+		return err
+	}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, a.events.Close())
+		}
+	}()
+	a.folds = &snapshot.Folds{Dir: dir, Source: a.events, Log: a.part("snapshot")}
+	start, from, err := a.folds.Load(ctx)
+	if err != nil {
+		return err
+	}
+	if a.ledger, err = projection.OpenLedger(a.events, start, from, nil); err != nil {
+		return err
+	}
+	a.ledger.Node, a.ledger.Log, a.folds.Ledger = a.c.NodeName, a.part("ledger"), a.ledger
+	replayed := a.ledger.View().Index()
+	if start != nil {
+		replayed -= start.Index()
+	}
+	a.say(replayed)
+
+	a.view = &snapshot.View{Path: filepath.Join(a.c.DataDir, "state.json"), Sums: filepath.Join(dir, "state.sum"),
+		Node: a.c.NodeName, Ledger: a.ledger, Log: a.part("snapshot")}
+	aside, err := a.view.Inspect()
+	if err != nil {
+		return err
+	}
+	if aside != "" {
+		a.log.Warn("state.json was not written by this agent: it has been set aside and changes nothing; the log says what the state is",
+			"file", aside)
+	}
+	a.reconciler = &podman.Reconciler{Engine: a.engine, Ledger: a.ledger, Host: a.c.NodeName, Log: a.part("podman"),
+		Settle: a.settle, Observe: a.metrics.reconciled,
+		Begun: projection.Recovery{Started: a.started, Replayed: replayed,
+			Seconds: map[string]float64{"replay": time.Since(a.started).Seconds()}}}
+	if a.listener, err = net.Listen("tcp", a.c.APIAddr); err != nil {
+		return fmt.Errorf("--api-addr: %w", err)
+	}
+	a.metrics.watch(sources{a.events, a.ledger, a.view, a.folds, a.reconciler})
+	return nil
+}
+
+func (a *agent) part(name string) *slog.Logger { return a.log.With("part", name) }
+
+// say logs what was found, as the first thing that people look for after a restart.
+func (a *agent) say(replayed uint64) {
+	v := a.ledger.View()
+	count := func(typ string) (n int) {
+		for range v.All(typ + "/") {
+			n++
+		}
+		return n
+	}
+	a.log.Info("storage initialized", "index", v.Index(), "replayed", replayed, "seconds", time.Since(a.started).Seconds())
+	a.log.Info(fmt.Sprintf("loaded state: %d deployments, %d services, %d ingresses, %d pods",
+		count("deployment"), count("service"), count("ingress"), count(projection.PlacementType)))
+}
+
+// hear waits until this host has heard enough of the others to act upon what it knows. As long as no other host is
+// known that is a delay, in which whoever started the machine can still stop the agent. Until then changes are
+// refused, and nothing is started, made or removed.
+func (a *agent) hear(ctx context.Context) {
+	select {
+	case <-ctx.Done():
+	case <-time.After(a.c.RecoveryDelay):
+		close(a.heard)
+	}
+}
+
+func (a *agent) settle(ctx context.Context) error {
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-a.heard:
+		return nil
+	}
+}
+
+// run starts every part, and ends them in the order in which they need each other: first those that record, then
+// the ledger, then the view of what was recorded.
+func (a *agent) run(ctx context.Context) error {
+	ledgerCtx, stopLedger := context.WithCancel(context.WithoutCancel(ctx))
+	viewCtx, stopViews := context.WithCancel(context.WithoutCancel(ctx))
+	defer stopViews()
+	defer stopLedger()
+	var views errgroup.Group
+	views.Go(func() error { return a.view.Run(viewCtx) })
+	views.Go(func() error { return a.folds.Run(viewCtx) })
+
+	parts, partsCtx := errgroup.WithContext(ctx)
+	ledger := make(chan error, 1)
+	parts.Go(func() error { // a ledger that cannot go on ends the agent; it goes on until the parts have ended
+		go func() { ledger <- a.ledger.Run(ledgerCtx) }()
+		select {
+		case err := <-ledger:
+			ledger <- nil
+			return err
+		case <-partsCtx.Done():
+			return nil
+		}
+	})
+	actors := []func(context.Context) error{
+		func(ctx context.Context) error { return a.server().Serve(ctx, a.listener) },
+		func(ctx context.Context) error { a.hear(ctx); return nil },
+		a.reconciler.Run,
+		a.decide,
+		a.speak,
+		a.notify,
+	}
+	for _, run := range actors {
+		parts.Go(func() error {
+			if err := run(partsCtx); partsCtx.Err() == nil || !errors.Is(err, context.Canceled) {
+				return err
+			}
+			return nil
+		})
+	}
+	err := parts.Wait()
+	a.log.Info("stopping; containers are left running", "index", a.ledger.View().Index())
+	stopLedger()
+	err = errors.Join(err, <-ledger)
+	stopViews()
+	return errors.Join(err, views.Wait())
+}
+
+// decide places replicas, once this host knows what the others do.
+func (a *agent) decide(ctx context.Context) error {
+	if a.settle(ctx) != nil {
+		return nil
+	}
+	d := &placement.Decider{Ledger: a.ledger, Host: a.c.NodeName, Log: a.part("placement")}
+	return d.Run(ctx)
+}
+
+// speak records what this host says of itself, and again when that has changed: its Podman may come later.
+func (a *agent) speak(ctx context.Context) error {
+	if a.settle(ctx) != nil {
+		return nil
+	}
+	every := time.NewTicker(10 * time.Second)
+	defer every.Stop()
+	for {
+		if err := a.speakOnce(ctx); err != nil && ctx.Err() == nil {
+			a.log.Warn("what this host is cannot be recorded; trying again", "err", err)
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-every.C:
+		}
+	}
+}
+
+func (a *agent) speakOnce(ctx context.Context) error {
+	h := a.host(ctx)
+	_, err := a.ledger.Record(ctx, projection.By{Actor: "agent", Cause: "what this host is"},
+		func(s *projection.State) ([]projection.Change, error) {
+			key, now := projection.HostKey(a.c.NodeName), projection.Encode(h)
+			if o, ok := s.Lookup(key); ok && string(o.Version.Object) == string(now) {
+				return nil, nil
+			}
+			return []projection.Change{{Kind: events.Observed, Key: key, Object: now}}, nil
+		})
+	return err
+}
+
+// notify tells systemd how the recovery goes, and when it is done.
+func (a *agent) notify(ctx context.Context) error {
+	poll := time.NewTicker(100 * time.Millisecond)
+	defer poll.Stop()
+	for {
+		recovering, what := a.recovering()
+		state := "STATUS=recovering: " + what
+		if !recovering {
+			state = daemon.SdNotifyReady + "\nSTATUS=ready"
+		}
+		if sent, err := daemon.SdNotify(false, state); err != nil {
+			a.log.Warn("systemd cannot be told of the recovery", "err", err)
+		} else if !sent || !recovering {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-poll.C:
+		}
+	}
+}
+
+func (a *agent) server() *api.Server {
+	name, _, _ := net.SplitHostPort(a.c.APIAddr) // checked with the configuration
+	return &api.Server{
+		Hosts:  []string{name},
+		Ledger: a.ledger, Node: a.c.NodeName, Epoch: api.EpochOf(a.events.Incarnation()), Version: version, Log: a.part("api"),
+		Recovering: a.recovering,
+		Refusing:   a.refusing,
+		Recovery:   a.reconciler.Report,
+		Document:   a.document,
+		Events:     a.events.Read,
+		Logs:       a.logs,
+		Orphans:    orphans{a.reconciler},
+		Health:     a.health,
+		Metrics:    promhttp.HandlerFor(a.metrics.registry, promhttp.HandlerOpts{}),
+	}
+}
+
+// machineID tells one machine from another, so that a copied folder is known for a copy; "" where the system has none.
+func machineID() string {
+	b, err := os.ReadFile("/etc/machine-id")
+	if err != nil {
+		return "" // then only peers can tell
+	}
+	return strings.TrimSpace(string(b))
+}

@@ -1,0 +1,203 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+)
+
+// lines collects what an agent says.
+type lines struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (l *lines) Write(b []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.Write(b)
+}
+
+func (l *lines) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.String()
+}
+
+// running is an agent within this process, with no Podman to be reached.
+type running struct {
+	url  string
+	said lines
+	stop context.CancelFunc
+	code chan int
+}
+
+func start(t *testing.T, dir string, args ...string) *running {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	addr := l.Addr().String()
+	l.Close()
+	ctx, stop := context.WithCancel(context.Background())
+	r := &running{url: "http://" + addr, stop: stop, code: make(chan int, 1)}
+	args = append([]string{"--data-dir=" + dir, "--node-name=a", "--api-addr=" + addr, "--recovery-delay=1ms",
+		"--podman-url=unix://" + filepath.Join(dir, "no-podman.sock")}, args...)
+	go func() { r.code <- run(ctx, args, func(string) string { return "" }, io.Discard, &r.said) }()
+	t.Cleanup(stop)
+	return r
+}
+
+// get asks until the answer has the wanted code.
+func (r *running) ask(t *testing.T, method, path, body string, want int) string {
+	t.Helper()
+	var last string
+	for deadline := time.Now().Add(20 * time.Second); time.Now().Before(deadline); {
+		req, err := http.NewRequest(method, r.url+path, strings.NewReader(body))
+		if err != nil {
+			t.Fatal(err)
+		}
+		resp, err := http.DefaultClient.Do(req)
+		if err != nil {
+			last = err.Error()
+		} else {
+			b, err := io.ReadAll(resp.Body)
+			resp.Body.Close()
+			if err == nil && resp.StatusCode == want {
+				return string(b)
+			}
+			last = fmt.Sprintf("%d %s", resp.StatusCode, b)
+		}
+		select {
+		case code := <-r.code:
+			t.Fatalf("the agent ended with %d:\n%s", code, &r.said)
+		case <-time.After(10 * time.Millisecond):
+		}
+	}
+	t.Fatalf("%s %s: %s, want %d\n%s", method, path, last, want, &r.said)
+	return ""
+}
+
+func (r *running) end(t *testing.T) {
+	t.Helper()
+	r.stop()
+	select {
+	case code := <-r.code:
+		if code != 0 {
+			t.Errorf("ended with %d, want 0:\n%s", code, &r.said)
+		}
+	case <-time.After(20 * time.Second):
+		t.Fatalf("does not end:\n%s", &r.said)
+	}
+}
+
+const service = `apiVersion: v1
+kind: Service
+metadata: {name: web}
+spec: {ports: [{port: 80}]}
+`
+
+// Failure A.31: a clean end writes everything, says so and leaves nothing behind. Without Podman applies go on.
+func TestServe_startApplyStopStart(t *testing.T) {
+	before := runtime.NumGoroutine()
+	dir := t.TempDir()
+	r := start(t, dir)
+	r.ask(t, "POST", "/api/v1/manifests", service, 200)
+	if got := r.ask(t, "GET", "/readyz", "", 503); !strings.Contains(got, "recovering") {
+		t.Errorf("readyz without Podman says %q, want that it recovers", got)
+	}
+	if got := r.ask(t, "GET", "/metrics", "", 200); !strings.Contains(got, `podman_swarm_events_appended_total{kind="declared"} 1`) {
+		t.Errorf("metrics do not count the event:\n%s", got)
+	}
+	r.end(t)
+
+	var doc struct {
+		Services map[string]any `json:"services"`
+		Version  int            `json:"version"`
+	}
+	b, err := os.ReadFile(filepath.Join(dir, "state.json"))
+	if err != nil || json.Unmarshal(b, &doc) != nil || doc.Version != 2 || doc.Services["default/web"] == nil {
+		t.Errorf("state.json after the end: %v\n%s", err, b)
+	}
+
+	r = start(t, dir)
+	if got := r.ask(t, "GET", "/api/v1/namespaces/default/services/web", "", 200); !strings.Contains(got, `"port":80`) {
+		t.Errorf("after the restart the service is %s", got)
+	}
+	if said := r.said.String(); !strings.Contains(said, "loaded state: 0 deployments, 1 services, 0 ingresses, 0 pods") {
+		t.Errorf("it does not say what it loaded:\n%s", said)
+	}
+	if strings.Contains(r.said.String(), "set aside") {
+		t.Errorf("its own state.json was set aside:\n%s", &r.said)
+	}
+	r.end(t)
+	http.DefaultClient.CloseIdleConnections()
+	for deadline := time.Now().Add(10 * time.Second); runtime.NumGoroutine() > before; {
+		if time.Now().After(deadline) {
+			b := make([]byte, 1<<20)
+			t.Fatalf("%d goroutines, there were %d:\n%s", runtime.NumGoroutine(), before, b[:runtime.Stack(b, true)])
+		}
+		runtime.Gosched()
+	}
+}
+
+func TestServe_refusesChangesUntilItHasHeard(t *testing.T) {
+	r := start(t, t.TempDir(), "--recovery-delay=1h")
+	if got := r.ask(t, "POST", "/api/v1/manifests", service, 503); !strings.Contains(got, "recovering") {
+		t.Errorf("a change is refused with %s", got)
+	}
+	r.ask(t, "GET", "/api/v1/namespaces", "", 200)
+	r.end(t)
+}
+
+// Failures A.4 and A.18, the part that concerns one host: what somebody put there is neither believed nor lost.
+func TestServe_foreignStateIsSetAside(t *testing.T) {
+	for _, content := range []string{`{"version":1,"deployments":{}}`, "", "null", `{"deployments": {"default/x": nu`} {
+		dir := t.TempDir()
+		if err := os.WriteFile(filepath.Join(dir, "state.json"), []byte(content), 0o640); err != nil {
+			t.Fatal(err)
+		}
+		r := start(t, dir)
+		r.ask(t, "POST", "/api/v1/manifests", service, 200)
+		r.end(t)
+		aside, err := filepath.Glob(filepath.Join(dir, "state.json.set-aside-*"))
+		if err != nil || len(aside) != 1 {
+			t.Fatalf("%q: set aside are %v (%v), want one", content, aside, err)
+		}
+		if b, _ := os.ReadFile(aside[0]); string(b) != content {
+			t.Errorf("what was set aside is %q, want %q", b, content)
+		}
+		if !strings.Contains(r.said.String(), aside[0]) {
+			t.Errorf("%q: it is not said:\n%s", content, &r.said)
+		}
+	}
+}
+
+// Failure A.21: the second agent on a data dir is refused.
+func TestServe_secondIsRefused(t *testing.T) {
+	dir := t.TempDir()
+	r := start(t, dir)
+	r.ask(t, "GET", "/healthz", "", 200)
+	second := start(t, dir)
+	select {
+	case code := <-second.code:
+		if code != 1 || !strings.Contains(second.said.String(), fmt.Sprint("in use by process ", os.Getpid())) {
+			t.Errorf("ended with %d:\n%s", code, &second.said)
+		}
+	case <-time.After(20 * time.Second):
+		t.Fatal("the second agent runs")
+	}
+	r.end(t)
+}
