@@ -1,0 +1,108 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"strings"
+
+	"github.com/podman-swarm/podman-swarm/cmd/internal/client"
+)
+
+// The exit codes. They are an interface: scripts branch on them.
+const (
+	exitDone        = 0
+	exitRefused     = 1
+	exitUsage       = 2
+	exitUnreachable = 3
+	exitNotFound    = 4
+	exitTimeout     = 5
+	exitInterrupted = 130 // as a shell has it: 128 and SIGINT
+)
+
+// exitHelp is what --help says of them.
+const exitHelp = `Exit codes:
+  0    done
+  1    refused by the agent, or it did not work out; the message says what was and what was not done
+  2    the command line is wrong; nothing was asked of the agent
+  3    no agent answers at the address
+  4    what was named is not there
+  5    time was up while waiting; the change itself stands
+  130  interrupted`
+
+// usageError is a mistake in the command line.
+type usageError struct{ text string }
+
+func (e *usageError) Error() string { return e.text }
+
+func usage(format string, a ...any) error { return &usageError{fmt.Sprintf(format, a...)} }
+
+// notFoundError says that something is not there which the agent was not asked for by name.
+type notFoundError struct{ text string }
+
+func (e *notFoundError) Error() string { return e.text }
+
+func notFound(format string, a ...any) error { return &notFoundError{fmt.Sprintf(format, a...)} }
+
+// timeoutError says that what was waited for has not come.
+type timeoutError struct{ text string }
+
+func (e *timeoutError) Error() string { return e.text }
+
+// errTold is an error of which everything has been said.
+var errTold = errors.New("told")
+
+// code is the exit code for what a command returned.
+func (p *program) code(ctx context.Context, err error) int {
+	var (
+		bad     *usageError
+		absent  *notFoundError
+		timeout *timeoutError
+	)
+	switch {
+	case err == nil:
+		return exitDone
+	case ctx.Err() != nil:
+		return exitInterrupted
+	case errors.As(err, &bad) || !p.started:
+		return exitUsage
+	case errors.As(err, &timeout):
+		return exitTimeout
+	case client.IsUnreachable(err):
+		return exitUnreachable
+	case errors.As(err, &absent) || client.IsNotFound(err):
+		return exitNotFound
+	}
+	return exitRefused
+}
+
+// explain is what is said of an error: what happened, to what, and what to do now.
+func (p *program) explain(err error) string {
+	var (
+		status *client.StatusError
+		away   *client.UnreachableError
+		bad    *usageError
+	)
+	text := strings.TrimSuffix(err.Error(), "\n")
+	switch {
+	case errors.Is(err, errTold):
+		return ""
+	case errors.As(err, &bad) || !p.started:
+		return text + "\n(psctl --help, or psctl COMMAND --help, lists what there is)"
+	case errors.As(err, &away) && away.Sent && away.Method != "" && away.Method != http.MethodGet:
+		return text + "\nIt is not known whether it was done. Doing it again is safe: what was done already is left as it is."
+	case errors.As(err, &away) && away.Sent:
+		return text
+	case errors.As(err, &away):
+		return text + "\nIs the agent running here? Start it:  systemctl start podman-swarm-agent" +
+			"\nIs it another host's, or another port? Name it:  --server http://HOST:PORT, or PSCTL_SERVER"
+	case errors.As(err, &status) && status.Code == http.StatusServiceUnavailable:
+		after := "in some seconds"
+		if status.RetryAfter != "" {
+			after = "in " + status.RetryAfter + " s"
+		}
+		return text + "\nTry again " + after + "; psctl status tells how the agent is."
+	}
+	return text
+}

@@ -1,0 +1,71 @@
+package main
+
+import (
+	"bytes"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+)
+
+// Answers that no agent in order gives.
+func TestRun_otherServers(t *testing.T) {
+	conflicts := `[{"key":"deployment/default/web","stamp":"019b000000000000-5f3a9c0e11223344-42","at":"2026-01-02T03:04:05Z","object":{}},
+		{"key":"service/default/a","stamp":"019b000000000000-5f3a9c0e11223344-43","at":"2026-01-02T03:04:05Z","ended":true,"object":{}}]`
+	for _, c := range []struct {
+		name string
+		h    http.HandlerFunc
+		args string
+		code int
+		want []string
+	}{
+		{"a web server", http.NotFound, "get pods", exitRefused, []string{"is no agent of Podman Swarm: 404 Not Found"}},
+		{"a web server, asked for one object", http.NotFound, "get pod web-0", exitRefused, []string{"is no agent"}},
+		{"a proxy", func(w http.ResponseWriter, _ *http.Request) {
+			http.Error(w, "<h1>Bad gateway</h1>", http.StatusBadGateway)
+		},
+			"status", exitRefused, []string{"is no agent", "502 Bad Gateway", "<h1>Bad gateway</h1>"}},
+		{"not JSON", func(w http.ResponseWriter, _ *http.Request) { w.Write([]byte("hello")) },
+			"get pods", exitRefused, []string{"answer of http://", "/api/v1/namespaces/default/pods"}},
+		{"broken off while it writes", func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) },
+			"delete svc a", exitUnreachable, []string{"went away before it had answered", "It is not known whether it was done"}},
+		{"broken off while it reads", func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) },
+			"get pods", exitUnreachable, []string{"went away before it had answered"}},
+		{"conflicts", func(w http.ResponseWriter, _ *http.Request) { w.Write([]byte(conflicts)) },
+			"conflicts", exitDone, []string{"deployment/default/web   2026-01-02", "another change", "its deletion"}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			s := httptest.NewServer(c.h)
+			s.Config.ErrorLog = nil
+			defer s.Close()
+			var out bytes.Buffer
+			env := func(name string) string { return map[string]string{"PSCTL_SERVER": s.URL}[name] }
+			if code := run(t.Context(), strings.Fields(c.args), nil, &out, &out, env); code != c.code {
+				t.Errorf("exit code: got %d, want %d", code, c.code)
+			}
+			for _, want := range c.want {
+				if !strings.Contains(out.String(), want) {
+					t.Errorf("got %q, want %q in it", &out, want)
+				}
+			}
+		})
+	}
+}
+
+// A host that takes the connection and then the address of nobody.
+func TestRun_nobody(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	addr := l.Addr().String()
+	if err := l.Close(); err != nil {
+		t.Fatal(err)
+	}
+	var out bytes.Buffer
+	code := run(t.Context(), []string{"--server", addr, "get", "nodes"}, nil, &out, &out, func(string) string { return "" })
+	if want := "no agent answers at http://" + addr; code != exitUnreachable || !strings.Contains(out.String(), want) {
+		t.Errorf("got %d, %q; want %d, %q", code, &out, exitUnreachable, want)
+	}
+}

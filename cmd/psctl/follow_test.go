@@ -1,0 +1,254 @@
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"io"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/podman-swarm/podman-swarm/cmd/internal/apitest"
+)
+
+// session is a psctl that runs, and what it has said so far.
+type session struct {
+	t         *testing.T
+	lines     chan string
+	stderr    *locked
+	interrupt context.CancelFunc
+	code      chan int
+}
+
+// locked is a buffer that is written and read at once.
+type locked struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (l *locked) Write(b []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.Write(b)
+}
+
+func (l *locked) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.String()
+}
+
+func start(t *testing.T, a *apitest.Agent, stdin io.Reader, args ...string) *session {
+	t.Helper()
+	ctx, cancel := context.WithCancel(t.Context())
+	r, w := io.Pipe()
+	s := &session{t: t, lines: make(chan string, 1000), stderr: &locked{}, interrupt: cancel, code: make(chan int, 1)}
+	go func() {
+		code := run(ctx, args, stdin, w, s.stderr, environ(a))
+		w.Close()
+		s.code <- code
+	}()
+	go func() {
+		defer close(s.lines)
+		for in := bufio.NewScanner(r); in.Scan(); {
+			s.lines <- in.Text()
+		}
+	}()
+	return s
+}
+
+func environ(a *apitest.Agent) func(string) string {
+	return func(name string) string {
+		return map[string]string{"PSCTL_SERVER": a.URL(), "USER": "alice"}[name]
+	}
+}
+
+// saw waits for a line that has all of the words in it.
+func (s *session) saw(words ...string) string {
+	s.t.Helper()
+	deadline := time.After(20 * time.Second)
+next:
+	for {
+		select {
+		case line, ok := <-s.lines:
+			if !ok {
+				s.t.Fatalf("ended, want a line with %q; stderr: %s", words, s.stderr)
+			}
+			for _, w := range words {
+				if !strings.Contains(line, w) {
+					continue next
+				}
+			}
+			return line
+		case <-deadline:
+			s.t.Fatalf("no line with %q; stderr: %s", words, s.stderr)
+		}
+	}
+}
+
+// ends waits for the exit code.
+func (s *session) ends(want int) {
+	s.t.Helper()
+	deadline := time.After(20 * time.Second)
+	for {
+		select {
+		case got := <-s.code:
+			if got != want {
+				s.t.Errorf("exit code: got %d, want %d; stderr: %s", got, want, s.stderr)
+			}
+			return
+		case <-s.lines:
+		case <-deadline:
+			s.t.Fatal("does not end")
+		}
+	}
+}
+
+func startAgent(t *testing.T) *apitest.Agent {
+	t.Helper()
+	a, err := apitest.Start(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := a.Stop(); err != nil {
+			t.Error(err)
+		}
+	})
+	return a
+}
+
+// do runs psctl to its end, which must be 0, and returns what it says.
+func do(t *testing.T, a *apitest.Agent, stdin string, args ...string) string {
+	t.Helper()
+	var out, errs bytes.Buffer
+	if code := run(t.Context(), args, strings.NewReader(stdin), &out, &errs, environ(a)); code != exitDone {
+		t.Fatalf("psctl %q: exit code %d; stderr: %s", args, code, &errs)
+	}
+	return out.String()
+}
+
+const web = `{apiVersion: apps/v1, kind: Deployment, metadata: {name: web}, spec: {replicas: 1, selector: {matchLabels: {app: web}},
+  template: {metadata: {labels: {app: web}}, spec: {containers: [{name: main, image: "localhost/web:1"}]}}}}
+`
+
+const svc = `{apiVersion: v1, kind: Service, metadata: {name: svc}, spec: {selector: {app: web}, ports: [{port: 80}]}}
+`
+
+// What is followed goes on when the agent restarts, and nothing is missed or told twice.
+func TestEvents_followOverRestart(t *testing.T) {
+	a := startAgent(t)
+	s := start(t, a, nil, "events", "--follow", "-o", "json")
+	do(t, a, svc, "apply", "-f", "-")
+	s.saw(`"key":"service/default/svc"`)
+	if err := a.Stop(); err != nil {
+		t.Fatal(err)
+	}
+	if err := a.Start(); err != nil {
+		t.Fatal(err)
+	}
+	do(t, a, web, "apply", "-f", "-")
+	for line := range s.lines {
+		if strings.Contains(line, `"key":"service/default/svc"`) {
+			t.Errorf("told twice: %s", line)
+		}
+		if strings.Contains(line, `"key":"deployment/default/web"`) {
+			break
+		}
+	}
+	s.interrupt()
+	s.ends(exitInterrupted)
+}
+
+func TestGet_watch(t *testing.T) {
+	a := startAgent(t)
+	do(t, a, web, "apply", "-f", "-", "--wait")
+	table := start(t, a, nil, "get", "pods", "-w")
+	lines := start(t, a, nil, "get", "pods", "-w", "-o", "json")
+	names := start(t, a, nil, "get", "deployment", "web", "-w", "-o", "name")
+	table.saw("NAME", "MESSAGE")
+	table.saw("web-0", "Running")
+	lines.saw(`"type":"ADDED"`, `"kind":"Pod"`, `"name":"web-0"`)
+	names.saw("deployment.apps/web")
+	if err := a.Stop(); err != nil {
+		t.Fatal(err)
+	}
+	if err := a.Start(); err != nil {
+		t.Fatal(err)
+	}
+	do(t, a, "", "scale", "web", "--replicas", "2")
+	table.saw("web-1", "Running")
+	lines.saw(`"type":"ADDED"`, `"name":"web-1"`)
+	lines.saw(`"type":"MODIFIED"`, `"name":"web-1"`)
+	names.saw("deployment.apps/web")
+	do(t, a, "", "delete", "deploy", "web")
+	table.saw("web-1", "(deleted)")
+	lines.saw(`"type":"DELETED"`)
+	for _, s := range []*session{table, lines, names} {
+		s.interrupt()
+		s.ends(exitInterrupted)
+	}
+}
+
+func TestLogs_followAll(t *testing.T) {
+	a := startAgent(t)
+	do(t, a, web, "apply", "-f", "-", "--wait")
+	do(t, a, "", "scale", "web", "--replicas", "2", "--wait")
+	s := start(t, a, nil, "logs", "-f", "deployment/web", "--tail", "1")
+	seen := map[string]bool{}
+	for !seen["web-0"] || !seen["web-1"] {
+		line := s.saw("written later")
+		seen[line[:5]] = true
+	}
+	s.interrupt()
+	s.ends(exitInterrupted)
+}
+
+// An interrupt ends whatever waits: for the agent, or for standard input.
+func TestInterrupt(t *testing.T) {
+	a := startAgent(t)
+	silent, _ := io.Pipe()
+	for _, args := range [][]string{
+		{"apply", "-f", "-"},
+		{"delete", "-f", "-"},
+	} {
+		s := start(t, a, silent, args...)
+		s.interrupt()
+		s.ends(exitInterrupted)
+	}
+	slow := strings.Replace(web, "web:1", "slow:1", 1)
+	s := start(t, a, strings.NewReader(slow), "apply", "-f", "-", "--wait")
+	s.saw("deployment default/web: 0 of 1")
+	s.interrupt()
+	s.ends(exitInterrupted)
+	if got := s.stderr.String(); got != "" {
+		t.Errorf("after an interrupt: got %q, want nothing said", got)
+	}
+}
+
+// A wait outlives the agent: it goes on when that is back.
+func TestApply_waitOverRestart(t *testing.T) {
+	a := startAgent(t)
+	slow := strings.Replace(web, "web:1", "slow:1", 1)
+	s := start(t, a, strings.NewReader(slow), "apply", "-f", "-", "--wait", "--timeout", "1m")
+	s.saw("deployment default/web: 0 of 1")
+	if err := a.Stop(); err != nil {
+		t.Fatal(err)
+	}
+	s.saw("waiting for it to come back")
+	if err := a.Start(); err != nil {
+		t.Fatal(err)
+	}
+	s.saw("the agent is back")
+	do(t, a, web, "apply", "-f", "-")
+	s.saw("1 of 1 replicas ready: done")
+	s.ends(exitDone)
+
+	do(t, a, slow, "apply", "-f", "-")
+	s = start(t, a, nil, "rollout", "status", "web")
+	s.saw("deployment default/web: ")
+	do(t, a, "", "delete", "deploy", "web")
+	s.ends(exitNotFound)
+}

@@ -1,0 +1,180 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"math"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/spf13/cobra"
+	appsv1 "k8s.io/api/apps/v1"
+
+	"github.com/podman-swarm/podman-swarm/cmd/internal/client"
+)
+
+func (p *program) logs() *cobra.Command {
+	l := &logReader{program: p}
+	c := &cobra.Command{
+		Use:   "logs POD | deployment/NAME",
+		Short: "Print what a replica's container wrote, or that of all replicas of a Deployment",
+		Long: `logs prints what a replica's container wrote. Of a Deployment with several replicas it prints the logs of all of them,
+each line after the name of its pod; with -f as they are written.`,
+		Example: `  psctl logs web-0 --tail 100
+  psctl logs deployment/web -f
+  psctl logs web-0 --previous             of the run before this one, to see why that ended
+  psctl logs web-0 --since 10m`,
+		Args: usageArgs(cobra.ExactArgs(1), "logs of what? psctl logs POD, or psctl logs deployment/NAME"),
+		RunE: func(c *cobra.Command, args []string) error {
+			switch {
+			case l.tail < -1:
+				return usage("--tail %d: want 0 or more, or -1 for all", l.tail)
+			case l.since < 0:
+				return usage("--since %v: want a time span like 10m", l.since)
+			case l.previous && l.follow:
+				return usage("--previous shows a run that is over, so there is nothing to --follow")
+			}
+			return l.run(c.Context(), args[0])
+		},
+	}
+	c.Flags().BoolVarP(&l.follow, "follow", "f", false, "go on with what is written from now on, until interrupted")
+	c.Flags().Int64Var(&l.tail, "tail", -1, "only so many lines from the end; -1: all")
+	c.Flags().DurationVar(&l.since, "since", 0, "only what is not older than this, such as 10m")
+	c.Flags().BoolVar(&l.previous, "previous", false, "of the run before this one")
+	c.Flags().BoolVar(&l.timestamps, "timestamps", false, "the time in front of each line")
+	c.ValidArgsFunction = p.completeNamed("deployment", true)
+	return c
+}
+
+// logReader is one logs.
+type logReader struct {
+	*program
+	follow, previous, timestamps bool
+	tail                         int64
+	since                        time.Duration
+
+	writing sync.Mutex // of lines of several pods
+}
+
+func (l *logReader) run(ctx context.Context, arg string) error {
+	c, err := l.client()
+	if err != nil {
+		return err
+	}
+	pods, err := l.pods(ctx, c, arg)
+	if err != nil {
+		return err
+	}
+	if len(pods) == 1 {
+		return l.one(ctx, c, pods[0], "")
+	}
+	if !l.follow { // one after the other, so that the order of lines says something
+		for _, pod := range pods {
+			err = errors.Join(err, l.one(ctx, c, pod, pod+": "))
+		}
+		return err
+	}
+	errs := make([]error, len(pods))
+	var wg sync.WaitGroup
+	for i, pod := range pods {
+		wg.Go(func() { errs[i] = l.one(ctx, c, pod, pod+": ") })
+	}
+	wg.Wait()
+	return errors.Join(errs...)
+}
+
+// pods are the replicas that are meant.
+func (l *logReader) pods(ctx context.Context, c *client.Client, arg string) ([]string, error) {
+	if !strings.Contains(arg, "/") {
+		return []string{arg}, nil
+	}
+	ts, err := targets([]string{arg})
+	if err != nil {
+		return nil, err
+	}
+	name := ts[0].names[0]
+	switch ts[0].Kind {
+	case "Pod":
+		return []string{name}, nil
+	case "Deployment":
+	default:
+		return nil, usage("%q: want a pod, or deployment/NAME", arg)
+	}
+	var d appsv1.Deployment
+	if err := c.Get(ctx, ts[0].one(l.ns(), name), nil, &d); client.IsNotFound(err) {
+		return nil, notFound("%s", l.absent(ts[0].kind, name))
+	} else if err != nil {
+		return nil, err
+	}
+	pods, err := podsOf(ctx, c, &d)
+	if err != nil {
+		return nil, err
+	}
+	var names []string
+	for _, pod := range pods {
+		names = append(names, pod.Name)
+	}
+	if len(names) == 0 {
+		return nil, notFound("deployment %q in namespace %s has no replicas", name, l.ns())
+	}
+	slices.Sort(names)
+	return names, nil
+}
+
+// one prints the log of one pod, each line after the prefix.
+func (l *logReader) one(ctx context.Context, c *client.Client, pod, prefix string) error {
+	q := url.Values{}
+	set := func(key, value string, given bool) {
+		if given {
+			q.Set(key, value)
+		}
+	}
+	set("follow", "true", l.follow)
+	set("previous", "true", l.previous)
+	set("timestamps", "true", l.timestamps)
+	set("tailLines", strconv.FormatInt(l.tail, 10), l.tail >= 0)
+	set("sinceSeconds", strconv.FormatInt(int64(math.Ceil(l.since.Seconds())), 10), l.since > 0)
+	body, err := c.Open(ctx, client.Request{Path: the("Pod").one(l.ns(), pod) + "/log", Query: q})
+	if err != nil {
+		if client.IsNotFound(err) && !l.previous {
+			return notFound("%v", err)
+		}
+		return fmt.Errorf("log of pod %s/%s: %w", l.ns(), pod, err)
+	}
+	defer body.Close()
+	r := bufio.NewReader(body)
+	for {
+		line, err := r.ReadString('\n')
+		if line != "" {
+			if err := l.write(prefix, line); err != nil {
+				return err
+			}
+		}
+		switch {
+		case err == nil:
+		case ctx.Err() != nil:
+			return context.Cause(ctx)
+		case errors.Is(err, io.EOF):
+			return nil
+		default:
+			return fmt.Errorf("log of pod %s/%s broke off: %w", l.ns(), pod, err)
+		}
+	}
+}
+
+// write writes one line whole, beside others that do the same.
+func (l *logReader) write(prefix, line string) error {
+	l.writing.Lock()
+	defer l.writing.Unlock()
+	if prefix != "" && !strings.HasSuffix(line, "\n") {
+		line += "\n"
+	}
+	return l.printf("%s%s", prefix, line)
+}

@@ -1,0 +1,91 @@
+package main
+
+import (
+	"errors"
+	"flag"
+	"os"
+	"os/exec"
+	"strconv"
+	"testing"
+
+	"github.com/rogpeppe/go-internal/testscript"
+
+	"github.com/podman-swarm/podman-swarm/cmd/internal/apitest"
+)
+
+var update = flag.Bool("update", false, "write what the scripts compare with anew")
+
+func TestMain(m *testing.M) {
+	testscript.Main(m, map[string]func(){"psctl": main})
+}
+
+// Each script has an agent of its own, without Podman; see apitest for what becomes of a replica there.
+func TestScripts(t *testing.T) {
+	testscript.Run(t, testscript.Params{
+		Dir:                 "testdata",
+		UpdateScripts:       *update,
+		RequireExplicitExec: true,
+		RequireUniqueNames:  true,
+		Setup: func(env *testscript.Env) error {
+			dir, err := os.MkdirTemp("", "psctl-test-")
+			if err != nil {
+				return err
+			}
+			a, err := apitest.Start(dir)
+			if err != nil {
+				return errors.Join(err, os.RemoveAll(dir))
+			}
+			env.Defer(func() {
+				if err := errors.Join(a.Stop(), os.RemoveAll(dir)); err != nil {
+					t.Error(err)
+				}
+			})
+			env.Values["agent"] = a
+			env.Setenv("PSCTL_SERVER", a.URL())
+			env.Setenv("USER", "alice")
+			env.Setenv("TZ", "UTC")
+			env.Setenv("GORACE", "atexit_sleep_ms=1") // otherwise each psctl that ends sleeps a second
+			return nil
+		},
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){"agent": agentCmd, "code": codeCmd},
+	})
+}
+
+// agentCmd is "agent start", "agent stop", "agent recover WHY", "agent orphan ID NAME".
+func agentCmd(ts *testscript.TestScript, neg bool, args []string) {
+	a, ok := ts.Value("agent").(*apitest.Agent)
+	if !ok || neg || len(args) == 0 {
+		ts.Fatalf("usage: agent start|stop|recover [WHY]|orphan ID NAME")
+	}
+	switch {
+	case args[0] == "start":
+		ts.Check(a.Start())
+	case args[0] == "stop":
+		ts.Check(a.Stop())
+	case args[0] == "recover":
+		a.Recover(args[1])
+	case args[0] == "orphan" && len(args) == 3:
+		a.Orphan(args[1], args[2])
+	default:
+		ts.Fatalf("agent %q: not known", args)
+	}
+}
+
+// codeCmd is "code N COMMAND…": the command ends with that exit code.
+func codeCmd(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) < 2 {
+		ts.Fatalf("usage: code N COMMAND…")
+	}
+	want, err := strconv.Atoi(args[0])
+	ts.Check(err)
+	got := 0
+	var exit *exec.ExitError
+	if err := ts.Exec(args[1], args[2:]...); errors.As(err, &exit) {
+		got = exit.ExitCode()
+	} else if err != nil {
+		ts.Fatalf("%v", err)
+	}
+	if got != want {
+		ts.Fatalf("%q ended with exit code %d, want %d", args[1:], got, want)
+	}
+}

@@ -1,0 +1,142 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"io"
+	"os/user"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/podman-swarm/podman-swarm/cmd/internal/client"
+)
+
+// program is one run of psctl: what every command needs.
+type program struct {
+	in       io.Reader
+	out, err io.Writer
+	getenv   func(string) string
+	now      func() time.Time
+
+	server    string // --server
+	namespace string // --namespace; "" when not given
+	started   bool   // the command line was understood
+}
+
+// run does what args say and returns the exit code. It ends soon after ctx does, with exitInterrupted.
+func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer, getenv func(string) string) int {
+	p := &program{in: stdin, out: stdout, err: stderr, getenv: getenv, now: time.Now}
+	root := p.root()
+	root.SetArgs(args)
+	root.SetIn(stdin)
+	root.SetOut(stdout)
+	root.SetErr(stderr)
+	err := root.ExecuteContext(ctx)
+	code := p.code(ctx, err)
+	if code != exitDone && code != exitInterrupted {
+		if text := p.explain(err); text != "" {
+			fmt.Fprintln(stderr, "psctl:", text)
+		}
+	}
+	return code
+}
+
+func (p *program) root() *cobra.Command {
+	root := &cobra.Command{
+		Use:   "psctl",
+		Short: "Speak to a Podman Swarm agent",
+		Long: `psctl speaks to the agent of a Podman Swarm host: it applies Kubernetes manifests, shows what runs and why not,
+and reads the log in which every change is an event.
+
+The agent asked is the one of --server, else of the variable PSCTL_SERVER, else ` + client.DefaultServer + `.
+
+` + exitHelp,
+		Example: `  psctl apply -f web.yaml --wait      make it so, and wait until it is
+  psctl get pods                      what runs where, on which ports, and why not
+  psctl events --follow               every change, as it happens
+  psctl recovery                      what the agent found when it last started`,
+		Version:           version,
+		SilenceErrors:     true,
+		SilenceUsage:      true,
+		PersistentPreRun:  func(*cobra.Command, []string) { p.started = true },
+		CompletionOptions: cobra.CompletionOptions{DisableDefaultCmd: true},
+		RunE: func(c *cobra.Command, args []string) error {
+			return c.Help()
+		},
+		Args: cobra.NoArgs,
+	}
+	root.SetVersionTemplate("psctl {{.Version}}\n")
+	root.PersistentFlags().StringVar(&p.server, "server", "", "address of the agent (default $PSCTL_SERVER, else "+client.DefaultServer+")")
+	root.PersistentFlags().StringVarP(&p.namespace, "namespace", "n", "", `namespace (default "default")`)
+	root.AddCommand(p.apply(), p.get(), p.describe(), p.delete(), p.scale(), p.rollout(), p.logs(), p.events(),
+		p.status(), p.recovery(), p.conflicts(), p.orphans(), p.completion(), p.versionCommand())
+	for _, c := range root.Commands() {
+		c.DisableFlagsInUseLine = true
+	}
+	return root
+}
+
+// client is the client of the agent that is asked.
+func (p *program) client() (*client.Client, error) {
+	c, err := client.New(p.address(), p.name())
+	if err != nil {
+		return nil, usage("%v", err)
+	}
+	return c, nil
+}
+
+// name is what psctl calls itself to the agent, which puts it down as the actor of a change: who ran it, as far as the
+// environment tells.
+func (p *program) name() string {
+	who := p.getenv("USER")
+	if u, err := user.Current(); who == "" && err == nil {
+		who = u.Username
+	}
+	if sudo := p.getenv("SUDO_USER"); sudo != "" && sudo != who {
+		who = sudo + " as " + who
+	}
+	if who == "" {
+		return "psctl/" + version
+	}
+	return "psctl/" + version + " (" + who + ")"
+}
+
+func (p *program) address() string {
+	return cmp.Or(p.server, p.getenv("PSCTL_SERVER"), client.DefaultServer)
+}
+
+// in which namespace: the one given, or default.
+func (p *program) ns() string { return cmp.Or(p.namespace, "default") }
+
+// note says something that is no part of the answer.
+func (p *program) note(format string, a ...any) { fmt.Fprintf(p.err, format+"\n", a...) }
+
+// lost tells that an agent that was being followed is gone.
+func (p *program) lost(err error) {
+	p.note("%v; waiting up to %v for it to come back", err, client.Patience)
+}
+
+// printf writes to standard output. The error is that of a pipe whose reader has gone.
+func (p *program) printf(format string, a ...any) error {
+	_, err := fmt.Fprintf(p.out, format, a...)
+	return err
+}
+
+// andWord joins what a person reads: "a", "a and b", "a, b and c".
+func andWord(all []string) string {
+	if len(all) < 2 {
+		return strings.Join(all, "")
+	}
+	return strings.Join(all[:len(all)-1], ", ") + " and " + all[len(all)-1]
+}
+
+// plural is "1 pod", "2 pods".
+func plural(n int, one string) string {
+	if n == 1 {
+		return "1 " + one
+	}
+	return fmt.Sprintf("%d %ss", n, one)
+}

@@ -1,0 +1,322 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/podman-swarm/podman-swarm/cmd/internal/client"
+)
+
+// asked is a command that asks the agent one thing. With -o json or yaml the answer is shown as it came, and then as
+// in any case given to show, which shows it as a table if that is wanted.
+func (p *program) asked(c *cobra.Command, path string, show func(raw []byte, table bool) error) *cobra.Command {
+	form := output(c, asJSON, asYAML)
+	c.Args = usageArgs(cobra.NoArgs, c.Name()+" takes no arguments")
+	c.ValidArgsFunction = cobra.NoFileCompletions
+	c.RunE = func(c *cobra.Command, _ []string) error {
+		raw, err := p.ask(c.Context(), path)
+		if err != nil {
+			return err
+		}
+		if form.value != asTable {
+			if err := p.value(raw, form.value); err != nil {
+				return err
+			}
+		}
+		return show(raw, form.value == asTable)
+	}
+	return c
+}
+
+// tabled is asked for an answer that is of one type and only to be shown.
+func tabled[T any](p *program, c *cobra.Command, path string, show func(T) error) *cobra.Command {
+	return p.asked(c, path, func(raw []byte, table bool) error {
+		if !table {
+			return nil
+		}
+		v, err := readAs[T](c.Name(), raw)
+		if err != nil {
+			return err
+		}
+		return show(v)
+	})
+}
+
+func (p *program) ask(ctx context.Context, path string) ([]byte, error) {
+	c, err := p.client()
+	if err != nil {
+		return nil, err
+	}
+	return c.Do(ctx, client.Request{Path: path})
+}
+
+// readAs reads an answer of the agent's own.
+func readAs[T any](what string, raw []byte) (v T, err error) {
+	if err := json.Unmarshal(raw, &v); err != nil {
+		return v, fmt.Errorf("%s, as the agent gives it: %w", what, err)
+	}
+	return v, nil
+}
+
+func (p *program) status() *cobra.Command {
+	var check bool
+	c := &cobra.Command{
+		Use:   "status",
+		Short: "Tell how the agent and its host are doing, and whatever needs a look",
+		Long: `status tells how the agent and its host are doing. Each line that needs a look begins with "!", and says what to do.
+With --check the exit code is 1 when there is such a line.`,
+		Example: `  psctl status
+  psctl status --check || mail -s 'podman swarm' ops@example.com`,
+	}
+	c.Flags().BoolVar(&check, "check", false, "end with exit code 1 when something needs a look")
+	return p.asked(c, "/swarm/v1/status", func(raw []byte, table bool) error {
+		st, err := readAs[client.Status]("status", raw)
+		if err == nil && table {
+			err = p.showStatus(&st)
+		}
+		if err == nil && check && len(p.concerns(&st)) > 0 {
+			err = errTold
+		}
+		return err
+	})
+}
+
+// concerns is what needs a look, with what to do.
+func (p *program) concerns(st *client.Status) []string {
+	var all []string
+	add := func(worry bool, format string, a ...any) {
+		if worry {
+			all = append(all, fmt.Sprintf(format, a...))
+		}
+	}
+	add(st.Recovering != "", "recovering: %s. Changes may be refused until it is done; psctl recovery tells how far it is", st.Recovering)
+	add(st.ReadOnly != "", "read-only: %s. Containers run on; make room, and it ends by itself", st.ReadOnly)
+	add(st.Podman != "", "Podman is out of reach: %s. Is podman.socket running?  systemctl status podman.socket", st.Podman)
+	add(st.SnapshotError != "", "state.json is not written: %s. The log is not touched by that", st.SnapshotError)
+	add(st.Conflicts > 0, "%s: psctl conflicts lists what was changed by two at once", plural(st.Conflicts, "conflict"))
+	add(st.Orphans > 0, "%s that nothing explains, left running: psctl orphans lists them", plural(st.Orphans, "container"))
+	add(st.OrphansError != "", "orphans are not known: %s", st.OrphansError)
+	for _, n := range st.NotRunning {
+		where := ""
+		if n.Host != "" {
+			where = " on " + n.Host
+		}
+		namespace, pod, _ := strings.Cut(n.Pod, "/")
+		in := ""
+		if namespace != "default" {
+			in = " -n " + namespace
+		}
+		add(true, "pod %s does not run%s: %s  (psctl describe pod/%s%s)", n.Pod, where, oneLine(n.Why, 200), pod, in)
+	}
+	return all
+}
+
+func (p *program) showStatus(st *client.Status) error {
+	var b strings.Builder
+	g := newPage(&b)
+	g.line("Host", st.Host)
+	g.line("Agent", st.Version+" at "+p.address())
+	g.line("Log", plural(int(st.Index), "event")+led(", the last ", p.since(st.At)))
+	g.line("Replicas", fmt.Sprintf("%d of %d running", st.Running, st.Replicas))
+	if st.SnapshotAge != nil {
+		g.line("state.json", "written "+(time.Duration(*st.SnapshotAge*float64(time.Second))).Round(time.Second).String()+" ago")
+	}
+	g.w.Flush()
+	for _, c := range p.concerns(st) {
+		b.WriteString("! " + c + "\n")
+	}
+	if len(p.concerns(st)) == 0 {
+		b.WriteString("Nothing needs a look.\n")
+	}
+	return p.printf("%s", b.String())
+}
+
+func (p *program) recovery() *cobra.Command {
+	return tabled(p, &cobra.Command{
+		Use:   "recovery",
+		Short: "Tell what the agent found when it last started, and what it did about it",
+		Long: `recovery shows the report of the agent's last start: how many containers it adopted as they ran, started again, created,
+removed, and could not yet bring back; -o json as {"started", "done", "replayed", "adopted", "started_again", "created",
+"removed", "orphans", "failed", "bounced", "seconds": {PHASE: SECONDS}}.`,
+	}, "/swarm/v1/recovery", p.showRecovery)
+}
+
+func (p *program) showRecovery(r client.Recovery) error {
+	var b strings.Builder
+	g := newPage(&b)
+	g.line("Began", p.since(r.Started))
+	if r.Done.IsZero() {
+		g.line("Done", "not yet")
+	} else {
+		g.line("Done", fmt.Sprintf("after %.2f s", r.Done.Sub(r.Started).Seconds()))
+	}
+	for _, c := range []struct {
+		name string
+		n    int
+		what string
+	}{
+		{"Adopted", r.Adopted, "ran as recorded, and were left alone"},
+		{"Started again", r.Restart, "had exited, and were started"},
+		{"Made anew", r.Created, "were missing or broken"},
+		{"Removed", r.Removed, "were known to be over"},
+		{"Orphans", r.Orphans, "nothing explains; left running (psctl orphans)"},
+		{"Failed", r.Failed, "could not be brought back yet; still being tried (psctl status)"},
+		{"Bounced", r.Bounced, "ran as recorded and were stopped all the same"},
+	} {
+		text := fmt.Sprintf("%d\t%s", c.n, c.what)
+		if c.n == 0 {
+			text = "0"
+		}
+		g.line(c.name, text)
+	}
+	g.line("Replayed", plural(int(r.Replayed), "event"))
+	var phases []string
+	for _, name := range phaseOrder(r.Seconds) {
+		phases = append(phases, fmt.Sprintf("%s %.3f s", name, r.Seconds[name]))
+	}
+	g.line("Phases", strings.Join(phases, ", "))
+	g.w.Flush()
+	return p.printf("%s", b.String())
+}
+
+// phaseOrder gives the phases in the order in which they come; those that this version does not know come last.
+func phaseOrder(seconds map[string]float64) []string {
+	known := []string{"replay", "settle", "adopt", "act"}
+	order := slices.DeleteFunc(slices.Clone(known), func(s string) bool { _, ok := seconds[s]; return !ok })
+	for _, name := range slices.Sorted(maps.Keys(seconds)) {
+		if !slices.Contains(known, name) {
+			order = append(order, name)
+		}
+	}
+	return order
+}
+
+func (p *program) conflicts() *cobra.Command {
+	return tabled(p, &cobra.Command{
+		Use:   "conflicts",
+		Short: "List changes that lost against others made at the same time",
+		Long: `conflicts lists changes of objects that lost against another change whose author had not seen them, or against a deletion.
+Nothing is lost by that: -o json has the object as it was meant, to be applied again.`,
+		Example: `  psctl conflicts
+  psctl conflicts -o json | jq '.[0].object' | psctl apply -f -`,
+	}, "/swarm/v1/conflicts", func(all []client.Conflict) error {
+		if len(all) == 0 {
+			p.note("no conflicts")
+			return nil
+		}
+		t := &table{header: []string{"OBJECT", "CHANGED", "EVENT", "LOST AGAINST"}}
+		for _, c := range all {
+			against := "another change"
+			if c.Ended {
+				against = "its deletion"
+			}
+			t.add(c.Key, p.clock(c.At), c.Stamp, against)
+		}
+		return t.write(p.out, false)
+	})
+}
+
+func (p *program) orphans() *cobra.Command {
+	c := tabled(p, &cobra.Command{
+		Use:   "orphans [adopt|remove ID…]",
+		Short: "List, adopt or remove containers that nothing explains",
+		Long: `orphans lists containers of the agent's that nothing in its log explains: of another log folder, or of a time that the log
+does not know. They are left running until somebody says what they are.
+
+adopt makes a container again what it once was, and records that; remove stops and deletes it. The beginning of an ID is
+enough where only one orphan's ID begins so.`,
+		Example: `  psctl orphans
+  psctl orphans adopt 3f2a91
+  psctl orphans -o json | jq -r '.[].id' | xargs psctl orphans remove`,
+	}, "/swarm/v1/orphans", func(all []client.Orphan) error {
+		if len(all) == 0 {
+			p.note("no orphans")
+			return nil
+		}
+		t := &table{header: []string{"ID", "NAME", "POD", "STATE", "IMAGE", "AGE", "WHY"}}
+		for _, o := range all {
+			t.add(o.ID[:min(12, len(o.ID))], o.Name, o.Key, o.State, o.Image, age(o.Created, p.now()), oneLine(o.Why, 100))
+		}
+		return t.write(p.out, false)
+	})
+	c.AddCommand(p.orphanCommand("adopt", "adopted", "Make orphans again what they once were"),
+		p.orphanCommand("remove", "removed", "Stop and delete orphans"))
+	return c
+}
+
+func (p *program) orphanCommand(verb, done, short string) *cobra.Command {
+	c := &cobra.Command{
+		Use:   verb + " ID…",
+		Short: short,
+		Args:  usageArgs(cobra.MinimumNArgs(1), verb+" which? psctl orphans lists them, psctl orphans "+verb+" ID…"),
+		RunE: func(c *cobra.Command, ids []string) error {
+			return p.orphanDo(c.Context(), verb, done, ids)
+		},
+	}
+	c.ValidArgsFunction = func(c *cobra.Command, _ []string, _ string) ([]string, cobra.ShellCompDirective) {
+		raw, err := p.ask(c.Context(), "/swarm/v1/orphans")
+		if err != nil {
+			return nil, cobra.ShellCompDirectiveNoFileComp
+		}
+		all, err := readAs[[]client.Orphan]("orphans", raw)
+		if err != nil {
+			return nil, cobra.ShellCompDirectiveNoFileComp
+		}
+		var ids []string
+		for _, o := range all {
+			ids = append(ids, o.ID[:min(12, len(o.ID))])
+		}
+		return ids, cobra.ShellCompDirectiveNoFileComp
+	}
+	return c
+}
+
+// orphanDo does it to each; all ids are looked up before anything is done.
+func (p *program) orphanDo(ctx context.Context, verb, done string, ids []string) error {
+	c, err := p.client()
+	if err != nil {
+		return err
+	}
+	var all []client.Orphan
+	if err := c.Get(ctx, "/swarm/v1/orphans", nil, &all); err != nil {
+		return err
+	}
+	var chosen []client.Orphan
+	var wrong error
+	for _, id := range ids {
+		var fit []client.Orphan
+		for _, o := range all {
+			if id != "" && strings.HasPrefix(o.ID, id) || o.Name == id {
+				fit = append(fit, o)
+			}
+		}
+		switch len(fit) {
+		case 0:
+			wrong = errors.Join(wrong, notFound("no orphan %q: psctl orphans lists them", id))
+		case 1:
+			chosen = append(chosen, fit[0])
+		default:
+			wrong = errors.Join(wrong, usage("%q is the beginning of %d orphans' IDs: give more of it", id, len(fit)))
+		}
+	}
+	if wrong != nil {
+		return fmt.Errorf("%w\nnothing was %s", wrong, done)
+	}
+	for _, o := range chosen {
+		if _, err := c.Do(ctx, client.Request{Method: "POST", Path: "/swarm/v1/orphans" + client.Path(o.ID, verb)}); err != nil {
+			return fmt.Errorf("%s orphan %s: %w", verb, o.Name, err)
+		}
+		if err := p.printf("%s %s %s\n", o.ID[:min(12, len(o.ID))], o.Name, done); err != nil {
+			return err
+		}
+	}
+	return nil
+}

@@ -1,0 +1,248 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net/url"
+	"strconv"
+	"strings"
+	"time"
+
+	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/podman-swarm/podman-swarm/cmd/internal/client"
+)
+
+// deployment names a Deployment.
+type deployment struct{ namespace, name string }
+
+func (d deployment) String() string { return "deployment " + d.namespace + "/" + d.name }
+
+// owns reports whether the pod is a replica of the Deployment.
+func (d deployment) owns(pod *corev1.Pod) bool {
+	n, ok := strings.CutPrefix(pod.Name, d.name+"-")
+	_, err := strconv.Atoi(n)
+	return ok && err == nil && pod.Namespace == d.namespace
+}
+
+// waiter waits for Deployments to run as told, and tells how far they are.
+type waiter struct {
+	*program
+	c        *client.Client
+	progress *progress
+	told     map[string]bool   // hold-ups that have been shown
+	logs     map[string]string // by pod and container: the end of its log as shown
+	away     bool              // the agent does not answer
+}
+
+// look is how often a waiter looks, on a connection that stays open.
+const look = 250 * time.Millisecond
+
+// standing is how far a Deployment is.
+type standing struct {
+	deployment
+	done  bool
+	text  string
+	holds []holdup
+}
+
+// waitFor returns when every Deployment runs as told. It tells what holds a replica up as soon as that is known, goes
+// on until timeout is over, and then returns a timeoutError. A restart of the agent does not end it.
+func (p *program) waitFor(ctx context.Context, c *client.Client, ds []deployment, timeout time.Duration, to io.Writer) error {
+	if len(ds) == 0 {
+		p.note("no Deployments to wait for")
+		return nil
+	}
+	w := &waiter{program: p, c: c, progress: p.newProgress(to), told: map[string]bool{}, logs: map[string]string{}}
+	over := time.NewTimer(timeout)
+	defer over.Stop()
+	every := time.NewTicker(look)
+	defer every.Stop()
+	for {
+		all, err := w.stand(ctx, ds)
+		if err != nil {
+			return err
+		}
+		if all != nil && !unfinished(all) {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		case <-over.C:
+			return w.timeUp(ds, all, timeout)
+		case <-every.C:
+		}
+	}
+}
+
+func unfinished(all []standing) bool {
+	for _, s := range all {
+		if !s.done {
+			return true
+		}
+	}
+	return false
+}
+
+// stand looks once at all Deployments and shows what is new. It returns nil while the agent does not answer.
+func (w *waiter) stand(ctx context.Context, ds []deployment) ([]standing, error) {
+	var all []standing
+	for _, d := range ds {
+		s, err := w.one(ctx, d)
+		switch {
+		case client.IsUnreachable(err) || client.IsUnavailable(err):
+			if !w.away {
+				w.progress.say(fmt.Sprintf("%v; waiting for it to come back", err))
+			}
+			w.away = true
+			return nil, nil
+		case err != nil:
+			return nil, err
+		}
+		all = append(all, s)
+	}
+	if w.away {
+		w.progress.say("the agent is back")
+	}
+	w.away = false
+	for _, s := range all {
+		for _, h := range s.holds {
+			if key := s.namespace + "/" + h.pod + "/" + h.container + "/" + h.reason; !w.told[key] {
+				w.told[key] = true
+				w.progress.say(w.describe(ctx, s.namespace, h))
+			}
+		}
+	}
+	var lines []progressLine
+	for _, s := range all {
+		lines = append(lines, progressLine{s.String(), s.text})
+	}
+	w.progress.show(lines)
+	return all, nil
+}
+
+func (w *waiter) one(ctx context.Context, d deployment) (standing, error) {
+	dk := the("Deployment")
+	var o appsv1.Deployment
+	if err := w.c.Get(ctx, dk.one(d.namespace, d.name), nil, &o); client.IsNotFound(err) {
+		return standing{}, notFound("%s is not there: it was deleted while it was waited for", d)
+	} else if err != nil {
+		return standing{}, err
+	}
+	s := standing{deployment: d}
+	if s.done, s.text = rolledOut(&o); s.done {
+		return s, nil
+	}
+	pods, err := podsOf(ctx, w.c, &o)
+	if err != nil {
+		return standing{}, err
+	}
+	for i := range pods {
+		holds := heldUp(&pods[i])
+		s.holds = append(s.holds, holds...)
+		if status, _ := podState(&pods[i]); status != string(corev1.PodRunning) && status != string(corev1.PodPending) {
+			s.text += fmt.Sprintf("; %s: %s", pods[i].Name, status)
+		}
+	}
+	return s, nil
+}
+
+// rolledOut reports whether all replicas of a Deployment run its newest template, and how far it is.
+func rolledOut(d *appsv1.Deployment) (bool, string) {
+	want, st := wanted(d), d.Status
+	switch {
+	case st.ObservedGeneration < d.Generation:
+		return false, "not taken up yet"
+	case st.UpdatedReplicas < want:
+		return false, fmt.Sprintf("%d of %d replicas updated, %d ready", st.UpdatedReplicas, want, st.ReadyReplicas)
+	case st.AvailableReplicas < want:
+		return false, fmt.Sprintf("%d of %d replicas ready", st.AvailableReplicas, want)
+	case st.Replicas > want:
+		return false, fmt.Sprintf("%d of %d replicas ready, %d still to go", want, want, st.Replicas-want)
+	}
+	return true, fmt.Sprintf("%d of %d replicas ready: done", st.AvailableReplicas, want)
+}
+
+// podsOf gives the replicas of a Deployment.
+func podsOf(ctx context.Context, c *client.Client, d *appsv1.Deployment) ([]corev1.Pod, error) {
+	k := the("Pod")
+	q := url.Values{}
+	if d.Spec.Selector != nil {
+		q.Set("labelSelector", metav1.FormatLabelSelector(d.Spec.Selector))
+	}
+	var l corev1.PodList
+	if err := c.Get(ctx, k.list(d.Namespace), q, &l); err != nil {
+		return nil, err
+	}
+	var own []corev1.Pod
+	for _, pod := range l.Items {
+		if (deployment{d.Namespace, d.Name}).owns(&pod) {
+			own = append(own, pod)
+		}
+	}
+	return own, nil
+}
+
+// describe is a hold-up in full, with the last lines of the container's log.
+func (w *waiter) describe(ctx context.Context, namespace string, h holdup) string {
+	text := "  pod " + namespace + "/" + h.pod
+	if h.container != "" {
+		text += ", container " + h.container
+	}
+	text += ": " + h.reason
+	if h.message != "" {
+		text += ": " + oneLine(h.message, 1000)
+	}
+	if !h.logs {
+		return text
+	}
+	lines, err := tail(ctx, w.c, namespace, h.pod, 10)
+	if err != nil {
+		return text + "\n    (its log cannot be read: " + oneLine(err.Error(), 200) + ")"
+	}
+	end, key := strings.Join(lines, "\n"), namespace+"/"+h.pod+"/"+h.container
+	if end == w.logs[key] {
+		return text // what it wrote has been shown
+	}
+	if w.logs != nil {
+		w.logs[key] = end
+	}
+	for _, line := range lines {
+		text += "\n    | " + strings.ReplaceAll(line, "\t", "    ")
+	}
+	return text
+}
+
+// timeUp says how things stand when time is up. What holds replicas up has been told by then, and is named again.
+func (w *waiter) timeUp(ds []deployment, all []standing, timeout time.Duration) error {
+	if all == nil {
+		return &timeoutError{fmt.Sprintf("time is up after %v, and the agent at %s does not answer, so it is not known how %s stands. "+
+			"The change itself stands", timeout, w.c.Server(), ds[0])}
+	}
+	var left []string
+	for _, s := range all {
+		if !s.done {
+			left = append(left, fmt.Sprintf("%s: %s", s.deployment, s.text))
+		}
+	}
+	return &timeoutError{fmt.Sprintf("time is up after %v:\n  %s\nThe change itself stands and is still being carried out. "+
+		"To see how: psctl get pods, psctl describe deployment/NAME", timeout, strings.Join(left, "\n  "))}
+}
+
+// tail gives the last lines of a pod's log.
+func tail(ctx context.Context, c *client.Client, namespace, pod string, n int) ([]string, error) {
+	k := the("Pod")
+	b, err := c.Do(ctx, client.Request{Path: k.one(namespace, pod) + "/log", Query: url.Values{"tailLines": {strconv.Itoa(n)}}})
+	if err != nil {
+		return nil, err
+	}
+	text := strings.TrimRight(string(b), "\n")
+	if text == "" {
+		return nil, nil
+	}
+	return strings.Split(text, "\n"), nil
+}
