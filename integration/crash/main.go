@@ -1,0 +1,70 @@
+// Command crash kills an agent under load with SIGKILL, again and again, and checks after each restart that every
+// acknowledged change is there, that no manifest is there in part, and that no container was bounced.
+//
+// The agent writes to real disk and runs real containers on a Podman of its own. It is killed at random moments: under
+// load, while it starts, and while it recovers. The program prints its figures and ends with 0 only if nothing was
+// lost or wrong.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"syscall"
+	"time"
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	var o options
+	flag.IntVar(&o.rounds, "rounds", 200, "how many times the agent is killed under load")
+	flag.Uint64Var(&o.seed, "seed", rand.Uint64()>>32, "of all that is random here; the moments at which the machine does things are not")
+	flag.IntVar(&o.clients, "clients", 8, "how many write at the same time")
+	flag.IntVar(&o.containers, "containers", 6, "how many containers run that must never be bounced")
+	flag.DurationVar(&o.longest, "load", time.Second, "the longest time under load before a kill")
+	flag.StringVar(&o.bin, "bin", "bin", "folder of podman-swarm-agent")
+	flag.StringVar(&o.dir, "dir", "", "folder for the data dir (default: a temporary one), which is removed unless something was wrong")
+	flag.Parse()
+	if err := run(ctx, o); err != nil {
+		fmt.Fprintln(os.Stderr, "crash:", err)
+		os.Exit(1)
+	}
+}
+
+type options struct {
+	rounds, clients, containers int
+	seed                        uint64
+	longest                     time.Duration
+	bin, dir                    string
+}
+
+func run(ctx context.Context, o options) (err error) {
+	if o.rounds < 1 || o.clients < 1 || o.containers < 0 || o.longest <= 0 {
+		return errors.New("-rounds, -clients and -load must be positive, and -containers not negative")
+	}
+	dir, err := os.MkdirTemp(o.dir, "podman-swarm-crash-")
+	if err != nil {
+		return err
+	}
+	fmt.Printf("crash: %d rounds, %d clients, %d containers, seed %d\n", o.rounds, o.clients, o.containers, o.seed)
+	t := &trying{options: o, dir: dir, rnd: rand.New(rand.NewPCG(o.seed, 0))}
+	began := time.Now()
+	err = t.try(ctx)
+	fmt.Printf("rounds %d  kills %d (while starting %d, recovering %d)  acknowledged %d  lost %d  partial %d  wrong %d  bounced %d  seed %d  seconds %.0f\n",
+		t.round, t.kills, t.starting, t.recovering, t.loaded(), len(t.report.Lost), len(t.report.Partial), len(t.report.Wrong),
+		len(t.witnesses.Bounced), o.seed, time.Since(began).Seconds())
+	if err == nil && t.report.Clean() && len(t.witnesses.Bounced) == 0 {
+		return os.RemoveAll(dir)
+	}
+	for _, b := range t.witnesses.Bounced {
+		fmt.Println("bounced:", b)
+	}
+	fmt.Print(t.report.String())
+	return errors.Join(err, fmt.Errorf("something was wrong; the data dir and the agent's output are in %s", filepath.Join(dir)))
+}

@@ -1,0 +1,45 @@
+package integration
+
+import (
+	"os"
+	"os/exec"
+	"path/filepath"
+	"testing"
+)
+
+// TestCrash_short is a small `task crash`. Failure A.6: kill -9 and restart: "name already in use", one of two
+// recovered, and a DELETE that leaves the container running.
+func TestCrash_short(t *testing.T) {
+	program(t, "crash", "-rounds", "5", "-containers", "3", "-load", "700ms")
+}
+
+// TestPowercut_short is a small `task powercut`. Failure A.3: no fsync; a power cut loses what was acknowledged, or
+// the whole file.
+func TestPowercut_short(t *testing.T) {
+	program(t, "powercut", "-rounds", "2", "-images", "6")
+}
+
+// program runs one of the programs of the folders beside this one to its good end.
+func program(t *testing.T, name string, args ...string) {
+	t.Helper()
+	bin := built.folder(t)
+	cmd := exec.Command(filepath.Join(bin, name), append(args, "-bin", bin, "-dir", shortTemp(t))...)
+	out, err := cmd.CombinedOutput()
+	t.Logf("%s\n%s", cmd, out)
+	must(t, err)
+}
+
+// shortTemp is a temporary folder with a short path: that of a socket may have 107 bytes.
+func shortTemp(t *testing.T) string {
+	t.Helper()
+	dir, err := os.MkdirTemp("", "swarm-")
+	must(t, err)
+	t.Cleanup(func() {
+		if t.Failed() {
+			t.Logf("left for you to look at: %s", dir)
+			return
+		}
+		must(t, os.RemoveAll(dir))
+	})
+	return dir
+}

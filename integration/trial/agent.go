@@ -1,0 +1,179 @@
+package trial
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"strings"
+	"syscall"
+	"time"
+)
+
+// Agent is podman-swarm-agent as a process, life after life on the same data dir and address. Its methods are not for
+// concurrent use, but for URL.
+type Agent struct {
+	Bin     string   // path of the binary
+	DataDir string   // its --data-dir
+	Podman  string   // its --podman-url
+	Node    string   // its --node-name; "" is "trial"
+	Args    []string // further flags
+	Output  string   // file to which every life's output is appended
+	Before  []string // a command to run it with, as strace and its flags; nil: none
+
+	addr  string
+	cmd   *exec.Cmd
+	ended chan struct{} // closed once cmd has been waited for
+	how   error         // how it ended; read after ended
+}
+
+// Start starts the agent's process, and does not wait for it to do anything. It must not be running. Should this
+// process die, the kernel kills the agent with it.
+func (a *Agent) Start() error {
+	if a.addr == "" {
+		var err error
+		if a.addr, err = freeAddr(); err != nil {
+			return fmt.Errorf("find an address for the agent: %w", err)
+		}
+	}
+	out, err := os.OpenFile(a.Output, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o640)
+	if err != nil {
+		return err
+	}
+	defer out.Close()
+	node := a.Node
+	if node == "" {
+		node = "trial"
+	}
+	line := append(append([]string{}, a.Before...), a.Bin,
+		"--data-dir", a.DataDir, "--api-addr", a.addr, "--node-name", node, "--podman-url", a.Podman)
+	line = append(line, a.Args...)
+	a.cmd = exec.Command(line[0], line[1:]...)
+	a.cmd.Stdout, a.cmd.Stderr = out, out
+	// Not in our process group: a Ctrl-C is for us, and we end the agent in order.
+	a.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
+	if err := a.cmd.Start(); err != nil {
+		a.cmd = nil
+		return fmt.Errorf("start the agent: %w", err)
+	}
+	cmd, ended := a.cmd, make(chan struct{})
+	a.ended = ended
+	go func() {
+		a.how = cmd.Wait()
+		close(ended)
+	}()
+	return nil
+}
+
+// freeAddr is an address of the loopback at which nobody listens now.
+func freeAddr() (string, error) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return "", err
+	}
+	return l.Addr().String(), l.Close()
+}
+
+// URL is where the agent's API is, from the first Start on.
+func (a *Agent) URL() string { return "http://" + a.addr }
+
+// Pid is the number of the running process.
+func (a *Agent) Pid() int { return a.cmd.Process.Pid }
+
+// Ready returns nil when the agent has recovered and takes changes. It is an error when the agent ends before that, or
+// takes longer than a minute.
+func (a *Agent) Ready(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, time.Minute)
+	defer cancel()
+	every := time.NewTicker(10 * time.Millisecond)
+	defer every.Stop()
+	for {
+		_, err := Get(ctx, a.URL()+"/readyz")
+		if err == nil {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("the agent is not ready: %w; it wrote:\n%s", errors.Join(ctx.Err(), err), a.OutputTail())
+		case <-a.ended:
+			return fmt.Errorf("the agent ended before it was ready: %w; it wrote:\n%s", a.how, a.OutputTail())
+		case <-every.C:
+		}
+	}
+}
+
+// Up is Start and Ready.
+func (a *Agent) Up(ctx context.Context) error {
+	if err := a.Start(); err != nil {
+		return err
+	}
+	return a.Ready(ctx)
+}
+
+// Kill kills the agent with SIGKILL, if it runs. It is gone on return.
+func (a *Agent) Kill() error {
+	if a.cmd == nil {
+		return nil
+	}
+	if err := a.cmd.Process.Kill(); err != nil && !errors.Is(err, os.ErrProcessDone) {
+		return fmt.Errorf("kill the agent: %w", err)
+	}
+	<-a.ended
+	a.cmd = nil
+	return nil
+}
+
+// Terminate sends SIGTERM and waits for the agent to end, and gives its exit code.
+func (a *Agent) Terminate(ctx context.Context) (int, error) {
+	if err := a.cmd.Process.Signal(syscall.SIGTERM); err != nil {
+		return 0, fmt.Errorf("send the agent SIGTERM: %w", err)
+	}
+	return a.Wait(ctx)
+}
+
+// Wait waits for the agent to end by itself, and gives its exit code: -1 when a signal killed it.
+func (a *Agent) Wait(ctx context.Context) (int, error) {
+	select {
+	case <-ctx.Done():
+		return 0, fmt.Errorf("wait for the agent to end: %w; it wrote:\n%s", ctx.Err(), a.OutputTail())
+	case <-a.ended:
+	}
+	code := a.cmd.ProcessState.ExitCode()
+	a.cmd = nil
+	return code, nil
+}
+
+// Ended reports whether the agent does not run, be it that it ended by itself.
+func (a *Agent) Ended() bool {
+	if a.cmd == nil {
+		return true
+	}
+	select {
+	case <-a.ended:
+		return true
+	default:
+		return false
+	}
+}
+
+// OutputTail is the end of what the agent wrote over all its lives.
+func (a *Agent) OutputTail() string {
+	b, err := os.ReadFile(a.Output)
+	if err != nil {
+		return err.Error()
+	}
+	return string(b[max(0, len(b)-8192):])
+}
+
+// Build builds the agent, for its real system, into a file. Further arguments go to go build.
+func Build(ctx context.Context, file string, args ...string) error {
+	all := append([]string{"build", "-trimpath", "-ldflags=-s -w -X main.version=trial", "-o", file}, args...)
+	cmd := exec.CommandContext(ctx, "go", append(all, "github.com/podman-swarm/podman-swarm/cmd/podman-swarm-agent")...)
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return fmt.Errorf("go %s: %w\n%s", strings.Join(cmd.Args[1:], " "), err, out)
+	}
+	return nil
+}
