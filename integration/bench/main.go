@@ -1,0 +1,137 @@
+// Command bench measures what must not be slow, each figure against something outside of this product in the same run:
+// a bare write and fsync of as many bytes, a bare read of the same files, Podman's own calls, the way of a state file.
+// Both sides take turns, a few milliseconds each, and medians are compared, so a busy machine moves both alike.
+//
+// It ends with 0 when everything could be measured, also where an aim is missed: that is for people to judge.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"runtime/pprof"
+	"strings"
+	"syscall"
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	if err := run(ctx, os.Args[1:], os.Stdout, os.Stderr); errors.Is(err, flag.ErrHelp) {
+		os.Exit(2)
+	} else if err != nil {
+		fmt.Fprintln(os.Stderr, "\nbench:", err)
+		os.Exit(1)
+	}
+}
+
+// bench is one run: where it works, and how long.
+type bench struct {
+	dir   string // a folder of this run's own, on the disk that is measured
+	bin   string // folder of podman-swarm-agent
+	short bool
+	say   io.Writer // progress
+}
+
+// part measures one lettered figure.
+type part struct {
+	name, what string
+	run        func(*bench, context.Context) ([]row, error)
+}
+
+func parts() []part {
+	return []part{
+		{"a", "one durable commit through the ledger", (*bench).appends},
+		{"b", "concurrent writers", (*bench).writers},
+		{"c", "bytes written per apply", (*bench).written},
+		{"d", "replay and fold on one core", (*bench).replay},
+		{"e", "from start to ready", (*bench).start},
+		{"f", "recovery of exited containers", (*bench).recovery},
+		{"g", "memory", (*bench).memory},
+		{"h", "the way of the state file", (*bench).whole},
+	}
+}
+
+func run(ctx context.Context, args []string, stdout, stderr io.Writer) (err error) {
+	b := &bench{say: stderr}
+	flags := flag.NewFlagSet("bench", flag.ContinueOnError)
+	flags.SetOutput(stderr)
+	only := flags.String("only", "", "measure only these `parts`: a,b,c,d,e,f,g,h")
+	asJSON := flags.Bool("json", false, "print one JSON object a line instead of a table")
+	parent := flags.String("dir", "/var/tmp", "`folder` on the disk to measure; what is made there is removed again")
+	flags.BoolVar(&b.short, "short", false, "measure less of everything: to see that it works")
+	profile := flags.String("cpuprofile", "", "write a CPU profile of the measuring to this `file`")
+	flags.StringVar(&b.bin, "bin", "bin", "`folder` of podman-swarm-agent")
+	if err := flags.Parse(args); err != nil {
+		return err
+	}
+	chosen, err := choose(parts(), *only)
+	if err != nil {
+		return err
+	}
+	if b.dir, err = os.MkdirTemp(*parent, "swarm-bench-"); err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, os.RemoveAll(b.dir)) }()
+	if *profile != "" {
+		f, err := os.Create(*profile)
+		if err != nil {
+			return err
+		}
+		defer f.Close()
+		if err := pprof.StartCPUProfile(f); err != nil {
+			return err
+		}
+		defer pprof.StopCPUProfile()
+	}
+	p := printer{w: stdout, asJSON: *asJSON}
+	m, err := look(b.dir)
+	if err != nil {
+		return err
+	}
+	p.machine(m)
+
+	var rows []row
+	for _, part := range chosen {
+		fmt.Fprintf(b.say, "measuring %s: %s\n", part.name, part.what)
+		got, perr := part.run(b, ctx)
+		rows = append(rows, got...)
+		if perr != nil {
+			err = fmt.Errorf("%s, %s: %w", part.name, part.what, perr)
+			break
+		}
+	}
+	return errors.Join(err, p.rows(rows))
+}
+
+// choose gives the parts that are named, all of them if none is.
+func choose(all []part, only string) ([]part, error) {
+	if only == "" {
+		return all, nil
+	}
+	var chosen []part
+	for name := range strings.SplitSeq(only, ",") {
+		was := len(chosen)
+		for _, p := range all {
+			if p.name == strings.TrimSpace(name) {
+				chosen = append(chosen, p)
+			}
+		}
+		if len(chosen) == was {
+			return nil, fmt.Errorf("-only %q: there is no part %q", only, name)
+		}
+	}
+	return chosen, nil
+}
+
+// scale is n, or a share of it in a short run.
+func (b *bench) scale(n, short int) int {
+	if b.short {
+		return short
+	}
+	return n
+}
