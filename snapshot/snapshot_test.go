@@ -29,7 +29,7 @@ type host struct {
 	done   chan error
 }
 
-func open(t *testing.T, dir string) *host {
+func open(t testing.TB, dir string) *host {
 	t.Helper()
 	h := &host{dir: dir, done: make(chan error, 1)}
 	log := slog.New(slog.NewTextHandler(&h.said, nil))
@@ -63,7 +63,7 @@ func (h *host) close() {
 	}
 }
 
-func (h *host) apply(t *testing.T, key, object string) projection.Receipt {
+func (h *host) apply(t testing.TB, key, object string) projection.Receipt {
 	t.Helper()
 	r, err := h.Record(t.Context(), projection.By{Actor: "test", Cause: "apply"}, func(*projection.State) ([]projection.Change, error) {
 		var b []byte
