@@ -27,6 +27,10 @@ func ParseCommit(b []byte) (Commit, error) {
 // Parser is ParseCommit for many commits, one after the other: it makes no second copy of a text that it has seen, and
 // the Events of what it returns are overwritten by the next Parse. The zero value is ready; it is for one goroutine.
 type Parser struct {
+	// Key, unless nil, gives the text of a key. The bytes are the caller's of Parse. It saves a look-up for who looks
+	// every key up anyway.
+	Key func([]byte) string
+
 	p parser
 }
 
@@ -36,9 +40,9 @@ func (p *Parser) Parse(b []byte) (Commit, error) {
 		p.p.words = map[string]string{}
 	}
 	c := Commit{Events: p.p.events[:0]}
-	p.p.b, p.p.i = b, 0
+	p.p.b, p.p.i, p.p.key = b, 0, p.Key
 	if p.p.commit(&c) && c.check() == nil {
-		p.p.events = c.Events
+		p.p.events, p.p.node, p.p.actor, p.p.cause = c.Events, c.Node, c.Actor, c.Cause
 		return c, nil
 	}
 	return parseSlow(b)
@@ -51,6 +55,9 @@ type parser struct {
 
 	words  map[string]string // texts seen; nil: not kept
 	events []Event           // room for a commit's
+	key    func([]byte) string
+
+	node, actor, cause string // of the last commit: those of the next are mostly the same
 }
 
 func (p *parser) lit(s string) bool {
@@ -72,13 +79,18 @@ func (p *parser) until(c byte) ([]byte, bool) {
 	return s, true
 }
 
-// text reads a string that holds no escape, with its closing quote.
-func (p *parser) text(to *string) bool {
+// text reads a string that holds no escape, with its closing quote. likely, which holds none, is what it often is.
+func (p *parser) text(to *string, likely string) bool {
 	s, ok := p.until('"')
-	if !ok || len(s) == 0 || !plain(s) {
+	switch {
+	case !ok || len(s) == 0:
 		return false
-	}
-	if p.words == nil {
+	case string(s) == likely:
+		*to = likely
+		return true
+	case !plain(s):
+		return false
+	case p.words == nil:
 		*to = string(s)
 		return true
 	}
@@ -88,6 +100,19 @@ func (p *parser) text(to *string) bool {
 		p.words[word] = word
 	}
 	*to = word
+	return true
+}
+
+// keyText reads a key, as text does.
+func (p *parser) keyText(to *string) bool {
+	if p.key == nil {
+		return p.text(to, "")
+	}
+	s, ok := p.until('"')
+	if !ok || len(s) == 0 || !plain(s) {
+		return false
+	}
+	*to = p.key(s)
 	return true
 }
 
@@ -108,8 +133,18 @@ func (p *parser) digits() (uint64, bool) {
 	return parseUint(p.b[from:p.i])
 }
 
+// fixed returns the next n bytes, which a quote must follow, and moves past it.
+func (p *parser) fixed(n int) ([]byte, bool) {
+	if len(p.b)-p.i <= n || p.b[p.i+n] != '"' {
+		return nil, false
+	}
+	s := p.b[p.i : p.i+n]
+	p.i += n + 1
+	return s, true
+}
+
 func (p *parser) hex() (uint64, bool) {
-	s, ok := p.until('"')
+	s, ok := p.fixed(16)
 	if !ok {
 		return 0, false
 	}
@@ -151,7 +186,7 @@ func (p *parser) start(c *Commit) bool {
 	}
 	c.Inc, c.Seq, c.Time = Incarnation(inc), seq, Time(t)
 	if p.lit(`,"prev":"`) {
-		if s, ok := p.until('"'); !ok || !parseHash(s, &c.Prev) {
+		if s, ok := p.fixed(2 * len(c.Prev)); !ok || !parseHash(s, &c.Prev) {
 			return false
 		}
 	}
@@ -162,9 +197,9 @@ func (p *parser) commit(c *Commit) bool {
 	if !p.start(c) {
 		return false
 	}
-	if p.lit(`,"node":"`) && !p.text(&c.Node) ||
-		p.lit(`,"actor":"`) && !p.text(&c.Actor) ||
-		p.lit(`,"cause":"`) && !p.text(&c.Cause) ||
+	if p.lit(`,"node":"`) && !p.text(&c.Node, p.node) ||
+		p.lit(`,"actor":"`) && !p.text(&c.Actor, p.actor) ||
+		p.lit(`,"cause":"`) && !p.text(&c.Cause, p.cause) ||
 		!p.lit(`,"events":[`) {
 		return false
 	}
@@ -183,7 +218,7 @@ func (p *parser) commit(c *Commit) bool {
 }
 
 func (p *parser) event(e *Event) bool {
-	if !p.lit(`{"kind":"`) || !p.kind(&e.Kind) || !p.lit(`,"key":"`) || !p.text(&e.Key) ||
+	if !p.lit(`{"kind":"`) || !p.kind(&e.Kind) || !p.lit(`,"key":"`) || !p.keyText(&e.Key) ||
 		!p.lit(`,"uid":"`) || !p.id(&e.UID) ||
 		p.lit(`,"base":"`) && !p.stamp(&e.Base) ||
 		p.lit(`,"for":"`) && !p.stamp(&e.For) ||

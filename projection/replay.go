@@ -30,6 +30,7 @@ func OpenLedger(log Log, start *State, from uint64, now func() time.Time) (*Ledg
 	l := &Ledger{log: log, clock: events.NewClock(now), requests: make(chan *request), closed: make(chan struct{})}
 	r := replay{state: start.clone(), end: log.End(), own: log.Incarnation()}
 	r.draft = draft{tree: r.state.objects, touched: map[string]*slot{}, from: start.index}
+	r.parser.Key = r.draft.key
 	if err := log.Scan(from, r.record); err != nil {
 		return nil, fmt.Errorf("fold the log: %w", err)
 	}
@@ -120,6 +121,16 @@ func (d *draft) slot(key string) *slot {
 	}
 	d.at = s
 	return s
+}
+
+// key is the text of a key, of which there is one copy, and finds its slot.
+func (d *draft) key(b []byte) string {
+	s, ok := d.touched[string(b)]
+	if !ok {
+		return d.slot(string(b)).key
+	}
+	d.at = s
+	return s.key
 }
 
 // Set puts an entry into the draft. What it returns has no meaning.
