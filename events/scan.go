@@ -36,21 +36,19 @@ func (l *Log) scan(spans []span, m manifest) error {
 		}
 	}
 	s := scanner{upTo: m.next, heads: heads{}}
-	end, err := walk(l.dir, spans, m.start(), true, s.record)
-	var bad *CorruptError
-	if err != nil && !errors.As(err, &bad) {
-		return err
-	}
-	if err := durable(spans, m, end, bad); err != nil {
+	end, torn, bad, err := s.examine(l.dir, spans, m, true, func(_ *frame, at *mark) error {
+		s.marks = addMark(s.marks, at)
+		return nil
+	})
+	if err != nil {
 		return err
 	}
 	if bad != nil {
-		if err := l.repair(last, end, bad); err != nil {
+		if err := l.cutOff(end, torn, bad); err != nil {
 			return err
 		}
 	} else if m.clean && end.number != m.next.number {
-		return end.corrupt(fmt.Sprintf("the log was closed with record %d as its last, and goes on: "+
-			"MANIFEST or the segments are from another time", m.next.number-1))
+		return end.goesOn(m.next.number - 1)
 	}
 	t := tail{next: end, sealed: spans[:len(spans)-1], marks: s.marks, bytes: end.off}
 	for _, s := range t.sealed {
@@ -78,10 +76,43 @@ func settle(path string) error {
 	return nil
 }
 
+// scanner holds what it reads of a log to what the log says of itself.
 type scanner struct {
 	upTo  mark // the watermark
 	marks []mark
 	heads heads
+}
+
+// examine calls fn for each record of a log that is whole and in its place, and returns the mark after the last. An
+// error says that the log is damaged. When it ends instead with what a crash can have left of a write under way, these
+// bytes are torn, and bad says what is wrong with them.
+func (s *scanner) examine(dir string, spans []span, m manifest, reuse bool, fn func(*frame, *mark) error) (
+	end mark, torn []byte, bad *CorruptError, err error) {
+	end, err = walk(dir, spans, m.start(), reuse, func(f *frame, at *mark) error {
+		if err := s.record(f, at); err != nil {
+			return err
+		}
+		return fn(f, at)
+	})
+	if err != nil && !errors.As(err, &bad) {
+		return end, nil, nil, err
+	}
+	if err := durable(spans, m, end, bad); err != nil || bad == nil {
+		return end, nil, nil, err
+	}
+	last := spans[len(spans)-1]
+	if end.seg != last.first || bad.whole {
+		return end, nil, nil, bad
+	}
+	// Not further than has been looked at: the log's owner may have written more since.
+	if torn, err = readPart(filepath.Join(dir, bad.Segment), end.off, last.size); err != nil {
+		return end, nil, nil, err
+	}
+	if reason := acknowledged(torn, end.number); reason != "" {
+		bad.Reason += "; " + reason
+		return end, nil, nil, bad
+	}
+	return end, torn, bad, nil
 }
 
 func (s *scanner) record(f *frame, at *mark) error {
@@ -91,8 +122,13 @@ func (s *scanner) record(f *frame, at *mark) error {
 	if f.number == s.upTo.number-1 && (f.crc != s.upTo.crc || f.index+uint64(f.count) != s.upTo.index) {
 		return at.damaged(errors.New("it is not the record that MANIFEST knows by this number"))
 	}
-	s.marks = addMark(s.marks, at)
 	return nil
+}
+
+// goesOn says that there is more than MANIFEST saw when the log was closed.
+func (m *mark) goesOn(last uint64) *CorruptError {
+	return m.corrupt(fmt.Sprintf("the log was closed with record %d as its last, and goes on: "+
+		"MANIFEST or the segments are from another time", last))
 }
 
 // addMark adds the place of a record if it begins a segment or is far enough from the mark before.
@@ -118,23 +154,12 @@ func durable(spans []span, m manifest, end mark, bad *CorruptError) error {
 	return end.corrupt(fmt.Sprintf("the log ends here, and events up to %d were durable", m.next.index-1))
 }
 
-// repair cuts off the last segment what a crash can have left at end, and refuses anything else.
-func (l *Log) repair(last span, end mark, bad *CorruptError) error {
-	if end.seg != last.first || bad.whole {
-		return bad
-	}
+// cutOff cuts off the last segment what a crash left at end, and sets it aside.
+func (l *Log) cutOff(end mark, torn []byte, bad *CorruptError) error {
 	path := filepath.Join(l.dir, bad.Segment)
-	b, err := readFrom(path, end.off)
-	if err != nil {
-		return err
-	}
-	if reason := acknowledged(b, end.number); reason != "" {
-		bad.Reason += "; " + reason
-		return bad
-	}
-	c := Cut{Segment: bad.Segment, Offset: end.off, Bytes: int64(len(b))}
-	c.Aside, err = l.setAside(path, b)
-	if err != nil {
+	c := Cut{Segment: bad.Segment, Offset: end.off, Bytes: int64(len(torn))}
+	var err error
+	if c.Aside, err = l.setAside(path, torn); err != nil {
 		return err
 	}
 	if err := truncate(path, end.off); err != nil {
@@ -210,19 +235,15 @@ func truncate(path string, size int64) error {
 	return errors.Join(err, f.Close())
 }
 
-func readFrom(path string, off int64) ([]byte, error) {
+// readPart reads a file from an offset to another.
+func readPart(path string, from, to int64) ([]byte, error) {
 	f, err := os.Open(path)
 	if err != nil {
 		return nil, err
 	}
 	defer f.Close()
-	info, err := f.Stat()
-	if err != nil {
-		return nil, err
-	}
-	b := make([]byte, max(0, info.Size()-off))
-	n, err := f.ReadAt(b, off)
-	if n < len(b) {
+	b := make([]byte, to-from)
+	if n, err := f.ReadAt(b, from); n < len(b) {
 		return nil, err
 	}
 	return b, nil
