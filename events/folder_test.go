@@ -133,6 +133,20 @@ func TestOpen_secondOpenerOfThisProcess(t *testing.T) {
 	mustClose(t, mustOpen(t, dir, small()))
 }
 
+// TestOpen_lockFileRemoved takes away LOCK, as people do who are told that something is in use.
+func TestOpen_lockFileRemoved(t *testing.T) {
+	dir := t.TempDir()
+	l := mustOpen(t, dir, small())
+	if err := os.Remove(filepath.Join(dir, "LOCK")); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Open(dir, small()); !errors.Is(err, ErrLocked) {
+		t.Fatalf("got %v, want ErrLocked", err)
+	}
+	mustClose(t, l)
+	mustClose(t, mustOpen(t, dir, small()))
+}
+
 func TestOpen_secondOpenerOfAnotherProcess(t *testing.T) {
 	dir := t.TempDir()
 	cmd := exec.Command(os.Args[0])

@@ -112,6 +112,13 @@ func mustClose(t testing.TB, l *Log) {
 	}
 }
 
+// die lets go of the log as the death of its process does.
+func die(l *Log) {
+	l.notes.stop()
+	l.notes.f.Close()
+	l.lock.Close()
+}
+
 // holds checks that the log is a beginning of want, record by record, and returns how long.
 func holds(t testing.TB, l *Log, want []Entry) int {
 	t.Helper()

@@ -76,10 +76,10 @@ func lockDir(dir string) (*os.File, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
+	if err := lockFile(f); err != nil {
 		defer f.Close()
-		if !errors.Is(err, unix.EWOULDBLOCK) {
-			return nil, fmt.Errorf("lock %s: %w", f.Name(), err)
+		if !errors.Is(err, ErrLocked) {
+			return nil, err
 		}
 		b := make([]byte, 20)
 		n, _ := f.ReadAt(b, 0)
@@ -90,6 +90,18 @@ func lockDir(dir string) (*os.File, error) {
 		_, _ = f.WriteAt([]byte(strconv.Itoa(os.Getpid())+"\n"), 0)
 	}
 	return f, nil
+}
+
+// lockFile takes the lock of an open file, which ends when that is closed, or with ErrLocked does not wait for it.
+func lockFile(f *os.File) error {
+	err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
+	if errors.Is(err, unix.EWOULDBLOCK) {
+		return ErrLocked
+	}
+	if err != nil {
+		return fmt.Errorf("lock %s: %w", f.Name(), err)
+	}
+	return nil
 }
 
 // listSegments returns the folder's segments in order. It takes for one what tidwall/wal would, and refuses what
@@ -133,15 +145,18 @@ func (l *Log) load() error {
 	if spans, err = l.create(spans); err != nil {
 		return err
 	}
+	if l.notes.f, err = os.OpenFile(filepath.Join(l.dir, manifestName), os.O_RDWR, 0); err != nil {
+		return err
+	}
+	if err := lockFile(l.notes.f); err != nil { // LOCK may have been removed, in the belief that it was left over
+		return fmt.Errorf("%s: %w", manifestName, err)
+	}
 	m, slot, spoilt, err := readManifest(l.dir)
 	if err != nil {
 		return err
 	}
 	if spoilt != nil {
 		l.o.Log.Warn("one of the two parts of MANIFEST is damaged; going on with the other", "dir", l.dir, "error", spoilt)
-	}
-	if l.notes.f, err = os.OpenFile(filepath.Join(l.dir, manifestName), os.O_RDWR, 0); err != nil {
-		return err
 	}
 	l.notes.m, l.notes.at = m, slot
 	if err := l.scan(spans, m); err != nil {

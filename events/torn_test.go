@@ -245,7 +245,7 @@ func TestOpen_tornBatches(t *testing.T) {
 		noted := imageOf(t, dir)[manifestName]
 		before := l.tail.Load().next
 		mustAppend(t, l, batch...)
-		l.lock.Close()
+		die(l)
 		im := imageOf(t, dir).with(manifestName, noted)
 		im[segmentName(l.tail.Load().next.seg)] = tear(im, l, before, rnd.IntN)
 		im.put(t, dir)
@@ -314,7 +314,7 @@ func TestOpen_damagedBatchRefused(t *testing.T) {
 		end := l.tail.Load().next
 		mustAppend(t, l, a.entry(t, 1, 20), a.entry(t, 1, 20))
 		l.notes.stop()
-		l.lock.Close()
+		die(l)
 		im := imageOf(t, dir)
 		segs := im.segments()
 		name := segs[rnd.IntN(len(segs))]
