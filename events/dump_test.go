@@ -152,6 +152,7 @@ func TestDump_findsWhatOpenRefuses(t *testing.T) {
 	for what, im := range map[string]image{
 		"MANIFEST of before the last record": futures[0].with(manifestName, old[manifestName]),
 		"MANIFEST of another future":         futures[0].with(manifestName, futures[1][manifestName]),
+		"a chain that breaks":                brokenChain(t),
 	} {
 		im.put(t, dir)
 		var c *CorruptError
@@ -163,6 +164,19 @@ func TestDump_findsWhatOpenRefuses(t *testing.T) {
 		}
 		mustRefuse(t, dir, what)
 	}
+}
+
+// brokenChain is a log in which a commit of another host does not follow on its commit before.
+func brokenChain(t *testing.T) image {
+	t.Helper()
+	l := mustOpen(t, ram(t), small())
+	b := &author{inc: 77}
+	mustAppend(t, l, b.entry(t, 1, 10))
+	delete(l.heads, b.inc) // the log forgets, and takes what it would have refused
+	b.hash = HashOf([]byte("of another future"))
+	mustAppend(t, l, b.entry(t, 1, 10))
+	mustClose(t, l)
+	return imageOf(t, l.dir)
 }
 
 func TestVerify_chains(t *testing.T) {

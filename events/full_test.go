@@ -3,9 +3,11 @@ package events
 import (
 	"bytes"
 	"errors"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"testing"
 	"time"
 
@@ -174,6 +176,79 @@ func TestOpen_fullDisk(t *testing.T) {
 	}
 	if got := l.Stats().Reserve; got != 16<<10 {
 		t.Errorf("reserve of %d bytes, want the one that was there", got)
+	}
+}
+
+// sparse makes the part of MANIFEST that is written next a hole, so that there must be room to write it, as always on
+// a file system that never writes in place.
+func sparse(t *testing.T, dir string) {
+	t.Helper()
+	_, slot, _, err := readManifest(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	f, err := os.OpenFile(filepath.Join(dir, manifestName), os.O_RDWR, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	const punch = unix.FALLOC_FL_PUNCH_HOLE | unix.FALLOC_FL_KEEP_SIZE
+	if err := unix.Fallocate(int(f.Fd()), punch, int64(1-slot)*slotAt, slotAt); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TestOpen_fullDiskNotWrittenInPlace opens in the room that was held in reserve, and goes on for as long as MANIFEST
+// cannot be written.
+func TestOpen_fullDiskNotWrittenInPlace(t *testing.T) {
+	dir := tinyDisk(t, 512<<10)
+	o := small()
+	o.Reserve = 16 << 10
+	l := mustOpen(t, dir, o)
+	a := &author{inc: l.Incarnation()}
+	all := []Entry{a.entry(t, 1, 100), a.entry(t, 1, 100)}
+	mustAppend(t, l, all[0])
+	mustClose(t, l)
+	sparse(t, dir)
+	fill(t, filepath.Join(dir, "fill"))
+	l = mustOpen(t, dir, o)
+	mustHold(t, l, all[:1])
+	if got := l.Stats().Reserve; got != 0 {
+		t.Errorf("reserve of %d bytes, want it used", got)
+	}
+	l.notes.stop()
+	l.notes.stopped = false
+	sparse(t, dir)
+	fill(t, filepath.Join(dir, "fill"))
+	l.keep()
+	if err := l.Writable(); !errors.Is(err, ErrFull) {
+		t.Errorf("MANIFEST could not be written for want of room: got %v, want ErrFull", err)
+	}
+	if !l.notes.due {
+		t.Error("it is not tried again")
+	}
+	if err := os.Remove(filepath.Join(dir, "fill")); err != nil {
+		t.Fatal(err)
+	}
+	mustAppend(t, l, all[1])
+	mustClose(t, l)
+	mustHold(t, mustOpen(t, dir, o), all)
+}
+
+// TestKeep_noReserveHere is on a file system where nothing can be allocated ahead: a thing to say once.
+func TestKeep_noReserveHere(t *testing.T) {
+	dir := t.TempDir()
+	if err := os.Mkdir(filepath.Join(dir, "RESERVE"), 0o750); err != nil {
+		t.Fatal(err)
+	}
+	var said bytes.Buffer
+	o := small()
+	o.Reserve, o.Log = 64<<10, slog.New(slog.NewTextHandler(&said, nil))
+	l := mustOpen(t, dir, o)
+	l.keep()
+	l.keep()
+	if n := strings.Count(said.String(), "no reserve"); n != 1 {
+		t.Errorf("said %d times, want once:\n%s", n, said.String())
 	}
 }
 

@@ -180,7 +180,7 @@ type Stats struct {
 	Writable  error         // as of Writable
 }
 
-// Stats are the figures now.
+// Stats are the figures now. It does not wait for the disk, save to ask it for its free space.
 func (l *Log) Stats() Stats {
 	t := l.tail.Load()
 	free, err := freeBytes(l.dir)
@@ -188,7 +188,7 @@ func (l *Log) Stats() Stats {
 		free = -1
 	}
 	return Stats{
-		Segments: len(t.sealed) + 1, Bytes: t.bytes, End: t.next.position(), Watermark: l.notes.watermark(),
+		Segments: len(t.sealed) + 1, Bytes: t.bytes, End: t.next.position(), Watermark: l.notes.said.Load().position(),
 		Free: free, Reserve: l.reserve.held.Load(), LastSync: time.Duration(l.synced.Load()), Cut: l.cut,
 		Writable: l.Writable(),
 	}

@@ -119,7 +119,7 @@ func (s *scanner) record(f *frame, at *mark) error {
 	if err := s.heads.follow(f.inc, f.seq, f.count, f.hash, f.payload, 0); err != nil {
 		return at.damaged(err)
 	}
-	if f.number == s.upTo.number-1 && (f.crc != s.upTo.crc || f.index+uint64(f.count) != s.upTo.index) {
+	if f.number == s.upTo.number-1 && f.crc != s.upTo.crc {
 		return at.damaged(errors.New("it is not the record that MANIFEST knows by this number"))
 	}
 	return nil
@@ -182,7 +182,7 @@ func acknowledged(b []byte, damaged uint64) string {
 		}
 		var f frame
 		from += i
-		if _, err := parseFrame(b[from:], &f); err == nil && f.number-uint64(f.pos) > damaged && f.number > damaged {
+		if _, err := parseFrame(b[from:], &f); err == nil && f.number > damaged+uint64(f.pos) {
 			return fmt.Sprintf("record %d after it is whole and was begun when this one was durable", f.number)
 		}
 		from += len(magic)

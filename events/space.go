@@ -42,10 +42,11 @@ type reserve struct {
 	path string
 	want int64
 	held atomic.Int64
+	none atomic.Bool // there can be none here
 	mu   sync.Mutex
 }
 
-func (r *reserve) missing() bool { return r.want > 0 && r.held.Load() == 0 }
+func (r *reserve) missing() bool { return r.want > 0 && r.held.Load() == 0 && !r.none.Load() }
 
 // find takes up the reserve that an earlier owner of the log left.
 func (r *reserve) find() {
@@ -64,7 +65,11 @@ func (r *reserve) take() error {
 		return err
 	}
 	defer f.Close()
-	if err := unix.Fallocate(int(f.Fd()), 0, 0, r.want); err != nil {
+	err = unix.EINTR
+	for err == unix.EINTR { // by a signal, of which the Go runtime sends many
+		err = unix.Fallocate(int(f.Fd()), 0, 0, r.want)
+	}
+	if err != nil {
 		return errors.Join(err, os.Remove(r.path))
 	}
 	r.held.Store(r.want)
@@ -98,7 +103,8 @@ func (l *Log) keepReserve() {
 	switch err := l.reserve.take(); {
 	case err == nil:
 		l.o.Log.Debug("reserve allocated", "dir", l.dir, "bytes", l.reserve.want)
-	case !noSpace(err):
+	case !noSpace(err): // as on a file system that allocates nothing before it is written
+		l.reserve.none.Store(true)
 		l.o.Log.Warn("no reserve beside the log: a full disk may refuse the append under way",
 			"dir", l.dir, "error", err)
 	}

@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -167,6 +168,8 @@ type notes struct {
 	m  manifest // as last written
 	at int      // the slot that holds it
 
+	said atomic.Pointer[mark] // m.next, for who must not wait for the disk
+
 	mu      sync.Mutex // of the timer; never held while the disk works
 	timer   *time.Timer
 	due     bool
@@ -189,13 +192,8 @@ func (n *notes) write(next mark, clean bool) error {
 		return err
 	}
 	n.m, n.at = m, at
+	n.said.Store(&m.next)
 	return nil
-}
-
-func (n *notes) watermark() Position {
-	n.io.Lock()
-	defer n.io.Unlock()
-	return n.m.next.position()
 }
 
 // soon has fn called once after d, unless that is about to happen anyway.
