@@ -300,6 +300,38 @@ func TestOpen_missingEmptySegment(t *testing.T) {
 	}
 }
 
+// TestOpen_wholeRecordThatDoesNotFollow makes the last record, above the watermark, one that is whole by itself and
+// does not follow on the one before: a crash leaves no such record, so it is not cut off.
+func TestOpen_wholeRecordThatDoesNotFollow(t *testing.T) {
+	im, all := crashed(t, 1)
+	name := segmentName(1)
+	file := im[name]
+	at := len(file) - diskSize(all[2])
+	prefix, _, err := recordLen(file[at:])
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := ram(t)
+	for what, change := range map[string]func(*frame){
+		"number":   func(f *frame) { f.number++ },
+		"index":    func(f *frame) { f.index++ },
+		"count":    func(f *frame) { f.count = 0 },
+		"position": func(f *frame) { f.pos += 7 },
+		"time":     func(f *frame) { f.at = 1 },
+		"chain":    func(f *frame) { f.prev++ },
+	} {
+		var f frame
+		if _, err := parseFrame(file[at+prefix:], &f); err != nil {
+			t.Fatal(err)
+		}
+		change(&f)
+		im.with(name, f.append(bytes.Clone(file[:at+prefix]))).put(t, dir)
+		if c := mustRefuse(t, dir, what); c.Offset != int64(at) || c.Index != 3 {
+			t.Errorf("%s: got %v, want it at byte %d", what, c, at)
+		}
+	}
+}
+
 // TestOpen_wholeRecordInTheWrongPlace leaves a record twice at the end, which no crash does.
 func TestOpen_wholeRecordInTheWrongPlace(t *testing.T) {
 	im, all := crashed(t, 1)

@@ -11,8 +11,16 @@ import (
 // writeFile puts what write writes at path, whole or not at all: a temporary file beside it, fsync, rename, fsync of
 // the folder. When it returns nil the new content is durable. A crash leaves the old content, or the new, and
 // perhaps the temporary file, which the next write replaces.
-func writeFile(path string, perm os.FileMode, write func(io.Writer) error) (err error) {
-	tmp := path + ".tmp"
+func writeFile(path, tmp string, perm os.FileMode, write func(io.Writer) error) error {
+	if err := replace(path, tmp, perm, write); err != nil {
+		return err
+	}
+	return syncFolder(filepath.Dir(path))
+}
+
+// replace is writeFile but for the folder: on an error the old content stands, and on nil the new, which after a power
+// cut may be the old again.
+func replace(path, tmp string, perm os.FileMode, write func(io.Writer) error) (err error) {
 	f, err := os.OpenFile(tmp, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, perm)
 	if err != nil {
 		return err
@@ -40,10 +48,7 @@ func writeFile(path string, perm os.FileMode, write func(io.Writer) error) (err 
 	if err := f.Close(); err != nil {
 		return err
 	}
-	if err := os.Rename(tmp, path); err != nil {
-		return err
-	}
-	return syncFolder(filepath.Dir(path))
+	return os.Rename(tmp, path)
 }
 
 func syncFolder(dir string) error {

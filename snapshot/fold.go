@@ -188,7 +188,7 @@ func (f *Folds) Save(ctx context.Context, s *projection.State) error {
 		return err
 	}
 	name := filepath.Join(f.Dir, fmt.Sprintf("fold-%020d.snap", s.Index()))
-	err = writeFile(name, 0o640, func(w io.Writer) error {
+	err = writeFile(name, filepath.Join(f.Dir, "fold.tmp"), 0o640, func(w io.Writer) error {
 		sum := sha256.New()
 		all := io.MultiWriter(w, sum)
 		head := binary.LittleEndian.AppendUint64([]byte(foldMagic), record)

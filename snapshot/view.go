@@ -1,7 +1,6 @@
 package snapshot
 
 import (
-	"bytes"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -12,6 +11,8 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -31,6 +32,8 @@ type View struct {
 	Every  time.Duration // at least between two writes; zero: 1 s. Large states are written less often
 	Log    *slog.Logger
 
+	mine    fs.FileInfo // of state.json when it was last known for this agent's own
+	stands  []string    // checksums, of which state.json has one, also after a power cut; none: it is not there
 	written atomic.Pointer[Written]
 }
 
@@ -109,40 +112,70 @@ func (v *View) Write(s *projection.State) (int64, error) {
 	if err := WriteDocument(io.MultiWriter(sum, &n), v.Node, s); err != nil {
 		return 0, err
 	}
-	sums, err := v.sums()
+	ours := hex.EncodeToString(sum.Sum(nil))
+	aside, err := v.Inspect()
 	if err != nil {
 		return 0, err
 	}
-	line := []byte(hex.EncodeToString(sum.Sum(nil)) + "\n")
-	if len(sums) > 0 && !bytes.Equal(sums[len(sums)-1], line) {
-		line = append(bytes.Clone(sums[len(sums)-1]), line...) // what stands there until the rename
+	if aside != "" {
+		v.Log.Warn("state.json was changed by somebody else: it has been set aside and changes nothing", "file", aside)
 	}
-	if err := writeFile(v.Sums, 0o640, func(w io.Writer) error { _, err := w.Write(line); return err }); err != nil {
+	err = writeFile(v.Sums, v.Sums+".tmp", 0o640, func(w io.Writer) error {
+		_, err := io.WriteString(w, strings.Join(append(slices.Clone(v.stands), ours), "\n")+"\n")
+		return err
+	})
+	if err != nil {
 		return 0, err
 	}
-	return int64(n), writeFile(v.Path, 0o640, func(w io.Writer) error { return WriteDocument(w, v.Node, s) })
+	err = replace(v.Path, v.Path+".tmp", 0o640, func(w io.Writer) error { return WriteDocument(w, v.Node, s) })
+	if err != nil {
+		return 0, err
+	}
+	v.stands = append(v.stands, ours)
+	v.mine, _ = os.Lstat(v.Path) // failing that, the next Inspect reads it
+	if err := syncFolder(filepath.Dir(v.Path)); err != nil {
+		return 0, err
+	}
+	v.stands = []string{ours}
+	return int64(n), nil
 }
 
 type counter int64
 
 func (c *counter) Write(b []byte) (int, error) { *c += counter(len(b)); return len(b), nil }
 
-func (v *View) sums() ([][]byte, error) {
-	b, err := os.ReadFile(v.Sums)
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return nil, err
-	}
-	lines := bytes.SplitAfter(b, []byte("\n"))
-	return lines[:len(lines)-1], nil
-}
-
-// Inspect looks at state.json before the agent begins. A file that this agent did not write last is set aside, so
-// that it is not overwritten, and Inspect returns where it now is; "" when there was nothing to do.
+// Inspect looks at state.json, before the first Write and at each. What this agent did not write last is set aside,
+// whatever it is, so that it is not overwritten, and Inspect returns where it now is; "" when there was nothing to do.
 func (v *View) Inspect() (aside string, err error) {
-	f, err := os.Open(v.Path)
-	if errors.Is(err, fs.ErrNotExist) {
+	info, err := os.Lstat(v.Path)
+	if errors.Is(err, fs.ErrNotExist) || err == nil && v.mine != nil && os.SameFile(info, v.mine) &&
+		info.Size() == v.mine.Size() && info.ModTime().Equal(v.mine.ModTime()) {
 		return "", nil
 	}
+	if err != nil {
+		return "", err
+	}
+	sum, err := v.known(info)
+	if err != nil {
+		v.Log.Warn("whether this agent wrote state.json last cannot be told", "err", err)
+	}
+	if sum != "" {
+		v.mine, v.stands = info, []string{sum}
+	} else {
+		aside = fmt.Sprintf("%s.set-aside-%s", v.Path, time.Now().UTC().Format("20060102-150405.000000"))
+		if err := os.Rename(v.Path, aside); err != nil {
+			return "", fmt.Errorf("set %s aside: %w", v.Path, err)
+		}
+	}
+	return aside, syncFolder(filepath.Dir(v.Path))
+}
+
+// known is the checksum of state.json if this agent wrote it last; otherwise "".
+func (v *View) known(info fs.FileInfo) (string, error) {
+	if !info.Mode().IsRegular() {
+		return "", nil
+	}
+	f, err := os.Open(v.Path)
 	if err != nil {
 		return "", err
 	}
@@ -151,18 +184,13 @@ func (v *View) Inspect() (aside string, err error) {
 	if _, err := io.Copy(sum, f); err != nil {
 		return "", fmt.Errorf("read %s: %w", v.Path, err)
 	}
-	sums, err := v.sums()
-	if err != nil {
+	b, err := os.ReadFile(v.Sums)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return "", err
 	}
-	for _, line := range sums {
-		if string(bytes.TrimSpace(line)) == hex.EncodeToString(sum.Sum(nil)) {
-			return "", nil
-		}
+	found := hex.EncodeToString(sum.Sum(nil))
+	if !slices.Contains(strings.Fields(string(b)), found) {
+		return "", nil
 	}
-	aside = fmt.Sprintf("%s.set-aside-%s", v.Path, time.Now().UTC().Format("20060102-150405.000000"))
-	if err := os.Rename(v.Path, aside); err != nil {
-		return "", fmt.Errorf("set %s aside: %w", v.Path, err)
-	}
-	return aside, syncFolder(filepath.Dir(v.Path))
+	return found, nil
 }
