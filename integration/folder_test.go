@@ -3,6 +3,7 @@ package integration
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -13,6 +14,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/podman-swarm/podman-swarm/events"
 	"github.com/podman-swarm/podman-swarm/integration/podmanhost"
 	"github.com/podman-swarm/podman-swarm/integration/trial"
 )
@@ -111,17 +113,24 @@ func TestAgent_damagedLog(t *testing.T) {
 	}
 }
 
-// smallDisk is an ext4 file system of that many MiB.
-func smallDisk(t *testing.T, mebibytes int64) (dir string) {
+// smallDisk is an ext4 file system of that many MiB, and the file that it is in.
+func smallDisk(t *testing.T, mebibytes int64) (dir, file string) {
 	t.Helper()
-	file, dir := filepath.Join(t.TempDir(), "disk"), filepath.Join(t.TempDir(), "mnt")
-	must(t, os.Mkdir(dir, 0o750))
+	file = filepath.Join(t.TempDir(), "disk")
 	must(t, os.WriteFile(file, nil, 0o600))
 	must(t, os.Truncate(file, mebibytes<<20))
-	for _, line := range [][]string{{"mkfs.ext4", "-q", "-F", "-m", "0", file}, {"mount", "-o", "loop", file, dir}} {
-		if out, err := exec.Command(line[0], line[1:]...).CombinedOutput(); err != nil {
-			t.Fatalf("%v: %v\n%s", line, err, out)
-		}
+	if out, err := exec.Command("mkfs.ext4", "-q", "-F", "-m", "0", file).CombinedOutput(); err != nil {
+		t.Fatalf("make a file system: %v\n%s", err, out)
+	}
+	return mounted(t, file), file
+}
+
+// mounted is where the file system in a file is mounted until the test ends.
+func mounted(t *testing.T, file string) (dir string) {
+	t.Helper()
+	dir = t.TempDir()
+	if out, err := exec.Command("mount", "-o", "loop", file, dir).CombinedOutput(); err != nil {
+		t.Fatalf("mount %s: %v\n%s", file, err, out)
 	}
 	t.Cleanup(func() {
 		eventually(t, func() error { return unix.Unmount(dir, 0) })
@@ -144,7 +153,7 @@ func fill(t *testing.T, file string, but int64) {
 // the answer is 200 all the same.
 func TestAgent_fullDisk(t *testing.T) {
 	host := podmanhost.Start(t)
-	disk := smallDisk(t, 256)
+	disk, _ := smallDisk(t, 256)
 	a := newAgent(t, host, filepath.Join(disk, "data"))
 	t.Cleanup(func() { must(t, a.Kill()) }) // before the disk is unmounted
 	up(t, a)
@@ -196,4 +205,46 @@ func there(t *testing.T, a *trial.Agent, name string) bool {
 	}
 	must(t, err)
 	return true
+}
+
+// TestLog_shownAfterAKillIsDurable opens a log whose process was killed after a write and before its sync: the record is
+// in memory, and whole. Once Open has shown it, it must not be gone when the power goes.
+func TestLog_shownAfterAKillIsDurable(t *testing.T) {
+	elsewhere := filepath.Join(t.TempDir(), "events")
+	log, err := events.Open(elsewhere, events.Options{Reserve: -1, MinFree: 1})
+	must(t, err)
+	defer func() { must(t, log.Close()) }()
+	disk, file := smallDisk(t, 64)
+	dir := filepath.Join(disk, "events")
+	must(t, os.CopyFS(dir, os.DirFS(elsewhere)))
+	unix.Sync()
+	c := events.Commit{Inc: log.Incarnation(), Seq: 1, Node: "h1", Actor: "test"}
+	c.Events = eioEvents(&c, 20)
+	payload, err := c.Append(nil)
+	must(t, err)
+	must(t, log.Append([]events.Entry{{Payload: payload, Count: 2, Hash: events.HashOf(payload), Inc: c.Inc, Seq: 1}}))
+	segment := filepath.Base(segments(t, filepath.Dir(elsewhere))[0])
+	written, err := os.ReadFile(filepath.Join(elsewhere, segment))
+	must(t, err)
+	f, err := os.OpenFile(filepath.Join(dir, segment), os.O_WRONLY|os.O_APPEND, 0)
+	must(t, err)
+	_, err = f.Write(written)
+	must(t, errors.Join(err, f.Close())) // and not synced
+
+	again, err := events.Open(dir, events.Options{Reserve: -1, MinFree: 1})
+	must(t, err)
+	defer func() { must(t, again.Close()) }()
+	if got := again.End().Record; got != 1 {
+		t.Fatalf("%d records are shown, want what was written", got)
+	}
+	cut := filepath.Join(t.TempDir(), "cut") // what the disk holds now
+	b, err := os.ReadFile(file)
+	must(t, err)
+	must(t, os.WriteFile(cut, b, 0o600))
+	after, err := events.Open(filepath.Join(mounted(t, cut), "events"), events.Options{Reserve: -1, MinFree: 1})
+	must(t, err)
+	if got := after.End().Record; got != 1 {
+		t.Errorf("after a power cut %d records are there, and one was shown", got)
+	}
+	must(t, after.Close())
 }
