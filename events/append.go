@@ -118,9 +118,8 @@ func (t *tail) turn() {
 
 // check holds an entry to its incarnation's chain, in the log and in the batch before it.
 func (l *Log) check(batch heads, e *Entry) error {
-	if len(e.Payload) == 0 || len(e.Payload) > maxPayload || e.Count == 0 || e.Inc == 0 || e.Seq == 0 {
-		return fmt.Errorf("%d bytes, %d events, incarnation %v, event %d: want at least one of each, and at most %d bytes",
-			len(e.Payload), e.Count, e.Inc, e.Seq, maxPayload)
+	if len(e.Payload) > maxPayload {
+		return fmt.Errorf("commit of %d bytes: want at most %d", len(e.Payload), maxPayload)
 	}
 	if _, ok := batch[e.Inc]; !ok {
 		if h, ok := l.heads[e.Inc]; ok { // only Append writes heads, so reading them here needs no lock

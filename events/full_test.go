@@ -9,7 +9,6 @@ import (
 	"strconv"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/tidwall/wal"
 	"golang.org/x/sys/unix"
@@ -317,22 +316,6 @@ func TestKeep_errorStopsTheLog(t *testing.T) {
 	l.keep()
 	if err := l.Writable(); !errors.Is(err, ErrFailed) {
 		t.Errorf("writable after MANIFEST could not be written: got %v, want ErrFailed", err)
-	}
-}
-
-func TestAppend_watermarkFollows(t *testing.T) {
-	t.Parallel()
-	l := mustOpen(t, ram(t), small())
-	a := &author{inc: l.Incarnation()}
-	mustAppend(t, l, a.entry(t, 3, 10))
-	for end := time.Now().Add(10 * time.Second); l.Stats().Watermark != l.End(); {
-		if time.Now().After(end) {
-			t.Fatalf("watermark %+v, end %+v", l.Stats().Watermark, l.End())
-		}
-		<-time.After(10 * time.Millisecond)
-	}
-	if m, _, _, err := readManifest(l.dir); err != nil || m.clean || m.next != l.tail.Load().next {
-		t.Errorf("MANIFEST says %+v, %v; want the end, %+v, and that the log is open", m, err, l.tail.Load().next)
 	}
 }
 

@@ -2,9 +2,11 @@ package events
 
 import (
 	"bytes"
+	"encoding/binary"
 	"errors"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 )
 
@@ -346,14 +348,42 @@ func TestOpen_cutNeverBelowWatermark(t *testing.T) {
 	}
 }
 
+// TestOpen_noRoomToSetAside cuts off an unfinished end on a full disk, with a reserve to set it aside in and without.
 func TestOpen_noRoomToSetAside(t *testing.T) {
 	im, all := crashed(t, 1, 1)
-	dir := tinyDisk(t, 64<<10)
-	im.with(segmentName(1), im[segmentName(1)][:len(im[segmentName(1)])-1]).put(t, dir)
-	fill(t, filepath.Join(dir, "fill"))
-	l := mustOpen(t, dir, small())
-	mustHold(t, l, all[:len(all)-1])
-	if c := l.Stats().Cut; c == nil || c.Aside != "" {
-		t.Fatalf("got %+v, want a cut with nothing set aside", c)
+	torn := im.with(segmentName(1), im[segmentName(1)][:len(im[segmentName(1)])-1])
+	for _, want := range []int64{-1, 8 << 10} {
+		dir := tinyDisk(t, 64<<10)
+		torn.put(t, dir)
+		o := small()
+		o.Reserve = want
+		if want > 0 {
+			r := reserve{path: filepath.Join(dir, "RESERVE"), want: want}
+			if err := r.take(); err != nil {
+				t.Fatal(err)
+			}
+		}
+		fill(t, filepath.Join(dir, "fill"))
+		l := mustOpen(t, dir, o)
+		mustHold(t, l, all[:len(all)-1])
+		c := l.Stats().Cut
+		if c == nil || (c.Aside != "") != (want > 0) {
+			t.Fatalf("reserve %d: got %+v, want a cut, set aside if there is a reserve", want, c)
+		}
+		if left, _ := filepath.Glob(filepath.Join(dir, "*.torn-*")); len(left) > 0 != (want > 0) {
+			t.Errorf("reserve %d: left %v", want, left)
+		}
+	}
+}
+
+// TestOpen_lengthOfNothing has a length that is no longer than a record may be, and nothing after it: that much is not
+// made room for.
+func TestOpen_lengthOfNothing(t *testing.T) {
+	im, _ := crashed(t)
+	name := segmentName(1)
+	dir := ram(t)
+	im.with(name, binary.AppendUvarint(nil, maxPayload)).put(t, dir)
+	if c := mustRefuse(t, dir, "length of nothing"); !strings.Contains(c.Reason, "of them there") {
+		t.Errorf("got %v", c)
 	}
 }

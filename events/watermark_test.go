@@ -5,6 +5,7 @@ import (
 	"errors"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 )
 
@@ -166,4 +167,35 @@ func TestStats_besideAHangingDisk(t *testing.T) {
 	case <-time.After(10 * time.Second):
 		t.Error("Stats waits for the disk")
 	}
+}
+
+// TestKeep_followsTheAppends wants MANIFEST to be a second behind, and not at all when a segment has been begun.
+func TestKeep_followsTheAppends(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := mustOpen(t, ram(t), small())
+		a := &author{inc: l.Incarnation()}
+		behind := func(want bool) {
+			t.Helper()
+			synctest.Wait()
+			if s := l.Stats(); (s.Watermark != s.End) != want {
+				t.Fatalf("watermark %+v, end %+v", s.Watermark, s.End)
+			}
+		}
+		mustAppend(t, l, a.entry(t, 1, 10))
+		behind(true)
+		mustAppend(t, l, a.entry(t, 1, 5000)) // begins a segment
+		behind(false)
+		mustAppend(t, l, a.entry(t, 1, 10))
+		behind(true)
+		time.Sleep(noteEvery)
+		behind(false)
+		if m, _, _, err := readManifest(l.dir); err != nil || m.clean || m.next != l.tail.Load().next {
+			t.Errorf("MANIFEST says %+v, %v; want the end, %+v, and that the log is open", m, err, l.tail.Load().next)
+		}
+		mustAppend(t, l, a.entry(t, 1, 10))
+		mustClose(t, l)
+		if l.notes.timer.Stop() {
+			t.Error("MANIFEST is still to be written after Close")
+		}
+	})
 }
