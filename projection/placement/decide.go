@@ -47,7 +47,6 @@ func (p *pass) decide(namespace, name string) (changes []projection.Change, wake
 			d.old = append(d.old, rep)
 		}
 	}
-	d.retry()
 	switch {
 	case r.Deployment.Spec.Paused:
 		d.scalePaused()
@@ -59,6 +58,7 @@ func (p *pass) decide(namespace, name string) (changes []projection.Change, wake
 	if err != nil {
 		return nil, time.Time{}, err
 	}
+	d.retry()
 	return d.changes, r.Wake, nil
 }
 
@@ -83,10 +83,14 @@ func (d *decision) drop(r *Replica) {
 	d.changes = append(d.changes, projection.Change{Kind: events.Decided, Key: r.PlacementKey(), For: d.rollout.Object.Stamp})
 }
 
-// retry decides again where no host could take a replica before.
+// retry decides again where no host could take a replica before, and that is still wanted: it comes last.
 func (d *decision) retry() {
+	dropped := map[string]bool{}
+	for _, c := range d.changes {
+		dropped[c.Key] = true
+	}
 	for _, r := range slices.Concat(d.updated, d.old) {
-		if r.Host == "" {
+		if r.Host == "" && !dropped[r.PlacementKey()] {
 			if host, why := d.pass.host(r.Pod, r.Template); host != "" || why != r.Why {
 				d.put(r.Pod, r.Template, r.SpecHash, host, why)
 			}

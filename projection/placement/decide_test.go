@@ -215,12 +215,27 @@ func TestDecide_nodeSelector(t *testing.T) {
 	if got := h.rollout("db").Status().Conditions[0].Message; !strings.Contains(got, "disk=ssd") {
 		t.Errorf("status says %q, want why", got)
 	}
-	h.record(projection.Change{Kind: events.Observed, Key: projection.HostKey("h"),
-		Object: projection.Encode(projection.Host{Labels: map[string]string{"disk": "ssd"}})})
+	h.label("disk", "ssd")
 	h.want("db", "+db-0 v1")
 	h.hosts = nil
 	h.deploy("db", 2, ssd)
 	h.want("db", "+db-1 no host is ready")
+}
+
+// A replica that could be placed at last, and is not wanted any more, is one change and not two.
+func TestDecide_placeableButNotWanted(t *testing.T) {
+	h := newHouse(t)
+	ssd := func(d *appsv1.Deployment) { d.Spec.Template.Spec.NodeSelector = map[string]string{"disk": "ssd"} }
+	h.deploy("db", 2, ssd)
+	h.once("db")
+	h.deploy("one", 1, ssd, recreate)
+	h.once("one")
+	h.label("disk", "ssd")
+	h.deploy("db", 1, ssd)
+	h.want("db", "+db-0 v1, -db-1")
+	h.deploy("one", 1, ssd, recreate, image("v2"))
+	h.want("one", "-one-0")
+	h.want("one", "+one-0 v2")
 }
 
 func TestDecide_hostPort(t *testing.T) {

@@ -177,8 +177,7 @@ func TestRun_placesWhatWaitedForRoom(t *testing.T) {
 		if host("b") != "h" {
 			t.Error("b is not placed although its port is free")
 		}
-		h.record(projection.Change{Kind: events.Observed, Key: projection.HostKey("h"),
-			Object: projection.Encode(projection.Host{Labels: map[string]string{"disk": "ssd"}})})
+		h.label("disk", "ssd")
 		synctest.Wait()
 		if host("c") != "h" {
 			t.Error("c is not placed although its host fits")

@@ -137,6 +137,13 @@ func port(host int32, ip string) func(*appsv1.Deployment) {
 	}
 }
 
+// label has the host say that it has one label.
+func (h *house) label(key, value string) {
+	h.t.Helper()
+	h.record(projection.Change{Kind: events.Observed, Key: projection.HostKey("h"),
+		Object: projection.Encode(projection.Host{Labels: map[string]string{key: value}})})
+}
+
 func (h *house) remove(name string) {
 	h.t.Helper()
 	h.record(projection.Change{Kind: events.Declared, Key: projection.DeploymentKey("default", name)})

@@ -53,7 +53,9 @@ func (w *randomWorld) run() {
 			w.remove("web")
 			w.decide()
 			w.edit()
-		case p < 18:
+		case p < 13:
+			w.label("disk", []string{"ssd", "none"}[w.r.IntN(2)])
+		case p < 20:
 			w.failOne()
 		case p < 60:
 			w.workSome()
@@ -62,6 +64,7 @@ func (w *randomWorld) run() {
 		}
 	}
 	w.edits = append(w.edits, image("v9"), func(d *appsv1.Deployment) { d.Spec.Paused = false }) // in the end, all is well
+	w.label("disk", "ssd")
 	w.deploy("web", w.replicas, w.edits...)
 	for range 400 {
 		did := w.decide()
@@ -83,6 +86,11 @@ func (w *randomWorld) edit() {
 	}
 	if w.r.IntN(8) == 0 {
 		w.edits = append(w.edits, paused)
+	}
+	if w.r.IntN(3) == 0 {
+		w.edits = append(w.edits, func(d *appsv1.Deployment) {
+			d.Spec.Template.Spec.NodeSelector = map[string]string{"disk": "ssd"}
+		})
 	}
 	if w.r.IntN(3) == 0 {
 		w.edits = append(w.edits, func(d *appsv1.Deployment) { d.Spec.MinReadySeconds = 10 })
