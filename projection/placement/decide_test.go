@@ -251,8 +251,14 @@ func TestDecide_hostPort(t *testing.T) {
 	h.deploy("c", 1, port(81, "10.0.0.2"))
 	h.want("c", "+c-0 no host can take it: h: host port 81/TCP is taken by default/any-0")
 	h.want("local", "")
+	h.deploy("net", 1, port(0, ""), func(d *appsv1.Deployment) { d.Spec.Template.Spec.HostNetwork = true })
+	h.want("net", "+net-0 no host can take it: h: host port 80/TCP is taken by default/web-0")
 	h.deploy("web", 0, port(80, ""))
 	h.want("web", "-web-0, -web-1")
+	h.want("net", "+net-0 v1")
+	h.want("local", "+local-0 no host can take it: h: host port 80/TCP is taken by default/net-0")
+	h.remove("net")
+	h.want("net", "-net-0")
 	h.want("local", "+local-0 v1")
 }
 

@@ -107,8 +107,8 @@ func (p *pass) readPorts() {
 	}
 	p.ports = map[projection.Pod]claim{}
 	for o := range p.state.All(projection.PlacementType + "/") {
-		if !bytes.Contains(o.Version.Object, []byte(`"hostPort"`)) { // most have none, and reading them costs more
-			continue
+		if b := o.Version.Object; !bytes.Contains(b, []byte(`"hostPort"`)) && !bytes.Contains(b, []byte(`"hostNetwork"`)) {
+			continue // most have none, and reading them costs more
 		}
 		var t corev1.PodTemplateSpec
 		if placed, err := projection.AsPlacement(o); err == nil && json.Unmarshal(placed.Template, &t) == nil {
@@ -130,9 +130,13 @@ func (a hostPort) clashes(b hostPort) bool {
 	return a.port == b.port && a.protocol == b.protocol && (a.ip == b.ip || a.ip == "" || b.ip == "")
 }
 
+// hostPorts are the ports of its host that a pod asks for; in the host's network every port of it is one.
 func hostPorts(spec *corev1.PodSpec) (all []hostPort) {
 	for _, c := range spec.Containers {
 		for _, p := range c.Ports {
+			if spec.HostNetwork {
+				p.HostPort = p.ContainerPort
+			}
 			if p.HostPort != 0 {
 				hp := hostPort{p.HostPort, cmp.Or(p.Protocol, corev1.ProtocolTCP), p.HostIP}
 				if hp.ip == "0.0.0.0" || hp.ip == "::" {
