@@ -95,8 +95,17 @@ func defaultService(s *corev1.Service) {
 	if s.Spec.Type != corev1.ServiceTypeExternalName {
 		set(&s.Spec.InternalTrafficPolicy, corev1.ServiceInternalTrafficPolicyCluster)
 	}
-	if s.Spec.Type == corev1.ServiceTypeNodePort || s.Spec.Type == corev1.ServiceTypeLoadBalancer {
+	switch {
+	case s.Spec.Type == corev1.ServiceTypeLoadBalancer, s.Spec.Type == corev1.ServiceTypeNodePort,
+		s.Spec.Type == corev1.ServiceTypeClusterIP && len(s.Spec.ExternalIPs) > 0:
 		or(&s.Spec.ExternalTrafficPolicy, corev1.ServiceExternalTrafficPolicyCluster)
+	case s.Spec.ExternalTrafficPolicy == corev1.ServiceExternalTrafficPolicyCluster:
+		s.Spec.ExternalTrafficPolicy = "" // was filled in before a patch changed the type
+	}
+	if s.Spec.Type == corev1.ServiceTypeLoadBalancer {
+		set(&s.Spec.AllocateLoadBalancerNodePorts, true)
+	} else if a := s.Spec.AllocateLoadBalancerNodePorts; a != nil && *a {
+		s.Spec.AllocateLoadBalancerNodePorts = nil
 	}
 	for i := range s.Spec.Ports {
 		p := &s.Spec.Ports[i]

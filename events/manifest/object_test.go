@@ -135,6 +135,20 @@ func TestDefault_twiceIsOnce(t *testing.T) {
 	}
 }
 
+// A patch changes the type of a Service and leaves what was filled in for the type that it had.
+func TestDefault_changedServiceType(t *testing.T) {
+	old := one(t, "{apiVersion: v1, kind: Service, metadata: {name: web}, spec: {type: LoadBalancer, ports: [{port: 80}]}}")
+	o := old.DeepCopyObject().(*corev1.Service)
+	o.Spec.Type = corev1.ServiceTypeClusterIP
+	Default(o)
+	if errs := Validate(o, old); len(errs) > 0 {
+		t.Error(errs)
+	}
+	if plain := one(t, "{apiVersion: v1, kind: Service, metadata: {name: web}, spec: {ports: [{port: 80}]}}"); encoded(t, o) != encoded(t, plain) {
+		t.Errorf("patched, it is\n%s\nwant\n%s", encoded(t, o), encoded(t, plain))
+	}
+}
+
 func TestSame(t *testing.T) {
 	base := one(t, deployment("\n"))
 	recorded := base.DeepCopyObject().(Object)
