@@ -42,7 +42,19 @@ func bombs() map[string]string {
 		"many keys":                strings.Repeat("? ", 300_000),
 		"many items":               "apiVersion: v1\nkind: List\nitems: [" + strings.Repeat("{},", 100_000) + "]",
 		"merge of merges":          "a: &a {b: c}\n" + strings.Repeat("<<: *a\n", 10_000),
+		"merges of many fields":    "a: &a {" + numbered(50_000) + "}\nb:\n" + strings.Repeat(" <<: *a\n", 60_000),
+		"a list of merges":         "a: &a {" + numbered(50_000) + "}\n<<: [" + strings.Repeat("*a,", 100_000) + "]\n",
+		"wrong types":              strings.Replace(deployment("\n"), `"nginx:1"`, "a, env: ["+strings.Repeat("{name: 1, value: 2},", 20_000)+"]", 1),
 	}
+}
+
+// numbered is n fields of a flow mapping.
+func numbered(n int) string {
+	var b strings.Builder
+	for i := range n {
+		fmt.Fprintf(&b, "k%d,", i)
+	}
+	return b.String()
 }
 
 func columns(n int) string {

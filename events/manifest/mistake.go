@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"unicode"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/validation/field"
@@ -44,7 +45,12 @@ func (m Mistake) Error() string {
 			parts = append(parts, s)
 		}
 	}
-	return strings.ReplaceAll(strings.Join(parts, ": "), "\n", " ")
+	return strings.Map(func(r rune) rune { // names are whatever the manifest says, and this goes to terminals
+		if unicode.IsControl(r) {
+			return ' '
+		}
+		return r
+	}, strings.Join(parts, ": "))
 }
 
 // Mistakes is everything that is wrong with a manifest, in the order of its lines. An empty Mistakes is no error;

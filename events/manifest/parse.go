@@ -139,6 +139,9 @@ func (p *parser) object(d document, value any, n *node, like metav1.TypeMeta) {
 	}
 	Default(o)
 	for _, e := range Validate(o, nil) {
+		if e.Type == field.ErrorTypeRequired && e.Field == "metadata.name" && o.GetGenerateName() != "" {
+			e.Detail = "cannot use generate name with apply" // as kubectl says
+		}
 		p.refuse(s, e)
 	}
 	if raw, err := Encode(o); err != nil || len(raw) > MaxObjectBytes {
@@ -227,11 +230,15 @@ func (p *parser) rest(s *source, o Object, wrong []*field.Error) {
 		o.SetNamespace(cmp.Or(o.GetNamespace(), p.namespace))
 	}
 	Default(o)
+	within, about := map[string]bool{}, map[string]bool{}
+	for _, w := range wrong {
+		within[w.Field], about[w.Field], about[parent(w.Field)] = true, true, true
+	}
 	for _, e := range Validate(o, nil) {
-		explained := slices.ContainsFunc(wrong, func(w *field.Error) bool {
-			part, ok := strings.CutPrefix(w.Field, e.Field)
-			return ok && strings.LastIndexAny(part, ".[") <= 0 || strings.HasPrefix(e.Field, w.Field)
-		})
+		explained := about[e.Field]
+		for path := e.Field; path != "" && !explained; path = parent(path) {
+			explained = within[path]
+		}
 		if !explained {
 			p.refuse(s, e)
 		}

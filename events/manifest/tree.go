@@ -76,13 +76,23 @@ func child(path, key string) string {
 	return strings.TrimPrefix(path+"."+key, ".")
 }
 
+// parent is the path of what the field or item at path is part of.
+func parent(path string) string {
+	sep := "."
+	if strings.HasSuffix(path, "]") {
+		sep = "["
+	}
+	return path[:max(0, strings.LastIndex(path, sep))]
+}
+
 func index(path string, i int) string { return path + "[" + strconv.Itoa(i) + "]" }
 
 // tree makes the nodes of one document, and finds the fields that it has twice.
 type tree struct {
-	line  int // of the line before the document's first
-	wrong Mistakes
-	done  map[*yaml.Node]*node // nil: being made
+	line   int // of the line before the document's first
+	wrong  Mistakes
+	done   map[*yaml.Node]*node // nil: being made
+	merged int                  // fields that merges have written out so far
 }
 
 func (t *tree) mistake(line int, path, format string, args ...any) {
@@ -111,6 +121,7 @@ func (n *node) grow(part *node, more int) {
 var (
 	errEmpty = errors.New("holds nothing")
 	errDeep  = fmt.Errorf("nests more than %d levels deep", maxDepth)
+	errWide  = fmt.Errorf("has more than %d fields once its merges are written out", maxMarks)
 )
 
 // readYAML makes the tree of a chunk. It fails on what is not YAML or more than one document, with errEmpty for one
@@ -195,6 +206,9 @@ func (t *tree) mapping(n *node, y *yaml.Node, path string, depth int) error {
 		}
 	}
 	for _, m := range merged {
+		if t.merged += len(m.fields); t.merged > maxMarks { // else one megabyte could ask for half an hour of this
+			return errWide
+		}
 		for key, c := range m.fields {
 			if _, ok := n.fields[key]; !ok {
 				n.fields[key] = c
