@@ -56,7 +56,13 @@ func (s *State) foldEvent(old *entry, e *events.Event, given Version) *entry {
 		next.lives = slices.Clone(old.lives)
 	}
 	for _, end := range e.Ends {
-		s.life(next, end.UID).end(s, e.Kind, given.Stamp, end.Base)
+		l := s.life(next, end.UID)
+		if e.Object == nil || end.UID != e.UID {
+			l.end()
+		} // else it only says that the writer had seen that version of its own object as well
+		if branches(e.Kind) {
+			l.replaced(s, given.Stamp, end.Base)
+		}
 	}
 	if e.Object != nil {
 		v := &given
@@ -107,16 +113,12 @@ func (l *life) add(s *State, v *Version) {
 	}
 }
 
-// end ends the life, by an event of the given kind and stamp, whose writer had seen the version seen. Leaves other
-// than that are lost.
-func (l *life) end(s *State, kind events.Kind, by, seen events.Stamp) {
+// end ends the life. What it showed is lost, unless whoever ended it had seen it.
+func (l *life) end() {
 	top := l.top
 	l.ended, l.top = true, nil
 	if top != nil {
 		l.keep(top)
-	}
-	if branches(kind) {
-		l.replaced(s, by, seen)
 	}
 }
 

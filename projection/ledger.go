@@ -279,18 +279,7 @@ func (l *Ledger) stamp(s *State, by By, changes []Change) (*events.Commit, error
 	for i, ch := range changes {
 		e := events.Event{Kind: ch.Kind, Key: ch.Key, UID: c.ID(i), For: ch.For, Object: ch.Object}
 		if old, ok := s.objects.Get(ch.Key); ok {
-			shown, ok := old.shown()
-			if ok {
-				e.UID, e.Base = shown.UID, shown.Stamp
-			}
-			for j := range old.lives {
-				if live := &old.lives[j]; live.top != nil {
-					seen = max(seen, live.top.Stamp.Time)
-					if ch.Object == nil || live.uid != shown.UID {
-						e.Ends = append(e.Ends, events.End{UID: live.uid, Base: live.top.Stamp})
-					}
-				}
-			}
+			seen = max(seen, old.succeed(&e))
 		}
 		if ch.Object == nil && len(e.Ends) == 0 {
 			return nil, fmt.Errorf("delete %s: there is none", ch.Key)
@@ -299,6 +288,32 @@ func (l *Ledger) stamp(s *State, by By, changes []Change) (*events.Commit, error
 	}
 	c.Time = l.clock.After(seen)
 	return c, nil
+}
+
+// succeed has the event say what it replaces and what it ends, and returns the greatest time among that. A version
+// that was lost unseen, and says what is shown or what the event says itself, is lost no more.
+func (en *entry) succeed(e *events.Event) (seen events.Time) {
+	end := func(uid events.ID, v *Version) {
+		e.Ends = append(e.Ends, events.End{UID: uid, Base: v.Stamp})
+		seen = max(seen, v.Stamp.Time)
+	}
+	shown, ok := en.shown()
+	if ok {
+		e.UID, e.Base = shown.UID, shown.Stamp
+		seen = shown.Stamp.Time
+	}
+	for i := range en.lives {
+		l := &en.lives[i]
+		if l.top != nil && (e.Object == nil || l.uid != shown.UID) {
+			end(l.uid, l.top)
+		}
+		for _, v := range l.lost {
+			if branches(e.Kind) && (ok && same(v.Object, shown.Version.Object) || e.Object != nil && same(v.Object, e.Object)) {
+				end(l.uid, v)
+			}
+		}
+	}
+	return seen
 }
 
 // encode gives the commit's bytes. Every mistake in the changes themselves is found here, before anything is written:

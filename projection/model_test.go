@@ -63,7 +63,7 @@ func (m model) trees(key string) map[events.ID]*tree {
 		}
 		for _, end := range e.Ends {
 			t := of(end.UID)
-			t.ended = true
+			t.ended = t.ended || e.Object == nil || end.UID != e.UID
 			replace(t, e, end.Base)
 		}
 		if e.Object != nil {

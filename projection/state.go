@@ -157,12 +157,29 @@ func (e *entry) conflicts(all []Conflict) []Conflict {
 			continue // what came may yet turn out to have been replaced knowingly
 		}
 		for _, v := range l.leaves() {
-			if branches(v.Kind) && (!ok || !bytes.Equal(v.Object, shown.Version.Object)) {
+			if branches(v.Kind) && (!ok || !same(v.Object, shown.Version.Object)) {
 				all = append(all, Conflict{Object{e.key, l.uid, v}, l.ended})
 			}
 		}
 	}
 	return all
+}
+
+// same reports whether two versions say the same, apart from what hosts count in them: how often the object was
+// changed, and when it was made. Two hosts that are given one manifest count differently.
+func same(a, b json.RawMessage) bool {
+	return bytes.Equal(a, b) || bytes.Equal(content(a), content(b))
+}
+
+func content(o json.RawMessage) json.RawMessage {
+	var all, meta map[string]json.RawMessage
+	if json.Unmarshal(o, &all) != nil || json.Unmarshal(all["metadata"], &meta) != nil {
+		return o
+	}
+	delete(meta, "generation")
+	delete(meta, "creationTimestamp")
+	all["metadata"] = Encode(meta)
+	return Encode(all)
 }
 
 // shown is the live object with the greatest version.
