@@ -3,6 +3,8 @@ package projection
 import (
 	"bytes"
 	"math/rand/v2"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"testing/iotest"
@@ -145,6 +147,17 @@ func FuzzDecodeState(f *testing.F) {
 	f.Add(encoded(f, everyShape(f)))
 	f.Add([]byte{1, 0, 0, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 1}) // as many heads as there are numbers
 	f.Add([]byte{1, 0, 0, 0, 1, 0xff, 0xff, 0xff, 0xff, 0xff, 0x7f})                // a key of a few terabytes
+	others, err := filepath.Glob("../events/manifest/testdata/states/*.json")       // of the program that this one replaces
+	if err != nil || len(others) == 0 {
+		f.Fatal(others, err)
+	}
+	for _, file := range others {
+		b, err := os.ReadFile(file)
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(b)
+	}
 	f.Fuzz(func(t *testing.T, b []byte) {
 		s, err := DecodeState(bytes.NewReader(b))
 		if err != nil {

@@ -99,7 +99,7 @@ func TestParse_large(t *testing.T) {
 }
 
 func FuzzParse(f *testing.F) {
-	for _, folder := range []string{"good", "bad"} {
+	for _, folder := range []string{"good", "bad", "states"} {
 		for _, data := range manifests(f, folder) {
 			f.Add(data)
 		}

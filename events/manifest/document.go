@@ -69,6 +69,8 @@ func (r *reader) json(c chunk) bool {
 			at := d.InputOffset()
 			if s := (*json.SyntaxError)(nil); errors.As(err, &s) {
 				at = min(s.Offset, int64(len(c.text)))
+			} else if errors.Is(err, io.ErrUnexpectedEOF) {
+				at = int64(len(bytes.TrimSpace(c.text)))
 			}
 			end = &Mistake{Line: c.line + bytes.Count(c.text[:at], []byte("\n")), Message: "JSON: " + err.Error()}
 			break

@@ -29,7 +29,8 @@ func golden(t *testing.T, file, got string) {
 	}
 }
 
-// manifests are the files of testdata/good or testdata/bad.
+// manifests are the files of testdata/good or testdata/bad; those of testdata/states, which the program that this one
+// replaces wrote, are none.
 func manifests(t testing.TB, folder string) map[string][]byte {
 	t.Helper()
 	yaml, err1 := filepath.Glob("testdata/" + folder + "/*.yaml")
