@@ -1,5 +1,6 @@
 // Package integration looks at the house from outside: the built binaries, real Podman, real disks, signals. Its
-// sub-folders are the demo, the benchmarks, the trials by crash and by power cut, and what these share.
+// sub-folders are the demo, the benchmarks, the trials by crash and by power cut, what these share, and kubectl, which
+// is a module of its own.
 //
 // The project began as a list of what an earlier agent, one without a log, did to its users. Each line of that list that
 // concerns one host has a test:

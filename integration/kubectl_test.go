@@ -1,0 +1,242 @@
+package integration
+
+import (
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/podman-swarm/podman-swarm/integration/podmanhost"
+	"github.com/podman-swarm/podman-swarm/integration/trial"
+)
+
+// What apply sends: a new object, nothing, and three-way patches that change, remove and leave alone.
+func TestKubectl_apply(t *testing.T) {
+	k, _, host := kubectlOf(t)
+	example, err := os.ReadFile("examples/web.yaml")
+	must(t, err)
+	web := swapped(t, string(example), "    spec:\n      containers:", "    spec:\n      terminationGracePeriodSeconds: 1\n      containers:")
+	all := func(deployment, others string) []string {
+		return []string{"deployment.apps/web " + deployment, "service/web " + others, "ingress.networking.k8s.io/web " + others}
+	}
+	const container = "-o=jsonpath={.spec.template.spec.containers[0]"
+	get := func(want, path string) {
+		t.Helper()
+		k.says(want, "get", "deployment/web", path)
+	}
+
+	k.applies(web, all("created", "created")...)
+	k.run("rollout", "status", "deployment/web", "--timeout=50s")
+	first := pods(t, host, "web", 3)
+	k.applies(web, all("unchanged", "unchanged")...)
+	untouched(t, host, first)
+
+	k.run("annotate", "deployment/web", "note=of another") // what no manifest says stays as it is
+	web = swapped(t, web, "replicas: 3", "replicas: 2", "value: hello", "value: changed")
+	k.applies(web, all("configured", "unchanged")...)
+	k.run("rollout", "status", "deployment/web", "--timeout=50s")
+	get("2 changed of another", `-o=jsonpath={.spec.replicas} {.spec.template.spec.containers[0].env[0].value} {.metadata.annotations.note}`)
+	if kept := 3 - len(trial.Bounced(first, pods(t, host, "web", 2))); kept != 0 {
+		t.Errorf("%d containers of another template still run", kept)
+	}
+
+	get(`{"limits":{"memory":"64Mi"}}`, container+".resources}")
+	web = swapped(t, web, "          resources:\n            limits:\n              memory: 64Mi\n", "", "  labels:\n    app: web\nspec:\n  replicas", "spec:\n  replicas")
+	k.applies(web, all("configured", "unchanged")...)
+	get("{}", container+".resources}")
+	get("", "-o=jsonpath={.metadata.labels}")
+
+	web = swapped(t, web, "- name: GREETING\n              value: changed", "- name: ONE\n              value: one\n            - name: TWO\n              value: two",
+		"      port: 80\n", "      port: 8081\n    - name: more\n      port: 81\n", "web.example.com", "www.example.com")
+	k.applies(web, all("configured", "configured")...)
+	get("ONE TWO", container+".env[*].name}")
+	k.says("8081 81", "get", "service/web", "-o=jsonpath={.spec.ports[*].port}")
+	k.says("www.example.com", "get", "ingress/web", "-o=jsonpath={.spec.rules[*].host}")
+	k.applies(web, all("unchanged", "unchanged")...)
+	get("4 4", "-o=jsonpath={.metadata.generation} {.status.observedGeneration}")
+}
+
+// Discovery, and reading in the ways that scripts read.
+func TestKubectl_get(t *testing.T) {
+	k, _, host := kubectlOf(t)
+	k.says("deployments.apps\nevents\ningresses.networking.k8s.io\nnamespaces\nnodes\npods\nservices",
+		"api-resources", "--verbs=get,list,watch", "-o=name", "--sort-by=name")
+	contains(t, k.run("version"), "podman-swarm")
+	k.says("apps/v1\nnetworking.k8s.io/v1\nv1", "api-versions")
+	k.run("apply", "--validate=false", "-f", k.file(trial.Deployment("web", 2, "")+"---\n"+trial.Deployment("none", 0, "")))
+	k.run("wait", "deployment/web", "--for=condition=Available", "--timeout=50s")
+	k.run("wait", "pods", "--all", "--for=condition=Ready", "--timeout=50s")
+	pods(t, host, "web", 2)
+
+	k.says("deployment.apps/none\ndeployment.apps/web\nnode/h1\nnamespace/default", "get", "deploy,no,ns", "-o=name")
+	k.says("pod/web-0\npod/web-1", "get", "pods", "-l", "app in (web,other)", "-o=name")
+	k.says("", "get", "pods", "-l", "app!=web", "-o=name")
+	k.says("pod/web-1", "get", "pods", "-A", "--field-selector=spec.nodeName=h1,metadata.name=web-1", "-o=name")
+	k.says("Running Running", "get", "pods", "-o=jsonpath={.items[*].status.phase}")
+	k.says("NAME   READY\nnone   <none>\nweb    2", "get", "deployments", "-o=custom-columns=NAME:.metadata.name,READY:.status.readyReplicas")
+	contains(t, k.run("get", "deployment", "web", "-o=yaml"), "\nkind: Deployment\n", "\n  readyReplicas: 2\n")
+	contains(t, k.run("get", "events", "-o=jsonpath={range .items[*]}{.reason} {.involvedObject.name},{end}"),
+		"Created web,", "Scheduled web-0,", "Started web-1,")
+	for _, c := range []struct {
+		of   string
+		says []string
+	}{
+		{"deployment/web", []string{"2 desired | 2 updated | 2 total | 2 available | 0 unavailable", "Created by local kubectl"}},
+		{"pod/web-0", []string{"Controlled By:  Deployment/web", "placed on h1", "State:          Running"}},
+		{"node/h1", []string{"PodmanReady", "web-0", "web-1"}},
+		{"namespace/default", []string{"Active"}},
+	} {
+		contains(t, k.run("describe", c.of), c.says...)
+	}
+
+	k.fails(`deployments.apps "other" not found`, "get", "deployment", "other")
+	k.fails(`the server doesn't have a resource type "bananas"`, "get", "bananas")
+	k.fails("field label not supported: bad", "get", "pods", "--field-selector=bad=x")
+}
+
+// Watches tell of changes as they come, and what waits goes on waiting while the agent is away.
+func TestKubectl_watch(t *testing.T) {
+	k, a, host := kubectlOf(t)
+	k.run("apply", "--validate=false", "-f", k.file(trial.Deployment("web", 1, "")))
+	pods(t, host, "web", 1)
+	ready := k.follow("get", "deployment", "web", "--watch", `-o=jsonpath={.status.readyReplicas}{"\n"}`)
+	ready.until("1")
+	names := k.follow("get", "pods", "-A", "-l", "app=web", "--watch", "-o=name")
+	names.until("pod/web-0")
+	k.says("deployment.apps/web scaled", "scale", "deployment/web", "--replicas=2")
+	ready.until("2")
+	names.until("pod/web-1")
+
+	// Nothing can take these yet, so this waits.
+	k.says("deployment.apps/web patched", "patch", "deployment/web", "-p", `{"spec":{"template":{"spec":{"nodeSelector":{"disk":"none"}}}}}`)
+	rollout := k.follow("rollout", "status", "deployment/web", "--timeout=50s")
+	rollout.until("Waiting for deployment")
+	must(t, a.Kill())
+	ready.end()
+	names.end()
+	up(t, a)
+	k.says("deployment.apps/web patched", "patch", "deployment/web", "-p", `{"spec":{"template":{"spec":{"nodeSelector":null}}}}`)
+	rollout.until("successfully rolled out")
+	rollout.end()
+}
+
+// The other ways to make and change objects.
+func TestKubectl_changes(t *testing.T) {
+	k, _, host := kubectlOf(t)
+	file := k.file(trial.Deployment("web", 1, "hello"))
+	k.says("deployment.apps/web created", "create", "--validate=false", "-f", file)
+	k.fails(`deployments.apps "web" already exists`, "create", "--validate=false", "-f", file)
+	k.says("namespace/team created", "create", "namespace", "team")
+	k.says("deployment.apps/made created", "create", "deployment", "made", "--image=localhost/podman-swarm-web:1", "--replicas=0", "-n=team")
+	k.says("service/made exposed", "expose", "deployment", "made", "--port=80", "-n=team")
+
+	get := func(want, path string) {
+		t.Helper()
+		k.says(want, "get", "deployment/web", "-o=jsonpath={"+path+"}")
+	}
+	const env = ".spec.template.spec.containers[0].env[*].value"
+	k.says("deployment.apps/web edited", "edit", "deployment/web", "--validate=false")
+	get("edited", env)
+	for _, p := range []struct{ typ, patch string }{
+		{"strategic", `{"spec":{"template":{"spec":{"containers":[{"name":"web","env":[{"name":"B","value":"strategic"}]}]}}}}`},
+		{"merge", `{"metadata":{"labels":{"by":"merge"}}}`},
+		{"json", `[{"op":"test","path":"/spec/replicas","value":1},{"op":"replace","path":"/spec/replicas","value":2}]`},
+	} {
+		k.says("deployment.apps/web patched", "patch", "deployment/web", "--type="+p.typ, "-p", p.patch)
+	}
+	get("strategic edited", env)
+	get("2 merge", ".spec.replicas} {.metadata.labels.by")
+	k.says("deployment.apps/web labeled", "label", "deployment/web", "tier=front")
+	k.run("label", "deployment/web", "by-")
+	k.says("deployment.apps/web annotated", "annotate", "deployment/web", "note=hi")
+	k.fails("Expected replicas to be 7, was 2", "scale", "deployment/web", "--replicas=1", "--current-replicas=7")
+	k.says("deployment.apps/web scaled", "scale", "deployment/web", "--replicas=1", "--current-replicas=2")
+	get(`1 {"tier":"front"} hi`, ".spec.replicas} {.metadata.labels} {.metadata.annotations.note")
+	k.run("rollout", "status", "deployment/web", "--timeout=50s")
+	before := pods(t, host, "web", 1)
+
+	k.says("deployment.apps/web image updated", "set", "image", "deployment/web", "web=localhost/podman-swarm-web:2")
+	k.run("rollout", "status", "deployment/web", "--timeout=50s")
+	k.says("deployment.apps/web restarted", "rollout", "restart", "deployment/web")
+	k.run("rollout", "status", "deployment/web", "--timeout=50s")
+	if after := pods(t, host, "web", 1); len(trial.Bounced(before, after)) != 1 {
+		t.Errorf("not rolled out: before %v, after %v", before, after)
+	}
+
+	k.says("deployment.apps/web replaced", "replace", "--validate=false", "-f", file)
+	get("hello", env)
+	get("", ".metadata.labels")
+	seen := k.file(k.run("get", "deployment/web", "-o=yaml"))
+	k.says("deployment.apps/web replaced", "replace", "--validate=false", "-f", seen)
+	k.run("label", "deployment/web", "newer=yes")
+	k.fails("the object has been modified", "replace", "--validate=false", "-f", seen)
+}
+
+// A deletion is waited for, and says what was not there.
+func TestKubectl_delete(t *testing.T) {
+	k, _, host := kubectlOf(t)
+	both := k.file(trial.Deployment("a", 1, "") + "---\n" + trial.Deployment("b", 1, ""))
+	deployments := func(want string) {
+		t.Helper()
+		k.says(want, "get", "deployments", "-A", "-o=jsonpath={.items[*].metadata.name}")
+	}
+	k.run("apply", "--validate=false", "-f", both)
+	pods(t, host, "a", 1)
+	pods(t, host, "b", 1)
+	k.run("delete", "deployment", "a", "--grace-period=0", "--force")
+	deployments("b")
+	k.fails(`deployments.apps "a" not found`, "delete", "-f", both)
+	deployments("")
+	k.says("", "delete", "deployment", "a", "--ignore-not-found")
+	pods(t, host, "a", 0)
+	pods(t, host, "b", 0)
+
+	k.run("apply", "--validate=false", "-f", k.file(trial.Deployment("a", 0, "")+"---\n"+trial.Deployment("b", 0, "")+"---\n"+trial.Deployment("c", 0, "")))
+	k.run("label", "deployment/b", "tier=front")
+	k.run("delete", "deployments", "-l", "tier=front")
+	deployments("a c")
+	k.fails("are removed with it", "delete", "deployment", "a", "--cascade=orphan")
+	k.run("delete", "deployments", "--all", "--cascade=foreground")
+	deployments("")
+	k.run("create", "deployment", "x", "-n=team", "--image=localhost/podman-swarm-web:1")
+	pods(t, host, "x", 1)
+	k.run("delete", "namespace", "team")
+	deployments("")
+	pods(t, host, "x", 0)
+	k.fails("this namespace may not be deleted", "delete", "namespace", "default")
+}
+
+// What is refused says why, in the words of this agent.
+func TestKubectl_refused(t *testing.T) {
+	host := podmanhost.Start(t)
+	a := newAgent(t, host, filepath.Join(t.TempDir(), "data"))
+	a.Args = []string{"--recovery-delay", "2s"}
+	must(t, a.Start())
+	k := newKubectl(t, a)
+	eventually(t, func() error {
+		_, err := trial.Get(t.Context(), a.URL()+"/healthz")
+		return err
+	})
+	web := trial.Deployment("web", 1, "")
+	k.applies(web, "deployment.apps/web created") // kubectl tries again while the agent recovers
+	pods(t, host, "web", 1)
+
+	for _, c := range []struct{ why, manifest string }{
+		{"spec.replicas: Invalid value: -1: must be greater than or equal to 0", swapped(t, web, "replicas: 1", "replicas: -1")},
+		{`spec.replicas: Invalid value: "1": must be an integer`, swapped(t, web, "replicas: 1", `replicas: "1"`)},
+		{"field is immutable", swapped(t, web, "matchLabels: {app: web}", "matchLabels: {app: x}", "labels: {app: web}", "labels: {app: x}")},
+		{"probes: a container counts as ready", swapped(t, web, "        image:", "        readinessProbe: {tcpSocket: {port: 80}}\n        image:")},
+		{`no matches for kind "ConfigMap"`, "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: x}\n"},
+		{"pods are made of what Deployments say", "apiVersion: v1\nkind: Pod\nmetadata: {name: x}\nspec: {containers: [{name: a, image: b}]}\n"},
+	} {
+		k.fails(c.why, "apply", "--validate=false", "-f", k.file(c.manifest))
+	}
+	k.fails("Server-side apply not available on the server", "apply", "--validate=false", "--server-side", "-f", k.file(web))
+	k.fails("spec.nope: unknown field", "patch", "deployment/web", "--type=merge", "-p", `{"spec":{"nope":1}}`)
+	k.fails("the value there is another", "patch", "deployment/web", "--type=json", "-p", `[{"op":"test","path":"/spec/replicas","value":7}]`)
+	k.fails("a patch cannot rename an object", "patch", "deployment/web", "-p", `{"metadata":{"name":"other"}}`)
+	k.fails("is not of this host's log", "annotate", "deployment/web", "a=b", "--resource-version=1")
+	k.fails("pods are made of what Deployments say", "delete", "pod", "web-0")
+	k.fails("a node is what a host says of itself", "label", "node", "h1", "a=b")
+	k.fails("cannot be written", "delete", "events", "--all")
+	k.says("1 1", "get", "deployment/web", "-o=jsonpath={.spec.replicas} {.metadata.generation}")
+}
