@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strconv"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -21,7 +22,7 @@ type files struct {
 }
 
 func (f *files) flags(c *cobra.Command) {
-	c.Flags().StringArrayVarP(&f.names, "filename", "f", nil, "manifest: a file, a folder of .yaml, .yml and .json files, or - for standard input; may be repeated")
+	c.Flags().StringSliceVarP(&f.names, "filename", "f", nil, "manifest: a file, a folder of .yaml, .yml and .json files, or - for standard input; several with commas, or repeated")
 	c.Flags().BoolVarP(&f.recursive, "recursive", "R", false, "of a folder, also the folders below it")
 	_ = c.MarkFlagFilename("filename", "yaml", "yml", "json") // the flag is there
 }
@@ -29,17 +30,18 @@ func (f *files) flags(c *cobra.Command) {
 func (p *program) apply() *cobra.Command {
 	a := &applier{program: p}
 	c := &cobra.Command{
-		Use:   "apply -f FILE|FOLDER|- …",
-		Short: "Make what manifests say so",
+		Use:        "apply -f FILE|FOLDER|- …",
+		SuggestFor: []string{"create", "run", "replace", "diff", "edit", "set"},
+		Short:      "Make what manifests say so",
 		Long: `apply hands the agent one or more manifests: Deployments, Services, Ingresses and Namespaces, as Kubernetes has them.
 All of them together are applied whole or not at all, and are on the agent's disk when apply returns. Applying the same
 again changes nothing.
 
 When something is wrong, all that is wrong is said, with file and line, and nothing is applied.
 
---wait returns when every Deployment among them runs as told: it shows how far each is, and what holds a replica up as
-soon as that is known, with the last lines of the container's log. When --timeout is over it ends with exit code 5; what
-was applied stands.
+--wait returns when every Deployment among them runs as told and its replicas have stayed up for 5 s: it shows how far each
+is, and what holds a replica up as soon as that is known, with the last lines of the container's log. When --timeout is
+over it ends with exit code 5; what was applied stands.
 
 -o json and yaml give the agent's answer: {"commit": ID, "index": N, "results": [{"kind", "namespace", "name",
 "action": "created", "configured" or "unchanged", "changes": [{"field", "old", "new"}]}]}. -o name gives KIND/NAME of
@@ -50,15 +52,15 @@ each object.`,
   sed 's/VERSION/1.4/' web.yaml | psctl apply -f -`,
 		Args: usageArgs(cobra.NoArgs, "apply takes manifests by -f: psctl apply -f FILE"),
 		RunE: func(c *cobra.Command, _ []string) error {
-			if c.Flags().Changed("timeout") && !a.wait {
-				return usage("--timeout says how long to --wait")
+			if err := checkTimeout(c, a.wait, a.timeout); err != nil {
+				return err
 			}
 			return a.run(c.Context())
 		},
 	}
 	a.files.flags(c)
 	a.form = output(c, asJSON, asYAML, asName)
-	c.Flags().BoolVar(&a.dryRun, "dry-run", false, "check everything and say what would change; change nothing")
+	c.Flags().VarPF((*dryRun)(&a.dryRun), "dry-run", "", "check everything and say what would change; change nothing").NoOptDefVal = "true"
 	c.Flags().BoolVarP(&a.verbose, "verbose", "v", false, "show every field that changes")
 	waitFlags(c, &a.wait, &a.timeout, "wait until every Deployment runs as told")
 	c.ValidArgsFunction = cobra.NoFileCompletions
@@ -69,6 +71,36 @@ each object.`,
 func waitFlags(c *cobra.Command, wait *bool, timeout *time.Duration, text string) {
 	c.Flags().BoolVar(wait, "wait", false, text)
 	c.Flags().DurationVar(timeout, "timeout", 5*time.Minute, "how long to wait")
+}
+
+func checkTimeout(c *cobra.Command, wait bool, timeout time.Duration) error {
+	switch {
+	case timeout < 0:
+		return usage("--timeout %v: want a time span like 2m", timeout)
+	case c.Flags().Changed("timeout") && !wait:
+		return usage("--timeout says how long to --wait")
+	}
+	return nil
+}
+
+// dryRun is the value of --dry-run. It also takes the words that kubectl's has: here it is the agent that checks, whatever
+// is said.
+type dryRun bool
+
+func (d *dryRun) String() string { return strconv.FormatBool(bool(*d)) }
+
+func (d *dryRun) Type() string { return "bool" }
+
+func (d *dryRun) Set(s string) error {
+	switch s {
+	case "true", "server", "client":
+		*d = true
+	case "false", "none":
+		*d = false
+	default:
+		return errors.New("want true or false")
+	}
+	return nil
 }
 
 // applier is one apply.
@@ -102,7 +134,7 @@ func (a *applier) run(ctx context.Context) error {
 		return a.refused(m, wrong.Mistakes)
 	}
 	if err != nil {
-		return fmt.Errorf("apply %s: %w", m.names(), err)
+		return unanswered(ctx, "apply "+m.names(), err)
 	}
 	if err := a.show(done); err != nil {
 		return err

@@ -2,18 +2,18 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
 func (p *program) completion() *cobra.Command {
 	return &cobra.Command{
 		Use:   "completion bash|zsh|fish",
 		Short: "Print what completes psctl's command lines in a shell",
+		Long: `completion prints what completes psctl's command lines in a shell: commands, flags, kinds, and names as the agent has them.
+In bash it needs the package bash-completion.`,
 		Example: `  psctl completion bash > /etc/bash_completion.d/psctl
   psctl completion zsh > "${fpath[1]}/_psctl"
   psctl completion fish > ~/.config/fish/completions/psctl.fish`,
@@ -90,6 +90,10 @@ func (p *program) completeNamed(word string, bare bool) cobra.CompletionFunc {
 	}
 }
 
+func (p *program) completeNamespace(c *cobra.Command, _ []string, _ string) ([]string, cobra.ShellCompDirective) {
+	return p.nameList(c.Context(), the("Namespace")), cobra.ShellCompDirectiveNoFileComp
+}
+
 func (p *program) nameList(ctx context.Context, k kind) []string {
 	c, err := p.client()
 	if err != nil {
@@ -97,16 +101,9 @@ func (p *program) nameList(ctx context.Context, k kind) []string {
 	}
 	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
 	defer cancel()
-	var l listing
-	if err := c.Get(ctx, k.list(p.ns()), nil, &l); err != nil {
+	names, err := p.namesOf(ctx, c, k)
+	if err != nil {
 		return nil
-	}
-	var names []string
-	for _, raw := range l.Items {
-		var o metav1.PartialObjectMetadata
-		if json.Unmarshal(raw, &o) == nil {
-			names = append(names, o.Name)
-		}
 	}
 	return names
 }

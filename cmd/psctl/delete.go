@@ -20,8 +20,9 @@ import (
 func (p *program) delete() *cobra.Command {
 	d := &deleter{program: p}
 	c := &cobra.Command{
-		Use:   "delete KIND NAME… | KIND/NAME… | -f FILE|FOLDER|- …",
-		Short: "Delete objects by name, or those that manifests name",
+		Use:        "delete KIND NAME… | KIND/NAME… | -f FILE|FOLDER|- …",
+		SuggestFor: []string{"rm", "remove"},
+		Short:      "Delete objects by name, or those that manifests name",
 		Long: `delete deletes Deployments, Services, Ingresses and Namespaces, for good: an object that is created again under the name
 is another one. With a Namespace goes everything that is declared in it. Containers of a Deployment are stopped after
 it; --wait returns when they are gone.
@@ -32,8 +33,8 @@ What is not there is said, and ends with exit code 4 once all else is deleted; w
   psctl delete svc/web ing/web
   psctl delete -f web.yaml --ignore-not-found`,
 		RunE: func(c *cobra.Command, args []string) error {
-			if c.Flags().Changed("timeout") && !d.wait {
-				return usage("--timeout says how long to --wait")
+			if err := checkTimeout(c, d.wait, d.timeout); err != nil {
+				return err
 			}
 			return d.run(c.Context(), args)
 		},
@@ -96,7 +97,7 @@ func (d *deleter) deleteAll(ctx context.Context, c *client.Client, victims []vic
 			absent = errors.Join(absent, notFound("%s", v))
 			continue
 		case err != nil:
-			return absent, fmt.Errorf("delete %s: %w", v.label(v.name), err)
+			return absent, unanswered(ctx, "delete "+v.label(v.name), err)
 		}
 		text := v.label(v.name) + " deleted\n"
 		if d.form.value == asName {

@@ -21,10 +21,10 @@ import (
 
 func (p *program) describe() *cobra.Command {
 	c := &cobra.Command{
-		Use:   "describe KIND NAME… | KIND/NAME…",
+		Use:   "describe KIND [NAME…] | KIND/NAME…",
 		Short: "Tell all about an object: how it is, what belongs to it, what happened to it",
-		Long: `describe tells all about an object, for people. For scripts there is psctl get -o json. What keeps a replica from running is
-said with the last lines of its container's log.`,
+		Long: `describe tells all about an object, or without a name about every object of the kind in the namespace, for people. For
+scripts there is psctl get -o json. What keeps a replica from running is said with the last lines of its container's log.`,
 		Example: `  psctl describe deployment web
   psctl describe pod/web-0`,
 		Args: usageArgs(cobra.MinimumNArgs(1), "describe what? psctl describe KIND NAME"),
@@ -48,10 +48,16 @@ func (p *program) describeAll(ctx context.Context, ts []target) error {
 	var absent error
 	first := true
 	for _, t := range ts {
-		if len(t.names) == 0 {
-			return usage("which %s? psctl describe %s NAME", t.plural, t.singular)
+		names := t.names
+		if len(names) == 0 {
+			if names, err = p.namesOf(ctx, c, t.kind); err != nil {
+				return err
+			}
+			if len(names) == 0 {
+				p.note("no %s%s", t.plural, led(" in namespace ", p.namespaceOf(t.kind)))
+			}
 		}
-		for _, name := range t.names {
+		for _, name := range names {
 			var raw json.RawMessage
 			if err := c.Get(ctx, t.one(p.ns(), name), nil, &raw); client.IsNotFound(err) {
 				absent = errors.Join(absent, notFound("%s", p.absent(t.kind, name)))
@@ -71,6 +77,27 @@ func (p *program) describeAll(ctx context.Context, ts []target) error {
 		}
 	}
 	return absent
+}
+
+// namesOf lists the names of the objects of a kind, of a namespaced one those in the namespace.
+func (p *program) namesOf(ctx context.Context, c *client.Client, k kind) ([]string, error) {
+	var l metav1.PartialObjectMetadataList
+	if err := c.Get(ctx, k.list(p.ns()), nil, &l); err != nil {
+		return nil, err
+	}
+	var names []string
+	for _, o := range l.Items {
+		names = append(names, o.Name)
+	}
+	return names, nil
+}
+
+// namespaceOf is where objects of a kind are looked for; "" when they are in none.
+func (p *program) namespaceOf(k kind) string {
+	if !k.namespaced {
+		return ""
+	}
+	return p.ns()
 }
 
 // page is a description: names and values in two columns, and tables below them.
@@ -185,11 +212,7 @@ func (p *program) happened(ctx context.Context, c *client.Client, g *page, k kin
 	}
 	g.below("Events", rows)
 	if k.Kind != "Event" && len(all) > 0 {
-		in := ""
-		if namespace != "" && namespace != "default" {
-			in = " -n " + namespace
-		}
-		fmt.Fprintf(g.w, "  (the whole history: psctl events %s/%s%s)\n", k.singular, name, in)
+		fmt.Fprintf(g.w, "  (the whole history: psctl events %s/%s%s)\n", k.singular, name, inNamespace(namespace))
 	}
 	return nil
 }

@@ -4,6 +4,8 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"maps"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -97,7 +99,8 @@ func containers(g *page, spec *corev1.PodSpec) {
 		for _, e := range c.Env {
 			row("env", e.Name+"="+e.Value)
 		}
-		for name, q := range c.Resources.Limits {
+		for _, name := range slices.Sorted(maps.Keys(c.Resources.Limits)) {
+			q := c.Resources.Limits[name]
 			row("limit", string(name)+" "+q.String())
 		}
 		for _, m := range c.VolumeMounts {

@@ -18,10 +18,11 @@ func (p *program) events() *cobra.Command {
 	e := &eventReader{program: p}
 	var since string
 	c := &cobra.Command{
-		Use:   "events [KIND/NAME…]",
+		Use:   "events [KIND/NAME… | KIND NAME…]",
 		Short: "Print the log: every change, who made it, when, and why",
 		Long: `events prints the log of the agent's host, an event a line, oldest first: what people declared, where agents decided to run
-it, and what hosts observed. KIND/NAME shows only what concerns that object, and with deployment/NAME its replicas too.
+it, and what hosts observed. KIND/NAME shows only what concerns that object, and with deployment/NAME its replicas too; -n without a name shows what
+concerns that namespace.
 
 --since takes an index, and shows the events after it, or a time span like 10m. --follow goes on with what happens from
 now on, also when the agent restarts meanwhile; nothing is missed.
@@ -56,7 +57,9 @@ type eventReader struct {
 	after  uint64
 	notold time.Time
 	keys   []string // of what is shown; nil: everything
+	in     string   // namespace of what is shown; "": of all
 	header bool
+	shown  int
 }
 
 // event is one event as the agent tells it: what is shown of it.
@@ -75,13 +78,17 @@ type event struct {
 // only takes the objects that are asked for.
 func (e *eventReader) only(args []string) error {
 	if len(args) == 0 {
+		e.in = e.namespace
 		return nil
 	}
-	ts, err := slashed(args)
+	ts, err := targets(args)
 	if err != nil {
 		return err
 	}
 	for _, t := range ts {
+		if len(t.names) == 0 {
+			return usage("of which %s? psctl events %s/NAME; psctl events alone prints all", t.plural, t.singular)
+		}
 		for _, name := range t.names {
 			where := cmp.Or(e.namespace, "default") + "/" + name
 			switch t.Kind {
@@ -145,7 +152,11 @@ func (e *eventReader) run(ctx context.Context) error {
 	if e.follow {
 		return c.Follow(ctx, path, query, e.lost, e.show)
 	}
-	return c.Lines(ctx, path, query(), e.show)
+	if err := c.Lines(ctx, path, query(), e.show); err != nil || e.shown > 0 {
+		return err
+	}
+	e.note("no events of that in the log of this agent, up to index %d", e.after)
+	return nil
 }
 
 // show prints one event, if it is asked for.
@@ -158,6 +169,7 @@ func (e *eventReader) show(raw json.RawMessage) error {
 	if ev.At.Before(e.notold) || !e.concerns(ev.Key) {
 		return nil
 	}
+	e.shown++
 	if e.form.value == asJSON {
 		return e.printf("%s\n", raw)
 	}
@@ -175,6 +187,10 @@ func (e *eventReader) show(raw json.RawMessage) error {
 }
 
 func (e *eventReader) concerns(key string) bool {
+	if e.in != "" {
+		parts := strings.Split(key, "/") // KIND/NAMESPACE/…, or KIND/NAME of what is in no namespace
+		return len(parts) > 2 && parts[1] == e.in || key == "namespace/"+e.in
+	}
 	return e.keys == nil || slices.ContainsFunc(e.keys, func(k string) bool {
 		return key == k || strings.HasPrefix(key, k+"/")
 	})

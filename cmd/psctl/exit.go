@@ -50,6 +50,22 @@ type timeoutError struct{ text string }
 
 func (e *timeoutError) Error() string { return e.text }
 
+// interruptedError says how things stand after an interrupt.
+type interruptedError struct{ text string }
+
+func (e *interruptedError) Error() string { return e.text }
+
+// unanswered is the error of a request for a change: after an interrupt it says that the outcome is not known.
+func unanswered(ctx context.Context, what string, err error) error {
+	if ctx.Err() != nil {
+		return &interruptedError{"interrupted before the agent had answered: " + what + unknown}
+	}
+	return fmt.Errorf("%s: %w", what, err)
+}
+
+// unknown is said of a change that was sent and not answered.
+const unknown = "\nIt is not known whether it was done. Doing it again is safe: what was done already is left as it is."
+
 // errTold is an error of which everything has been said.
 var errTold = errors.New("told")
 
@@ -91,12 +107,14 @@ func (p *program) explain(err error) string {
 	case errors.As(err, &bad) || !p.started:
 		return text + "\n(psctl --help, or psctl COMMAND --help, lists what there is)"
 	case errors.As(err, &away) && away.Sent && away.Method != "" && away.Method != http.MethodGet:
-		return text + "\nIt is not known whether it was done. Doing it again is safe: what was done already is left as it is."
+		return text + unknown
 	case errors.As(err, &away) && away.Sent:
 		return text
 	case errors.As(err, &away):
 		return text + "\nIs the agent running here? Start it:  systemctl start podman-swarm-agent" +
 			"\nIs it another host's, or another port? Name it:  --server http://HOST:PORT, or PSCTL_SERVER"
+	case errors.As(err, &status) && status.Code == http.StatusInsufficientStorage:
+		return text + "\nMake room on the agent's disk; it then takes changes again by itself. Containers run on meanwhile."
 	case errors.As(err, &status) && status.Code == http.StatusServiceUnavailable:
 		after := "in some seconds"
 		if status.RetryAfter != "" {

@@ -223,8 +223,8 @@ func TestInterrupt(t *testing.T) {
 	s.saw("deployment default/web: 0 of 1")
 	s.interrupt()
 	s.ends(exitInterrupted)
-	if got := s.stderr.String(); got != "" {
-		t.Errorf("after an interrupt: got %q, want nothing said", got)
+	if got, want := s.stderr.String(), "To go on waiting: psctl rollout status deployment/web\n"; !strings.HasSuffix(got, want) {
+		t.Errorf("after an interrupt: got %q, want %q at its end", got, want)
 	}
 }
 

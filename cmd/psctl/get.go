@@ -17,8 +17,9 @@ import (
 func (p *program) get() *cobra.Command {
 	g := &getter{program: p}
 	c := &cobra.Command{
-		Use:   "get KIND[,KIND] [NAME…] | KIND/NAME… | all",
-		Short: "List objects, or some by name",
+		Use:        "get KIND[,KIND] [NAME…] | KIND/NAME… | all",
+		SuggestFor: []string{"ls", "list", "ps", "show"},
+		Short:      "List objects, or some by name",
 		Long: `get lists objects: deployments (deploy), services (svc), ingresses (ing), pods (po), namespaces (ns), nodes (no) and
 events (ev); all stands for deployments, services, ingresses and pods. A pod that does not run says why.
 

@@ -71,7 +71,7 @@ func (l *leaving) waitGone(ctx context.Context, timeout time.Duration) error {
 		if len(l.pods) > 0 {
 			text = andWord(slices.Sorted(maps.Keys(l.pods)))
 		}
-		show.show([]progressLine{{"containers left", text}})
+		show.show([]progressLine{{name: "containers left", text: text}})
 	}
 	say()
 	wait, cancel := context.WithTimeoutCause(ctx, timeout, &timeoutError{"time is up"})

@@ -16,6 +16,7 @@ import (
 
 	"github.com/spf13/cobra"
 	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
 
 	"github.com/podman-swarm/podman-swarm/cmd/internal/client"
 )
@@ -47,7 +48,8 @@ each line after the name of its pod; with -f as they are written.`,
 	c.Flags().BoolVarP(&l.follow, "follow", "f", false, "go on with what is written from now on, until interrupted")
 	c.Flags().Int64Var(&l.tail, "tail", -1, "only so many lines from the end; -1: all")
 	c.Flags().DurationVar(&l.since, "since", 0, "only what is not older than this, such as 10m")
-	c.Flags().BoolVar(&l.previous, "previous", false, "of the run before this one")
+	c.Flags().BoolVarP(&l.previous, "previous", "p", false, "of the run before this one")
+	c.Flags().StringVarP(&l.container, "container", "c", "", "name of the container, which need not be given: a pod has one")
 	c.Flags().BoolVar(&l.timestamps, "timestamps", false, "the time in front of each line")
 	c.ValidArgsFunction = p.completeNamed("deployment", true)
 	return c
@@ -57,6 +59,7 @@ each line after the name of its pod; with -f as they are written.`,
 type logReader struct {
 	*program
 	follow, previous, timestamps bool
+	container                    string
 	tail                         int64
 	since                        time.Duration
 
@@ -138,13 +141,18 @@ func (l *logReader) one(ctx context.Context, c *client.Client, pod, prefix strin
 	}
 	set("follow", "true", l.follow)
 	set("previous", "true", l.previous)
+	set("container", l.container, l.container != "")
 	set("timestamps", "true", l.timestamps)
 	set("tailLines", strconv.FormatInt(l.tail, 10), l.tail >= 0)
 	set("sinceSeconds", strconv.FormatInt(int64(math.Ceil(l.since.Seconds())), 10), l.since > 0)
 	body, err := c.Open(ctx, client.Request{Path: the("Pod").one(l.ns(), pod) + "/log", Query: q})
 	if err != nil {
-		if client.IsNotFound(err) && !l.previous {
-			return notFound("%v", err)
+		if client.IsNotFound(err) {
+			var o corev1.Pod
+			if client.IsNotFound(c.Get(ctx, the("Pod").one(l.ns(), pod), nil, &o)) {
+				return notFound("%s; psctl get pods%s lists them, and of all replicas of a Deployment there is psctl logs deployment/NAME",
+					l.absent(the("Pod"), pod), inNamespace(l.ns()))
+			}
 		}
 		return fmt.Errorf("log of pod %s/%s: %w", l.ns(), pod, err)
 	}

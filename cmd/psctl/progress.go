@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"strings"
 )
 
@@ -12,11 +13,17 @@ import (
 type progress struct {
 	w     io.Writer
 	live  bool
-	drawn int               // lines that are written over next
+	drawn string            // lines that are written over next
 	last  map[string]string // text by name, as shown
 }
 
-type progressLine struct{ name, text string }
+type progressLine struct {
+	name, text string
+	done       bool
+}
+
+// most is how many lines are written over: those that have scrolled off the top cannot be.
+const most = 12
 
 func (p *program) newProgress(w io.Writer) *progress {
 	f, ok := w.(*os.File)
@@ -43,22 +50,41 @@ func (p *progress) show(lines []progressLine) {
 		}
 		return
 	}
+	all := len(lines)
+	if all > most {
+		lines = slices.DeleteFunc(slices.Clone(lines), func(l progressLine) bool { return l.done })
+		lines = lines[:min(most-1, len(lines))]
+	}
 	var b strings.Builder
-	if p.drawn > 0 {
-		fmt.Fprintf(&b, "\x1b[%dA", p.drawn)
-	}
 	for _, l := range lines {
-		b.WriteString(oneLine(l.name+": "+l.text, 78) + "\x1b[K\n") // a line that wraps could not be written over
+		b.WriteString(oneLine(l.name+": "+l.text, 500) + "\n")
 	}
-	p.drawn = len(lines)
-	io.WriteString(p.w, b.String())
+	if more := all - len(lines); more > 0 {
+		fmt.Fprintf(&b, "and %d more\n", more)
+	}
+	if b.String() != p.drawn {
+		p.erase()
+		p.drawn = b.String()
+		io.WriteString(p.w, noWrap+p.drawn+wrap)
+	}
+}
+
+// A line that wraps could not be written over. The terminal cuts it off where it ends, however wide it is.
+const (
+	noWrap = "\x1b[?7l"
+	wrap   = "\x1b[?7h"
+)
+
+// erase takes back what is to be written over.
+func (p *progress) erase() {
+	if p.drawn != "" {
+		fmt.Fprintf(p.w, "\x1b[%dA\x1b[J", strings.Count(p.drawn, "\n"))
+		p.drawn = ""
+	}
 }
 
 // say writes what stays.
 func (p *progress) say(text string) {
-	if p.live && p.drawn > 0 {
-		fmt.Fprintf(p.w, "\x1b[%dA\x1b[J", p.drawn)
-		p.drawn = 0
-	}
+	p.erase()
 	fmt.Fprintln(p.w, text)
 }

@@ -3,6 +3,7 @@ package main
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os/user"
@@ -36,7 +37,8 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 	root.SetErr(stderr)
 	err := root.ExecuteContext(ctx)
 	code := p.code(ctx, err)
-	if code != exitDone && code != exitInterrupted {
+	var cut *interruptedError
+	if code != exitDone && (code != exitInterrupted || errors.As(err, &cut)) {
 		if text := p.explain(err); text != "" {
 			fmt.Fprintln(stderr, "psctl:", text)
 		}
@@ -63,14 +65,15 @@ The agent asked is the one of --server, else of the variable PSCTL_SERVER, else 
 		SilenceUsage:      true,
 		PersistentPreRun:  func(*cobra.Command, []string) { p.started = true },
 		CompletionOptions: cobra.CompletionOptions{DisableDefaultCmd: true},
-		RunE: func(c *cobra.Command, args []string) error {
+		RunE: func(c *cobra.Command, args []string) error { // and no Args: then Cobra looks for the command before its flags
 			return c.Help()
 		},
-		Args: cobra.NoArgs,
 	}
 	root.SetVersionTemplate("psctl {{.Version}}\n")
 	root.PersistentFlags().StringVar(&p.server, "server", "", "address of the agent (default $PSCTL_SERVER, else "+client.DefaultServer+")")
 	root.PersistentFlags().StringVarP(&p.namespace, "namespace", "n", "", `namespace (default "default")`)
+	_ = root.RegisterFlagCompletionFunc("namespace", p.completeNamespace) // the flag is there
+	_ = root.RegisterFlagCompletionFunc("server", cobra.NoFileCompletions)
 	root.AddCommand(p.apply(), p.get(), p.describe(), p.delete(), p.scale(), p.rollout(), p.logs(), p.events(),
 		p.status(), p.recovery(), p.conflicts(), p.orphans(), p.completion(), p.versionCommand())
 	for _, c := range root.Commands() {

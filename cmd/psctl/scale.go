@@ -15,17 +15,17 @@ import (
 	"github.com/podman-swarm/podman-swarm/cmd/internal/client"
 )
 
-// theDeployment reads NAME or deployment/NAME.
-func (p *program) theDeployment(arg string) (deployment, error) {
-	if !strings.Contains(arg, "/") {
-		arg = "deployment/" + arg
+// theDeployment reads NAME, deployment/NAME or deployment NAME.
+func (p *program) theDeployment(args []string) (deployment, error) {
+	if len(args) == 1 && !strings.Contains(args[0], "/") {
+		args = []string{"deployment", args[0]}
 	}
-	ts, err := targets([]string{arg})
+	ts, err := targets(args)
 	if err != nil {
 		return deployment{}, err
 	}
-	if ts[0].Kind != "Deployment" {
-		return deployment{}, usage("%q: want deployment/NAME", arg)
+	if len(ts) != 1 || ts[0].Kind != "Deployment" || len(ts[0].names) != 1 {
+		return deployment{}, usage("%q: want one Deployment, as deployment/NAME", strings.Join(args, " "))
 	}
 	return deployment{p.ns(), ts[0].names[0]}, nil
 }
@@ -41,17 +41,18 @@ func (p *program) scale() *cobra.Command {
 		Short:   "Change how many replicas a Deployment has",
 		Long:    `scale changes how many replicas a Deployment has; 0 stops it. --wait returns when it runs so many, see psctl apply --help.`,
 		Example: `  psctl scale deployment/web --replicas 5 --wait`,
-		Args:    usageArgs(cobra.ExactArgs(1), "scale what? psctl scale deployment/NAME --replicas N"),
+		Args:    usageArgs(cobra.RangeArgs(1, 2), "scale what? psctl scale deployment/NAME --replicas N"),
 		RunE: func(c *cobra.Command, args []string) error {
 			switch {
 			case !c.Flags().Changed("replicas"):
-				return usage("how many? psctl scale %s --replicas N", args[0])
+				return usage("how many? psctl scale %s --replicas N", strings.Join(args, " "))
 			case replicas < 0:
 				return usage("--replicas %d: want 0 or more", replicas)
-			case c.Flags().Changed("timeout") && !wait:
-				return usage("--timeout says how long to --wait")
 			}
-			d, err := p.theDeployment(args[0])
+			if err := checkTimeout(c, wait, timeout); err != nil {
+				return err
+			}
+			d, err := p.theDeployment(args)
 			if err != nil {
 				return err
 			}
@@ -71,10 +72,7 @@ func (p *program) scaleTo(ctx context.Context, d deployment, replicas int32, wai
 	}
 	k := the("Deployment")
 	var was, is appsv1.Deployment
-	path := k.one(d.namespace, d.name)
-	if err := c.Get(ctx, path, nil, &was); client.IsNotFound(err) {
-		return notFound("no %s", d)
-	} else if err != nil {
+	if err := p.read(ctx, c, d, &was); err != nil {
 		return err
 	}
 	patch, err := json.Marshal(map[string]any{"spec": map[string]any{"replicas": replicas}})
@@ -82,9 +80,9 @@ func (p *program) scaleTo(ctx context.Context, d deployment, replicas int32, wai
 		return err
 	}
 	cause := url.Values{"cause": {fmt.Sprintf("psctl scale --replicas %d", replicas)}}
-	if err := c.Into(ctx, client.Request{Method: http.MethodPatch, Path: path, Query: cause, Body: patch,
+	if err := c.Into(ctx, client.Request{Method: http.MethodPatch, Path: k.one(d.namespace, d.name), Query: cause, Body: patch,
 		Type: "application/merge-patch+json"}, &is); err != nil {
-		return fmt.Errorf("scale %s to %d: %w", d, replicas, err)
+		return unanswered(ctx, fmt.Sprintf("scale %s to %d", d, replicas), err)
 	}
 	if err := p.printf("%s scaled: %d -> %d\n", k.label(d.name), wanted(&was), wanted(&is)); err != nil {
 		return err
@@ -95,23 +93,44 @@ func (p *program) scaleTo(ctx context.Context, d deployment, replicas int32, wai
 	return p.waitFor(ctx, c, []deployment{d}, timeout, p.out)
 }
 
+// read reads a Deployment.
+func (p *program) read(ctx context.Context, c *client.Client, d deployment, o *appsv1.Deployment) error {
+	err := c.Get(ctx, the("Deployment").one(d.namespace, d.name), nil, o)
+	if client.IsNotFound(err) {
+		return notFound("no deployment %q in namespace %s", d.name, d.namespace)
+	}
+	return err
+}
+
 func (p *program) rollout() *cobra.Command {
 	c := &cobra.Command{
-		Use:   "rollout status deployment/NAME",
-		Short: "Wait until a Deployment runs as told",
-		Args:  usageArgs(cobra.NoArgs, "there is psctl rollout status deployment/NAME, and nothing else of rollout"),
+		Use:   "rollout status|restart deployment/NAME",
+		Short: "Wait until a Deployment runs as told, or replace its replicas one by one",
+		Args:  usageArgs(cobra.NoArgs, "of rollout there are psctl rollout status deployment/NAME and psctl rollout restart deployment/NAME"),
 		RunE: func(*cobra.Command, []string) error {
-			return usage("psctl rollout status deployment/NAME")
+			return usage("psctl rollout status deployment/NAME, or psctl rollout restart deployment/NAME")
 		},
 	}
+	c.AddCommand(p.rolloutStatus(), p.rolloutRestart())
+	for _, sub := range c.Commands() {
+		sub.DisableFlagsInUseLine = true
+		sub.ValidArgsFunction = p.completeNamed("deployment", false)
+	}
+	return c
+}
+
+func (p *program) rolloutStatus() *cobra.Command {
 	var timeout time.Duration
-	status := &cobra.Command{
+	c := &cobra.Command{
 		Use:     "status deployment/NAME",
 		Short:   "Wait until a Deployment runs as told, showing how far it is and what holds it up",
 		Example: `  psctl rollout status deployment/web --timeout 2m`,
-		Args:    usageArgs(cobra.ExactArgs(1), "of what? psctl rollout status deployment/NAME"),
+		Args:    usageArgs(cobra.RangeArgs(1, 2), "of what? psctl rollout status deployment/NAME"),
 		RunE: func(c *cobra.Command, args []string) error {
-			d, err := p.theDeployment(args[0])
+			if err := checkTimeout(c, true, timeout); err != nil {
+				return err
+			}
+			d, err := p.theDeployment(args)
 			if err != nil {
 				return err
 			}
@@ -119,18 +138,48 @@ func (p *program) rollout() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			k := the("Deployment")
-			var o appsv1.Deployment
-			if err := cl.Get(c.Context(), k.one(d.namespace, d.name), nil, &o); client.IsNotFound(err) {
-				return notFound("no %s", d)
-			} else if err != nil {
+			if err := p.read(c.Context(), cl, d, &appsv1.Deployment{}); err != nil {
 				return err
 			}
 			return p.waitFor(c.Context(), cl, []deployment{d}, timeout, p.out)
 		},
 	}
-	status.Flags().DurationVar(&timeout, "timeout", 5*time.Minute, "how long to wait")
-	status.ValidArgsFunction = p.completeNamed("deployment", false)
-	c.AddCommand(status)
+	c.Flags().DurationVar(&timeout, "timeout", 5*time.Minute, "how long to wait")
 	return c
+}
+
+func (p *program) rolloutRestart() *cobra.Command {
+	return &cobra.Command{
+		Use:   "restart deployment/NAME",
+		Short: "Replace every replica of a Deployment by a new one, in the way of its strategy",
+		Long: `restart makes every replica of a Deployment anew, in the way of its strategy, as after a change of its template: it sets the
+annotation kubectl.kubernetes.io/restartedAt there, as kubectl does. psctl rollout status tells how far it is.`,
+		Example: `  psctl rollout restart deployment/web && psctl rollout status deployment/web`,
+		Args:    usageArgs(cobra.RangeArgs(1, 2), "restart what? psctl rollout restart deployment/NAME"),
+		RunE: func(c *cobra.Command, args []string) error {
+			d, err := p.theDeployment(args)
+			if err != nil {
+				return err
+			}
+			cl, err := p.client()
+			if err != nil {
+				return err
+			}
+			return p.restart(c.Context(), cl, d)
+		},
+	}
+}
+
+func (p *program) restart(ctx context.Context, c *client.Client, d deployment) error {
+	if err := p.read(ctx, c, d, &appsv1.Deployment{}); err != nil {
+		return err
+	}
+	k := the("Deployment")
+	patch := fmt.Sprintf(`{"spec":{"template":{"metadata":{"annotations":{"kubectl.kubernetes.io/restartedAt":%q}}}}}`,
+		p.now().Format(time.RFC3339Nano))
+	if _, err := c.Do(ctx, client.Request{Method: http.MethodPatch, Path: k.one(d.namespace, d.name), Body: []byte(patch),
+		Query: url.Values{"cause": {"psctl rollout restart"}}, Type: "application/merge-patch+json"}); err != nil {
+		return unanswered(ctx, "restart "+d.String(), err)
+	}
+	return p.printf("%s restarted\n", k.label(d.name))
 }

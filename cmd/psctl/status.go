@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -69,8 +70,9 @@ func readAs[T any](what string, raw []byte) (v T, err error) {
 func (p *program) status() *cobra.Command {
 	var check bool
 	c := &cobra.Command{
-		Use:   "status",
-		Short: "Tell how the agent and its host are doing, and whatever needs a look",
+		Use:        "status",
+		SuggestFor: []string{"info", "cluster-info", "top"},
+		Short:      "Tell how the agent and its host are doing, and whatever needs a look",
 		Long: `status tells how the agent and its host are doing. Each line that needs a look begins with "!", and says what to do.
 With --check the exit code is 1 when there is such a line.`,
 		Example: `  psctl status
@@ -110,11 +112,7 @@ func (p *program) concerns(st *client.Status) []string {
 			where = " on " + n.Host
 		}
 		namespace, pod, _ := strings.Cut(n.Pod, "/")
-		in := ""
-		if namespace != "default" {
-			in = " -n " + namespace
-		}
-		add(true, "pod %s does not run%s: %s  (psctl describe pod/%s%s)", n.Pod, where, oneLine(n.Why, 200), pod, in)
+		add(true, "pod %s does not run%s: %s  (psctl describe pod/%s%s)", n.Pod, where, oneLine(n.Why, 200), pod, inNamespace(namespace))
 	}
 	return all
 }
@@ -243,20 +241,30 @@ enough where only one orphan's ID begins so.`,
 		}
 		t := &table{header: []string{"ID", "NAME", "POD", "STATE", "IMAGE", "AGE", "WHY"}}
 		for _, o := range all {
-			t.add(o.ID[:min(12, len(o.ID))], o.Name, o.Key, o.State, o.Image, age(o.Created, p.now()), oneLine(o.Why, 100))
+			t.add(o.ID[:min(12, len(o.ID))], o.Name, o.Key, o.State, shortImage(o.Image), age(o.Created, p.now()), oneLine(o.Why, 100))
 		}
 		return t.write(p.out, false)
 	})
+	c.Args = usageArgs(cobra.NoArgs, "what of orphans? psctl orphans lists them; then psctl orphans adopt ID…, or psctl orphans remove ID…")
 	c.AddCommand(p.orphanCommand("adopt", "adopted", "Make orphans again what they once were"),
 		p.orphanCommand("remove", "removed", "Stop and delete orphans"))
 	return c
 }
 
+// shortImage cuts an image that is given by its ID, as Podman does.
+func shortImage(image string) string {
+	if _, err := hex.DecodeString(image); err == nil && len(image) == 64 {
+		return image[:12]
+	}
+	return image
+}
+
 func (p *program) orphanCommand(verb, done, short string) *cobra.Command {
 	c := &cobra.Command{
-		Use:   verb + " ID…",
-		Short: short,
-		Args:  usageArgs(cobra.MinimumNArgs(1), verb+" which? psctl orphans lists them, psctl orphans "+verb+" ID…"),
+		Use:     verb + " ID…",
+		Short:   short,
+		Example: "  psctl orphans " + verb + " 3f2a91",
+		Args:    usageArgs(cobra.MinimumNArgs(1), verb+" which? psctl orphans lists them, psctl orphans "+verb+" ID…"),
 		RunE: func(c *cobra.Command, ids []string) error {
 			return p.orphanDo(c.Context(), verb, done, ids)
 		},
@@ -312,7 +320,10 @@ func (p *program) orphanDo(ctx context.Context, verb, done string, ids []string)
 	}
 	for _, o := range chosen {
 		if _, err := c.Do(ctx, client.Request{Method: "POST", Path: "/swarm/v1/orphans" + client.Path(o.ID, verb)}); err != nil {
-			return fmt.Errorf("%s orphan %s: %w", verb, o.Name, err)
+			if answer := new(client.StatusError); errors.As(err, &answer) {
+				return err // it says of what
+			}
+			return unanswered(ctx, verb+" orphan "+o.Name, err)
 		}
 		if err := p.printf("%s %s %s\n", o.ID[:min(12, len(o.ID))], o.Name, done); err != nil {
 			return err

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -35,11 +36,24 @@ type waiter struct {
 	progress *progress
 	told     map[string]bool   // hold-ups that have been shown
 	logs     map[string]string // by pod and container: the end of its log as shown
+	runs     map[string]seen   // by pod: its present run
 	away     bool              // the agent does not answer
 }
 
-// look is how often a waiter looks, on a connection that stays open.
-const look = 250 * time.Millisecond
+// seen is one run of a pod's containers, and since when a waiter sees it.
+type seen struct {
+	run   string
+	since time.Time
+}
+
+const (
+	// look is how often a waiter looks, on a connection that stays open.
+	look = 250 * time.Millisecond
+
+	// steady is how long replicas must have run before a waiter believes in them: a container that ends as soon as it
+	// has read its configuration has been running and ready for a moment too. Docker Swarm waits as long.
+	steady = 5 * time.Second
+)
 
 // standing is how far a Deployment is.
 type standing struct {
@@ -47,16 +61,17 @@ type standing struct {
 	done  bool
 	text  string
 	holds []holdup
+	hosts []string // of replicas that are not ready
 }
 
-// waitFor returns when every Deployment runs as told. It tells what holds a replica up as soon as that is known, goes
+// waitFor returns when every Deployment runs as told and its replicas have for long enough. It tells what holds a replica up as soon as that is known, goes
 // on until timeout is over, and then returns a timeoutError. A restart of the agent does not end it.
 func (p *program) waitFor(ctx context.Context, c *client.Client, ds []deployment, timeout time.Duration, to io.Writer) error {
 	if len(ds) == 0 {
 		p.note("no Deployments to wait for")
 		return nil
 	}
-	w := &waiter{program: p, c: c, progress: p.newProgress(to), told: map[string]bool{}, logs: map[string]string{}}
+	w := &waiter{program: p, c: c, progress: p.newProgress(to), told: map[string]bool{}, logs: map[string]string{}, runs: map[string]seen{}}
 	over := time.NewTimer(timeout)
 	defer over.Stop()
 	every := time.NewTicker(look)
@@ -71,7 +86,7 @@ func (p *program) waitFor(ctx context.Context, c *client.Client, ds []deployment
 		}
 		select {
 		case <-ctx.Done():
-			return context.Cause(ctx)
+			return &interruptedError{"interrupted. What was changed stands and is still being carried out. To go on waiting: " + "psctl rollout status deployment/" + ds[0].name + inNamespace(ds[0].namespace)}
 		case <-over.C:
 			return w.timeUp(ds, all, timeout)
 		case <-every.C:
@@ -117,12 +132,46 @@ func (w *waiter) stand(ctx context.Context, ds []deployment) ([]standing, error)
 			}
 		}
 	}
+	if err := w.tellHosts(ctx, all); err != nil {
+		return nil, err
+	}
 	var lines []progressLine
 	for _, s := range all {
-		lines = append(lines, progressLine{s.String(), s.text})
+		lines = append(lines, progressLine{s.String(), s.text, s.done})
 	}
 	w.progress.show(lines)
 	return all, nil
+}
+
+// tellHosts says of hosts that are not ready themselves that this is what their replicas wait for.
+func (w *waiter) tellHosts(ctx context.Context, all []standing) error {
+	var hosts []string
+	for _, s := range all {
+		hosts = append(hosts, s.hosts...)
+	}
+	if len(hosts) == 0 {
+		return nil
+	}
+	var l corev1.NodeList
+	if err := w.c.Get(ctx, the("Node").list(""), nil, &l); err != nil {
+		if client.IsUnreachable(err) || client.IsUnavailable(err) {
+			return nil // the next look says so
+		}
+		return err
+	}
+	for i := range l.Items {
+		n, key := &l.Items[i], "host "+l.Items[i].Name
+		bad := slices.IndexFunc(n.Status.Conditions, func(c corev1.NodeCondition) bool {
+			return c.Type == corev1.NodeReady && c.Status != corev1.ConditionTrue
+		})
+		if bad < 0 {
+			delete(w.told, key)
+		} else if slices.Contains(hosts, n.Name) && !w.told[key] {
+			w.told[key] = true
+			w.progress.say(fmt.Sprintf("  host %s is not ready: %s (psctl status)", n.Name, n.Status.Conditions[bad].Message))
+		}
+	}
+	return nil
 }
 
 func (w *waiter) one(ctx context.Context, d deployment) (standing, error) {
@@ -134,14 +183,20 @@ func (w *waiter) one(ctx context.Context, d deployment) (standing, error) {
 		return standing{}, err
 	}
 	s := standing{deployment: d}
-	if s.done, s.text = rolledOut(&o); s.done {
-		return s, nil
-	}
 	pods, err := podsOf(ctx, w.c, &o)
 	if err != nil {
 		return standing{}, err
 	}
+	if s.done, s.text = rolledOut(&o); s.done {
+		if !w.steady(pods) {
+			s.done, s.text = false, fmt.Sprintf("%d of %d replicas ready; seeing for %v that they stay up", o.Status.AvailableReplicas, wanted(&o), steady)
+		}
+		return s, nil
+	}
 	for i := range pods {
+		if pods[i].Spec.NodeName != "" && !ready(&pods[i]) {
+			s.hosts = append(s.hosts, pods[i].Spec.NodeName)
+		}
 		holds := heldUp(&pods[i])
 		s.holds = append(s.holds, holds...)
 		if status, _ := podState(&pods[i]); status != string(corev1.PodRunning) && status != string(corev1.PodPending) {
@@ -149,6 +204,35 @@ func (w *waiter) one(ctx context.Context, d deployment) (standing, error) {
 		}
 	}
 	return s, nil
+}
+
+// steady reports whether every pod has run for long enough: as its host says, or as seen from here, where the host's
+// clock is not trusted to agree with ours.
+func (w *waiter) steady(pods []corev1.Pod) bool {
+	all, now := true, w.now()
+	for i := range pods {
+		pod, run, started := &pods[i], "", time.Time{}
+		for _, c := range pod.Status.ContainerStatuses {
+			run += fmt.Sprintf("%s %d ", c.ContainerID, c.RestartCount)
+			if c.State.Running != nil && c.State.Running.StartedAt.After(started) {
+				started = c.State.Running.StartedAt.Time
+			}
+		}
+		key := pod.Namespace + "/" + pod.Name
+		if w.runs[key].run != run {
+			w.runs[key] = seen{run, now}
+		}
+		if now.Sub(w.runs[key].since) < steady && (started.IsZero() || now.Sub(started) < steady) {
+			all = false
+		}
+	}
+	return all
+}
+
+// ready reports whether a pod has containers and all of them are ready.
+func ready(p *corev1.Pod) bool {
+	return len(p.Status.ContainerStatuses) > 0 &&
+		!slices.ContainsFunc(p.Status.ContainerStatuses, func(c corev1.ContainerStatus) bool { return !c.Ready })
 }
 
 // rolledOut reports whether all replicas of a Deployment run its newest template, and how far it is.
@@ -223,14 +307,23 @@ func (w *waiter) timeUp(ds []deployment, all []standing, timeout time.Duration) 
 		return &timeoutError{fmt.Sprintf("time is up after %v, and the agent at %s does not answer, so it is not known how %s stands. "+
 			"The change itself stands", timeout, w.c.Server(), ds[0])}
 	}
-	var left []string
+	var left, see []string
 	for _, s := range all {
 		if !s.done {
 			left = append(left, fmt.Sprintf("%s: %s", s.deployment, s.text))
+			see = append(see, "psctl describe deployment/"+s.name+inNamespace(s.namespace))
 		}
 	}
 	return &timeoutError{fmt.Sprintf("time is up after %v:\n  %s\nThe change itself stands and is still being carried out. "+
-		"To see how: psctl get pods, psctl describe deployment/NAME", timeout, strings.Join(left, "\n  "))}
+		"To see how:\n  %s", timeout, strings.Join(left, "\n  "), strings.Join(see, "\n  "))}
+}
+
+// inNamespace is what a command needs to find an object that is not in the default namespace.
+func inNamespace(namespace string) string {
+	if namespace == "" || namespace == "default" {
+		return ""
+	}
+	return " -n " + namespace
 }
 
 // tail gives the last lines of a pod's log.
