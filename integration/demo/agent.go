@@ -122,8 +122,8 @@ func (a *agent) terminate(ctx context.Context) error {
 	return nil
 }
 
-// psctl runs psctl against the agent and shows what it says.
-func (a *agent) psctl(ctx context.Context, args ...string) error {
+// psctl runs psctl against the agent, shows what it says, and returns that.
+func (a *agent) psctl(ctx context.Context, args ...string) (string, error) {
 	ctx, cancel := context.WithTimeout(ctx, 2*time.Minute)
 	defer cancel()
 	fmt.Println("   $ psctl", strings.Join(args, " "))
@@ -134,9 +134,9 @@ func (a *agent) psctl(ctx context.Context, args ...string) error {
 		fmt.Print("   ", line)
 	}
 	if err != nil {
-		return fmt.Errorf("psctl %s: %w", strings.Join(args, " "), err)
+		return "", fmt.Errorf("psctl %s: %w", strings.Join(args, " "), err)
 	}
-	return nil
+	return string(out), nil
 }
 
 // log returns what the agent wrote, over all its lives.

@@ -26,18 +26,33 @@ func main() {
 	bin := flag.String("bin", "bin", "folder of podman-swarm-agent and psctl")
 	manifest := flag.String("f", "integration/examples/web.yaml", "manifest to apply: three replicas of a web server")
 	flag.Parse()
-	if err := run(ctx, *bin, *manifest); err != nil {
+	err := run(ctx, *bin, *manifest)
+	switch {
+	case err == errInterrupted: // and no error of cleaning up is joined to it
+		fmt.Fprintln(os.Stderr, "\ndemo: interrupted; all of it has been removed")
+		os.Exit(130)
+	case err != nil:
 		fmt.Fprintln(os.Stderr, "\ndemo:", err)
 		os.Exit(1)
 	}
 }
+
+// also adds what went wrong while cleaning up.
+func also(err *error, more error) {
+	if more != nil {
+		*err = errors.Join(*err, more)
+	}
+}
+
+// errInterrupted stands for whatever an interrupt broke off.
+var errInterrupted = errors.New("interrupted")
 
 func run(ctx context.Context, bin, manifest string) (err error) {
 	dir, err := os.MkdirTemp("", "podman-swarm-demo-")
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
+	defer func() { also(&err, os.RemoveAll(dir)) }()
 
 	say("A Podman of its own, so that yours is not touched, with a test image made on the spot")
 	hostDir := filepath.Join(dir, "host")
@@ -45,18 +60,25 @@ func run(ctx context.Context, bin, manifest string) (err error) {
 		return err
 	}
 	host, err := podmanhost.Open(ctx, hostDir)
-	if err != nil {
+	switch {
+	case err != nil && ctx.Err() != nil:
+		return errInterrupted
+	case err != nil:
 		return err
 	}
-	defer func() { err = errors.Join(err, host.Close()) }()
+	defer func() { also(&err, host.Close()) }()
 	fmt.Println("  ", host.Socket())
 
 	agent, err := newAgent(bin, filepath.Join(dir, "data"), host.Socket())
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, agent.kill()) }()
-	if err := story(ctx, host, agent, manifest); err != nil {
+	defer func() { also(&err, agent.kill()) }()
+	err = story(ctx, host, agent, manifest)
+	switch {
+	case err != nil && ctx.Err() != nil:
+		return errInterrupted
+	case err != nil:
 		return fmt.Errorf("%w\n\nthe agent's log:\n%s", err, agent.log())
 	}
 	return nil
@@ -68,10 +90,10 @@ func story(ctx context.Context, host *podmanhost.Host, agent *agent, manifest st
 	if err := agent.start(ctx); err != nil {
 		return err
 	}
-	if err := agent.psctl(ctx, "apply", "-f", manifest, "--wait"); err != nil {
+	if _, err := agent.psctl(ctx, "apply", "-f", manifest, "--wait"); err != nil {
 		return err
 	}
-	if err := agent.psctl(ctx, "get", "pods", "-o", "wide"); err != nil {
+	if _, err := agent.psctl(ctx, "get", "pods", "-o", "wide"); err != nil {
 		return err
 	}
 	before, err := list(ctx, host)
@@ -101,7 +123,7 @@ func story(ctx context.Context, host *podmanhost.Host, agent *agent, manifest st
 		return err
 	}
 	fmt.Printf("   ready after %.1f s\n", time.Since(began).Seconds())
-	if err := agent.psctl(ctx, "recovery"); err != nil {
+	if _, err := agent.psctl(ctx, "recovery"); err != nil {
 		return err
 	}
 	after, err := list(ctx, host)
@@ -115,8 +137,19 @@ func story(ctx context.Context, host *podmanhost.Host, agent *agent, manifest st
 		return err
 	}
 
+	say("Apply the same again: all that was declared is there as it was")
+	again, err := agent.psctl(ctx, "apply", "-f", manifest)
+	if err != nil {
+		return err
+	}
+	for line := range strings.Lines(again) {
+		if !strings.HasSuffix(line, " unchanged\n") {
+			return fmt.Errorf("lost: %s", line)
+		}
+	}
+
 	say("The log is the audit trail: who did what, and what came of it")
-	if err := agent.psctl(ctx, "events"); err != nil {
+	if _, err := agent.psctl(ctx, "events"); err != nil {
 		return err
 	}
 
