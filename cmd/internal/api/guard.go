@@ -34,6 +34,11 @@ func (s *Server) guard(next http.Handler) http.Handler {
 		q := &request{Request: r, w: w, s: s}
 		w.Header().Set("Cache-Control", "no-cache, private")
 		w.Header().Set("X-Content-Type-Options", "nosniff")
+		if r.ContentLength != 0 {
+			// Also where nobody wants the body: net/http reads it before it answers. A connection that takes no deadline
+			// is one of a test.
+			_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(bodyTime))
+		}
 		switch {
 		case fromPage(r):
 			q.fail(refused(http.StatusForbidden, metav1.StatusReasonForbidden, "requests of web pages are refused"))
@@ -82,19 +87,17 @@ func hostname(hostport string) string {
 	return strings.ToLower(strings.TrimSuffix(host, "."))
 }
 
-// body reads the request's body, of at most that many bytes, against a deadline.
+// body reads the request's body, of at most that many bytes, against the deadline that guard has set.
 func (q *request) body(most int64) ([]byte, error) {
-	control := http.NewResponseController(q.w)
-	// A connection that takes no deadline is one of a test.
-	_ = control.SetReadDeadline(time.Now().Add(bodyTime))
 	b, err := io.ReadAll(http.MaxBytesReader(q.w, q.Body, most))
-	_ = control.SetReadDeadline(time.Time{})
 	var tooLarge *http.MaxBytesError
 	switch {
+	case err == nil:
+		_ = http.NewResponseController(q.w).SetReadDeadline(time.Time{}) // what now follows may take its time
 	case errors.As(err, &tooLarge):
 		return nil, refused(http.StatusRequestEntityTooLarge, metav1.StatusReasonRequestEntityTooLarge,
 			fmt.Sprintf("the body is larger than %d bytes", most))
-	case err != nil:
+	default:
 		return nil, refused(http.StatusBadRequest, metav1.StatusReasonBadRequest, "read the body: "+err.Error())
 	}
 	return b, nil

@@ -1,6 +1,7 @@
 package api
 
 import (
+	"bufio"
 	"context"
 	"errors"
 	"fmt"
@@ -10,6 +11,7 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/podman-swarm/podman-swarm/events"
@@ -221,4 +223,69 @@ func TestPanics(t *testing.T) {
 		t.Errorf("said: %s", a.said)
 	}
 	a.want(200, "GET", "/healthz", "")
+}
+
+// pipes is a network within this process, so that time on it is a test's own.
+type pipes chan net.Conn
+
+func (p pipes) Accept() (net.Conn, error) {
+	if c, ok := <-p; ok {
+		return c, nil
+	}
+	return nil, net.ErrClosed
+}
+func (p pipes) Close() error   { close(p); return nil }
+func (p pipes) Addr() net.Addr { return &net.UnixAddr{Name: "pipes"} }
+
+// dial is a new connection, and a reader of what comes back on it.
+func (p pipes) dial() (net.Conn, *bufio.Reader) {
+	here, there := net.Pipe()
+	p <- there
+	return here, bufio.NewReader(here)
+}
+
+// serving runs a test of a server whose state is empty and does not change.
+func serving(t *testing.T, s *Server, test func(*testing.T, pipes)) {
+	synctest.Test(t, func(t *testing.T) {
+		s.Ledger, s.Node = still{&projection.View{State: projection.NewState(), Changed: make(chan struct{})}}, "h1"
+		p, served := make(pipes), make(chan error, 1)
+		ctx, cancel := context.WithCancel(t.Context())
+		go func() { served <- s.Serve(ctx, p) }()
+		test(t, p)
+		cancel()
+		if err := <-served; err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+// Whoever promises a body and does not send it is given up, also where nobody wants to read it.
+func TestServe_bodyThatDoesNotCome(t *testing.T) {
+	serving(t, &Server{}, func(t *testing.T, p pipes) {
+		for _, path := range []string{apply, "/api/v1/nodes", "/none"} {
+			c, answers := p.dial()
+			began := time.Now()
+			fmt.Fprintf(c, "POST %s HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000\r\n\r\nabc", path)
+			if _, err := http.ReadResponse(answers, nil); err != nil && !errors.Is(err, io.ErrUnexpectedEOF) {
+				t.Errorf("%s: %v", path, err)
+			}
+			if took := time.Since(began); took > bodyTime {
+				t.Errorf("%s: answered after %v, want at most %v", path, took, bodyTime)
+			}
+			c.Close()
+		}
+	})
+}
+
+// Nor does an answer wait for ever for whoever does not read it.
+func TestServe_answerThatIsNotRead(t *testing.T) {
+	serving(t, &Server{}, func(t *testing.T, p pipes) {
+		c, _ := p.dial()
+		defer c.Close()
+		fmt.Fprintf(c, "GET /api/v1/namespaces HTTP/1.1\r\nHost: localhost\r\n\r\n")
+		time.Sleep(5 * time.Minute)
+		if b, err := io.ReadAll(c); err != nil || len(b) > 0 {
+			t.Errorf("after 5 minutes: got %d bytes, %v, want the connection's end", len(b), err)
+		}
+	})
 }

@@ -2,6 +2,7 @@ package api
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -89,7 +90,7 @@ type Server struct {
 
 	// Bookmarks is how often a watch that asked for it is told how far it has come; zero: a minute.
 	Bookmarks time.Duration
-	// Patience is for how long a client of a stream may not read before it is cut off; zero: a minute.
+	// Patience is for how long a client may not read what it is sent before it is cut off; zero: a minute.
 	Patience time.Duration
 }
 
@@ -150,7 +151,11 @@ func (s *Server) handler(stop <-chan struct{}) http.Handler {
 	handle("GET /readyz", s.ready)
 	handle("GET /api/v1/health", s.health)
 	if s.Metrics != nil {
-		mux.Handle("GET /metrics", s.Metrics)
+		handle("GET /metrics", func(q *request) error {
+			_ = http.NewResponseController(q.w).SetWriteDeadline(time.Now().Add(s.patience()))
+			s.Metrics.ServeHTTP(q.w, q.Request)
+			return nil
+		})
 	}
 	return s.guard(mux)
 }
@@ -191,6 +196,8 @@ func (s *Server) log() *slog.Logger {
 	return s.Log
 }
 
+func (s *Server) patience() time.Duration { return cmp.Or(s.Patience, time.Minute) }
+
 func (s *Server) now() time.Time {
 	if s.Now == nil {
 		return time.Now()
@@ -206,12 +213,17 @@ type request struct {
 	stop <-chan struct{} // closed when streams must end; may be nil
 }
 
-func (q *request) text(code int, text string) error {
-	q.w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+// answer is a whole answer. A client that does not read it for too long is given up.
+func (q *request) answer(code int, mediaType string, b []byte) error {
+	_ = http.NewResponseController(q.w).SetWriteDeadline(time.Now().Add(q.s.patience()))
+	q.w.Header().Set("Content-Type", mediaType)
 	q.w.WriteHeader(code)
-	// A client that has left is not told that it has.
-	_, _ = io.WriteString(q.w, text+"\n")
+	_, _ = q.w.Write(b) // a client that has left is not told that it has
 	return nil
+}
+
+func (q *request) text(code int, text string) error {
+	return q.answer(code, "text/plain; charset=utf-8", []byte(text+"\n"))
 }
 
 func (q *request) json(code int, v any) error {
@@ -221,10 +233,7 @@ func (q *request) json(code int, v any) error {
 	if err := e.Encode(v); err != nil {
 		return fmt.Errorf("answer %s %s: %w", q.Method, q.URL.Path, err)
 	}
-	q.w.Header().Set("Content-Type", "application/json")
-	q.w.WriteHeader(code)
-	_, _ = q.w.Write(b.Bytes())
-	return nil
+	return q.answer(code, "application/json", b.Bytes())
 }
 
 // recovered turns a panic of a handler into a 500 and a log line: one request's mistake must not end the agent.

@@ -272,10 +272,11 @@ type stream struct {
 
 // stream begins an answer that goes on, so that the client knows at once that it is there.
 func (q *request) stream(mediaType string) *stream {
-	out := &stream{q.w, http.NewResponseController(q.w), cmp.Or(q.s.Patience, time.Minute)}
+	out := &stream{q.w, http.NewResponseController(q.w), q.s.patience()}
 	q.w.Header().Set("Content-Type", mediaType)
 	q.w.WriteHeader(http.StatusOK)
 	out.send(nil)
+	_ = out.c.SetReadDeadline(time.Time{}) // of a body that nobody wanted: it would end the stream
 	return out
 }
 
