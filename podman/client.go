@@ -56,20 +56,31 @@ type request struct {
 // connection gives the connection, made and tried if there is none.
 func (c *Client) connection(ctx context.Context) (*bindings.Connection, error) {
 	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.conn != nil {
-		return c.conn, nil
+	conn := c.conn
+	c.mu.Unlock()
+	if conn != nil {
+		return conn, nil
 	}
-	with, err := bindings.NewConnection(ctx, c.URL)
+	// Without the lock, and not for ever: a Podman that takes the connection and never answers holds nobody else up.
+	var with context.Context
+	err := within(ctx, quick, func(ctx context.Context) (err error) {
+		with, err = bindings.NewConnection(ctx, c.URL)
+		return err
+	})
 	if err != nil {
 		return nil, unavailable(ctx, err)
 	}
-	conn, err := bindings.GetClient(with)
-	if err != nil {
+	if conn, err = bindings.GetClient(with); err != nil {
 		return nil, err
 	}
 	if t, ok := conn.Client.Transport.(*http.Transport); ok {
 		t.MaxIdleConnsPerHost = 32 // one for each replica that is worked on
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.conn != nil { // somebody was faster
+		conn.Client.CloseIdleConnections()
+		return c.conn, nil
 	}
 	c.conn = conn
 	return conn, nil
@@ -77,6 +88,7 @@ func (c *Client) connection(ctx context.Context) (*bindings.Connection, error) {
 
 // drop forgets a connection that failed, so that the next request makes a new one.
 func (c *Client) drop(conn *bindings.Connection) {
+	conn.Client.CloseIdleConnections() // nobody else would
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.conn == conn {
