@@ -40,6 +40,9 @@ func (t *turn) create(ctx context.Context) error {
 		if !p.spec.HostNetwork {
 			spec.PortMappings = mapping(ports)
 		}
+		if !t.held(t.Ledger.View()) { // what was prepared may have taken long
+			return errChanged
+		}
 		id, err := t.make(ctx, spec)
 		if err != nil {
 			return fail("CreateContainerError", err)
@@ -112,10 +115,9 @@ func (t *turn) image(ctx context.Context, p *pod) (string, Image, error) {
 		}
 		t.Recorded = fact
 	}
-	_, err, _ := t.pulls.Do(full, func() (any, error) {
-		return nil, within(ctx, pullTime, func(ctx context.Context) error { return t.Engine.Pull(ctx, full) })
-	})
-	if err != nil {
+	if err := t.pull(ctx, full); errors.Is(err, errChanged) {
+		return "", Image{}, err
+	} else if err != nil {
 		reason := "ErrImagePull"
 		if r := t.Recorded.Reason; r == reason || r == "ImagePullBackOff" {
 			reason = "ImagePullBackOff"
@@ -127,6 +129,35 @@ func (t *turn) image(ctx context.Context, p *pod) (string, Image, error) {
 		return "", Image{}, fail("ImageInspectError", err)
 	}
 	return full, image, nil
+}
+
+// pull fetches the image, once for all replicas that want it. Should the placement end meanwhile, it goes on without
+// this one, which may be wanted from another image by now, or not at all.
+func (t *turn) pull(ctx context.Context, full string) error {
+	pulled := make(chan error, 1)
+	t.working.Go(func() {
+		_, err, _ := t.pulls.Do(full, func() (any, error) {
+			return nil, within(ctx, pullTime, func(ctx context.Context) error { return t.Engine.Pull(ctx, full) })
+		})
+		pulled <- err
+	})
+	for {
+		view := t.Ledger.View()
+		if !t.held(view) {
+			return errChanged
+		}
+		select {
+		case err := <-pulled:
+			return err
+		case <-view.Changed:
+		}
+	}
+}
+
+// held reports whether the placement that the turn carries out is still this host's to carry out.
+func (t *turn) held(view *projection.View) bool {
+	now, err := view.Placement(t.Pod)
+	return err == nil && now != nil && now.Host == t.Host && now.Event() == t.Placed.Event()
 }
 
 func (t *turn) look(ctx context.Context, name string) (image Image, err error) {

@@ -28,7 +28,6 @@ type loop struct {
 	clock    uint64                  // counts lists that began and turns that ended
 	wake     time.Time               // when the next replica may be tried again; zero: none waits
 	sweepAt  time.Time
-	working  sync.WaitGroup
 	known    map[string]bool // orphans that have been told of
 }
 
@@ -50,7 +49,7 @@ const parallel = 16
 
 func newLoop(r *Reconciler) *loop {
 	return &loop{
-		crew:     crew{r, r.owner(), newPortBook(), &singleflight.Group{}, make(chan struct{}, parallel)},
+		crew:     crew{r, r.owner(), newPortBook(), &singleflight.Group{}, make(chan struct{}, parallel), &sync.WaitGroup{}},
 		lister:   newLister(),
 		replicas: map[projection.Pod]*replica{},
 		dirty:    map[projection.Pod]bool{},

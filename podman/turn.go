@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"sync"
 	"time"
 
 	"golang.org/x/sync/singleflight"
@@ -28,10 +29,11 @@ var errChanged = errors.New("what is recorded has changed meanwhile")
 // crew is what turns share. All of it is safe for concurrent use.
 type crew struct {
 	*Reconciler
-	own   owner
-	ports *portBook
-	pulls *singleflight.Group
-	slots chan struct{} // one for each turn that may keep Podman busy at the same time
+	own     owner
+	ports   *portBook
+	pulls   *singleflight.Group
+	slots   chan struct{}   // one for each turn that may keep Podman busy at the same time
+	working *sync.WaitGroup // all that the loop waits for in the end
 }
 
 // turn does the steps of one decision. Turns of different pods run at the same time, and those of one pod never.
