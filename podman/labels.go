@@ -59,6 +59,17 @@ func containerName(pod projection.Pod, placement events.ID, n int) string {
 	return name
 }
 
+// named reports whether the container has one of the names that are given for the placement. A copy that somebody made
+// of a container has its labels, as has what runs from an image that was committed from it, but not its name.
+func named(c *Container, pod projection.Pod, placement events.ID) bool {
+	for n := range nameTries {
+		if c.Name == containerName(pod, placement, n) {
+			return true
+		}
+	}
+	return false
+}
+
 // volumeName is the name of a placement's volume.
 func volumeName(pod projection.Pod, placement events.ID, volume string) string {
 	return containerName(pod, placement, 0) + "." + volume

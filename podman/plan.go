@@ -78,10 +78,10 @@ func Plan(known Known, host string, c Case) (Decision, error) {
 	}
 	var mine []Container
 	for _, there := range c.There {
-		id, ok := carriesOut(&there, c.Recorded)
+		id, why := carriesOut(&there, c.Recorded)
 		switch {
-		case !ok:
-			d.Orphans = append(d.Orphans, Orphan{there, c.Pod, "its labels cannot be read"})
+		case why != "":
+			d.Orphans = append(d.Orphans, Orphan{there, c.Pod, why})
 		case d.Placed != nil && held.Event() == id && held.SpecHash != there.Labels[LabelSpecHash]:
 			d.Orphans = append(d.Orphans, Orphan{there, c.Pod, "it was made from another spec than its placement holds"})
 		case d.Placed != nil && held.Event() == id:
@@ -102,13 +102,18 @@ func Plan(known Known, host string, c Case) (Decision, error) {
 }
 
 // carriesOut is the placement that the container carries out: what its host has recorded of it, else its label. They
-// differ only for an orphan that a person had adopted.
-func carriesOut(c *Container, recorded *projection.Replica) (events.ID, bool) {
-	_, id, ok := labelled(c.Labels)
-	if ok && recorded != nil && recorded.Container == c.ID {
-		return recorded.Placement, true
+// differ only for an orphan that a person had adopted. why says what is in the way of knowing it.
+func carriesOut(c *Container, recorded *projection.Replica) (id events.ID, why string) {
+	pod, id, ok := labelled(c.Labels)
+	switch {
+	case !ok:
+		return id, "its labels cannot be read"
+	case recorded != nil && recorded.Container == c.ID:
+		return recorded.Placement, ""
+	case !named(c, pod, id):
+		return id, "its name is none that this agent gives: it is a copy of one of its containers, or was renamed"
 	}
-	return id, ok
+	return id, ""
 }
 
 func over(held *projection.Placed, host string) string {

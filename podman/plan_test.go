@@ -36,7 +36,7 @@ func placed(host string, seq uint64) *projection.Placed {
 
 // there is a container of placement seq.
 func there(id string, status Status, inc events.Incarnation, seq uint64, hash string) Container {
-	return Container{ID: id, Status: status, Started: time.Unix(100, 0), Labels: map[string]string{
+	return Container{ID: id, Name: containerName(web0, events.ID{Inc: inc, Seq: seq}, 0), Status: status, Started: time.Unix(100, 0), Labels: map[string]string{
 		LabelNamespace: "default", LabelPod: "web-0", LabelPlacement: events.ID{Inc: inc, Seq: seq}.String(), LabelSpecHash: hash}}
 }
 
@@ -47,6 +47,8 @@ func fact(container string, seq uint64, phase projection.Phase) *projection.Repl
 func TestPlan(t *testing.T) {
 	unreadable := there("a", StatusRunning, 1, 1, "hash")
 	unreadable.Labels[LabelPlacement] = "?"
+	copied, renamed := there("b", StatusRunning, 1, 5, "hash"), there("a", StatusRunning, 1, 5, "hash")
+	copied.Name, renamed.Name = copied.Name+"-clone", "mine"
 	for _, c := range []struct {
 		name  string
 		state state
@@ -89,6 +91,12 @@ func TestPlan(t *testing.T) {
 			Case{There: []Container{there("a", StatusRunning, 1, 5, "other")}}, "create; orphan a"},
 		{"labels that cannot be read", state{held: placed("one", 5), covered: 9},
 			Case{There: []Container{unreadable}}, "create; orphan a"},
+		{"a copy of the container, labels and all", state{held: placed("one", 5), covered: 9},
+			Case{Recorded: fact("a", 5, projection.Running), There: []Container{there("a", StatusRunning, 1, 5, "hash"), copied}}, "orphan b"},
+		{"a copy of one that is over", state{covered: 9},
+			Case{Recorded: fact("a", 5, projection.Running), There: []Container{there("a", StatusRunning, 1, 5, "hash"), copied}}, "remove a, forget; orphan b"},
+		{"it was renamed", state{held: placed("one", 5), covered: 9},
+			Case{Recorded: fact("a", 5, projection.Running), There: []Container{renamed}}, ""},
 		{"an adopted orphan", state{held: placed("one", 5), covered: 9},
 			Case{Recorded: fact("a", 5, projection.Running), There: []Container{there("a", StatusRunning, 7, 3, "hash")}}, ""},
 		{"an orphan was just adopted", state{held: placed("one", 5), covered: 9},
@@ -190,7 +198,7 @@ func carry(t *testing.T, s state, c Case, d Decision) Case {
 		case Forget:
 			c.Recorded = nil
 		case Remove:
-			if id, ok := carriesOut(&step.Container, c.Recorded); !ok || !s.Covers(id) {
+			if id, why := carriesOut(&step.Container, c.Recorded); why != "" || !s.Covers(id) {
 				t.Fatalf("%+v: removes %+v without evidence", s, step.Container)
 			}
 			delete(all, step.Container.ID)

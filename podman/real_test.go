@@ -272,6 +272,26 @@ func sameWords(a, b string) bool {
 	return slices.Equal(sorted(a), sorted(b))
 }
 
+// Copies that a person makes of a container have its labels. They are not the agent's.
+func TestReal_copies(t *testing.T) {
+	w := newReal(t)
+	w.place(host, web(), three[0])
+	w.run()
+	w.ready()
+	c := w.running(three[0])
+	w.podman("commit", "--quiet", c.ID, "localhost/copy:1")
+	w.podman("run", "--detach", "--name", "debug", "localhost/copy:1")
+	w.podman("container", "clone", c.ID, "cloned")
+	w.until("both are orphans", func() bool { return len(w.Orphans()) == 2 })
+	w.end(three[0])
+	w.until("the container is gone", func() bool { return w.fact(three[0]) == nil && len(w.all()) == 2 })
+	for _, copied := range []string{"debug", "cloned"} {
+		if _, err := w.engine.Inspect(t.Context(), copied); err != nil {
+			t.Errorf("a copy of a container: %v", err)
+		}
+	}
+}
+
 // Line 6 of what went wrong before: Podman forgets a container and its storage does not, as after a crash in the middle of a removal. The
 // name stays taken; the replica runs under another.
 func TestReal_ghost(t *testing.T) {
