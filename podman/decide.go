@@ -123,7 +123,7 @@ func (l *loop) wakeAt(t time.Time) {
 // launch begins a turn.
 func (l *loop) launch(ctx context.Context, r *replica, d Decision, wait time.Duration) {
 	r.busy = true
-	t := &turn{crew: &l.crew, Case: r.Case, Decision: d, wait: wait}
+	t := &turn{crew: &l.crew, Case: r.Case, Decision: d, wait: wait, failures: r.retry.failures}
 	l.goes(func() {
 		t.run(ctx)
 		l.turns <- t // run or finish takes it

@@ -2,10 +2,12 @@ package podman_test
 
 import (
 	"context"
+	"fmt"
 	"net"
 	"net/http"
 	"path/filepath"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/podman-swarm/podman-swarm/podman"
@@ -67,4 +69,36 @@ func TestClient_neverAnswers(t *testing.T) {
 	if err := <-ended; err == nil {
 		t.Error("the events ended without an error")
 	}
+}
+
+// A request that Podman dies of, each time, while it answers all others: it is asked ever more seldom, and people see
+// what the replica waits for.
+func TestReconciler_podmanDiesOfIt(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		w.run()
+		w.ready()
+		w.fake.Hook(func(op, _ string) error {
+			if op == "Create" {
+				return fmt.Errorf("%w: EOF", podman.ErrUnavailable)
+			}
+			return nil
+		})
+		w.place(host, template(), pod("web", 0))
+		index := w.ledger.View().Index()
+		w.fake.Calls()
+		w.settled(time.Hour)
+		if n := len(w.fake.Calls()); n < 10 || n > 25 {
+			t.Errorf("it was tried %d times in an hour, want every 5 minutes in the end", n)
+		}
+		if f := w.fact(pod("web", 0)); f == nil || f.Reason != "CreateContainerError" || f.Message == "" {
+			t.Errorf("got %+v, want what went wrong", f)
+		}
+		if n := w.ledger.View().Index() - index; n != 1 {
+			t.Errorf("%d facts were recorded", n)
+		}
+		w.fake.Hook(nil)
+		w.settled(6 * time.Minute)
+		w.runs(pod("web", 0))
+	})
 }

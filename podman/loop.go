@@ -217,6 +217,7 @@ func (l *loop) ended(t *turn) {
 		return
 	case errors.Is(t.err, errChanged):
 	case errors.Is(t.err, ErrUnavailable):
+		r.retry.failed(time.Now()) // it may be this very request that Podman does not live through
 		if l.down == nil {
 			l.silent(t.err)
 		}

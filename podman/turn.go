@@ -41,7 +41,8 @@ type turn struct {
 	*crew
 	Case
 	Decision
-	wait time.Duration // of a hold: how long the container waits
+	wait     time.Duration // of a hold: how long the container waits
+	failures int           // of the turns before, in a row
 
 	there []Container    // in the end: what is there now, as far as no error came between
 	did   map[Action]int // how many of each were done
@@ -70,7 +71,8 @@ func (t *turn) run(ctx context.Context) {
 		t.did[s.Action]++
 	}
 	var f *failure
-	if errors.As(t.err, &f) && !errors.Is(t.err, ErrUnavailable) && ctx.Err() == nil {
+	away := errors.Is(t.err, ErrUnavailable) && t.failures == 0 // once is no word on the replica
+	if errors.As(t.err, &f) && !away && ctx.Err() == nil {
 		t.err = errors.Join(t.err, t.recordFailure(ctx, f))
 	}
 	if t.Observe != nil {
