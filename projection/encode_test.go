@@ -147,7 +147,7 @@ func FuzzDecodeState(f *testing.F) {
 	f.Add(encoded(f, everyShape(f)))
 	f.Add([]byte{1, 0, 0, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 1}) // as many heads as there are numbers
 	f.Add([]byte{1, 0, 0, 0, 1, 0xff, 0xff, 0xff, 0xff, 0xff, 0x7f})                // a key of a few terabytes
-	others, err := filepath.Glob("../events/manifest/testdata/states/*.json")       // of the program that this one replaces
+	others, err := filepath.Glob("../snapshot/testdata/version1/*.json")            // of the program that this one replaces
 	if err != nil || len(others) == 0 {
 		f.Fatal(others, err)
 	}

@@ -99,7 +99,7 @@ func TestParse_large(t *testing.T) {
 }
 
 func FuzzParse(f *testing.F) {
-	for _, folder := range []string{"good", "bad", "states"} {
+	for _, folder := range []string{"testdata/good", "testdata/bad", "../../snapshot/testdata/version1"} {
 		for _, data := range manifests(f, folder) {
 			f.Add(data)
 		}
@@ -139,7 +139,7 @@ func FuzzParse(f *testing.F) {
 }
 
 func BenchmarkParse(b *testing.B) {
-	data := manifests(b, "good")["testdata/good/web.yaml"]
+	data := manifests(b, "testdata/good")["testdata/good/web.yaml"]
 	b.SetBytes(int64(len(data)))
 	b.ReportAllocs()
 	for b.Loop() {

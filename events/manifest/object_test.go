@@ -112,7 +112,7 @@ func TestDefault_pullPolicy(t *testing.T) {
 
 // Line 26 of what went wrong before: a Deployment without replicas crashed the agent.
 func TestDefault_twiceIsOnce(t *testing.T) {
-	for file, data := range manifests(t, "good") {
+	for file, data := range manifests(t, "testdata/good") {
 		items, err := Parse(data, "")
 		if err != nil {
 			t.Fatal(file, err)

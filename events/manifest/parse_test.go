@@ -29,15 +29,14 @@ func golden(t *testing.T, file, got string) {
 	}
 }
 
-// manifests are the files of testdata/good or testdata/bad; those of testdata/states, which the program that this one
-// replaces wrote, are none.
+// manifests are the files of a folder.
 func manifests(t testing.TB, folder string) map[string][]byte {
 	t.Helper()
-	yaml, err1 := filepath.Glob("testdata/" + folder + "/*.yaml")
-	json, err2 := filepath.Glob("testdata/" + folder + "/*.json")
+	yaml, err1 := filepath.Glob(folder + "/*.yaml")
+	json, err2 := filepath.Glob(folder + "/*.json")
 	files := append(yaml, json...)
 	if len(files) == 0 {
-		t.Fatalf("testdata/%s: no files: %v, %v", folder, err1, err2)
+		t.Fatalf("%s: no files: %v, %v", folder, err1, err2)
 	}
 	m := map[string][]byte{}
 	for _, f := range files {
@@ -51,7 +50,7 @@ func manifests(t testing.TB, folder string) map[string][]byte {
 }
 
 func TestParse_good(t *testing.T) {
-	for file, data := range manifests(t, "good") {
+	for file, data := range manifests(t, "testdata/good") {
 		t.Run(filepath.Base(file), func(t *testing.T) {
 			items, err := Parse(data, "")
 			if err != nil {
@@ -73,7 +72,7 @@ func TestParse_good(t *testing.T) {
 // Lines 25 and 26 of what went wrong before: every mistake of every document is reported, with its line, and nothing
 // of the manifest is taken.
 func TestParse_bad(t *testing.T) {
-	for file, data := range manifests(t, "bad") {
+	for file, data := range manifests(t, "testdata/bad") {
 		t.Run(filepath.Base(file), func(t *testing.T) {
 			items, err := Parse(data, "default")
 			if items != nil {
