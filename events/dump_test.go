@@ -218,3 +218,14 @@ func TestDump_damageAboveTheWatermark(t *testing.T) {
 		t.Errorf("got %d records and %v, want 2 and the damage in event 3", len(rs), err)
 	}
 }
+
+// TestVerify_anotherNumberOfEvents has a commit put down with more events than it has, which the log takes on trust.
+func TestVerify_anotherNumberOfEvents(t *testing.T) {
+	l := mustOpen(t, ram(t), small())
+	e := (&author{inc: l.Incarnation()}).entry(t, 1, 10)
+	e.Count = 2
+	mustAppend(t, l, e)
+	if chains, err := Verify(l.dir); err == nil || len(chains) != 1 || chains[0].Bad == nil {
+		t.Errorf("got %+v, %v", chains, err)
+	}
+}

@@ -11,6 +11,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // manySegments is a closed log of at least five segments.
@@ -340,4 +342,22 @@ func TestOpen_wholeRecordInTheWrongPlace(t *testing.T) {
 	dir := ram(t)
 	im.with(name, append(bytes.Clone(file), file[len(file)-n:]...)).put(t, dir)
 	mustRefuse(t, dir, "last record twice")
+}
+
+// TestOpen_unreadable has the disk fail to read what MANIFEST does not cover: nobody knows whether that is damaged, and
+// nothing of it is cut off.
+func TestOpen_unreadable(t *testing.T) {
+	dir := ram(t)
+	mustClose(t, mustOpen(t, dir, small()))
+	path := filepath.Join(dir, segmentName(1))
+	if err := errors.Join(os.Remove(path), os.Symlink("/proc/self/mem", path)); err != nil { // reads of it are EIO
+		t.Fatal(err)
+	}
+	var c *CorruptError
+	if _, err := Open(dir, small()); !errors.Is(err, unix.EIO) || errors.As(err, &c) || !strings.Contains(err.Error(), "read log at byte 0") {
+		t.Errorf("got %v, want the disk's error, and no damage", err)
+	}
+	if _, _, err := dumped(dir, 0); !errors.Is(err, unix.EIO) || errors.As(err, &c) {
+		t.Errorf("dump: got %v, want the disk's error, and no damage", err)
+	}
 }

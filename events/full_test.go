@@ -3,11 +3,9 @@ package events
 import (
 	"bytes"
 	"errors"
-	"log/slog"
 	"os"
 	"path/filepath"
 	"strconv"
-	"strings"
 	"testing"
 
 	"github.com/tidwall/wal"
@@ -232,23 +230,6 @@ func TestOpen_fullDiskNotWrittenInPlace(t *testing.T) {
 	mustAppend(t, l, all[1])
 	mustClose(t, l)
 	mustHold(t, mustOpen(t, dir, o), all)
-}
-
-// TestKeep_noReserveHere is on a file system where nothing can be allocated ahead: a thing to say once.
-func TestKeep_noReserveHere(t *testing.T) {
-	dir := t.TempDir()
-	if err := os.Mkdir(filepath.Join(dir, "RESERVE"), 0o750); err != nil {
-		t.Fatal(err)
-	}
-	var said bytes.Buffer
-	o := small()
-	o.Reserve, o.Log = 64<<10, slog.New(slog.NewTextHandler(&said, nil))
-	l := mustOpen(t, dir, o)
-	l.keep()
-	l.keep()
-	if n := strings.Count(said.String(), "no reserve"); n != 1 {
-		t.Errorf("said %d times, want once:\n%s", n, said.String())
-	}
 }
 
 func TestAppend_syncErrorStopsTheLog(t *testing.T) {

@@ -66,10 +66,13 @@ func (c *cut) try(ctx context.Context, host *podmanhost.Host) (err error) {
 	}()
 	c.load = trial.NewLoad(cutClients, 15, 4*time.Millisecond, c.seed)
 	c.witnesses = trial.Witnesses{Host: host, Name: "witness-" + c.agent.Node}
-	err = c.all(ctx)
-	fmt.Printf("%s: cuts %d  acknowledged %d  lost %d  partial %d  wrong %d  bounced %d  seed %d  seconds %.0f\n", c.name, c.round,
+	broken := "" // what was acknowledged before an error ended the trial has not been looked for
+	if err = c.all(ctx); err != nil {
+		broken = "  NOT FINISHED"
+	}
+	fmt.Printf("%s: cuts %d  acknowledged %d  lost %d  partial %d  wrong %d  bounced %d  seed %d  seconds %.0f%s\n", c.name, c.round,
 		c.load.Acknowledged(), len(c.report.Lost), len(c.report.Partial), len(c.report.Wrong), len(c.witnesses.Bounced),
-		c.seed, time.Since(began).Seconds())
+		c.seed, time.Since(began).Seconds(), broken)
 	return err
 }
 
