@@ -223,6 +223,7 @@ func TestOpen_crashWhileTurning(t *testing.T) {
 }
 
 func TestOpen_folder(t *testing.T) {
+	defer unix.Umask(unix.Umask(0)) // no test runs beside this one
 	dir := filepath.Join(t.TempDir(), "data", "events")
 	l := mustOpen(t, dir, Options{})
 	mustAppend(t, l, (&author{inc: l.Incarnation()}).entry(t, 1, 10))
