@@ -24,6 +24,8 @@ func (h heads) follow(inc Incarnation, seq uint64, count uint32, hash Hash, payl
 	}
 	at, held := h[inc]
 	switch {
+	case seq+uint64(count) < seq: // and what follows on it would be numbered from 1 again
+		return fmt.Errorf("event %d of incarnation %v: the numbers of %d events overflow", seq, inc, count)
 	case seq <= at.last:
 		return fmt.Errorf("event %d of incarnation %v is in the log already, which has it up to %d", seq, inc, at.last)
 	case seq > at.last+1 && inc == own:

@@ -161,6 +161,9 @@ func TestAppend_refusesWhatDoesNotFollow(t *testing.T) {
 	fork := author{inc: a.inc, last: 1, hash: HashOf([]byte("another"))}
 	forked = fork.entry(t, 1, 10)
 	gap := author{inc: a.inc, last: 5, hash: all[0].Hash}
+	most := author{inc: 99, last: 1<<64 - 3, hash: good.Hash}
+	overflows := most.entry(t, 1, 10)
+	overflows.Count = 3
 	ahead := author{inc: 77, last: 9, hash: HashOf([]byte("seen elsewhere"))}
 	bad := map[string]Entry{
 		"no payload":        {Count: 1, Inc: a.inc, Seq: 2},
@@ -172,6 +175,7 @@ func TestAppend_refusesWhatDoesNotFollow(t *testing.T) {
 		"known":             all[0],
 		"known of a peer":   all[1],
 		"off the chain":     forked,
+		"overflow":          overflows,
 		"gap in the own":    gap.entry(t, 1, 10),
 		"good one, then it": {Payload: good.Payload, Count: 1, Inc: a.inc, Seq: 4},
 	}
