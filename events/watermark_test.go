@@ -149,6 +149,25 @@ func TestOpen_manifestLostBesideOneSegment(t *testing.T) {
 	}
 }
 
+// TestOpen_machineWithoutID keeps its incarnation for as long as there is no id, and draws a new one when there is.
+func TestOpen_machineWithoutID(t *testing.T) {
+	dir := ram(t)
+	var last Incarnation
+	for i, c := range []struct {
+		machine string
+		same    bool
+	}{{"", false}, {"", true}, {"m1", false}, {"m1", true}, {"", false}} {
+		o := small()
+		o.Machine = c.machine
+		l := mustOpen(t, dir, o)
+		if got := l.Incarnation(); got == 0 || (got == last) != c.same {
+			t.Errorf("start %d, machine %q: incarnation %v after %v", i, c.machine, got, last)
+		}
+		last = l.Incarnation()
+		mustClose(t, l)
+	}
+}
+
 // TestStats_besideAHangingDisk has the disk not return from a write of MANIFEST.
 func TestStats_besideAHangingDisk(t *testing.T) {
 	l := mustOpen(t, ram(t), small())
