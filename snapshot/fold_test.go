@@ -3,6 +3,7 @@ package snapshot
 import (
 	"bytes"
 	"context"
+	"crypto/sha256"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -125,6 +126,54 @@ func TestFolds_ofAnotherLogIsPassedOver(t *testing.T) {
 	}
 	if !strings.Contains(b.said.String(), "of another log") {
 		t.Errorf("it was not said:\n%s", b.said.String())
+	}
+}
+
+// A snapshot that is whole and of this log, but in the form of another version, or of a log that went on further.
+func TestFolds_ofAnotherVersionOrBeyondTheLogIsPassedOver(t *testing.T) {
+	dir := t.TempDir()
+	h := open(t, dir)
+	h.apply(t, "service/default/web", `{"i":1}`)
+	want := h.View().Digest()
+	h.close()
+	earlier := t.TempDir()
+	if err := os.CopyFS(earlier, os.DirFS(dir)); err != nil {
+		t.Fatal(err)
+	}
+	h = open(t, dir)
+	if err := h.folds.Save(t.Context(), h.View().State); err != nil {
+		t.Fatal(err)
+	}
+	h.apply(t, "service/default/web", `{"i":2}`)
+	if err := h.folds.Save(t.Context(), h.View().State); err != nil {
+		t.Fatal(err)
+	}
+	names, err := h.folds.names()
+	if err != nil || len(names) != 2 {
+		t.Fatal(names, err)
+	}
+	for i, name := range names {
+		b, err := os.ReadFile(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if i == 0 {
+			b[len(foldMagic)-2]++
+			sum := sha256.Sum256(b[:len(b)-sha256.Size])
+			b = append(b[:len(b)-sha256.Size], sum[:]...)
+		}
+		if err := os.WriteFile(filepath.Join(earlier, "events", filepath.Base(name)), b, 0o640); err != nil {
+			t.Fatal(err)
+		}
+	}
+	h = open(t, earlier)
+	if h.folds.Last() != 0 || h.View().Digest() != want {
+		t.Errorf("started from %d with digest %s, want %s", h.folds.Last(), h.View().Digest(), want)
+	}
+	for _, s := range []string{"not a snapshot of this version", "event 2 is not in the log, which ends at 1"} {
+		if !strings.Contains(h.said.String(), s) {
+			t.Errorf("%q is not said in:\n%s", s, h.said.String())
+		}
 	}
 }
 

@@ -135,6 +135,10 @@ func (c *cut) once(ctx context.Context, long time.Duration) error {
 	if err := c.agent.Up(ctx); err != nil {
 		return err
 	}
+	// state.json is the old one or the new one, whole: the agent sets aside any other.
+	if aside, err := filepath.Glob(filepath.Join(c.agent.DataDir, "state.json.set-aside-*")); err != nil || len(aside) > 0 {
+		return errors.Join(err, fmt.Errorf("the agent does not know its own state.json: %v", aside))
+	}
 	seen, err := trial.Listed(ctx, c.agent.URL())
 	if err != nil {
 		return err
