@@ -1,20 +1,49 @@
 package integration
 
 import (
+	"context"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"testing"
+	"time"
 
 	"github.com/podman-swarm/podman-swarm/integration/podmanhost"
 	"github.com/podman-swarm/podman-swarm/integration/trial"
 )
+
+// An agent that was told no address, and a kubectl that was told none, find each other. They are alone in a network
+// namespace, since the machine's own port may be somebody else's.
+func TestKubectl_noConfiguration(t *testing.T) {
+	host := podmanhost.Start(t)
+	a := newAgent(t, host, filepath.Join(t.TempDir(), "data")) // started by the script
+	k := newKubectl(t, a)
+	const script = `kubectl=$1 manifest=$2 log=$3; shift 3
+ip link set lo up
+"$@" >"$log" 2>&1 &
+until "$kubectl" get --raw /readyz >/dev/null 2>&1; do kill -0 $!; sleep 0.1; done
+"$kubectl" apply --validate=false -f "$manifest"
+"$kubectl" get deployments -o name`
+	like := k.command()
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, "unshare", "--net", "--pid", "--fork", "--kill-child", "bash", "-euc", script, "bash",
+		k.bin, k.file(trial.Deployment("web", 0, "")), a.Output,
+		a.Bin, "--data-dir", a.DataDir, "--podman-url", a.Podman, "--recovery-delay", "20ms")
+	cmd.Env, cmd.Dir, cmd.WaitDelay = like.Env, like.Dir, like.WaitDelay
+	out, err := cmd.CombinedOutput()
+	if want := "deployment.apps/web created\ndeployment.apps/web\n"; err != nil || string(out) != want {
+		t.Errorf("got %v, %q, want %q", err, out, want)
+	}
+}
 
 // What apply sends: a new object, nothing, and three-way patches that change, remove and leave alone.
 func TestKubectl_apply(t *testing.T) {
 	k, _, host := kubectlOf(t)
 	example, err := os.ReadFile("examples/web.yaml")
 	must(t, err)
-	web := swapped(t, string(example), "    spec:\n      containers:", "    spec:\n      terminationGracePeriodSeconds: 1\n      containers:")
+	web := swapped(t, string(example),
+		"    spec:\n      containers:", "    spec:\n      terminationGracePeriodSeconds: 1\n      containers:")
 	all := func(deployment, others string) []string {
 		return []string{"deployment.apps/web " + deployment, "service/web " + others, "ingress.networking.k8s.io/web " + others}
 	}
@@ -34,18 +63,21 @@ func TestKubectl_apply(t *testing.T) {
 	web = swapped(t, web, "replicas: 3", "replicas: 2", "value: hello", "value: changed")
 	k.applies(web, all("configured", "unchanged")...)
 	k.run("rollout", "status", "deployment/web", "--timeout=50s")
-	get("2 changed of another", `-o=jsonpath={.spec.replicas} {.spec.template.spec.containers[0].env[0].value} {.metadata.annotations.note}`)
+	get("2 changed of another",
+		`-o=jsonpath={.spec.replicas} {.spec.template.spec.containers[0].env[0].value} {.metadata.annotations.note}`)
 	if kept := 3 - len(trial.Bounced(first, pods(t, host, "web", 2))); kept != 0 {
 		t.Errorf("%d containers of another template still run", kept)
 	}
 
 	get(`{"limits":{"memory":"64Mi"}}`, container+".resources}")
-	web = swapped(t, web, "          resources:\n            limits:\n              memory: 64Mi\n", "", "  labels:\n    app: web\nspec:\n  replicas", "spec:\n  replicas")
+	web = swapped(t, web, "          resources:\n            limits:\n              memory: 64Mi\n", "",
+		"  labels:\n    app: web\nspec:\n  replicas", "spec:\n  replicas")
 	k.applies(web, all("configured", "unchanged")...)
 	get("{}", container+".resources}")
 	get("", "-o=jsonpath={.metadata.labels}")
 
-	web = swapped(t, web, "- name: GREETING\n              value: changed", "- name: ONE\n              value: one\n            - name: TWO\n              value: two",
+	web = swapped(t, web,
+		"- name: GREETING\n              value: changed", "- name: ONE\n              value: one\n            - name: TWO\n              value: two",
 		"      port: 80\n", "      port: 8081\n    - name: more\n      port: 81\n", "web.example.com", "www.example.com")
 	k.applies(web, all("configured", "configured")...)
 	get("ONE TWO", container+".env[*].name}")
@@ -72,7 +104,8 @@ func TestKubectl_get(t *testing.T) {
 	k.says("", "get", "pods", "-l", "app!=web", "-o=name")
 	k.says("pod/web-1", "get", "pods", "-A", "--field-selector=spec.nodeName=h1,metadata.name=web-1", "-o=name")
 	k.says("Running Running", "get", "pods", "-o=jsonpath={.items[*].status.phase}")
-	k.says("NAME   READY\nnone   <none>\nweb    2", "get", "deployments", "-o=custom-columns=NAME:.metadata.name,READY:.status.readyReplicas")
+	k.says("NAME   READY\nnone   <none>\nweb    2",
+		"get", "deployments", "-o=custom-columns=NAME:.metadata.name,READY:.status.readyReplicas")
 	contains(t, k.run("get", "deployment", "web", "-o=yaml"), "\nkind: Deployment\n", "\n  readyReplicas: 2\n")
 	contains(t, k.run("get", "events", "-o=jsonpath={range .items[*]}{.reason} {.involvedObject.name},{end}"),
 		"Created web,", "Scheduled web-0,", "Started web-1,")
@@ -107,7 +140,8 @@ func TestKubectl_watch(t *testing.T) {
 	names.until("pod/web-1")
 
 	// Nothing can take these yet, so this waits.
-	k.says("deployment.apps/web patched", "patch", "deployment/web", "-p", `{"spec":{"template":{"spec":{"nodeSelector":{"disk":"none"}}}}}`)
+	k.says("deployment.apps/web patched",
+		"patch", "deployment/web", "-p", `{"spec":{"template":{"spec":{"nodeSelector":{"disk":"none"}}}}}`)
 	rollout := k.follow("rollout", "status", "deployment/web", "--timeout=50s")
 	rollout.until("Waiting for deployment")
 	must(t, a.Kill())
@@ -126,7 +160,8 @@ func TestKubectl_changes(t *testing.T) {
 	k.says("deployment.apps/web created", "create", "--validate=false", "-f", file)
 	k.fails(`deployments.apps "web" already exists`, "create", "--validate=false", "-f", file)
 	k.says("namespace/team created", "create", "namespace", "team")
-	k.says("deployment.apps/made created", "create", "deployment", "made", "--image=localhost/podman-swarm-web:1", "--replicas=0", "-n=team")
+	k.says("deployment.apps/made created",
+		"create", "deployment", "made", "--image=localhost/podman-swarm-web:1", "--replicas=0", "-n=team")
 	k.says("service/made exposed", "expose", "deployment", "made", "--port=80", "-n=team")
 
 	get := func(want, path string) {
@@ -190,7 +225,8 @@ func TestKubectl_delete(t *testing.T) {
 	pods(t, host, "a", 0)
 	pods(t, host, "b", 0)
 
-	k.run("apply", "--validate=false", "-f", k.file(trial.Deployment("a", 0, "")+"---\n"+trial.Deployment("b", 0, "")+"---\n"+trial.Deployment("c", 0, "")))
+	k.run("apply", "--validate=false", "-f",
+		k.file(trial.Deployment("a", 0, "")+"---\n"+trial.Deployment("b", 0, "")+"---\n"+trial.Deployment("c", 0, "")))
 	k.run("label", "deployment/b", "tier=front")
 	k.run("delete", "deployments", "-l", "tier=front")
 	deployments("a c")
@@ -223,7 +259,8 @@ func TestKubectl_refused(t *testing.T) {
 	for _, c := range []struct{ why, manifest string }{
 		{"spec.replicas: Invalid value: -1: must be greater than or equal to 0", swapped(t, web, "replicas: 1", "replicas: -1")},
 		{`spec.replicas: Invalid value: "1": must be an integer`, swapped(t, web, "replicas: 1", `replicas: "1"`)},
-		{"field is immutable", swapped(t, web, "matchLabels: {app: web}", "matchLabels: {app: x}", "labels: {app: web}", "labels: {app: x}")},
+		{"field is immutable", swapped(t, web, "matchLabels: {app: web}", "matchLabels: {app: x}",
+			"labels: {app: web}", "labels: {app: x}")},
 		{"probes: a container counts as ready", swapped(t, web, "        image:", "        readinessProbe: {tcpSocket: {port: 80}}\n        image:")},
 		{`no matches for kind "ConfigMap"`, "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: x}\n"},
 		{"pods are made of what Deployments say", "apiVersion: v1\nkind: Pod\nmetadata: {name: x}\nspec: {containers: [{name: a, image: b}]}\n"},
