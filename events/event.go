@@ -28,7 +28,9 @@ type Event struct {
 	UID  ID     // the object: id of the event that created it. Zero in a draft: this event creates
 	Base Stamp  // the version it replaces, as its writer saw it; zero when there was none
 	For  Stamp  // Decided: the declaration that is being carried out
-	Ends []End  // objects of this key that end with this event, for good
+	// Ends are objects of this key that end with this event, for good. In an event that carries an object, an end of its
+	// own UID ends nothing: it names a version that was lost unseen, and that this event makes good.
+	Ends []End
 	// Object is the whole object afterwards, compact JSON; nil in a delete. It is never changed in place: it is
 	// shared by everything that holds the event.
 	Object json.RawMessage
