@@ -3,8 +3,6 @@ package api
 import (
 	"time"
 
-	appsv1 "k8s.io/api/apps/v1"
-
 	"github.com/podman-swarm/podman-swarm/projection"
 )
 
@@ -57,16 +55,22 @@ func (w *watch) again(l *look, n name) {
 	}
 }
 
-// missed tells a watch that is taken up again of objects that may have become due while nobody watched.
+// missed tells a watch that is taken up after last of objects that time alone has changed since: nobody may have watched
+// then.
 func (w *watch) missed(v *projection.View) {
-	l := &look{State: v.State, now: w.s.now(), later: w.later}
+	then := v.At()
+	if steps, ok := v.Since(w.last); ok && len(steps) > 0 {
+		then = steps[0].Before.At()
+	}
+	now := &look{State: v.State, now: w.s.now(), later: w.later}
 	for n := range w.r.names(v.State, w.sel.namespace) {
-		if !w.sel.named(n) {
+		if !w.sel.named(n) || w.r.version(now, n) > w.last { // the changes after last tell how it is
 			continue
 		}
-		o, ok, err := w.r.get(l, n)
-		if d, timed := o.(*appsv1.Deployment); err == nil && ok && timed && d.Spec.MinReadySeconds > 0 && w.r.version(l, n) <= w.last {
-			w.again(l, n)
+		is, ok, err1 := w.r.get(now, n)
+		was, _, err2 := w.r.get(&look{State: v.State, now: then}, n)
+		if err1 == nil && err2 == nil && ok && !alike(was, is) {
+			w.again(now, n)
 		}
 	}
 }

@@ -99,8 +99,11 @@ func (w *watch) begin() (changed <-chan struct{}, err error) {
 			return nil, err
 		}
 		w.last, w.told = v.Index(), v.Index()
-		if !asked || *w.o.initial {
+		switch {
+		case !asked || *w.o.initial:
 			err = w.initial(v)
+		case w.r.timed:
+			w.missed(v)
 		}
 		return v.Changed, err
 	}

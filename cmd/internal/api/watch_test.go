@@ -310,22 +310,17 @@ func TestWatch_endsWhenTheAgentStops(t *testing.T) {
 // A replica is available once it has run for minReadySeconds, and nobody records that: a watch tells of it all the
 // same, also one that was not there at the time.
 func TestWatch_availableByTime(t *testing.T) {
-	var skip atomic.Int64
-	a := start(t, t.TempDir(), func(s *Server) {
-		s.Now = func() time.Time { return time.Now().Add(time.Duration(skip.Load())) }
-	})
+	a := start(t, t.TempDir())
 	a.want(200, "POST", apply, strings.Replace(deployment("web", 1, "w"), "replicas:", "minReadySeconds: 60\n  replicas:", 1))
 	p := projection.Pod{Namespace: "default", Deployment: "web"}
 	id := a.place(p, "h1", "")
-	skip.Store(int64(-59 * time.Second))
 	first := a.follow(allDeployments)
 	first.wantEvents("ADDED web")
-	a.observe(p, "h1", &projection.Replica{Placement: id, Phase: projection.Running, Started: time.Now().Add(-118900 * time.Millisecond)})
+	a.observe(p, "h1", &projection.Replica{Placement: id, Phase: projection.Running, Started: time.Now().Add(-58 * time.Second)})
 	if o := first.wantEvents("MODIFIED web"); o.field("status.readyReplicas") != "1" || o.field("status.availableReplicas") != "" {
 		t.Errorf("before: got %s", o.body)
 	}
 	resumed := a.follow(allDeployments + "&resourceVersion=" + a.resourceVersion(a.index()))
-	resumed.wantEvents("MODIFIED web") // as it is now
 	for _, w := range []*watcher{first, resumed} {
 		if o := w.wantEvents("MODIFIED web"); o.field("status.availableReplicas") != "1" || o.field("metadata.resourceVersion") != a.resourceVersion(a.index()) {
 			t.Errorf("after: got %s", o.body)
@@ -335,4 +330,25 @@ func TestWatch_availableByTime(t *testing.T) {
 	if o := late.wantEvents("MODIFIED web"); o.field("status.availableReplicas") != "1" {
 		t.Errorf("late: got %s", o.body)
 	}
+}
+
+// The same holds for a roll-out that stands still for too long.
+func TestWatch_deadlineByTime(t *testing.T) {
+	var skip atomic.Int64
+	a := start(t, t.TempDir(), func(s *Server) {
+		s.Now = func() time.Time { return time.Now().Add(time.Duration(skip.Load())) }
+	})
+	a.want(200, "POST", apply, docs(deployment("web", 1, "w"), deployment("none", 0, "w")))
+	a.place(projection.Pod{Namespace: "default", Deployment: "web"}, "h1", "")
+	seen := a.want(200, "GET", "/apis/apps/v1/deployments", "").field("metadata.resourceVersion")
+	skip.Store(int64(time.Hour))
+	for _, from := range []string{"&resourceVersion=" + seen, "&sendInitialEvents=false&resourceVersionMatch=NotOlderThan"} {
+		w := a.follow(allDeployments + from)
+		if o := w.wantEvents("MODIFIED web"); o.field("status.conditions.1.reason") != "ProgressDeadlineExceeded" {
+			t.Errorf("%s: got %s", from, o.body)
+		}
+	}
+	w := a.follow(allDeployments + "&resourceVersion=" + seen + "&fieldSelector=metadata.name%3Dnone")
+	a.want(200, "DELETE", deploymentsPath+"/none", "")
+	w.wantEvents("DELETED none") // nothing had changed
 }
