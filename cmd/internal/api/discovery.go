@@ -64,6 +64,8 @@ func apiResources(r *resource) []metav1.APIResource {
 	switch r.kind {
 	case "Deployment", "Service", "Pod":
 		a.Categories = []string{"all"}
+	case "Namespace": // not all at once
+		a.Verbs = metav1.Verbs{"create", "delete", "get", "list", "patch", "update", "watch"}
 	}
 	sub := metav1.APIResource{Namespaced: true}
 	switch r.kind {

@@ -57,11 +57,7 @@ func parsePath(u *url.URL) (t target, ok bool) {
 }
 
 // kubernetes answers everything under /api and /apis that names a kind.
-func (s *Server) kubernetes(q *request) error {
-	t, ok := parsePath(q.URL)
-	if !ok {
-		return unknownPath(q.URL.Path)
-	}
+func (s *Server) kubernetes(q *request, t target) error {
 	switch {
 	case t.sub == "log" && t.kind == "Pod":
 		return s.podLog(q, t)

@@ -2,6 +2,7 @@ package api
 
 import (
 	"fmt"
+	"net/http"
 	"strings"
 	"testing"
 	"time"
@@ -45,11 +46,43 @@ func TestDiscovery(t *testing.T) {
 	if names != "events namespaces nodes pods pods/log services " {
 		t.Errorf("got %s", names)
 	}
+	for i := 0; core.field(fmt.Sprintf("resources.%d.name", i)) != ""; i++ {
+		verbs := core.field(fmt.Sprintf("resources.%d.verbs", i))
+		if all := strings.Contains(verbs, "deletecollection"); all != (core.field(fmt.Sprintf("resources.%d.name", i)) == "services") {
+			t.Errorf("verbs of resource %d: %s", i, verbs)
+		}
+	}
 	for _, path := range []string{"/", "/apis/batch/v1", "/apis/batch/v1/jobs", "/api/v2/pods", "/api/v1/configmaps", "/api/v1/pods/web-0",
 		"/openapi/v2", "/openapi/v3", "/apis/apps/v1/namespaces/default/deployments/web/status", "/api/v1/namespaces/default/nodes",
 		"/apis/apps/v1beta1/deployments", "/api/v1/namespaces/x/y/z/a/b", "/swarm/v2", "/apis/apps/v1/namespaces/default/pods"} {
 		if got := a.do("GET", path, ""); got.code != 404 || got.field("kind") != "Status" || got.field("reason") != "NotFound" {
 			t.Errorf("%s: got %d %s", path, got.code, got.body)
+		}
+	}
+}
+
+// A path that is there, but not by this method.
+func TestMethods(t *testing.T) {
+	a := start(t, t.TempDir(), func(s *Server) { s.Metrics = http.NotFoundHandler() })
+	for _, c := range []struct{ method, path, allow string }{
+		{"POST", "/readyz", "GET"}, {"DELETE", "/version", "GET"}, {"PUT", "/metrics", "GET"}, {"POST", "/swarm/v1/state", "GET"},
+		{"OPTIONS", "/swarm/v1/events", "GET"}, {"GET", "/swarm/v1/orphans/x/adopt", "POST"},
+		{"GET", apply, "POST"}, {"PUT", apply, "POST"}, {"POST", apply + "/default/web", "DELETE"},
+		{"POST", "/api/v1", "GET"}, {"PATCH", "/apis/apps/v1", "GET"}, {"POST", "/api/v1/deployments", "GET"},
+	} {
+		got := a.do(c.method, c.path, "")
+		if got.code != 405 || got.header.Get("Allow") != c.allow || got.field("reason") != "MethodNotAllowed" {
+			t.Errorf("%s %s: got %d, Allow %q, %s; want 405 and %s", c.method, c.path, got.code, got.header.Get("Allow"), got.body, c.allow)
+		}
+	}
+	for _, path := range []string{"/readyz", "/swarm/v1/events?follow=true", allDeployments, webPath + "/scale"} {
+		if path[0:2] == "/a" {
+			a.want(200, "POST", apply, deployment("web", 1, "w"))
+		}
+		for range 2 { // on one connection
+			if got := a.do("HEAD", path, ""); got.code != 200 || len(got.body) > 0 {
+				t.Errorf("HEAD %s: got %d %s", path, got.code, got.body)
+			}
 		}
 	}
 }

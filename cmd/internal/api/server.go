@@ -12,7 +12,10 @@ import (
 	"net"
 	"net/http"
 	"runtime/debug"
+	"strings"
 	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/podman-swarm/podman-swarm/events"
 	"github.com/podman-swarm/podman-swarm/projection"
@@ -134,15 +137,25 @@ func (s *Server) handler(stop <-chan struct{}) http.Handler {
 	handle := func(pattern string, h func(*request) error) {
 		mux.HandleFunc(pattern, func(w http.ResponseWriter, r *http.Request) {
 			q := &request{Request: r, w: w, s: s, stop: stop}
+			if r.Method == http.MethodHead { // nobody reads a body, so what would go on ends at once
+				q.stop = closed()
+			}
 			if err := h(q); err != nil {
 				q.fail(err)
 			}
 		})
 	}
-	handle("/", func(q *request) error { return unknownPath(q.URL.Path) })
+	handle("/", func(q *request) error { return elsewhere(mux, q) })
 	s.discoveryRoutes(handle)
-	handle("/api/", s.kubernetes)
-	handle("/apis/", s.kubernetes)
+	for _, path := range []string{"/api/", "/apis/"} {
+		handle(path, func(q *request) error {
+			t, ok := parsePath(q.URL)
+			if !ok {
+				return elsewhere(mux, q)
+			}
+			return s.kubernetes(q, t)
+		})
+	}
 	s.manifestRoutes(handle)
 	s.swarmRoutes(handle)
 	for _, path := range []string{"/healthz", "/livez"} {
@@ -158,6 +171,30 @@ func (s *Server) handler(stop <-chan struct{}) http.Handler {
 		})
 	}
 	return s.guard(mux)
+}
+
+// elsewhere answers what no route is for: by the methods that there are for the path, if any.
+func elsewhere(mux *http.ServeMux, q *request) error {
+	var allowed []string
+	for _, method := range []string{http.MethodGet, http.MethodPost, http.MethodDelete} {
+		r := q.WithContext(q.Context())
+		r.Method = method
+		if _, pattern := mux.Handler(r); strings.HasPrefix(pattern, method+" ") {
+			allowed = append(allowed, method)
+		}
+	}
+	if allowed == nil {
+		return unknownPath(q.URL.Path)
+	}
+	q.w.Header().Set("Allow", strings.Join(allowed, ", "))
+	return refused(http.StatusMethodNotAllowed, metav1.StatusReasonMethodNotAllowed,
+		"the server does not allow this method on the requested resource")
+}
+
+func closed() <-chan struct{} {
+	c := make(chan struct{})
+	close(c)
+	return c
 }
 
 func (s *Server) ready(q *request) error {

@@ -151,7 +151,7 @@ func TestSwarm_orphans(t *testing.T) {
 	if got := a.want(404, "POST", "/swarm/v1/orphans/beef/remove", ""); got.field("reason") != "NotFound" {
 		t.Errorf("got %s", got.body)
 	}
-	a.want(404, "GET", "/swarm/v1/orphans/cafe/remove", "")
+	a.want(405, "GET", "/swarm/v1/orphans/cafe/remove", "")
 	if fmt.Sprint(o.done) != "[adopt remove]" {
 		t.Errorf("done: %v", o.done)
 	}
