@@ -188,11 +188,16 @@ func (s *Server) record(ctx context.Context, by projection.By, keys []string,
 // decode reads the one object of a body, strictly or as fieldValidation says: the fields that the kind does not have
 // are mistakes, warnings of the answer, or passed over because the client asked for that.
 func (q *request) decode(data []byte) (object, error) {
+	mode := q.URL.Query().Get("fieldValidation")
+	switch mode {
+	case "", metav1.FieldValidationStrict, metav1.FieldValidationWarn, metav1.FieldValidationIgnore:
+	default:
+		return nil, badRequest("fieldValidation %q: want Strict, Warn or Ignore", mode)
+	}
 	o, err := manifest.DecodeStrict(data)
 	if err == nil {
 		return o, nil
 	}
-	mode := q.URL.Query().Get("fieldValidation")
 	var ms manifest.Mistakes
 	if !errors.As(err, &ms) || mode != metav1.FieldValidationIgnore && mode != metav1.FieldValidationWarn {
 		return nil, err

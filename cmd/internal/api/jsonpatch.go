@@ -178,6 +178,9 @@ func edit(doc any, path []string, fn func(holder any, key string) (any, error)) 
 	case 0:
 		return fn(nil, "")
 	case 1:
+		if doc == nil { // null has no parts
+			return nil, errNoValue
+		}
 		return fn(doc, path[0])
 	}
 	part, err := at(doc, path[:1])

@@ -45,6 +45,9 @@ func TestPatch(t *testing.T) {
 		{"other uid", asMerge, `{"metadata":{"uid":"other"}}`, 409, "reason", "Conflict"},
 		{"other kind", asMerge, `{"kind":"Service","apiVersion":"v1","spec":null,"status":null}`, 400, "reason", "BadRequest"},
 		{"server-side apply", "Content-Type: application/apply-patch+yaml", `{}`, 415, "reason", "UnsupportedMediaType"},
+		{"merge: every escape of JSON", asMerge, `{"metadata":{"annotations":{"a":"x\/y \ud83d\ude00"}}}`, 200, "metadata.annotations.a", "x/y 😀"},
+		{"json: every escape of JSON", asJSONPatch, `[{"op":"add","path":"/metadata/annotations","value":{"a":"\ud83d\ude00\/"}}]`, 200, "metadata.annotations.a", "😀/"},
+		{"strategic: every escape of JSON", asStrategic, `{"metadata":{"annotations":{"a":"\ud83d\ude00\/"}}}`, 200, "metadata.annotations.a", "😀/"},
 		{"nothing", asMerge, `{}`, 200, "metadata.generation", "1"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -62,6 +65,24 @@ func TestPatch(t *testing.T) {
 				t.Errorf("got %s, want the answer of the patch: %s", after.body, got.body)
 			}
 		})
+	}
+}
+
+// In YAML, a patch or options that are small can stand for something of any size.
+func TestWrite_noAliases(t *testing.T) {
+	a := start(t, t.TempDir())
+	a.want(201, "POST", deploymentsPath, deployment("web", 2, "web:1"))
+	bomb := fmt.Sprintf("spec: {replicas: 3}\na: &x %q\nb: [%s]\n", strings.Repeat("x", 1<<10), strings.Repeat("*x,", 1<<10))
+	for _, as := range []string{asStrategic, asMerge, asJSONPatch} {
+		a.want(400, "PATCH", webPath, bomb, as)
+		a.want(400, "PATCH", webPath+"/scale", bomb, as)
+	}
+	a.want(400, "PUT", webPath+"/scale", bomb)
+	a.want(400, "DELETE", webPath, bomb)
+	a.want(400, "DELETE", deploymentsPath, bomb)
+	a.want(400, "POST", deploymentsPath+"?fieldValidation=Ignore", strings.Replace(bomb, "[", "["+strings.Repeat("*x,", 4<<10), 1)+deployment("x", 1, "w"))
+	if a.index() != 1 {
+		t.Error("something was changed")
 	}
 }
 
@@ -103,6 +124,7 @@ func TestJSONPatch(t *testing.T) {
 		{"leading zero", `{"a":[1,2]}`, `[{"op":"remove","path":"/a/01"}]`, "no item"},
 		{"negative", `{"a":[1,2]}`, `[{"op":"remove","path":"/a/-1"}]`, "no item"},
 		{"through a text", `{"a":"x"}`, `[{"op":"remove","path":"/a/b/c"}]`, "no such value"},
+		{"within null", `{"a":null}`, `[{"op":"add","path":"/a/","value":1}]`, "no such value"},
 		{"no slash", `{"a":1}`, `[{"op":"remove","path":"a"}]`, "begins with /"},
 		{"remove the document", `{"a":1}`, `[{"op":"remove","path":""}]`, "no such value"},
 		{"no op", `{}`, `[{"op":"frob","path":"/a"}]`, "no operation"},
@@ -182,6 +204,11 @@ func TestScale(t *testing.T) {
 		{"PATCH", `{"spec":{"replicas":0}}`, asMerge, 200, "0"},
 		{"PATCH", `{"spec":{"replicas":3}}`, asStrategic, 200, "3"},
 		{"PATCH", `{"spec":{"replicas":-1}}`, asMerge, 422, "3"},
+		{"PATCH", `{"spec":{"replicas":"4"}}`, asMerge, 400, "3"},
+		{"PATCH", `{"metadata":{"name":"other"},"spec":{"replicas":4}}`, asMerge, 400, "3"},
+		{"PUT", `{"metadata":{"name":"other"},"spec":{"replicas":4}}`, "", 400, "3"},
+		{"PUT", `{"metadata":{"namespace":"other"},"spec":{"replicas":4}}`, "", 400, "3"},
+		{"PUT", `{"metadata":{"uid":"other"},"spec":{"replicas":4}}`, "", 409, "3"},
 		{"PUT", `{"spec":{"replica":1}}`, "", 400, "3"},
 		{"DELETE", ``, "", 405, "3"},
 	} {

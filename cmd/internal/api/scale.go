@@ -1,6 +1,9 @@
 package api
 
 import (
+	"bytes"
+	"cmp"
+	"encoding/json"
 	"fmt"
 	"net/http"
 	"strings"
@@ -10,9 +13,7 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
-	"k8s.io/apimachinery/pkg/util/json"
 	"k8s.io/apimachinery/pkg/util/validation/field"
-	"sigs.k8s.io/yaml"
 
 	"github.com/podman-swarm/podman-swarm/projection"
 )
@@ -21,7 +22,7 @@ import (
 func (s *Server) scale(q *request, t target) error {
 	var change func(*autoscalingv1.Scale) error
 	switch q.Method {
-	case http.MethodGet:
+	case http.MethodGet, http.MethodHead:
 		o, err := s.shown(s.look(), t.resource, t.name)
 		if err != nil {
 			return err
@@ -37,11 +38,7 @@ func (s *Server) scale(q *request, t target) error {
 			return err
 		}
 		change = func(scale *autoscalingv1.Scale) error {
-			*scale = autoscalingv1.Scale{}
-			if err := yaml.UnmarshalStrict(data, scale); err != nil {
-				return badRequest("Scale: %v", err)
-			}
-			return nil
+			return parseScale(data, scale)
 		}
 	case http.MethodPatch:
 		patch, err := q.patcher(autoscalingv1.Scale{})
@@ -53,8 +50,7 @@ func (s *Server) scale(q *request, t target) error {
 			if err != nil {
 				return err
 			}
-			*scale = autoscalingv1.Scale{}
-			return json.Unmarshal(after, scale)
+			return parseScale(after, scale)
 		}
 	default:
 		return apierrors.NewMethodNotSupported(t.gr(), strings.ToLower(q.Method))
@@ -88,9 +84,13 @@ func (s *Server) scaled(st *projection.State, t target, change func(*autoscaling
 	if err := change(scale); err != nil {
 		return nil, err
 	}
-	if scale.UID != "" && scale.UID != o.GetUID() {
-		return nil, modified(t.gr(), t.name.name, fmt.Sprintf(
-			"Precondition failed: UID in precondition: %s, UID in object meta: %s", scale.UID, o.GetUID()))
+	if n := (name{scale.Namespace, scale.Name}); cmp.Or(n.name, t.name.name) != t.name.name || cmp.Or(n.namespace, t.namespace) != t.namespace {
+		return nil, badRequest("the Scale in the body is of %s/%s: the path is of %s/%s", n.namespace, n.name, t.namespace, t.name.name)
+	}
+	if scale.UID != "" {
+		if err := sameUID(t, scale.UID, o); err != nil {
+			return nil, err
+		}
 	}
 	if err := s.unchanged(st, t, scale.ResourceVersion); err != nil {
 		return nil, err
@@ -105,6 +105,17 @@ func (s *Server) scaled(st *projection.State, t target, change func(*autoscaling
 	}
 	d.Spec.Replicas = &scale.Spec.Replicas
 	return d, nil
+}
+
+// parseScale reads a Scale, strictly.
+func parseScale(data []byte, scale *autoscalingv1.Scale) error {
+	*scale = autoscalingv1.Scale{}
+	d := json.NewDecoder(bytes.NewReader(data))
+	d.DisallowUnknownFields()
+	if err := d.Decode(scale); err != nil {
+		return badRequest("Scale: want JSON: %v", err)
+	}
+	return nil
 }
 
 func scaleKind() schema.GroupKind {

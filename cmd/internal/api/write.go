@@ -9,6 +9,7 @@ import (
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/rand"
 	"sigs.k8s.io/yaml"
 
@@ -18,7 +19,8 @@ import (
 
 const changedMeanwhile = "the object has been modified; please apply your changes to the latest version and try again"
 
-// decodeLoose reads an object and passes over fields that its kind does not have.
+// decodeLoose reads an object and passes over fields that its kind does not have. It has been read strictly before, so
+// that its size is known to be bounded.
 func decodeLoose(data []byte) (object, error) {
 	raw, err := yaml.YAMLToJSON(data)
 	if err != nil {
@@ -80,7 +82,8 @@ func (s *Server) create(q *request, t target) error {
 		return badRequest("resourceVersion should not be set on objects to be created")
 	}
 	if o.GetName() == "" && o.GetGenerateName() != "" {
-		o.SetName(o.GetGenerateName() + rand.String(5))
+		base := o.GetGenerateName()
+		o.SetName(base[:min(len(base), 58)] + rand.String(5)) // a DNS label, as Kubernetes has it
 	}
 	return s.put(q, t, o, http.StatusCreated, "create", func(st *projection.State) error {
 		if _, ok := st.Lookup(manifest.Key(o)); ok {
@@ -101,6 +104,15 @@ func (s *Server) replace(q *request, t target) error {
 		return err
 	}
 	return s.put(q, t, o, http.StatusOK, "update", func(st *projection.State) error {
+		there, err := s.shown(s.lookAt(st), t.resource, t.name)
+		if err != nil {
+			return err
+		}
+		if uid := o.GetUID(); uid != "" {
+			if err := sameUID(t, uid, there); err != nil {
+				return err
+			}
+		}
 		return s.unchanged(st, t, o.GetResourceVersion())
 	})
 }
@@ -201,30 +213,66 @@ func (s *Server) imagined(st *projection.State, r *resource, d *declaration) (ob
 	return o, nil
 }
 
-// deleteOptions reads the options of a DELETE, which may be in the body, the query, or both.
-func (q *request) deleteOptions() (metav1.DeleteOptions, bool, error) {
-	var o metav1.DeleteOptions
+// deleteOptions reads the options of a DELETE, which may be in the body, as JSON, in the query, or both.
+func (q *request) deleteOptions() (o metav1.DeleteOptions, dry bool, err error) {
 	data, err := q.object()
 	if err != nil {
 		return o, false, err
 	}
+	var body struct {
+		metav1.DeleteOptions
+		OrphanDependents bool `json:"orphanDependents"` // what the policy was before there were three
+	}
 	if len(data) > 0 {
-		if err := yaml.Unmarshal(data, &o); err != nil {
-			return o, false, badRequest("DeleteOptions: %v", err)
+		if err := json.Unmarshal(data, &body); err != nil {
+			return o, false, badRequest("DeleteOptions: want JSON: %v", err)
 		}
 	}
-	dry, err := dryRun(append(o.DryRun, q.URL.Query()["dryRun"]...))
-	if err != nil {
+	o = body.DeleteOptions
+	query := q.URL.Query()
+	if dry, err = dryRun(append(o.DryRun, query["dryRun"]...)); err != nil {
 		return o, false, err
 	}
-	policy := q.URL.Query().Get("propagationPolicy")
+	policy := metav1.DeletionPropagation(query.Get("propagationPolicy"))
 	if o.PropagationPolicy != nil {
-		policy = string(*o.PropagationPolicy)
+		policy = *o.PropagationPolicy
 	}
-	if policy == string(metav1.DeletePropagationOrphan) {
+	if body.OrphanDependents || truth(query.Get("orphanDependents")) {
+		policy = metav1.DeletePropagationOrphan
+	}
+	switch policy {
+	case "", metav1.DeletePropagationBackground, metav1.DeletePropagationForeground:
+	case metav1.DeletePropagationOrphan:
 		return o, false, badRequest("propagationPolicy Orphan: the pods of a deleted Deployment are removed with it")
+	default:
+		return o, false, badRequest("propagationPolicy %q: want Background or Foreground", policy)
 	}
 	return o, dry, nil
+}
+
+// allowed checks the preconditions of a deletion.
+func (s *Server) allowed(st *projection.State, t target, o object, p *metav1.Preconditions) error {
+	if p == nil {
+		return nil
+	}
+	if p.UID != nil {
+		if err := sameUID(t, *p.UID, o); err != nil {
+			return err
+		}
+	}
+	if p.ResourceVersion != nil {
+		return s.unchanged(st, t, *p.ResourceVersion)
+	}
+	return nil
+}
+
+// sameUID checks that a writer who names a uid means the object that is there, and not one of its name that was
+// deleted.
+func sameUID(t target, uid types.UID, there object) error {
+	if uid == there.GetUID() {
+		return nil
+	}
+	return modified(t.gr(), t.name.name, fmt.Sprintf("Precondition failed: UID in precondition: %s, UID in object meta: %s", uid, there.GetUID()))
 }
 
 // remove answers DELETE of one object. When it says Success, the deletion is durable; containers end afterwards.
@@ -239,16 +287,8 @@ func (s *Server) remove(q *request, t target) error {
 		if gone, err = s.shown(s.lookAt(st), t.resource, t.name); err != nil {
 			return nil, err
 		}
-		if p := o.Preconditions; p != nil {
-			if p.UID != nil && *p.UID != gone.GetUID() {
-				return nil, modified(t.gr(), t.name.name, fmt.Sprintf(
-					"Precondition failed: UID in precondition: %s, UID in object meta: %s", *p.UID, gone.GetUID()))
-			}
-			if p.ResourceVersion != nil {
-				if err := s.unchanged(st, t, *p.ResourceVersion); err != nil {
-					return nil, err
-				}
-			}
+		if err := s.allowed(st, t, gone, o.Preconditions); err != nil {
+			return nil, err
 		}
 		return deletion(st, t.resource, t.name)
 	}
@@ -306,7 +346,7 @@ func deletion(st *projection.State, r *resource, n name) ([]projection.Change, e
 
 // removeAll answers DELETE of all objects that are selected, in one commit.
 func (s *Server) removeAll(q *request, t target) error {
-	_, dry, err := q.deleteOptions()
+	options, dry, err := q.deleteOptions()
 	if err != nil {
 		return err
 	}
@@ -329,6 +369,9 @@ func (s *Server) removeAll(q *request, t target) error {
 			}
 			if !ok || !sel.has(t.resource, o) {
 				continue
+			}
+			if err := s.allowed(st, target{resource: t.resource, name: n}, o, options.Preconditions); err != nil {
+				return nil, err
 			}
 			gone = append(gone, o)
 			more, err := deletion(st, t.resource, n)

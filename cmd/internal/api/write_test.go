@@ -58,6 +58,10 @@ func TestCreate(t *testing.T) {
 	if name := named.field("metadata.name"); !strings.HasPrefix(name, "job-") || len(name) != 9 {
 		t.Errorf("generated name: got %q", name)
 	}
+	named = a.want(201, "POST", deploymentsPath, strings.Replace(deployment("x", 1, "web:1"), "name: x\n", "generateName: "+strings.Repeat("long", 20)+"\n", 1))
+	if name := named.field("metadata.name"); len(name) != 63 {
+		t.Errorf("generated name: got %q, want one that is a DNS label", name)
+	}
 }
 
 // Line 11 of what went wrong before: the same again is no change.
@@ -112,6 +116,9 @@ func TestReplace_optimisticLock(t *testing.T) {
 		a.want(409, "PATCH", webPath, fmt.Sprintf(`{"metadata":{"resourceVersion":%q},"spec":{"replicas":7}}`, version),
 			"Content-Type: application/merge-patch+json")
 		a.want(409, "DELETE", webPath, fmt.Sprintf(`{"preconditions":{"resourceVersion":%q}}`, version))
+	}
+	if got := a.want(409, "PUT", webPath, strings.Replace(deployment("web", 2, "web:3"), "name: web\n", "name: web\n  uid: other\n", 1)); got.field("reason") != "Conflict" {
+		t.Errorf("another uid: got %s", got.body)
 	}
 	a.want(400, "PUT", webPath, with("abc", "web:3"))
 	a.want(404, "PUT", deploymentsPath+"/none", deployment("none", 1, "web:1"))
@@ -202,6 +209,7 @@ func TestWrite_fieldValidation(t *testing.T) {
 	if got := a.want(200, "PUT", webPath+"?fieldValidation=Ignore", bad); got.header.Get("Warning") != "" {
 		t.Errorf("Warning: got %q, want none", got.header.Get("Warning"))
 	}
+	a.want(400, "PUT", webPath+"?fieldValidation=Some", deployment("web", 2, "web:1"))
 	a.want(400, "PUT", webPath+"?fieldValidation=Ignore", strings.Replace(bad, "replicas: 2", "replicas: many", 1))
 }
 
@@ -210,7 +218,13 @@ func TestDelete(t *testing.T) {
 	o := a.want(201, "POST", deploymentsPath, deployment("web", 2, "web:1"))
 	a.want(201, "POST", "/api/v1/namespaces/default/services", service("web"))
 	a.want(409, "DELETE", webPath, `{"preconditions":{"uid":"00000000-0000-0000-0000-000000000000"}}`)
-	a.want(400, "DELETE", webPath, `{"propagationPolicy":"Orphan"}`)
+	for _, query := range []string{"propagationPolicy=Orphan", "propagationPolicy=All", "orphanDependents=true"} {
+		a.want(400, "DELETE", webPath+"?"+query, "")
+	}
+	for _, body := range []string{`{"propagationPolicy":"Orphan"}`, `{"propagationPolicy":"All"}`, `{"orphanDependents":true}`, `[]`} {
+		a.want(400, "DELETE", webPath, body)
+	}
+	a.want(200, "DELETE", webPath+"?dryRun=All", `{"orphanDependents":false,"gracePeriodSeconds":0,"propagationPolicy":"Foreground"}`)
 	got := a.want(200, "DELETE", webPath, fmt.Sprintf(`{"kind":"DeleteOptions","apiVersion":"v1","propagationPolicy":"Background","preconditions":{"uid":%q}}`, o.field("metadata.uid")))
 	if got.field("status") != "Success" || got.field("details.uid") != o.field("metadata.uid") || got.field("details.kind") != "deployments" {
 		t.Errorf("got %s", got.body)
@@ -230,6 +244,9 @@ func TestDelete_collection(t *testing.T) {
 		a.want(201, "POST", deploymentsPath, deployment(n, 1, "web:1", "keep: "+map[string]string{"b": "please"}[n]))
 	}
 	before := len(remembered(a.ledger.View()))
+	uid := a.want(200, "GET", deploymentsPath+"/a", "").field("metadata.uid")
+	a.want(409, "DELETE", deploymentsPath, fmt.Sprintf(`{"preconditions":{"uid":%q}}`, uid)) // as it would be of each by itself
+	a.want(409, "DELETE", deploymentsPath, fmt.Sprintf(`{"preconditions":{"resourceVersion":%q}}`, a.resourceVersion(1)))
 	got := a.want(200, "DELETE", deploymentsPath+"?labelSelector=keep!%3Dplease", "")
 	if got.field("items.0.metadata.name") != "a" || got.field("items.1.metadata.name") != "c" || got.field("items.2") != "" {
 		t.Errorf("got %s", got.body)
