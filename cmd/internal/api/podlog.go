@@ -41,7 +41,9 @@ func (s *Server) podLog(q *request, t target) error {
 	if err != nil || placed == nil {
 		return cmp.Or[error](err, apierrors.NewNotFound(t.gr(), t.name.name))
 	}
-	r, err := s.Logs(q.Context(), placed.Host, container, o)
+	ctx, cancel := q.streaming()
+	defer cancel()
+	r, err := s.Logs(ctx, placed.Host, container, o)
 	if err != nil {
 		return err
 	}

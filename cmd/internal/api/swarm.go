@@ -54,17 +54,8 @@ func (s *Server) events(q *request) error {
 	}
 	follow := truth(q.URL.Query().Get("follow"))
 	out := q.stream("application/x-ndjson")
-	ctx, cancel := context.WithCancel(q.Context())
+	ctx, cancel := q.streaming()
 	defer cancel()
-	if q.stop != nil {
-		go func() { // ends with the request
-			select {
-			case <-q.stop:
-				cancel()
-			case <-ctx.Done():
-			}
-		}()
-	}
 	for {
 		changed := s.Ledger.View().Changed
 		if err := s.sendEvents(ctx, out, &after); err != nil {
@@ -83,6 +74,21 @@ func (s *Server) events(q *request) error {
 			return nil
 		}
 	}
+}
+
+// streaming is a context that ends with the request, when streams must end, and when cancel is called.
+func (q *request) streaming() (context.Context, context.CancelFunc) {
+	ctx, cancel := context.WithCancel(q.Context())
+	if q.stop != nil {
+		go func() { // ends with the request
+			select {
+			case <-q.stop:
+				cancel()
+			case <-ctx.Done():
+			}
+		}()
+	}
+	return ctx, cancel
 }
 
 // sendEvents sends the lines of all events after the index, and moves it past them.
