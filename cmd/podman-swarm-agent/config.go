@@ -15,6 +15,8 @@ import (
 
 	"github.com/spf13/pflag"
 	"k8s.io/apimachinery/pkg/util/validation"
+
+	"github.com/podman-swarm/podman-swarm/podman"
 )
 
 // envPrefix begins the environment variable of every flag: PODMAN_SWARM_DATA_DIR for --data-dir.
@@ -32,7 +34,24 @@ type config struct {
 	LogLevel      string
 	LogFormat     string
 
-	level slog.Level
+	level  slog.Level
+	podman string  // where Podman is, as PodmanURL and the environment say
+	wrong  []error // flags that say what they cannot
+}
+
+// kept is a flag's value. What is wrong with one that is given is kept for check, so that every mistake is said at once.
+type kept struct {
+	pflag.Value
+	name  string
+	wrong *[]error
+}
+
+// Set sets the value, or keeps why it cannot be.
+func (k kept) Set(text string) error {
+	if err := k.Value.Set(text); err != nil {
+		*k.wrong = append(*k.wrong, fmt.Errorf("--%s %q: %w", k.name, text, err))
+	}
+	return nil
 }
 
 func (c *config) flags(fs *pflag.FlagSet) {
@@ -45,15 +64,18 @@ func (c *config) flags(fs *pflag.FlagSet) {
 	fs.DurationVar(&c.RecoveryDelay, "recovery-delay", 5*time.Second, "how long to wait after a start before anything is started, made or removed")
 	fs.StringVar(&c.LogLevel, "log-level", "info", "`level`: debug, info, warn or error")
 	fs.StringVar(&c.LogFormat, "log-format", "text", "`format`: text or json")
+	fs.Lookup("node-label").DefValue = "" // none, for --help
+	fs.VisitAll(func(f *pflag.Flag) { f.Value = kept{f.Value, f.Name, &c.wrong} })
 }
 
 // fromEnv sets every flag that the command line left alone and the environment names.
 func fromEnv(fs *pflag.FlagSet, getenv func(string) string) error {
 	var errs []error
 	fs.VisitAll(func(f *pflag.Flag) {
+		k, ours := f.Value.(kept)
 		name := envPrefix + strings.ToUpper(strings.ReplaceAll(f.Name, "-", "_"))
-		if v := getenv(name); v != "" && !f.Changed {
-			if err := fs.Set(f.Name, v); err != nil {
+		if v := getenv(name); ours && v != "" && !f.Changed {
+			if err := k.Value.Set(v); err != nil {
 				errs = append(errs, fmt.Errorf("%s=%q: %w", name, v, err))
 			}
 		}
@@ -62,8 +84,8 @@ func fromEnv(fs *pflag.FlagSet, getenv func(string) string) error {
 }
 
 // check completes the configuration and gives every mistake in it at once.
-func (c *config) check() error {
-	var errs []error
+func (c *config) check(getenv func(string) string) error {
+	errs := slices.Clone(c.wrong)
 	wrong := func(flag, value, want string) {
 		errs = append(errs, fmt.Errorf("--%s %q: %s", flag, value, want))
 	}
@@ -98,6 +120,10 @@ func (c *config) check() error {
 		wrong("api-addr", c.APIAddr, "not a port: "+port)
 	} else if ip := net.ParseIP(host); host != "localhost" && (ip == nil || !ip.IsLoopback()) {
 		wrong("api-addr", c.APIAddr, "the API has no protection of its own yet and must listen on loopback: 127.0.0.1, ::1 or localhost")
+	}
+	var err error
+	if c.podman, err = podman.URL(c.PodmanURL, getenv); err != nil {
+		errs = append(errs, fmt.Errorf("--podman-url: %w", err))
 	}
 	if c.RecoveryDelay < 0 {
 		wrong("recovery-delay", c.RecoveryDelay.String(), "must not be negative")

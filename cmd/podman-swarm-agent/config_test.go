@@ -20,7 +20,7 @@ func parse(t *testing.T, env map[string]string, args ...string) (config, error) 
 	if err := fromEnv(fs, func(k string) string { return env[k] }); err != nil {
 		return c, err
 	}
-	return c, c.check()
+	return c, c.check(func(k string) string { return env[k] })
 }
 
 // Failure A.1: it starts with its documented flags.
@@ -47,14 +47,14 @@ func TestConfig_flagWinsOverEnvironmentWinsOverDefault(t *testing.T) {
 
 // Failure A.1: every mistake is said at once, naming flag and value.
 func TestConfig_everyMistakeAtOnce(t *testing.T) {
-	_, err := parse(t, map[string]string{"PODMAN_SWARM_LOG_FORMAT": "xml"},
+	_, err := parse(t, map[string]string{"PODMAN_SWARM_LOG_FORMAT": "xml", "CONTAINER_HOST": "http://podman"},
 		"--node-name=Not_A_Name", "--api-addr=0.0.0.0:8080", "--log-level=loud", "--node-label=a b=c",
-		"--recovery-delay=-1s", "--node-address=1.2.3.4:80", "--data-dir=")
+		"--recovery-delay=-1s", "--node-address=1.2.3.4:80", "--data-dir=", "--node-label=none", "--recovery-delay=soon")
 	if err == nil {
 		t.Fatal("all of it was taken")
 	}
 	for _, want := range []string{"--node-name", "Not_A_Name", "--api-addr", "loopback", "--log-level", "loud", "--node-label",
-		"--recovery-delay", "--node-address", "--data-dir", "--log-format", "xml"} {
+		"--recovery-delay", "--node-address", "--data-dir", "--log-format", "xml", `"none"`, `"soon"`, "CONTAINER_HOST"} {
 		if !strings.Contains(err.Error(), want) {
 			t.Errorf("%q is not said in:\n%v", want, err)
 		}
@@ -80,9 +80,14 @@ func TestRun_usage(t *testing.T) {
 		{[]string{"stray"}, 2, "stray"},
 		{[]string{"--log-level=loud"}, 2, "--log-level"},
 		{[]string{"log", "dump", "--data-dir=" + t.TempDir()}, 1, "events"},
+		{[]string{"--recovery-delay=soon", "--podman-url=x", "--log-level=loud"}, 2, "--log-level"},
 	} {
 		var out, errs bytes.Buffer
-		code := run(t.Context(), tc.args, func(string) string { return "" }, &out, &errs)
+		env := map[string]string{"PODMAN_SWARM_VERSION": "1.2"} // no flag that can be set
+		code := run(t.Context(), tc.args, func(k string) string { return env[k] }, &out, &errs)
+		if strings.Contains(errs.String(), "1.2") {
+			t.Errorf("%v: %s", tc.args, &errs)
+		}
 		if code != tc.code || !strings.Contains(out.String()+errs.String(), tc.out) {
 			t.Errorf("%v: exit code %d, printed:\n%s%s\nwant %d and %q", tc.args, code, &out, &errs, tc.code, tc.out)
 		}

@@ -60,10 +60,10 @@ Every flag has an environment variable, which the flag wins over: PODMAN_SWARM_D
 		SilenceUsage:  true,
 		SilenceErrors: true,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if err := errors.Join(fromEnv(cmd.Flags(), getenv), c.check()); err != nil {
+			if err := errors.Join(fromEnv(cmd.Flags(), getenv), c.check(getenv)); err != nil {
 				return fmt.Errorf("%w\n%w", err, errUsage)
 			}
-			return serve(cmd.Context(), &c, getenv, logger(&c, cmd.ErrOrStderr()))
+			return serve(cmd.Context(), &c, logger(&c, cmd.ErrOrStderr()))
 		},
 	}
 	c.flags(cmd.Flags())

@@ -20,6 +20,7 @@ type metrics struct {
 	fsync     prometheus.Histogram
 	batch     prometheus.Histogram
 	bytes     prometheus.Histogram
+	commit    prometheus.Histogram
 	reconcile prometheus.Histogram
 }
 
@@ -28,13 +29,15 @@ func newMetrics() *metrics {
 		return prometheus.NewHistogram(prometheus.HistogramOpts{Namespace: namespace, Name: name, Help: help, Buckets: buckets})
 	}
 	m := &metrics{
-		registry:  prometheus.NewRegistry(),
-		fsync:     histogram("log_fsync_seconds", "Time that one fsync of the log took.", prometheus.ExponentialBuckets(0.0001, 2, 15)),
-		batch:     histogram("log_sync_commits", "Commits that shared one fsync.", prometheus.ExponentialBuckets(1, 2, 13)),
-		bytes:     histogram("log_sync_bytes", "Bytes that one fsync made durable.", prometheus.ExponentialBuckets(256, 4, 10)),
-		reconcile: histogram("reconcile_seconds", "Time that one pass over this host's containers took.", prometheus.ExponentialBuckets(0.001, 2, 15)),
+		registry: prometheus.NewRegistry(),
+		fsync:    histogram("log_fsync_seconds", "Time that one fsync of the log took.", prometheus.ExponentialBuckets(0.0001, 2, 15)),
+		batch:    histogram("log_sync_commits", "Commits that shared one fsync.", prometheus.ExponentialBuckets(1, 2, 13)),
+		bytes:    histogram("log_sync_bytes", "Bytes that one fsync made durable.", prometheus.ExponentialBuckets(256, 4, 10)),
+		commit: histogram("commit_bytes", "Size of one commit in the log. Those that shared an fsync count with their mean.",
+			prometheus.ExponentialBuckets(256, 4, 10)),
+		reconcile: histogram("reconcile_seconds", "Time that it took to do all the steps of one replica.", prometheus.ExponentialBuckets(0.001, 2, 15)),
 	}
-	m.registry.MustRegister(m.fsync, m.batch, m.bytes, m.reconcile,
+	m.registry.MustRegister(m.fsync, m.batch, m.bytes, m.commit, m.reconcile,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m
 }
@@ -44,10 +47,14 @@ func (m *metrics) observe(took time.Duration, bytes, records int) {
 	m.fsync.Observe(took.Seconds())
 	m.batch.Observe(float64(records))
 	m.bytes.Observe(float64(bytes))
+	for range records {
+		m.commit.Observe(float64(bytes) / float64(records))
+	}
 }
 
 // sources is what is read at each scrape.
 type sources struct {
+	started    time.Time
 	log        *events.Log
 	ledger     *projection.Ledger
 	view       *snapshot.View
@@ -85,15 +92,22 @@ func (m *metrics) watch(s sources) {
 	gauge("conflicts", "Changes that lost without having been seen by what won.", nil,
 		func() float64 { return float64(len(s.ledger.View().Conflicts())) })
 
-	gauge("state_file_age_seconds", "Age of state.json, when the log has gone on since; else 0.", nil, func() float64 {
-		if w := s.view.Written(); w != nil && w.Index != s.ledger.View().Index() {
-			return time.Since(w.At).Seconds()
-		}
-		return 0
-	})
+	gauge("state_file_age_seconds", "Age of state.json, or of the agent while that has not written it, when the log has gone on since; else 0.", nil,
+		func() float64 { return behind(s.view.Written(), s.ledger.View().Index(), s.started, time.Now()) })
 	gauge("fold_snapshot_index", "Index of the newest snapshot of the fold; what came later is folded at a start.", nil,
 		func() float64 { return float64(s.folds.Last()) })
 	m.registry.MustRegister(&containers{s.reconciler})
+}
+
+// behind is for how many seconds state.json has not been what the log is.
+func behind(w *snapshot.Written, index uint64, started, now time.Time) float64 {
+	switch {
+	case w == nil || w.At.IsZero():
+		return now.Sub(started).Seconds()
+	case w.Index == index:
+		return 0
+	}
+	return now.Sub(w.At).Seconds()
 }
 
 // reconciled is told of the steps of one replica.

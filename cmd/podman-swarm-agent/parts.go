@@ -12,6 +12,8 @@ import (
 	"net"
 	"runtime"
 
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+
 	"github.com/podman-swarm/podman-swarm/cmd/internal/api"
 	"github.com/podman-swarm/podman-swarm/podman"
 	"github.com/podman-swarm/podman-swarm/projection"
@@ -47,10 +49,15 @@ func (a *agent) health() api.Health {
 // logs opens the log of one of this host's containers.
 func (a *agent) logs(ctx context.Context, host, container string, o api.LogOptions) (io.ReadCloser, error) {
 	if host != a.c.NodeName {
-		return nil, fmt.Errorf("the container runs on host %s: ask there", host)
+		return nil, apierrors.NewBadRequest(fmt.Sprintf("the container runs on host %s: ask there", host))
 	}
-	return a.engine.Logs(ctx, container, podman.LogOptions{
+	if o.Previous {
+		return nil, apierrors.NewBadRequest("a run before this one has no log of its own: a container is started again in place, " +
+			"and its log goes on; ask without previous")
+	}
+	r, err := a.engine.Logs(ctx, container, podman.LogOptions{
 		Follow: o.Follow, Timestamps: o.Timestamps, Since: o.Since, Tail: int(max(0, o.Tail)), Limit: o.Tail >= 0})
+	return r, known(err)
 }
 
 // refusing says why changes are refused for now.
@@ -125,13 +132,15 @@ func (o orphans) Remove(ctx context.Context, by projection.By, id string) error 
 	return known(o.r.RemoveOrphan(ctx, by, id))
 }
 
-// known says in the API's terms what is wrong about an orphan.
+// known says in the API's terms what is wrong about a container.
 func known(err error) error {
 	switch {
 	case errors.Is(err, podman.ErrNotFound), errors.Is(err, podman.ErrNoOrphan):
 		return classed{err, fs.ErrNotExist}
 	case errors.Is(err, podman.ErrMisfit):
 		return classed{err, api.ErrMisfit}
+	case errors.Is(err, podman.ErrUnavailable):
+		return apierrors.NewServiceUnavailable(err.Error())
 	}
 	return err
 }

@@ -41,18 +41,14 @@ type agent struct {
 
 // serve runs the agent until ctx ends, and leaves the containers running. When it returns nil, every commit that
 // was acknowledged is on disk, and state.json says what the log does.
-func serve(ctx context.Context, c *config, getenv func(string) string, log *slog.Logger) error {
+func serve(ctx context.Context, c *config, log *slog.Logger) error {
 	a := &agent{c: c, log: log, metrics: newMetrics(), heard: make(chan struct{}), started: time.Now()}
 	log.Info("starting Podman Swarm agent", "node", c.NodeName, "version", version, "data_dir", c.DataDir)
-	url, err := podman.URL(c.PodmanURL, getenv)
-	if err != nil {
-		return fmt.Errorf("%w\n%w", err, errUsage)
-	}
-	a.engine = &podman.Client{URL: url}
+	a.engine = &podman.Client{URL: c.podman}
 	if err := a.open(ctx); err != nil {
 		return err
 	}
-	err = a.run(ctx)
+	err := a.run(ctx)
 	if cerr := a.events.Close(); err == nil {
 		err = cerr
 	}
@@ -109,7 +105,8 @@ func (a *agent) open(ctx context.Context) (err error) {
 	if a.listener, err = net.Listen("tcp", a.c.APIAddr); err != nil {
 		return fmt.Errorf("--api-addr: %w", err)
 	}
-	a.metrics.watch(sources{a.events, a.ledger, a.view, a.folds, a.reconciler})
+	a.log.Info("the API listens", "address", a.listener.Addr().String())
+	a.metrics.watch(sources{a.started, a.events, a.ledger, a.view, a.folds, a.reconciler})
 	return nil
 }
 
@@ -127,6 +124,7 @@ func (a *agent) say(replayed uint64) {
 	a.log.Info("storage initialized", "index", v.Index(), "replayed", replayed, "seconds", time.Since(a.started).Seconds())
 	a.log.Info(fmt.Sprintf("loaded state: %d deployments, %d services, %d ingresses, %d pods",
 		count("deployment"), count("service"), count("ingress"), count(projection.PlacementType)))
+	a.log.Info(fmt.Sprintf("cluster initialized with %d nodes", max(1, count(projection.HostType))))
 }
 
 // hear waits until this host has heard enough of the others to act upon what it knows. As long as no other host is
@@ -237,23 +235,33 @@ func (a *agent) speakOnce(ctx context.Context) error {
 	return err
 }
 
-// notify tells systemd how the recovery goes, and when it is done.
+// notify tells systemd how the recovery goes, when it is done, and when the agent is about to end.
 func (a *agent) notify(ctx context.Context) error {
 	poll := time.NewTicker(100 * time.Millisecond)
 	defer poll.Stop()
+	said := ""
 	for {
 		recovering, what := a.recovering()
 		state := "STATUS=recovering: " + what
 		if !recovering {
 			state = daemon.SdNotifyReady + "\nSTATUS=ready"
 		}
-		if sent, err := daemon.SdNotify(false, state); err != nil {
-			a.log.Warn("systemd cannot be told of the recovery", "err", err)
-		} else if !sent || !recovering {
+		sent, err := daemon.SdNotify(false, state)
+		switch {
+		case err != nil && err.Error() != said:
+			said = err.Error()
+			a.log.Warn("systemd cannot be told of the recovery; trying again", "err", err)
+		case err == nil && !sent:
 			return nil
+		case err == nil && !recovering:
+			poll.Stop()
 		}
 		select {
 		case <-ctx.Done():
+			_, err := daemon.SdNotify(false, daemon.SdNotifyStopping+"\nSTATUS=stopping; containers are left running")
+			if err != nil {
+				a.log.Debug("systemd cannot be told of the end", "err", err)
+			}
 			return nil
 		case <-poll.C:
 		}

@@ -15,6 +15,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/podman-swarm/podman-swarm/snapshot"
 )
 
 // lines collects what an agent says.
@@ -118,7 +120,8 @@ func TestServe_startApplyStopStart(t *testing.T) {
 	if got := r.ask(t, "GET", "/readyz", "", 503); !strings.Contains(got, "recovering") {
 		t.Errorf("readyz without Podman says %q, want that it recovers", got)
 	}
-	if got := r.ask(t, "GET", "/metrics", "", 200); !strings.Contains(got, `podman_swarm_events_appended_total{kind="declared"} 1`) {
+	if got := r.ask(t, "GET", "/metrics", "", 200); !strings.Contains(got, `podman_swarm_events_appended_total{kind="declared"} 1`) ||
+		!strings.Contains(got, "podman_swarm_commit_bytes_count ") {
 		t.Errorf("metrics do not count the event:\n%s", got)
 	}
 	r.end(t)
@@ -200,4 +203,89 @@ func TestServe_secondIsRefused(t *testing.T) {
 		t.Fatal("the second agent runs")
 	}
 	r.end(t)
+}
+
+// systemd hears of the recovery and of the end.
+func TestServe_notifiesSystemd(t *testing.T) {
+	dir := t.TempDir()
+	socket := filepath.Join(dir, "notify")
+	c, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: socket, Net: "unixgram"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	t.Setenv("NOTIFY_SOCKET", socket)
+	r := start(t, dir)
+	next := func() string {
+		t.Helper()
+		if err := c.SetReadDeadline(time.Now().Add(20 * time.Second)); err != nil {
+			t.Fatal(err)
+		}
+		b := make([]byte, 1<<10)
+		n, err := c.Read(b)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return string(b[:n])
+	}
+	if got := next(); !strings.HasPrefix(got, "STATUS=recovering") {
+		t.Errorf("got %q, want that it recovers", got)
+	}
+	r.end(t)
+	got := next()
+	for strings.HasPrefix(got, "STATUS=recovering") {
+		got = next()
+	}
+	if !strings.HasPrefix(got, "STOPPING=1\n") {
+		t.Errorf("got %q, want that it stops", got)
+	}
+}
+
+// A systemd that does not listen is told of once, not ten times a second.
+func TestServe_systemdAway(t *testing.T) {
+	t.Setenv("NOTIFY_SOCKET", filepath.Join(t.TempDir(), "none"))
+	r := start(t, t.TempDir())
+	r.ask(t, "GET", "/healthz", "", 200)
+	<-time.After(500 * time.Millisecond)
+	r.end(t)
+	if n := strings.Count(r.said.String(), "systemd cannot be told"); n != 1 {
+		t.Errorf("told of %d times, want once:\n%s", n, &r.said)
+	}
+}
+
+// The agent looks for the paths of hostPath volumes and makes some of them, which must be the host's own.
+func TestUnit_seesTheHostsFiles(t *testing.T) {
+	b, err := os.ReadFile("podman-swarm-agent.service")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for line := range strings.Lines(string(b)) {
+		name, _, _ := strings.Cut(line, "=")
+		switch name {
+		case "ProtectSystem", "ProtectHome", "PrivateTmp", "PrivateDevices", "ProtectProc", "UMask", "TemporaryFileSystem", "InaccessiblePaths", "ReadOnlyPaths", "RootDirectory":
+			t.Errorf("%s: hostPath volumes would not be what they are to Podman", strings.TrimSpace(line))
+		}
+	}
+	if !strings.Contains(string(b), "\nType=notify\n") {
+		t.Error("not Type=notify")
+	}
+}
+
+func TestMetrics_behind(t *testing.T) {
+	start := time.Unix(1000, 0)
+	now := start.Add(time.Minute)
+	for _, c := range []struct {
+		name string
+		w    *snapshot.Written
+		want float64
+	}{
+		{"not written yet", nil, 60},
+		{"cannot be written", &snapshot.Written{Err: io.ErrShortWrite}, 60},
+		{"as the log", &snapshot.Written{Index: 7, At: start}, 0},
+		{"older", &snapshot.Written{Index: 6, At: now.Add(-5 * time.Second)}, 5},
+	} {
+		if got := behind(c.w, 7, start, now); got != c.want {
+			t.Errorf("%s: got %v, want %v", c.name, got, c.want)
+		}
+	}
 }
