@@ -46,9 +46,6 @@ as on a damaged log: that is printed as far as it is whole, and the damage is na
 			out := bufio.NewWriterSize(cmd.OutOrStdout(), 1<<16)
 			var line []byte
 			err := events.Dump(logDir(cmd), from, func(r events.Record, c *events.Commit) error {
-				if c == nil {
-					return fmt.Errorf("event %d: %w", r.Index, events.ErrVersion)
-				}
 				line = events.AppendLines(line[:0], r, c)
 				_, err := out.Write(line)
 				return err

@@ -51,10 +51,6 @@ func (a *agent) logs(ctx context.Context, host, container string, o api.LogOptio
 	if host != a.c.NodeName {
 		return nil, apierrors.NewBadRequest(fmt.Sprintf("the container runs on host %s: ask there", host))
 	}
-	if o.Previous {
-		return nil, apierrors.NewBadRequest("a run before this one has no log of its own: a container is started again in place, " +
-			"and its log goes on; ask without previous")
-	}
 	r, err := a.engine.Logs(ctx, container, podman.LogOptions{
 		Follow: o.Follow, Timestamps: o.Timestamps, Since: o.Since, Tail: int(max(0, o.Tail)), Limit: o.Tail >= 0})
 	return r, known(err)

@@ -60,10 +60,7 @@ func serve(ctx context.Context, c *config, log *slog.Logger) error {
 
 // open takes the log, folds it and binds the API's port: everything that can be refused before anything is done.
 func (a *agent) open(ctx context.Context) (err error) {
-	dir := filepath.Join(a.c.DataDir, "events")
-	if err := os.MkdirAll(a.c.DataDir, 0o750); err != nil {
-		return fmt.Errorf("data dir: %w", err)
-	}
+	dir := filepath.Join(a.c.DataDir, "events") // with which the data dir is made, durably
 	a.events, err = events.Open(dir, events.Options{Machine: machineID(), Log: a.part("log"), Observe: a.metrics.observe})
 	if err != nil {
 		return err

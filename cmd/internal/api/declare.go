@@ -185,8 +185,9 @@ func (s *Server) record(ctx context.Context, by projection.By, keys []string,
 	return r, err
 }
 
-// decode reads the one object of a body, strictly or as fieldValidation says: the fields that the kind does not have
-// are mistakes, warnings of the answer, or passed over because the client asked for that.
+// decode reads the one object of a body, strictly or as fieldValidation says: the fields that the kind does not have are
+// mistakes, or warnings of the answer. They are that also for who wants them ignored, as does everybody who has kubectl
+// not validate: a replica that is spelled wrong must not be lost without a word.
 func (q *request) decode(data []byte) (object, error) {
 	mode := q.URL.Query().Get("fieldValidation")
 	switch mode {
@@ -199,7 +200,16 @@ func (q *request) decode(data []byte) (object, error) {
 		return o, nil
 	}
 	var ms manifest.Mistakes
-	if !errors.As(err, &ms) || mode != metav1.FieldValidationIgnore && mode != metav1.FieldValidationWarn {
+	if !errors.As(err, &ms) {
+		return nil, err
+	}
+	oneLine := !bytes.ContainsRune(bytes.TrimSpace(data), '\n') // as clients write them, whatever the person's file has
+	for i := range ms {
+		if ms[i].Document = 0; oneLine {
+			ms[i].Line = 0
+		}
+	}
+	if mode != metav1.FieldValidationIgnore && mode != metav1.FieldValidationWarn {
 		return nil, err
 	}
 	for _, m := range ms {
@@ -210,10 +220,8 @@ func (q *request) decode(data []byte) (object, error) {
 	if o, err = decodeLoose(data); err != nil {
 		return nil, err
 	}
-	if mode == metav1.FieldValidationWarn {
-		for _, m := range ms {
-			q.w.Header().Add("Warning", fmt.Sprintf("299 - %q", plain(fmt.Sprintf("unknown field %q", m.Field), 200)))
-		}
+	for _, m := range ms {
+		q.w.Header().Add("Warning", fmt.Sprintf("299 - %q", plain(fmt.Sprintf("unknown field %q", m.Field), 200)))
 	}
 	return o, nil
 }

@@ -45,6 +45,8 @@ func (s *Server) guard(next http.Handler) http.Handler {
 		case !s.knownHost(r):
 			q.fail(refused(http.StatusMisdirectedRequest, metav1.StatusReasonForbidden, fmt.Sprintf(
 				"this is not %q: use localhost, %s, or a name that the agent was told of", r.Host, s.Node)))
+		case impersonates(r):
+			q.fail(badRequest("this API knows no users, so there is nobody to act as: ask without --as and Impersonate headers"))
 		default:
 			next.ServeHTTP(w, r)
 		}
@@ -55,6 +57,16 @@ func (s *Server) guard(next http.Handler) http.Handler {
 func fromPage(r *http.Request) bool {
 	site := r.Header.Get("Sec-Fetch-Site")
 	return r.Header.Get("Origin") != "" || site != "" && site != "none" && site != "same-origin"
+}
+
+// impersonates reports whether the request is to count as somebody else's, which nothing here would honour.
+func impersonates(r *http.Request) bool {
+	for name := range r.Header {
+		if strings.HasPrefix(name, "Impersonate-") {
+			return true
+		}
+	}
+	return false
 }
 
 // knownHost reports whether the request calls this server by a name of its own.

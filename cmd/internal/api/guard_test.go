@@ -53,6 +53,8 @@ func TestGuard(t *testing.T) {
 		{"Sec-Fetch-Site: cross-site", 403},
 		{"Sec-Fetch-Site: same-site", 403},
 		{"Sec-Fetch-Site: none", 200}, // typed into a browser by hand
+		{"Impersonate-User: bob", 400},
+		{"Impersonate-Extra-scopes: all", 400},
 	} {
 		for _, path := range []string{"/api/v1/namespaces", "/healthz", "/version"} {
 			if got := a.do("GET", path, "", c.header); got.code != c.code {

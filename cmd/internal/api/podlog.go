@@ -123,7 +123,11 @@ func waiting(l *look, n name) string {
 // logOptions reads Kubernetes' options; most is how many bytes are wanted.
 func logOptions(q *request, now time.Time) (o LogOptions, most int64, err error) {
 	v := q.URL.Query()
-	o = LogOptions{Follow: truth(v.Get("follow")), Previous: truth(v.Get("previous")), Timestamps: truth(v.Get("timestamps")), Tail: -1}
+	if truth(v.Get("previous")) {
+		return o, 0, badRequest("the run before has no log of its own: a container is started again in place, and its log goes on; " +
+			"ask without previous")
+	}
+	o = LogOptions{Follow: truth(v.Get("follow")), Timestamps: truth(v.Get("timestamps")), Tail: -1}
 	number := func(name string, otherwise int64) int64 {
 		text := v.Get(name)
 		if text == "" || err != nil {

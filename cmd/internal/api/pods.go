@@ -18,8 +18,8 @@ import (
 func pods() *resource {
 	return &resource{
 		kind: "Pod", plural: "pods", singular: "pod", short: []string{"po"}, namespaced: true,
-		readonly: "pods are made of what Deployments say: scale the Deployment to have fewer, delete it to have none," +
-			" or restart it (kubectl rollout restart deployment/NAME)",
+		readonly: "pods are made of what Deployments say: to have some, declare one (kubectl create deployment NAME --image=IMAGE);" +
+			" to have fewer, scale it; to have none, delete it; or restart it (kubectl rollout restart deployment/NAME)",
 		get: func(l *look, n name) (object, bool, error) {
 			p, ok := projection.PodNamed(n.namespace, n.name)
 			if !ok {
@@ -97,6 +97,7 @@ func podOf(l *look, p *projection.Placed) (*corev1.Pod, error) {
 	pod.Labels["pod-template-hash"] = p.SpecHash
 	pod.Spec.NodeName = p.Host
 	podStatus(pod, p, seen)
+	pod.Status.QOSClass = qosClass(&t.Spec)
 	return pod, nil
 }
 
@@ -108,7 +109,6 @@ func wall(t events.Time) time.Time { return t.Wall().Truncate(time.Second) }
 func podStatus(pod *corev1.Pod, p *projection.Placed, r *projection.Replica) {
 	st := &pod.Status
 	st.Phase = corev1.PodPending
-	st.QOSClass = corev1.PodQOSBestEffort
 	since := pod.CreationTimestamp
 	if p.Host == "" {
 		st.Conditions = []corev1.PodCondition{{Type: corev1.PodScheduled, Status: corev1.ConditionFalse,
@@ -150,6 +150,26 @@ func podStatus(pod *corev1.Pod, p *projection.Placed, r *projection.Replica) {
 	for _, c := range pod.Spec.Containers {
 		st.ContainerStatuses = append(st.ContainerStatuses, containerStatus(c, r))
 	}
+}
+
+// qosClass follows from what the containers ask for, as in Kubernetes: nothing, all that they may have, or some of it.
+func qosClass(spec *corev1.PodSpec) corev1.PodQOSClass {
+	class := corev1.PodQOSGuaranteed
+	some := false
+	for _, c := range spec.Containers {
+		some = some || len(c.Resources.Limits)+len(c.Resources.Requests) > 0
+		for _, r := range []corev1.ResourceName{corev1.ResourceCPU, corev1.ResourceMemory} {
+			limit, ok := c.Resources.Limits[r]
+			asked, less := c.Resources.Requests[r]
+			if !ok || less && asked.Cmp(limit) != 0 {
+				class = corev1.PodQOSBurstable
+			}
+		}
+	}
+	if !some {
+		return corev1.PodQOSBestEffort
+	}
+	return class
 }
 
 // publish shows on which ports of the host the container's ports are reached, also where the host chose them.
@@ -200,6 +220,9 @@ func containerStatus(c corev1.Container, r *projection.Replica) corev1.Container
 			reason = "ContainerCreating"
 		}
 		cs.State.Waiting = &corev1.ContainerStateWaiting{Reason: reason, Message: r.Message}
+		if ended != nil && r.Finished.After(r.Started) {
+			ended.StartedAt = metav1.NewTime(r.Started)
+		}
 		cs.LastTerminationState.Terminated = ended
 	}
 	return cs

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"time"
 
@@ -63,6 +64,8 @@ func (s *Server) kubernetes(q *request, t target) error {
 		return s.podLog(q, t)
 	case t.sub == "scale" && t.kind == "Deployment":
 		return s.scale(q, t)
+	case t.kind == "Pod" && slices.Contains([]string{"exec", "attach", "portforward", "proxy"}, t.sub):
+		return notServed(t.sub + " of a pod")
 	case t.sub != "":
 		return unknownPath(q.URL.Path)
 	}

@@ -7,6 +7,9 @@ import (
 	"testing"
 	"time"
 
+	corev1 "k8s.io/api/core/v1"
+	resourceapi "k8s.io/apimachinery/pkg/api/resource"
+
 	"github.com/podman-swarm/podman-swarm/events"
 	"github.com/podman-swarm/podman-swarm/projection"
 )
@@ -198,8 +201,9 @@ func TestPods(t *testing.T) {
 		{"has ended", "h1", &projection.Replica{Phase: projection.Exited, Container: "cafe", Started: now.Add(-time.Minute), Finished: now, ExitCode: 3},
 			map[string]string{"status.phase": "Running", "status.containerStatuses.0.state.terminated.exitCode": "3",
 				"status.containerStatuses.0.state.terminated.reason": "Error", "status.conditions.3.status": "False", "status.conditions.3.lastTransitionTime": at}},
-		{"waits to be started again", "h1", &projection.Replica{Phase: projection.Exited, Container: "cafe", Reason: "CrashLoopBackOff", Message: "in 20s", Started: now, Finished: now, ExitCode: 1},
-			map[string]string{"status.phase": "Running", "status.containerStatuses.0.state.waiting.reason": "CrashLoopBackOff", "status.containerStatuses.0.lastState.terminated.exitCode": "1"}},
+		{"waits to be started again", "h1", &projection.Replica{Phase: projection.Exited, Container: "cafe", Reason: "CrashLoopBackOff", Message: "in 20s", Started: now, Finished: now.Add(time.Second), ExitCode: 1},
+			map[string]string{"status.phase": "Running", "status.containerStatuses.0.state.waiting.reason": "CrashLoopBackOff", "status.containerStatuses.0.lastState.terminated.exitCode": "1",
+				"status.containerStatuses.0.lastState.terminated.startedAt": at, "status.qosClass": "BestEffort"}},
 	} {
 		id := a.place(p, c.host, "because")
 		if c.replica != nil {
@@ -227,6 +231,47 @@ func TestPods(t *testing.T) {
 	}
 	for _, name := range []string{"web", "web-", "web-03", "-1", "web-x", "web-99999999999999999999"} {
 		a.want(404, "GET", "/api/v1/namespaces/default/pods/"+name, "")
+	}
+}
+
+func TestQOSClass(t *testing.T) {
+	list := func(pairs ...string) corev1.ResourceList {
+		l := corev1.ResourceList{}
+		for i := 0; i < len(pairs); i += 2 {
+			l[corev1.ResourceName(pairs[i])] = resourceapi.MustParse(pairs[i+1])
+		}
+		return l
+	}
+	for _, c := range []struct {
+		limits, requests corev1.ResourceList
+		want             corev1.PodQOSClass
+	}{
+		{nil, nil, corev1.PodQOSBestEffort},
+		{list("memory", "64Mi"), nil, corev1.PodQOSBurstable},
+		{nil, list("cpu", "1"), corev1.PodQOSBurstable},
+		{list("memory", "64Mi", "cpu", "1"), list("cpu", "500m"), corev1.PodQOSBurstable},
+		{list("memory", "64Mi", "cpu", "1"), list("cpu", "1000m"), corev1.PodQOSGuaranteed},
+	} {
+		spec := &corev1.PodSpec{Containers: []corev1.Container{{Resources: corev1.ResourceRequirements{Limits: c.limits, Requests: c.requests}}}}
+		if got := qosClass(spec); got != c.want {
+			t.Errorf("limits %v, requests %v: got %s, want %s", c.limits, c.requests, got, c.want)
+		}
+	}
+}
+
+// What is there in Kubernetes and not here says so, and does not look like a pod that is not there.
+func TestSubresources_notServed(t *testing.T) {
+	a := start(t, t.TempDir())
+	a.want(200, "POST", apply, deployment("web", 1, "web:1"))
+	for _, path := range []string{"/api/v1/namespaces/default/pods/web-0/exec", "/api/v1/namespaces/default/pods/web-0/portforward"} {
+		if got := a.want(501, "GET", path, ""); !strings.Contains(got.field("message"), "not served") {
+			t.Errorf("%s: got %s", path, got.body)
+		}
+	}
+	a.want(404, "GET", webPath+"/nonesuch", "")
+	got := a.want(405, "POST", "/api/v1/namespaces/default/pods", "{}")
+	if !strings.Contains(got.field("message"), "kubectl create deployment") {
+		t.Errorf("got %s", got.body)
 	}
 }
 

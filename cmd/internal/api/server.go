@@ -44,7 +44,6 @@ var ErrMisfit = errors.New("the orphan cannot be adopted")
 // LogOptions say which part of a container's log is wanted.
 type LogOptions struct {
 	Follow     bool
-	Previous   bool // of the run before this one
 	Timestamps bool
 	Tail       int64     // lines from the end; -1: all
 	Since      time.Time // zero: from the start

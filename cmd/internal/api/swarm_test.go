@@ -267,11 +267,11 @@ func TestPodLog(t *testing.T) {
 		t.Errorf("got %q from %s with %+v", got.body, where, asked)
 	}
 	since := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
-	got := a.want(200, "GET", path+"?container=web&previous=true&timestamps=true&tailLines=0&limitBytes=5&sinceTime="+since.Format(time.RFC3339), "")
-	if want := (LogOptions{Previous: true, Timestamps: true, Since: since}); string(got.body) != "one\nt" || asked != want {
+	got := a.want(200, "GET", path+"?container=web&timestamps=true&tailLines=0&limitBytes=5&sinceTime="+since.Format(time.RFC3339), "")
+	if want := (LogOptions{Timestamps: true, Since: since}); string(got.body) != "one\nt" || asked != want {
 		t.Errorf("got %q with %+v, want %+v", got.body, asked, want)
 	}
-	for _, query := range []string{"?container=other", "?tailLines=-1", "?tailLines=x", "?limitBytes=x", "?sinceTime=x", "?sinceSeconds=-1"} {
+	for _, query := range []string{"?container=other", "?tailLines=-1", "?tailLines=x", "?limitBytes=x", "?sinceTime=x", "?sinceSeconds=-1", "?previous=true"} {
 		a.want(400, "GET", path+query, "")
 	}
 	a.want(405, "POST", path, "")

@@ -10,6 +10,7 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
+	utiljson "k8s.io/apimachinery/pkg/util/json"
 	"k8s.io/apimachinery/pkg/util/rand"
 	"sigs.k8s.io/yaml"
 
@@ -35,7 +36,7 @@ func decodeLoose(data []byte) (object, error) {
 		return nil, badRequest("no kind %q", t.Kind)
 	}
 	o := r.New()
-	if err := json.Unmarshal(raw, o); err != nil {
+	if err := utiljson.Unmarshal(raw, o); err != nil { // encoding/json takes "Replicas" for "replicas"
 		return nil, badRequest("%v", err)
 	}
 	return o, nil

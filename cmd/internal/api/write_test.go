@@ -206,8 +206,20 @@ func TestWrite_fieldValidation(t *testing.T) {
 	if w := got.header.Get("Warning"); !strings.HasPrefix(w, "299 - ") || !strings.Contains(w, "spec.replica") {
 		t.Errorf("Warning: got %q", w)
 	}
-	if got := a.want(200, "PUT", webPath+"?fieldValidation=Ignore", bad); got.header.Get("Warning") != "" {
-		t.Errorf("Warning: got %q, want none", got.header.Get("Warning"))
+	got = a.want(200, "PUT", webPath+"?fieldValidation=Ignore", bad) // what kubectl sends that is not to validate
+	if w := got.header.Get("Warning"); !strings.Contains(w, "spec.replica") {
+		t.Errorf("Warning: got %q, want the field all the same", w)
+	}
+	got = a.want(200, "PUT", webPath+"?fieldValidation=Ignore", strings.Replace(bad, "replica: 3", "Replicas: 3", 1))
+	if got.field("spec.replicas") != "2" {
+		t.Errorf("replicas: got %s, want 2: Replicas is another field", got.field("spec.replicas"))
+	}
+	oneLine := `{"apiVersion":"apps/v1","kind":"Deployment","metadata":{"name":"web"},"spec":{"replica":3}}`
+	if got := a.want(400, "PUT", webPath, oneLine); strings.Contains(got.field("message"), "line") || strings.Contains(got.field("message"), "document") {
+		t.Errorf("got %s, want no place in what a client wrote", got.body)
+	}
+	if got := a.want(400, "PUT", webPath, bad); !strings.Contains(got.field("message"), "line ") || strings.Contains(got.field("message"), "document") {
+		t.Errorf("got %s, want the line", got.body)
 	}
 	a.want(400, "PUT", webPath+"?fieldValidation=Some", deployment("web", 2, "web:1"))
 	a.want(400, "PUT", webPath+"?fieldValidation=Ignore", strings.Replace(bad, "replicas: 2", "replicas: many", 1))
@@ -308,7 +320,7 @@ func TestWrite_readOnlyKinds(t *testing.T) {
 	a.want(200, "POST", "/api/v1/manifests", deployment("web", 1, "web:1"))
 	a.place(projection.Pod{Namespace: "default", Deployment: "web"}, "h1", "")
 	got := a.want(405, "DELETE", "/api/v1/namespaces/default/pods/web-0", "")
-	if !strings.Contains(got.field("message"), "scale the Deployment") {
+	if !strings.Contains(got.field("message"), "to have fewer, scale it") {
 		t.Errorf("got %s, want what to do instead", got.body)
 	}
 	for _, path := range []string{"/api/v1/nodes/h1", "/api/v1/namespaces/default/events/x", "/api/v1/namespaces/default/pods/web-0"} {

@@ -156,9 +156,6 @@ func (a *Agent) logs(ctx context.Context, _, container string, o api.LogOptions)
 	for i := 1; i <= 5; i++ {
 		lines = append(lines, fmt.Appendf(nil, "line %d of %s\n", i, container[:8]))
 	}
-	if o.Previous {
-		lines = [][]byte{[]byte("the run before\n")}
-	}
 	if o.Tail >= 0 {
 		lines = lines[max(0, len(lines)-int(o.Tail)):]
 	}
