@@ -85,6 +85,10 @@ func TestKubectl_apply(t *testing.T) {
 	k.says("www.example.com", "get", "ingress/web", "-o=jsonpath={.spec.rules[*].host}")
 	k.applies(web, all("unchanged", "unchanged")...)
 	get("4 4", "-o=jsonpath={.metadata.generation} {.status.observedGeneration}")
+
+	// Not to validate is what kubectl has to be told for now; a field that is spelled wrong is not lost without a word.
+	typo := k.file(swapped(t, trial.Deployment("typo", 0, ""), "  replicas: 0\n", "  replicas: 0\n  replica: 3\n"))
+	contains(t, k.run("apply", "--validate=false", "-f", typo), `unknown field "spec.replica"`, "deployment.apps/typo created")
 }
 
 // Discovery, and reading in the ways that scripts read.
