@@ -32,6 +32,15 @@ func TestRun_otherServers(t *testing.T) {
 			"delete svc a", exitUnreachable, []string{"went away before it had answered", "It is not known whether it was done"}},
 		{"broken off while it reads", func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) },
 			"get pods", exitUnreachable, []string{"went away before it had answered"}},
+		{"a log that is not there of a pod that is", func(w http.ResponseWriter, r *http.Request) {
+			if !strings.HasSuffix(r.URL.Path, "/log") {
+				w.Write([]byte(`{"metadata":{"name":"web-0"}}`))
+				return
+			}
+			w.Header().Set("Content-Type", "application/json")
+			w.WriteHeader(http.StatusNotFound)
+			w.Write([]byte(`{"kind":"Status","apiVersion":"v1","status":"Failure","message":"no socket","reason":"NotFound","code":404}`))
+		}, "logs web-0", exitRefused, []string{"log of pod default/web-0: no socket"}},
 		{"conflicts", func(w http.ResponseWriter, _ *http.Request) { w.Write([]byte(conflicts)) },
 			"conflicts", exitDone, []string{"deployment/default/web   2026-01-02", "another change", "its deletion"}},
 	} {

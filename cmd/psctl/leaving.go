@@ -102,6 +102,9 @@ func (l *leaving) waitGone(ctx context.Context, timeout time.Duration) error {
 		return &timeoutError{fmt.Sprintf("time is up after %v, and these still have containers: %s\nThe objects are deleted; "+
 			"their containers are still being stopped. To see how: psctl events --follow",
 			timeout, andWord(slices.Sorted(maps.Keys(l.pods))))}
+	case ctx.Err() != nil:
+		return &interruptedError{fmt.Sprintf("interrupted. The objects are deleted; these containers are still being stopped: %s\n"+
+			"To see how: psctl events --follow", andWord(slices.Sorted(maps.Keys(l.pods))))}
 	}
 	return err
 }

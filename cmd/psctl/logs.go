@@ -153,6 +153,7 @@ func (l *logReader) one(ctx context.Context, c *client.Client, pod, prefix strin
 				return notFound("%s; psctl get pods%s lists them, and of all replicas of a Deployment there is psctl logs deployment/NAME",
 					l.absent(the("Pod"), pod), inNamespace(l.ns()))
 			}
+			return fmt.Errorf("log of pod %s/%s: %v", l.ns(), pod, err) // the pod is there: the exit code must not say that it is not
 		}
 		return fmt.Errorf("log of pod %s/%s: %w", l.ns(), pod, err)
 	}
