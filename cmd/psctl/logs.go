@@ -27,10 +27,10 @@ func (p *program) logs() *cobra.Command {
 		Use:   "logs POD | deployment/NAME",
 		Short: "Print what a replica's container wrote, or that of all replicas of a Deployment",
 		Long: `logs prints what a replica's container wrote. Of a Deployment with several replicas it prints the logs of all of them,
-each line after the name of its pod; with -f as they are written.`,
+each line after the name of its pod; with -f as they are written. A container that has ended is started again in place, and
+its log goes on: why an earlier run ended stands before the lines of this one.`,
 		Example: `  psctl logs web-0 --tail 100
   psctl logs deployment/web -f
-  psctl logs web-0 --previous             of the run before this one, to see why that ended
   psctl logs web-0 --since 10m`,
 		Args: usageArgs(cobra.ExactArgs(1), "logs of what? psctl logs POD, or psctl logs deployment/NAME"),
 		RunE: func(c *cobra.Command, args []string) error {
@@ -39,8 +39,6 @@ each line after the name of its pod; with -f as they are written.`,
 				return usage("--tail %d: want 0 or more, or -1 for all", l.tail)
 			case l.since < 0:
 				return usage("--since %v: want a time span like 10m", l.since)
-			case l.previous && l.follow:
-				return usage("--previous shows a run that is over, so there is nothing to --follow")
 			}
 			return l.run(c.Context(), args[0])
 		},
@@ -48,7 +46,6 @@ each line after the name of its pod; with -f as they are written.`,
 	c.Flags().BoolVarP(&l.follow, "follow", "f", false, "go on with what is written from now on, until interrupted")
 	c.Flags().Int64Var(&l.tail, "tail", -1, "only so many lines from the end; -1: all")
 	c.Flags().DurationVar(&l.since, "since", 0, "only what is not older than this, such as 10m")
-	c.Flags().BoolVarP(&l.previous, "previous", "p", false, "of the run before this one")
 	c.Flags().StringVarP(&l.container, "container", "c", "", "name of the container, which need not be given: a pod has one")
 	c.Flags().BoolVar(&l.timestamps, "timestamps", false, "the time in front of each line")
 	c.ValidArgsFunction = p.completeNamed("deployment", true)
@@ -58,10 +55,10 @@ each line after the name of its pod; with -f as they are written.`,
 // logReader is one logs.
 type logReader struct {
 	*program
-	follow, previous, timestamps bool
-	container                    string
-	tail                         int64
-	since                        time.Duration
+	follow, timestamps bool
+	container          string
+	tail               int64
+	since              time.Duration
 
 	writing sync.Mutex // of lines of several pods
 }
@@ -140,7 +137,6 @@ func (l *logReader) one(ctx context.Context, c *client.Client, pod, prefix strin
 		}
 	}
 	set("follow", "true", l.follow)
-	set("previous", "true", l.previous)
 	set("container", l.container, l.container != "")
 	set("timestamps", "true", l.timestamps)
 	set("tailLines", strconv.FormatInt(l.tail, 10), l.tail >= 0)
