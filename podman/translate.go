@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"math"
 	"strconv"
 	"strings"
 	"time"
@@ -65,7 +66,7 @@ func (p *pod) pull() corev1.PullPolicy {
 // grace is how long the program may take to end by itself.
 func (p *pod) grace() time.Duration {
 	if n := p.spec.TerminationGracePeriodSeconds; n != nil {
-		return time.Duration(*n) * time.Second
+		return time.Duration(min(*n, math.MaxInt32)) * time.Second // more would overflow, here or in Podman
 	}
 	return corev1.DefaultTerminationGracePeriodSeconds * time.Second
 }

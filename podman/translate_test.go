@@ -37,6 +37,7 @@ func TestTranslate(t *testing.T) {
 		{"args alone", `[args: [x], workingDir: /srv]`, ``,
 			`{"hostname":"web-0","stop_timeout":30,"command":["x"],"work_dir":"/srv","create_working_dir":true}`},
 		{"grace", `spec: {terminationGracePeriodSeconds: 0}`, ``, `{"hostname":"web-0","stop_timeout":0}`},
+		{"grace for ever", `spec: {terminationGracePeriodSeconds: 9007199254740992}`, ``, `{"hostname":"web-0","stop_timeout":2147483647}`},
 		{"hostname", `spec: {hostname: other}`, ``, `{"hostname":"other","stop_timeout":30}`},
 		{"host network", `spec: {hostNetwork: true, hostname: other}`, ``,
 			`{"netns":{"nsmode":"host"},"utsns":{"nsmode":"host"},"stop_timeout":30}`},
