@@ -124,3 +124,53 @@ func TestReconciler_fixedPortTaken(t *testing.T) {
 		}
 	})
 }
+
+// Podman cannot remove a container that does not run any more, as when its storage is busy. The replica runs without.
+func TestReconciler_cannotBeRemoved(t *testing.T) {
+	for _, c := range []struct {
+		name  string
+		setup func(w *world, old podman.Container)
+	}{
+		{"stuck in its removal", func(w *world, old podman.Container) {
+			w.fake.Exit(old.ID, 1)
+			w.fake.SetStatus(old.ID, "removing")
+		}},
+		{"cannot be started either", func(w *world, old podman.Container) { w.fake.Exit(old.ID, 1) }},
+		{"over", func(w *world, _ podman.Container) { w.place(host, template(args("-x")), pod("web", 0)) }},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				w := newWorld(t)
+				w.place(host, template(), pod("web", 0))
+				w.run()
+				w.ready()
+				old := w.runs(pod("web", 0))
+				w.fake.Hook(func(op, what string) error {
+					if what == old.ID && (op == "Remove" || op == "Start") {
+						return &podman.Refusal{Message: "device or resource busy"}
+					}
+					return nil
+				})
+				c.setup(w, old)
+				w.settled(time.Minute)
+				f := w.fact(pod("web", 0))
+				if f.Phase != projection.Running || f.Container == old.ID || f.Reason != "RemoveContainerError" || f.Message == "" {
+					t.Errorf("got %+v, want it running in another container, and what is left said", f)
+				}
+				if n := len(w.of(pod("web", 0))); n != 2 {
+					t.Errorf("%d containers, want the one and what is left", n)
+				}
+				index := w.ledger.View().Index()
+				w.settled(time.Hour)
+				if n := w.ledger.View().Index() - index; n != 0 {
+					t.Errorf("%d events in an hour of trying", n)
+				}
+				w.fake.Hook(nil)
+				w.settled(6 * time.Minute)
+				if got := w.runs(pod("web", 0)); got.ID != f.Container {
+					t.Error("the container was bounced once what was left could be removed")
+				}
+			})
+		})
+	}
+}

@@ -199,7 +199,7 @@ func (t *turn) make(ctx context.Context, spec *Spec) (id string, err error) {
 			t.warnName(spec.Name, "something in Podman's storage that is no container has the name; podman rm --force NAME would remove it")
 		case holderErr != nil:
 			return "", holderErr
-		case ok && t.own.has(holder.Labels) && placement == t.Placed.Event() && holder.Labels[LabelSpecHash] == t.Placed.SpecHash:
+		case ok && !t.lies(holder) && t.own.has(holder.Labels) && placement == t.Placed.Event() && holder.Labels[LabelSpecHash] == t.Placed.SpecHash:
 			return holder.ID, nil
 		default:
 			t.warnName(spec.Name, "another container has the name")

@@ -92,10 +92,15 @@ const (
 	StatusStopping Status = "stopping"
 	StatusStopped  Status = "stopped" // ended, and not cleaned up after yet
 	StatusExited   Status = "exited"
+	StatusRemoving Status = "removing" // a removal has begun, and may never have ended
 )
 
-// Runs reports whether the container's program is there.
-func (s Status) Runs() bool { return s == StatusRunning || s == StatusPaused || s == StatusStopping }
+// Runs reports whether the container's program is there. Of a word that is not known it must be assumed: another version
+// of Podman may say it of what runs.
+func (s Status) Runs() bool { return !s.Ended() && !s.fresh() && s != StatusRemoving }
+
+// fresh reports whether the container has not been started yet.
+func (s Status) fresh() bool { return s == StatusCreated || s == "initialized" || s == "configured" }
 
 // Ended reports whether the container's program ran, and is there no more.
 func (s Status) Ended() bool { return s == StatusExited || s == StatusStopped }

@@ -73,7 +73,7 @@ func (r *Reconciler) RemoveOrphan(ctx context.Context, by projection.By, contain
 	if err := r.tell(ctx, by, key, fact); err != nil { // before: nothing is removed that the log does not tell of
 		return fmt.Errorf("remove orphan %s: %w", o.Name, err)
 	}
-	if o.Status == StatusRunning || o.Status == StatusStopping {
+	if o.Status.Runs() && o.Status != StatusPaused {
 		err = within(ctx, o.Grace+slow, func(ctx context.Context) error { return r.Engine.Stop(ctx, o.ID) })
 	}
 	if err == nil {
@@ -119,7 +119,7 @@ func (r *Reconciler) AdoptOrphan(ctx context.Context, by projection.By, containe
 			o.Labels[LabelNamespace], o.Labels[LabelPod]))
 	case d.Placed.SpecHash != o.Labels[LabelSpecHash]:
 		return misfit("it was made from another spec than the pod now has: apply the manifest that it was made from")
-	case d.Runs && !o.Status.Runs():
+	case d.Runs != "" && !o.Status.Runs():
 		return misfit("it does not run, and another container of the pod does: start it with podman start " + o.Name)
 	}
 	t := turn{crew: &crew{Reconciler: r}, Case: k, Decision: d}

@@ -56,7 +56,7 @@ type Orphan struct {
 // Decision is what ought to be done about one pod.
 type Decision struct {
 	Placed  *projection.Placed // the placement, when it is this host's to carry out
-	Runs    bool               // its container runs
+	Runs    string             // the id of its container, when that runs
 	Steps   []Step
 	Orphans []Orphan
 }
@@ -148,15 +148,15 @@ func (d *Decision) carryOut(recorded *projection.Replica, mine []Container) {
 			d.Steps = append(d.Steps, Step{Remove, c, true, "another container carries out its placement"})
 		}
 	}
-	switch best.Status {
-	case StatusRunning, StatusPaused, StatusStopping:
-		d.Runs = true
+	switch {
+	case best.Status.Runs():
+		d.Runs = best.ID
 		if !agrees(recorded, d.Placed.Event(), &best) {
 			d.Steps = append(d.Steps, Step{Action: Adopt, Container: best, Why: "it runs as placed"})
 		}
-	case StatusExited, StatusStopped:
+	case best.Status.Ended():
 		d.Steps = append(d.Steps, Step{Action: Start, Container: best, Why: fmt.Sprintf("it exited with code %d", best.ExitCode)})
-	case StatusCreated, "initialized", "configured":
+	case best.Status.fresh():
 		d.Steps = append(d.Steps, Step{Action: Start, Container: best, Why: "it has not been started"})
 	default:
 		why := fmt.Sprintf("its container is %q, and cannot be started", best.Status)
@@ -174,8 +174,12 @@ func truth(a, b bool) int {
 	return -1
 }
 
+// paused is the reason that a replica's fact has while its container is paused.
+const paused = "Paused"
+
 // agrees reports whether what is recorded says of the container, which runs, what Podman says.
 func agrees(recorded *projection.Replica, placement events.ID, c *Container) bool {
 	return recorded != nil && recorded.Placement == placement && recorded.Container == c.ID &&
-		recorded.Phase == projection.Running && recorded.Started.Unix() == c.Started.Unix()
+		recorded.Phase == projection.Running && recorded.Started.Unix() == c.Started.Unix() &&
+		(recorded.Reason == paused) == (c.Status == StatusPaused)
 }

@@ -334,3 +334,28 @@ func TestReconciler_readOnlyLog(t *testing.T) {
 		w.runs(pod("web", 0))
 	})
 }
+
+// Paused is what people are told of a container that somebody has paused; it is left so.
+func TestReconciler_paused(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		w.place(host, template(), pod("web", 0))
+		w.run()
+		w.ready()
+		first := w.runs(pod("web", 0))
+		for _, c := range []struct {
+			status podman.Status
+			reason string
+		}{{podman.StatusPaused, "Paused"}, {podman.StatusRunning, ""}} {
+			w.fake.SetStatus(first.ID, c.status)
+			index := w.ledger.View().Index()
+			w.settled(time.Hour)
+			if f := w.fact(pod("web", 0)); f.Phase != projection.Running || f.Reason != c.reason || w.ledger.View().Index() != index+1 {
+				t.Errorf("%s: got %+v after %d events", c.status, f, w.ledger.View().Index()-index)
+			}
+		}
+		if got := w.runs(pod("web", 0)); stamp(got) != stamp(first) {
+			t.Error("it was bounced")
+		}
+	})
+}

@@ -51,7 +51,7 @@ func (t *turn) fact(c *Container) *projection.Replica {
 	case c.Status.Runs():
 		f.Phase, f.IP = projection.Running, c.IP
 		if c.Status == StatusPaused {
-			f.Reason = "Paused"
+			f.Reason = paused
 		}
 	case c.Status.Ended():
 		f.Phase, f.Reason = projection.Exited, "Error"

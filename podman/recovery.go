@@ -63,12 +63,8 @@ func (l *loop) decided(r *replica, d *Decision) {
 	if l.stage == Ready {
 		return
 	}
-	if l.stage == Adopting && d.Runs {
-		for _, c := range r.There {
-			if c.Status.Runs() {
-				l.adopted[c.ID] = r.Pod
-			}
-		}
+	if l.stage == Adopting && d.Runs != "" {
+		l.adopted[d.Runs] = r.Pod
 	}
 	if l.stage != Acting {
 		return

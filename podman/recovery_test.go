@@ -341,3 +341,19 @@ func TestRecovery_stoppedInTheMiddle(t *testing.T) {
 		}
 	})
 }
+
+// What is adopted is what runs for its placement, not the orphan beside it.
+func TestRecovery_countsNoOrphanAsAdopted(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		w.place(host, template(), three[0])
+		w.run()
+		w.ready()
+		w.foreign("copy", w.runs(three[0]).Labels)
+		w.restart()
+		w.ready()
+		if r := w.Report(); r.Adopted != 1 || r.Orphans != 1 {
+			t.Errorf("got report %+v", r)
+		}
+	})
+}

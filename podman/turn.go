@@ -46,6 +46,7 @@ type turn struct {
 
 	there []Container    // in the end: what is there now, as far as no error came between
 	did   map[Action]int // how many of each were done
+	left  []string       // ids of those that Podman could not remove, but which do not run
 	ended *Container     // how the container ended that this turn has started again
 	err   error
 }
@@ -60,15 +61,20 @@ func (f *failure) Unwrap() error { return f.error }
 
 func fail(reason string, err error) error { return &failure{reason, err} }
 
-// run does the steps until one fails.
+// run does the steps until one fails that the others depend on.
 func (t *turn) run(ctx context.Context) {
 	began := time.Now()
 	t.there, t.did = slices.Clone(t.There), map[Action]int{}
 	for _, s := range t.Steps {
-		if t.err = t.step(ctx, s); t.err != nil {
+		err := t.step(ctx, s)
+		if err == nil {
+			t.did[s.Action]++
+			continue
+		}
+		t.err = errors.Join(t.err, err)
+		if t.Placed == nil || !t.lies(s.Container) {
 			break
 		}
-		t.did[s.Action]++
 	}
 	var f *failure
 	away := errors.Is(t.err, ErrUnavailable) && t.failures == 0 // once is no word on the replica
@@ -158,16 +164,23 @@ func (t *turn) start(ctx context.Context, c Container) error {
 	if t.Log != nil {
 		t.Log.Warn("the container cannot be started and is replaced", "namespace", t.Pod.Namespace, "pod", t.Pod.Name(), "err", words(err))
 	}
-	if err := t.remove(ctx, c); err != nil {
-		return err
+	removeErr := t.remove(ctx, c)
+	if removeErr != nil && !t.lies(c) {
+		return removeErr
 	}
 	if err := t.create(ctx); err != nil {
-		return err
+		return errors.Join(removeErr, err)
 	}
 	t.did[Create]++
-	t.did[Start]-- // run will count it
-	return nil
+	if removeErr == nil {
+		t.did[Start]-- // run will count it
+	}
+	return removeErr
 }
+
+// lies reports whether the container is one that could not be removed, and is in nobody's way: it does not run, and the
+// next one has another name.
+func (t *turn) lies(c Container) bool { return slices.Contains(t.left, c.ID) }
 
 // hold records that an exited container waits before it is started again.
 func (t *turn) hold(ctx context.Context, c Container) error {
@@ -183,7 +196,7 @@ func (t *turn) hold(ctx context.Context, c Container) error {
 
 // remove stops and removes a container, however long it may take to end by itself. Its volumes are left to sweep.
 func (t *turn) remove(ctx context.Context, c Container) error {
-	if c.Status == StatusRunning || c.Status == StatusStopping { // a paused one cannot end by itself, only be killed
+	if c.Status.Runs() && c.Status != StatusPaused { // a paused one cannot end by itself, only be killed
 		seen, err := t.inspect(ctx, c.ID)
 		if errors.Is(err, ErrNotFound) {
 			t.gone(c.ID)
@@ -197,6 +210,9 @@ func (t *turn) remove(ctx context.Context, c Container) error {
 		}
 	}
 	if err := t.do(ctx, slow, func(ctx context.Context) error { return t.Engine.Remove(ctx, c.ID) }); err != nil {
+		if seen, err := t.inspect(ctx, c.ID); err == nil && !seen.Status.Runs() {
+			t.left = append(t.left, c.ID)
+		}
 		return fail("RemoveContainerError", err)
 	}
 	t.gone(c.ID)
