@@ -177,8 +177,9 @@ func (c *Client) Stop(ctx context.Context, container string) error {
 // Remove implements Engine.
 func (c *Client) Remove(ctx context.Context, container string) error {
 	var removed []struct{ Err any }
+	// volumes: those alone that Podman has made by itself, since the image wants them.
 	err := c.call(ctx, request{method: http.MethodDelete, path: "/containers/%s", args: []string{container},
-		query: url.Values{"force": {"true"}, "timeout": {"0"}}}, &removed)
+		query: url.Values{"force": {"true"}, "timeout": {"0"}, "volumes": {"true"}}}, &removed)
 	if absent(err) != nil {
 		return fmt.Errorf("remove container %s: %w", container, err)
 	}

@@ -41,7 +41,8 @@ type Engine interface {
 	// Stop sends the stop signal and, once the container's own grace period is over, SIGKILL. On return the container
 	// does not run. One that does not run, or is not there, is no error.
 	Stop(ctx context.Context, container string) error
-	// Remove removes a container, killing it when it runs; its named volumes stay. One that is not there is no error.
+	// Remove removes a container, killing it when it runs; its named volumes stay, and those go that Podman made by itself
+	// because the image wants them. One that is not there is no error.
 	Remove(ctx context.Context, container string) error
 	// Logs gives what the container has written, in chunks of whole lines. The caller must close it.
 	Logs(ctx context.Context, container string, o LogOptions) (io.ReadCloser, error)

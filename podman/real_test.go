@@ -272,6 +272,35 @@ func sameWords(a, b string) bool {
 	return slices.Equal(sorted(a), sorted(b))
 }
 
+// Podman makes a volume for each that an image declares. They go with the container, and nothing piles up; an emptyDir
+// stays as long as the placement.
+func TestReal_imageVolumes(t *testing.T) {
+	w := newReal(t)
+	base := w.podman("create", podmanhost.Image1)
+	w.podman("commit", "--quiet", "--change", "VOLUME /declared", base, "localhost/declares:1")
+	w.podman("rm", base)
+	w.place(host, web(func(s *corev1.PodSpec) {
+		s.Containers[0].Image = "localhost/declares:1"
+		s.Volumes = []corev1.Volume{{Name: "data", VolumeSource: corev1.VolumeSource{EmptyDir: &corev1.EmptyDirVolumeSource{}}}}
+		s.Containers[0].VolumeMounts = []corev1.VolumeMount{{Name: "data", MountPath: "/data"}}
+	}), three[0])
+	w.run()
+	w.ready()
+	c := w.running(three[0])
+	if n := len(strings.Fields(w.podman("volume", "ls", "--quiet"))); n != 2 {
+		t.Fatalf("%d volumes, want the emptyDir and the image's", n)
+	}
+	if err := w.engine.Remove(t.Context(), c.ID); err != nil {
+		t.Fatal(err)
+	}
+	w.until("it is made anew", func() bool { f := w.fact(three[0]); return f.Container != c.ID && f.Phase == projection.Running })
+	if n := len(strings.Fields(w.podman("volume", "ls", "--quiet"))); n != 2 {
+		t.Errorf("%d volumes after the container was made anew, want two", n)
+	}
+	w.end(three[0])
+	w.until("no volume is left", func() bool { return w.podman("volume", "ls", "--quiet") == "" })
+}
+
 // Copies that a person makes of a container have its labels. They are not the agent's.
 func TestReal_copies(t *testing.T) {
 	w := newReal(t)
