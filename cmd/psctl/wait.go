@@ -86,7 +86,8 @@ func (p *program) waitFor(ctx context.Context, c *client.Client, ds []deployment
 		}
 		select {
 		case <-ctx.Done():
-			return &interruptedError{"interrupted. What was changed stands and is still being carried out. To go on waiting: " + "psctl rollout status deployment/" + ds[0].name + inNamespace(ds[0].namespace)}
+			return &interruptedError{"interrupted. What was changed stands and is still being carried out. To go on waiting: " +
+				"psctl rollout status deployment/" + ds[0].name + inNamespace(ds[0].namespace)}
 		case <-over.C:
 			return w.timeUp(ds, all, timeout)
 		case <-every.C:

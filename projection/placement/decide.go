@@ -16,13 +16,19 @@ import (
 // burst is how many replicas one decision creates at most, as in Kubernetes: the rest follows when these are recorded.
 const burst = 500
 
+// steady is how long a replica must have run before one that it replaces is let go for it. A program that ends as soon
+// as it has read its configuration has been running, too, and without a pause it would take the place of all that serve.
+// Kubernetes leaves that to probes and minReadySeconds; Docker Swarm watches an update for as long as this.
+const steady = 5 * time.Second
+
 // Decide is what has to be decided for one Deployment, in the given state and at the given time, so that its
 // replicas become what it says: pure. hosts are those that may be given replicas.
 //
 // It follows the rules of Kubernetes' Deployment controller (kubernetes/pkg/controller/deployment, rolling.go): at
 // most maxSurge replicas more than wanted, at least wanted-maxUnavailable available ones, and what is broken goes
-// first. When the changes are recorded there may be more to decide. wake is when to ask again although nothing
-// happened; zero: there is no need. With an error there are no changes.
+// first. It differs in that a replica must have run for 5 s before an old one goes for it. When the changes are recorded
+// there may be more to decide. wake is when to ask again although nothing happened; zero: there is no need. With an error
+// there are no changes.
 func Decide(s *projection.State, namespace, name string, hosts []string, now time.Time) (changes []projection.Change, wake time.Time, err error) {
 	return newPass(s, hosts, now).decide(namespace, name)
 }
@@ -107,16 +113,18 @@ func (d *decision) roll() error {
 	}
 	d.updated = d.scaleDown(d.updated, d.wanted)
 
-	// What may go: old replicas that are broken cost nothing, as long as new ones that are not ready yet are not
+	// What may go: old replicas that are broken cost nothing, as long as new ones that have not stayed up yet are not
 	// counted as serving; then old ones that serve, while enough others do.
 	available, notReady := 0, 0
-	for _, r := range slices.Concat(d.updated, d.old) {
+	for _, r := range d.old {
 		if r.Available {
 			available++
 		}
 	}
 	for _, r := range d.updated {
-		if !r.Available {
+		if d.steady(r) {
+			available++
+		} else {
 			notReady++
 		}
 	}
@@ -134,6 +142,18 @@ func (d *decision) roll() error {
 		}
 	}
 	return nil
+}
+
+// steady reports whether the new replica is one that old ones may go for.
+func (d *decision) steady(r *Replica) bool {
+	if !r.Available {
+		return false
+	}
+	since := r.Seen.Started.Add(steady)
+	if len(d.old) > 0 {
+		d.rollout.wakeAt(since)
+	}
+	return !since.After(d.pass.now)
 }
 
 // recreate lets every old replica go, and begins with the new ones once their containers are gone.

@@ -188,8 +188,43 @@ func TestDecide_paused(t *testing.T) {
 	}
 }
 
+// A program that ends soon after its start never takes the place of those that serve, one that stays up does, and where
+// nothing is replaced nobody waits.
+func TestDecide_steady(t *testing.T) {
+	h := newHouse(t)
+	h.ran = 0
+	h.deploy("web", 3)
+	if got := h.settle("web"); got != "+web-0 v1, +web-1 v1, +web-2 v1" {
+		t.Errorf("scaled by %q, want all at once", got)
+	}
+	h.deploy("web", 3, image("v2"))
+	h.want("web", "+web-3 v2")
+	h.work()
+	for range 20 {
+		h.now = h.now.Add(4 * time.Second)
+		h.want("web", "")
+		h.fail(3, "web")
+		h.want("web", "")
+		p, err := h.View().Placement(projection.Pod{Namespace: "default", Deployment: "web", Ordinal: 3})
+		if err != nil {
+			t.Fatal(err)
+		}
+		h.seen(p, projection.Replica{Phase: projection.Running, Started: h.now, Restarts: 1})
+	}
+	if got, want := h.shape("web"), "map[v1:3 v2:1] 4"; got != want {
+		t.Errorf("while the new one crashes: %s, want %s", got, want)
+	}
+	_, wake, err := Decide(h.View().State, "default", "web", h.hosts, h.now)
+	if err != nil || !wake.Equal(h.now.Add(steady)) {
+		t.Errorf("to be asked again at %v, %v, want %v", wake, err, h.now.Add(steady))
+	}
+	h.now = wake
+	h.want("web", "-web-2")
+}
+
 func TestDecide_minReadySeconds(t *testing.T) {
 	h := newHouse(t)
+	h.ran = 0
 	slow := func(d *appsv1.Deployment) { d.Spec.MinReadySeconds = 30 }
 	h.deploy("web", 1, slow)
 	h.settle("web")

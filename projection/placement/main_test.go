@@ -62,11 +62,12 @@ type house struct {
 	log   *nowhere
 	now   time.Time
 	hosts []string
+	ran   time.Duration // how long what is started has run when that is first seen
 }
 
 func newHouse(t testing.TB) *house {
 	t.Helper()
-	h := &house{t: t, log: &nowhere{}, now: time.Now().Truncate(time.Second), hosts: []string{"h"}}
+	h := &house{t: t, log: &nowhere{}, now: time.Now().Truncate(time.Second), hosts: []string{"h"}, ran: steady}
 	var err error
 	if h.Ledger, err = projection.OpenLedger(h.log, nil, 0, nil); err != nil {
 		t.Fatal(err)
@@ -206,7 +207,7 @@ func (h *house) work() (did bool) {
 		if r, err := s.Replica(p); err != nil {
 			h.t.Fatal(err)
 		} else if r == nil && p.Host == "h" {
-			h.seen(p, running(imageOf(p), h.now))
+			h.seen(p, running(imageOf(p), h.now.Add(-h.ran)))
 			did = true
 		}
 	}
