@@ -88,9 +88,9 @@ func (c *checks) dns(p *corev1.PodSpec, path *field.Path) {
 	}
 }
 
-// volumes checks the volumes and returns their names.
-func (c *checks) volumes(vs []corev1.Volume, path *field.Path) map[string]bool {
-	names := map[string]bool{}
+// volumes checks the volumes and returns them by name.
+func (c *checks) volumes(vs []corev1.Volume, path *field.Path) map[string]*corev1.Volume {
+	names, volumes := map[string]bool{}, map[string]*corev1.Volume{}
 	for i := range vs {
 		v, at := &vs[i], path.Index(i)
 		if v.Name == "" {
@@ -98,6 +98,7 @@ func (c *checks) volumes(vs []corev1.Volume, path *field.Path) map[string]bool {
 		} else {
 			c.msgs(at.Child("name"), v.Name, utilvalidation.IsDNS1123Label(v.Name))
 			unique(c, names, at.Child("name"), v.Name)
+			volumes[v.Name] = v
 		}
 		if v.EmptyDir != nil && v.HostPath != nil {
 			c.add(field.Forbidden(at.Child("hostPath"), "may not specify more than 1 volume type"))
@@ -109,7 +110,7 @@ func (c *checks) volumes(vs []corev1.Volume, path *field.Path) map[string]bool {
 			c.hostPath(h, at.Child("hostPath"))
 		}
 	}
-	return names
+	return volumes
 }
 
 func (c *checks) emptyDir(e *corev1.EmptyDirVolumeSource, path *field.Path) {
@@ -141,7 +142,7 @@ func (c *checks) hostPath(h *corev1.HostPathVolumeSource, path *field.Path) {
 	}
 }
 
-func (c *checks) container(k *corev1.Container, p *corev1.PodSpec, volumes map[string]bool, path *field.Path) {
+func (c *checks) container(k *corev1.Container, p *corev1.PodSpec, volumes map[string]*corev1.Volume, path *field.Path) {
 	if k.Name == "" {
 		c.add(field.Required(path.Child("name"), ""))
 	} else {
@@ -211,14 +212,20 @@ func (c *checks) ports(ports []corev1.ContainerPort, hostNetwork bool, path *fie
 	}
 }
 
-func (c *checks) mounts(ms []corev1.VolumeMount, volumes map[string]bool, at *field.Path) {
-	seen := map[string]bool{}
+func (c *checks) mounts(ms []corev1.VolumeMount, volumes map[string]*corev1.Volume, at *field.Path) {
+	seen, inMemory := map[string]bool{}, map[string]bool{}
 	for i, m := range ms {
 		p := at.Index(i)
 		if m.Name == "" {
 			c.add(field.Required(p.Child("name"), ""))
-		} else if !volumes[m.Name] {
+		} else if v := volumes[m.Name]; v == nil {
 			c.add(field.NotFound(p.Child("name"), m.Name))
+		} else if e := v.EmptyDir; e != nil && e.Medium == corev1.StorageMediumMemory {
+			if inMemory[m.Name] {
+				c.add(field.Forbidden(p.Child("name"), "not supported yet by podman-swarm: a volume with medium Memory is mounted "+
+					"once, since a second mount would be another one"))
+			}
+			inMemory[m.Name] = true
 		}
 		switch {
 		case m.MountPath == "":
