@@ -4,14 +4,13 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"io"
 	"net"
-	"net/http"
 	"slices"
 	"strings"
 	"time"
 
 	"github.com/podman-swarm/podman-swarm/integration/podmanhost"
+	"github.com/podman-swarm/podman-swarm/integration/trial"
 )
 
 // container is what Podman says of one.
@@ -70,9 +69,9 @@ func fetch(ctx context.Context, url string) (string, error) {
 	every := time.NewTicker(100 * time.Millisecond)
 	defer every.Stop()
 	for {
-		page, err := get(ctx, url)
+		page, err := trial.Get(ctx, url)
 		if err == nil {
-			return page, nil
+			return string(page), nil
 		}
 		select {
 		case <-ctx.Done():
@@ -80,28 +79,4 @@ func fetch(ctx context.Context, url string) (string, error) {
 		case <-every.C:
 		}
 	}
-}
-
-// get asks once. Anything but 200 is an error.
-func get(ctx context.Context, url string) (string, error) {
-	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
-	defer cancel()
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
-	if err != nil {
-		return "", err
-	}
-	req.Close = true
-	resp, err := http.DefaultClient.Do(req)
-	if err != nil {
-		return "", err
-	}
-	defer resp.Body.Close()
-	body, err := io.ReadAll(resp.Body)
-	if err != nil {
-		return "", err
-	}
-	if resp.StatusCode != http.StatusOK {
-		return "", fmt.Errorf("GET %s: %s", url, resp.Status)
-	}
-	return string(body), nil
 }

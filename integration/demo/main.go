@@ -69,17 +69,14 @@ func run(ctx context.Context, bin, manifest string) (err error) {
 	defer func() { also(&err, host.Close()) }()
 	fmt.Println("  ", host.Socket())
 
-	agent, err := newAgent(bin, filepath.Join(dir, "data"), host.Socket())
-	if err != nil {
-		return err
-	}
-	defer func() { also(&err, agent.kill()) }()
+	agent := newAgent(bin, filepath.Join(dir, "data"), host.Socket())
+	defer func() { also(&err, agent.Kill()) }()
 	err = story(ctx, host, agent, manifest)
 	switch {
 	case err != nil && ctx.Err() != nil:
 		return errInterrupted
 	case err != nil:
-		return fmt.Errorf("%w\n\nthe agent's log:\n%s", err, agent.log())
+		return fmt.Errorf("%w\n\nthe agent's log:\n%s", err, agent.OutputTail())
 	}
 	return nil
 }
@@ -106,7 +103,7 @@ func story(ctx context.Context, host *podmanhost.Host, agent *agent, manifest st
 
 	victim := before[0]
 	say("SIGKILL the agent in the middle, and while it is dead one of the three containers")
-	if err := agent.kill(); err != nil {
+	if err := agent.Kill(); err != nil {
 		return err
 	}
 	if _, err := host.Podman(ctx, "kill", "--signal", "KILL", victim.ID); err != nil {
