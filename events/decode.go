@@ -36,7 +36,7 @@ type Parser struct {
 
 // Parse is ParseCommit, but for the life of Commit.Events.
 func (p *Parser) Parse(b []byte) (Commit, error) {
-	if p.p.words == nil || len(p.p.words) > 1<<17 { // causes may differ every time, and are not kept for ever
+	if p.p.words == nil || len(p.p.words) > 1<<12 { // causes may differ every time, and are not kept for ever
 		p.p.words = map[string]string{}
 	}
 	c := Commit{Events: p.p.events[:0]}

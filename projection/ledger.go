@@ -39,6 +39,7 @@ type Ledger struct {
 
 	log      Log
 	clock    *events.Clock
+	reread   events.Parser // of what is about to be written; keeps no keys
 	requests chan *request
 	closed   chan struct{}
 	view     atomic.Pointer[View]
@@ -249,7 +250,7 @@ func (l *Ledger) draft(r *request, s *State) (*events.Commit, events.Entry, erro
 	if err != nil {
 		return nil, events.Entry{}, fmt.Errorf("record: %w", err)
 	}
-	payload, err := encode(c)
+	payload, err := l.encode(c)
 	if err != nil {
 		return nil, events.Entry{}, fmt.Errorf("record: %w", err)
 	}
@@ -318,8 +319,8 @@ func (en *entry) succeed(e *events.Event) (seen events.Time) {
 
 // encode gives the commit's bytes. Every mistake in the changes themselves is found here, before anything is written:
 // what is written is read back first, since a record that cannot be read would stop every start after it.
-func encode(c *events.Commit) ([]byte, error) {
-	keys := make(map[string]bool, len(c.Events))
+func (l *Ledger) encode(c *events.Commit) ([]byte, error) {
+	keys := map[string]bool{}
 	for i := range c.Events {
 		e := &c.Events[i]
 		if keys[e.Key] {
@@ -334,7 +335,7 @@ func encode(c *events.Commit) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	if _, err := events.ParseCommit(b); err != nil {
+	if _, err := l.reread.Parse(b); err != nil {
 		return nil, fmt.Errorf("what would be written cannot be read: %w", err)
 	}
 	return b, nil

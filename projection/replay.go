@@ -28,6 +28,7 @@ func OpenLedger(log Log, start *State, from uint64, now func() time.Time) (*Ledg
 		start, from = NewState(), 1
 	}
 	l := &Ledger{log: log, clock: events.NewClock(now), requests: make(chan *request), closed: make(chan struct{})}
+	l.reread.Key = func([]byte) string { return "some/key" }
 	r := replay{state: start.clone(), end: log.End(), own: log.Incarnation()}
 	r.draft = draft{tree: r.state.objects, touched: map[string]*slot{}, from: start.index}
 	r.parser.Key = r.draft.key
