@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"maps"
 	"slices"
 	"time"
@@ -175,7 +176,8 @@ func (l *loop) recovered() {
 		r := l.report
 		l.Log.Info(fmt.Sprintf("recovery completed: %d recovered, %d failed", len(deployments)-len(failed), len(failed)),
 			"adopted", r.Adopted, "started", r.Restart, "created", r.Created, "removed", r.Removed,
-			"orphans", r.Orphans, "failed", r.Failed, "bounced", r.Bounced, "seconds", r.Done.Sub(r.Started).Seconds())
+			"orphans", r.Orphans, "failed", r.Failed, "bounced", r.Bounced, "seconds", r.Done.Sub(r.Started).Seconds(),
+			slog.GroupAttrs("phases", phases(r.Seconds)...))
 	}
 	report := projection.Encode(l.report)
 	l.goes(func() {
@@ -187,6 +189,14 @@ func (l *loop) recovered() {
 			l.Log.Warn("the report of the recovery could not be recorded", "err", err)
 		}
 	})
+}
+
+// phases are how many seconds each phase took, for the log.
+func phases(seconds map[string]float64) (all []slog.Attr) {
+	for _, phase := range slices.Sorted(maps.Keys(seconds)) {
+		all = append(all, slog.Float64(phase, seconds[phase]))
+	}
+	return all
 }
 
 // tellAdopted tells of every pod that ran as recorded, Deployment by Deployment.

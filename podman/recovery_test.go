@@ -72,7 +72,7 @@ func TestRecovery_adoptsWhatRuns(t *testing.T) {
 		said := w.said.String()
 		at := 0
 		for _, want := range []string{"starting recovery", "recovering deployment\" deployment=default/web", "adopted pod", "pod=web-0", "adopted pod", "pod=web-2",
-			"recovery completed: 1 recovered, 0 failed"} {
+			"recovery completed: 1 recovered, 0 failed", "phases.act=", "phases.adopt=", "phases.settle="} {
 			i := strings.Index(said[at:], want)
 			if i < 0 {
 				t.Fatalf("not said, or not in this order: %q", want)
