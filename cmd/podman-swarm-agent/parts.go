@@ -110,6 +110,12 @@ type orphans struct{ r *podman.Reconciler }
 
 // List gives them as of the reconciler's last look.
 func (o orphans) List(context.Context) ([]api.Orphan, error) {
+	switch p := o.r.Progress(); {
+	case p.Podman != "":
+		return nil, apierrors.NewServiceUnavailable("what containers there are is not known: " + p.Podman)
+	case p.Stage == "" || p.Stage == podman.Adopting:
+		return nil, apierrors.NewServiceUnavailable("what containers there are is not known yet: the agent has just started")
+	}
 	var all []api.Orphan
 	for _, c := range o.r.Orphans() {
 		all = append(all, api.Orphan{ID: c.ID, Name: c.Name, Key: c.Pod.Namespace + "/" + c.Pod.Name(),

@@ -120,6 +120,9 @@ func TestServe_startApplyStopStart(t *testing.T) {
 	if got := r.ask(t, "GET", "/readyz", "", 503); !strings.Contains(got, "recovering") {
 		t.Errorf("readyz without Podman says %q, want that it recovers", got)
 	}
+	if got := r.ask(t, "GET", "/swarm/v1/orphans", "", 503); !strings.Contains(got, "not known") {
+		t.Errorf("orphans without Podman: %s, want that they are not known", got)
+	}
 	if got := r.ask(t, "GET", "/metrics", "", 200); !strings.Contains(got, `podman_swarm_events_appended_total{kind="declared"} 1`) ||
 		!strings.Contains(got, "podman_swarm_commit_bytes_count ") {
 		t.Errorf("metrics do not count the event:\n%s", got)
