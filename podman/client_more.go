@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"net/url"
 	"strconv"
+	"strings"
 	"time"
 )
 
@@ -70,13 +71,18 @@ func (c *Client) Pull(ctx context.Context, name string) error {
 }
 
 // CreateVolume implements Engine.
-func (c *Client) CreateVolume(ctx context.Context, name string, labels map[string]string) error {
+func (c *Client) CreateVolume(ctx context.Context, name, owner string, labels map[string]string) error {
 	err := c.call(ctx, request{method: http.MethodGet, path: "/volumes/%s/exists", args: []string{name}}, nil)
 	if err == nil {
 		return nil
 	}
 	if errors.Is(err, ErrNotFound) {
 		body := map[string]any{"Name": name, "Label": labels, "Labels": labels}
+		if uid, gid, both := strings.Cut(owner, ":"); both {
+			body["Options"] = map[string]string{"o": "uid=" + uid + ",gid=" + gid}
+		} else if uid != "" {
+			body["Options"] = map[string]string{"o": "uid=" + uid}
+		}
 		err = c.call(ctx, request{method: http.MethodPost, path: "/volumes/create", body: body}, nil)
 	}
 	if err != nil {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strconv"
 	"strings"
 
 	corev1 "k8s.io/api/core/v1"
@@ -85,13 +86,26 @@ func (t *turn) prepare(ctx context.Context, p *pod) (*Spec, error) {
 	spec.Image = name
 	for _, v := range spec.Volumes {
 		err := t.do(ctx, slow, func(ctx context.Context) error {
-			return t.Engine.CreateVolume(ctx, v.Name, t.own.labels(t.Placed))
+			return t.Engine.CreateVolume(ctx, v.Name, volumeOwner(spec.User), t.own.labels(t.Placed))
 		})
 		if err != nil {
 			return nil, fail("CreateContainerError", err)
 		}
 	}
 	return spec, nil
+}
+
+// volumeOwner is whom an emptyDir belongs to: the user that the program runs as, if that is known by number. Left to
+// itself, Podman gives it the owner of a folder that the image has at its path, and then only root may write there.
+func volumeOwner(user string) string {
+	uid, gid, both := strings.Cut(user, ":")
+	if _, err := strconv.ParseUint(uid, 10, 32); err != nil {
+		return ""
+	}
+	if _, err := strconv.ParseUint(gid, 10, 32); !both || err != nil {
+		return uid
+	}
+	return uid + ":" + gid
 }
 
 // image makes sure that the image is here, as the pull policy wants it, and returns the name under which it is.

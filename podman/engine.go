@@ -52,8 +52,9 @@ type Engine interface {
 	// Pull fetches an image from its registry, newer or not. It is on this host on return.
 	Pull(ctx context.Context, name string) error
 
-	// CreateVolume makes an empty volume; one of that name that is there is left alone.
-	CreateVolume(ctx context.Context, name string, labels map[string]string) error
+	// CreateVolume makes an empty volume that belongs to owner, a UID or UID:GID in numbers; "" is for Podman to decide.
+	// One of that name that is there is left alone.
+	CreateVolume(ctx context.Context, name, owner string, labels map[string]string) error
 	// Volumes gives all volumes that have the label with this very value.
 	Volumes(ctx context.Context, label, value string) ([]Volume, error)
 	// RemoveVolume removes a volume that no container uses. One that is not there is no error.

@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -299,6 +300,29 @@ func TestReal_imageVolumes(t *testing.T) {
 	}
 	w.end(three[0])
 	w.until("no volume is left", func() bool { return w.podman("volume", "ls", "--quiet") == "" })
+}
+
+// An emptyDir at a path where the image has a folder of root's is the program's to write to, which is not root.
+func TestReal_emptyDirOfItsUser(t *testing.T) {
+	w := newReal(t)
+	w.place(host, web(func(s *corev1.PodSpec) {
+		s.Containers[0].Args = []string{"-listen", ":8080"}
+		s.Volumes = []corev1.Volume{{Name: "data", VolumeSource: corev1.VolumeSource{EmptyDir: &corev1.EmptyDirVolumeSource{}}}}
+		s.Containers[0].VolumeMounts = []corev1.VolumeMount{{Name: "data", MountPath: "/tmp"}}
+		uid, gid := int64(1234), int64(5678)
+		s.SecurityContext = &corev1.PodSecurityContext{RunAsUser: &uid, RunAsGroup: &gid}
+	}), three[0])
+	w.run()
+	w.ready()
+	w.running(three[0])
+	volume := w.podman("volume", "ls", "--quiet")
+	var st syscall.Stat_t
+	if err := syscall.Stat(w.podman("volume", "inspect", "--format", "{{.Mountpoint}}", volume), &st); err != nil {
+		t.Fatal(err)
+	}
+	if st.Uid != 1234 || st.Gid != 5678 {
+		t.Errorf("it belongs to %d:%d, want 1234:5678", st.Uid, st.Gid)
+	}
 }
 
 // Copies that a person makes of a container have its labels. They are not the agent's.

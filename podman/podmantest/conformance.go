@@ -272,7 +272,7 @@ func (s *suite) images(t *testing.T) {
 func (s *suite) volumes(t *testing.T) {
 	const name = "conformance-volume"
 	for range 2 {
-		if err := s.CreateVolume(t.Context(), name, map[string]string{label: value}); err != nil {
+		if err := s.CreateVolume(t.Context(), name, "1000:1000", map[string]string{label: value}); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -33,7 +33,7 @@ func (f *Fake) Pull(ctx context.Context, name string) error {
 }
 
 // CreateVolume implements podman.Engine.
-func (f *Fake) CreateVolume(ctx context.Context, name string, labels map[string]string) error {
+func (f *Fake) CreateVolume(ctx context.Context, name, _ string, labels map[string]string) error {
 	if err := f.asked(ctx, "CreateVolume", name, true); err != nil {
 		return err
 	}
