@@ -174,3 +174,33 @@ func TestReconciler_cannotBeRemoved(t *testing.T) {
 		})
 	}
 }
+
+// What is left of an old container, and cannot be removed, does not keep the new one from being started again at once.
+func TestReconciler_restartsBesideWhatIsLeft(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		w.place(host, template(), pod("web", 0))
+		w.run()
+		w.ready()
+		old := w.runs(pod("web", 0))
+		w.fake.Hook(func(op, what string) error {
+			if op == "Remove" && what == old.ID {
+				return &podman.Refusal{Message: "device or resource busy"}
+			}
+			return nil
+		})
+		w.place(host, template(args("-x")), pod("web", 0))
+		w.settled(time.Hour)
+		w.fake.Exit(w.fact(pod("web", 0)).Container, 1)
+		w.settled(15 * time.Second)
+		if f := w.fact(pod("web", 0)); f.Phase != projection.Running || f.Restarts != 1 {
+			t.Errorf("got %+v, want it started again", f)
+		}
+		w.fake.Hook(nil)
+		w.settled(6 * time.Minute)
+		if f := w.fact(pod("web", 0)); f.Phase != projection.Running || f.Reason != "" || f.Message != "" {
+			t.Errorf("got %+v, want no word of what is left no more", f)
+		}
+		w.runs(pod("web", 0))
+	})
+}

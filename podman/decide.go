@@ -22,13 +22,15 @@ const (
 type retry struct {
 	failures int       // in a row
 	after    time.Time // not before
+	left     []string  // ids of what could not be removed, if nothing else failed: then only they wait
 	crashes  int       // restarts in a row after short runs
 }
 
-// failed notes another failure.
-func (r *retry) failed(now time.Time) {
+// failed notes another failure, and what is left if that was all.
+func (r *retry) failed(now time.Time, left []string) {
 	r.after = now.Add(backoff(failPause, r.failures))
 	r.failures++
+	r.left = left
 }
 
 // backoff is first, doubled n times, and never longer than longest.
@@ -88,11 +90,13 @@ func (l *loop) allowed(r *replica, d *Decision, now time.Time) ([]Step, time.Dur
 	if l.stage != Acting && l.stage != Ready {
 		steps = slices.DeleteFunc(slices.Clone(steps), func(s Step) bool { return s.Action != Adopt })
 	}
-	switch {
-	case len(steps) == 0:
-		return nil, 0
-	case now.Before(r.retry.after):
+	if len(steps) > 0 && now.Before(r.retry.after) {
 		l.wakeAt(r.retry.after)
+		steps = slices.DeleteFunc(slices.Clone(steps), func(s Step) bool {
+			return r.retry.left == nil || s.Action == Remove && slices.Contains(r.retry.left, s.Container.ID)
+		})
+	}
+	if len(steps) == 0 {
 		return nil, 0
 	}
 	last := &steps[len(steps)-1]

@@ -153,6 +153,8 @@ func (d *Decision) carryOut(recorded *projection.Replica, mine []Container) {
 		d.Runs = best.ID
 		if !agrees(recorded, d.Placed.Event(), &best) {
 			d.Steps = append(d.Steps, Step{Action: Adopt, Container: best, Why: "it runs as placed"})
+		} else if len(d.Steps) == 0 && recorded.Message != "" {
+			d.Steps = append(d.Steps, Step{Action: Adopt, Container: best, Why: "what had failed beside it does no more"})
 		}
 	case best.Status.Ended():
 		d.Steps = append(d.Steps, Step{Action: Start, Container: best, Why: fmt.Sprintf("it exited with code %d", best.ExitCode)})

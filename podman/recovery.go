@@ -104,7 +104,7 @@ func (l *loop) tried(t *turn) {
 	l.report.Created += t.did[Create]
 	if l.first[t.Pod] && (t.err == nil || !errors.Is(t.err, ErrUnavailable) && !errors.Is(t.err, errChanged)) {
 		delete(l.first, t.Pod)
-		l.inVain[t.Pod] = t.err != nil
+		l.inVain[t.Pod] = t.err != nil && t.left == nil
 	}
 }
 

@@ -46,7 +46,7 @@ type turn struct {
 
 	there []Container    // in the end: what is there now, as far as no error came between
 	did   map[Action]int // how many of each were done
-	left  []string       // ids of those that Podman could not remove, but which do not run
+	left  []string       // ids of those that Podman could not remove, but which do not run; in the end: if nothing else failed
 	ended *Container     // how the container ended that this turn has started again
 	err   error
 }
@@ -65,6 +65,7 @@ func fail(reason string, err error) error { return &failure{reason, err} }
 func (t *turn) run(ctx context.Context) {
 	began := time.Now()
 	t.there, t.did = slices.Clone(t.There), map[Action]int{}
+	var f *failure // the last: what is left comes first, and matters least
 	for _, s := range t.Steps {
 		err := t.step(ctx, s)
 		if err == nil {
@@ -72,13 +73,14 @@ func (t *turn) run(ctx context.Context) {
 			continue
 		}
 		t.err = errors.Join(t.err, err)
+		errors.As(err, &f)
 		if t.Placed == nil || !t.lies(s.Container) {
+			t.left = nil
 			break
 		}
 	}
-	var f *failure
 	away := errors.Is(t.err, ErrUnavailable) && t.failures == 0 // once is no word on the replica
-	if errors.As(t.err, &f) && !away && ctx.Err() == nil {
+	if f != nil && !away && ctx.Err() == nil {
 		t.err = errors.Join(t.err, t.recordFailure(ctx, f))
 	}
 	if t.Observe != nil {
@@ -169,7 +171,8 @@ func (t *turn) start(ctx context.Context, c Container) error {
 		return removeErr
 	}
 	if err := t.create(ctx); err != nil {
-		return errors.Join(removeErr, err)
+		t.left = nil // the one that lies there is all that there is
+		return errors.Join(err, removeErr)
 	}
 	t.did[Create]++
 	if removeErr == nil {
