@@ -142,6 +142,8 @@ func (s *Server) handler(stop <-chan struct{}) http.Handler {
 			if err := h(q); err != nil {
 				q.fail(err)
 			}
+			// For the end of an answer, which is still to be sent: a stream's last deadline may be long over.
+			_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(s.patience()))
 		})
 	}
 	handle("/", func(q *request) error { return elsewhere(mux, q) })
