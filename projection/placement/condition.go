@@ -89,7 +89,7 @@ func (r *Rollout) deadline() (time.Time, bool) {
 			progress = later(progress, rep.Object.Stamp.Time.Wall())
 		}
 		if rep.Available {
-			progress = later(progress, rep.Seen.Started.Add(minReady))
+			progress = later(progress, rep.Seen.Started.Add(max(minReady, steady))) // only then does an old one go for it
 		} else if rep.Ready {
 			progress = later(progress, rep.Seen.Started)
 		}
