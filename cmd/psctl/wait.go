@@ -64,8 +64,9 @@ type standing struct {
 	hosts []string // of replicas that are not ready
 }
 
-// waitFor returns when every Deployment runs as told and its replicas have for long enough. It tells what holds a replica up as soon as that is known, goes
-// on until timeout is over, and then returns a timeoutError. A restart of the agent does not end it.
+// waitFor returns when every Deployment runs as told and its replicas have for long enough. It tells what holds a replica
+// up as soon as that is known, goes on until timeout is over, and then returns a timeoutError. A restart of the agent does
+// not end it.
 func (p *program) waitFor(ctx context.Context, c *client.Client, ds []deployment, timeout time.Duration, to io.Writer) error {
 	if len(ds) == 0 {
 		p.note("no Deployments to wait for")
@@ -78,7 +79,7 @@ func (p *program) waitFor(ctx context.Context, c *client.Client, ds []deployment
 	defer every.Stop()
 	for {
 		all, err := w.stand(ctx, ds)
-		if err != nil {
+		if err != nil && ctx.Err() == nil {
 			return err
 		}
 		if all != nil && !unfinished(all) {

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
@@ -118,5 +119,24 @@ func TestProgress_live(t *testing.T) {
 	p.say("held up")
 	if got, want := out.String(), "\x1b[12A\x1b[Jheld up\n"; got != want {
 		t.Errorf("got %q, want %q", got, want)
+	}
+}
+
+// An interrupt while the agent is being asked says as much as one between two looks.
+func TestWait_interruptedWhileItAsks(t *testing.T) {
+	ctx, interrupt := context.WithCancel(t.Context())
+	asked := 0
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if asked++; asked > 1 {
+			interrupt()
+			<-r.Context().Done()
+		}
+		fmt.Fprint(w, `{"metadata":{"name":"web","namespace":"default"},"spec":{"replicas":1}}`)
+	}))
+	defer s.Close()
+	var out bytes.Buffer
+	code := run(ctx, []string{"--server", s.URL, "rollout", "status", "web"}, nil, &out, &out, func(string) string { return "" })
+	if want := "To go on waiting: psctl rollout status deployment/web\n"; code != exitInterrupted || !strings.HasSuffix(out.String(), want) {
+		t.Errorf("exit code %d, got %q, want %q at its end", code, &out, want)
 	}
 }
