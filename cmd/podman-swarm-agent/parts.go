@@ -141,7 +141,7 @@ func known(err error) error {
 		return classed{err, fs.ErrNotExist}
 	case errors.Is(err, podman.ErrMisfit):
 		return classed{err, api.ErrMisfit}
-	case errors.Is(err, podman.ErrUnavailable):
+	case errors.Is(err, podman.ErrUnavailable), errors.Is(err, context.DeadlineExceeded): // requests have none, but what Podman is asked
 		return apierrors.NewServiceUnavailable(err.Error())
 	}
 	return err

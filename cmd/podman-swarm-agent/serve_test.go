@@ -16,6 +16,8 @@ import (
 	"testing"
 	"time"
 
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+
 	"github.com/podman-swarm/podman-swarm/snapshot"
 )
 
@@ -290,5 +292,13 @@ func TestMetrics_behind(t *testing.T) {
 		if got := behind(c.w, 7, start, now); got != c.want {
 			t.Errorf("%s: got %v, want %v", c.name, got, c.want)
 		}
+	}
+}
+
+// That Podman took too long over an orphan is no word on what was recorded.
+func TestKnown_podmanTooSlow(t *testing.T) {
+	err := known(fmt.Errorf("remove orphan web-0: %w", context.DeadlineExceeded))
+	if !apierrors.IsServiceUnavailable(err) || err.Error() != "remove orphan web-0: context deadline exceeded" {
+		t.Errorf("got %v", err)
 	}
 }

@@ -226,8 +226,8 @@ func (p *program) orphans() *cobra.Command {
 	c := tabled(p, &cobra.Command{
 		Use:   "orphans [adopt|remove ID…]",
 		Short: "List, adopt or remove containers that nothing explains",
-		Long: `orphans lists containers of the agent's that nothing in its log explains: of another log folder, or of a time that the log
-does not know. They are left running until somebody says what they are.
+		Long: `orphans lists containers of the agent's that nothing in its log explains: of another log folder, of a time that the log
+does not know, or copied or renamed by somebody. They are left running until somebody says what they are.
 
 adopt makes a container again what it once was, and records that; remove stops and deletes it. The beginning of an ID is
 enough where only one orphan's ID begins so.`,
