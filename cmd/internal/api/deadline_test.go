@@ -1,10 +1,14 @@
 package api
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"io"
+	"net/http/httptest"
+	"os"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/podman-swarm/podman-swarm/projection"
@@ -36,4 +40,37 @@ func TestPodLog_endsWholeAfterSilence(t *testing.T) {
 	if b, err := io.ReadAll(r.Body); err != nil || string(b) != "a line\n" {
 		t.Errorf("got %q, %v", b, err)
 	}
+}
+
+// slow is a client that reads 10 KiB a second.
+type slow struct {
+	httptest.ResponseRecorder
+	deadline time.Time
+}
+
+func (w *slow) SetWriteDeadline(t time.Time) error { w.deadline = t; return nil }
+
+func (w *slow) Write(b []byte) (int, error) {
+	time.Sleep(time.Duration(len(b)) * time.Second / (10 << 10))
+	if time.Now().After(w.deadline) {
+		return 0, os.ErrDeadlineExceeded
+	}
+	return w.ResponseRecorder.Write(b)
+}
+
+// A client that reads slowly, but reads, gets all of it, however much that is.
+func TestAnswer_slowReader(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		large := bytes.Repeat([]byte("x"), 2<<20)
+		for name, give := range map[string]func(*request){
+			"at once": func(q *request) { _ = q.answer(200, "text/plain", large) },
+			"stream":  func(q *request) { q.stream("text/plain").send(large) },
+		} {
+			w := &slow{ResponseRecorder: *httptest.NewRecorder()}
+			give(&request{w: w, s: &Server{}})
+			if got := w.Body.Len(); got != len(large) {
+				t.Errorf("%s: got %d bytes of %d", name, got, len(large))
+			}
+		}
+	})
 }

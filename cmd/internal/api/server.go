@@ -253,10 +253,9 @@ type request struct {
 
 // answer is a whole answer. A client that does not read it for too long is given up.
 func (q *request) answer(code int, mediaType string, b []byte) error {
-	_ = http.NewResponseController(q.w).SetWriteDeadline(time.Now().Add(q.s.patience()))
 	q.w.Header().Set("Content-Type", mediaType)
 	q.w.WriteHeader(code)
-	_, _ = q.w.Write(b) // a client that has left is not told that it has
+	_ = write(q.w, b, q.s.patience()) // a client that has left is not told that it has
 	return nil
 }
 

@@ -285,12 +285,19 @@ func (q *request) stream(mediaType string) *stream {
 
 // send gives b to the client, and reports whether it could. A client that does not read for too long is given up.
 func (out *stream) send(b []byte) bool {
-	// A connection that takes no deadline is one of a test.
-	_ = out.c.SetWriteDeadline(time.Now().Add(out.patience))
-	if len(b) > 0 {
-		if _, err := out.w.Write(b); err != nil {
-			return false
+	return write(out.w, b, out.patience) == nil && out.c.Flush() == nil
+}
+
+// write writes b in pieces, with so much time for each: a client that reads slowly gets all, and one that does not read
+// is given up.
+func write(w http.ResponseWriter, b []byte, patience time.Duration) error {
+	for {
+		// A connection that takes no deadline is one of a test.
+		_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(patience))
+		n := min(len(b), 64<<10)
+		if _, err := w.Write(b[:n]); err != nil || n == len(b) {
+			return err
 		}
+		b = b[n:]
 	}
-	return out.c.Flush() == nil
 }
