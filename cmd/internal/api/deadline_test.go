@@ -1,12 +1,14 @@
 package api
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"fmt"
 	"io"
 	"net/http/httptest"
 	"os"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -73,4 +75,38 @@ func TestAnswer_slowReader(t *testing.T) {
 			}
 		}
 	})
+}
+
+// That logs end with the agent is nothing to warn of.
+func TestPodLog_endsWithTheAgent(t *testing.T) {
+	a := start(t, t.TempDir(), func(s *Server) {
+		s.Logs = func(ctx context.Context, _, _ string, _ LogOptions) (io.ReadCloser, error) {
+			r, w := io.Pipe()
+			context.AfterFunc(ctx, func() { w.CloseWithError(context.Cause(ctx)) })
+			go fmt.Fprintln(w, "a line")
+			return r, nil
+		}
+	})
+	a.want(200, "POST", apply, deployment("a", 1, "w"))
+	p := projection.Pod{Namespace: "default", Deployment: "a"}
+	a.observe(p, "h1", &projection.Replica{Placement: a.place(p, "h1", ""), Phase: projection.Running, Container: "cafe"})
+	stopping := make(chan struct{})
+	h := httptest.NewServer(a.Server.handler(stopping))
+	defer h.Close()
+	r, err := h.Client().Get(h.URL + "/api/v1/namespaces/default/pods/a-0/log?follow=true")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Body.Close()
+	in := bufio.NewReader(r.Body)
+	if line, err := in.ReadString('\n'); err != nil {
+		t.Errorf("got %q, %v", line, err)
+	}
+	close(stopping)
+	if b, err := io.ReadAll(in); err != nil {
+		t.Errorf("got %q, %v", b, err)
+	}
+	if s := a.said.String(); strings.Contains(s, "WARN") {
+		t.Errorf("said: %s", s)
+	}
 }

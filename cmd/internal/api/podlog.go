@@ -2,6 +2,7 @@ package api
 
 import (
 	"cmp"
+	"context"
 	"errors"
 	"io"
 	"net/http"
@@ -47,20 +48,18 @@ func (s *Server) podLog(q *request, t target) error {
 	if err != nil {
 		return err
 	}
-	q.copy(r, most)
+	q.copy(ctx, r, most)
 	return nil
 }
 
-// copy sends what comes from r, as it comes, up to so many bytes, until its end, the client leaves or streams end. It
-// closes r.
-func (q *request) copy(r io.ReadCloser, most int64) {
+// copy sends what comes from r, as it comes, up to so many bytes, until its end, or until ctx ends. It closes r.
+func (q *request) copy(ctx context.Context, r io.ReadCloser, most int64) {
 	done := make(chan struct{})
 	closed := make(chan struct{})
 	go func() { // a read that waits for the next line ends when r is closed
 		defer close(closed)
 		select {
-		case <-q.stop:
-		case <-q.Context().Done():
+		case <-ctx.Done():
 		case <-done:
 		}
 		if err := r.Close(); err != nil {
@@ -75,7 +74,7 @@ func (q *request) copy(r io.ReadCloser, most int64) {
 			break
 		}
 		if err != nil {
-			if !errors.Is(err, io.EOF) && q.Context().Err() == nil {
+			if !errors.Is(err, io.EOF) && ctx.Err() == nil {
 				q.s.log().Warn("a container's log ended early", "path", q.URL.Path, "error", err)
 			}
 			break
