@@ -204,3 +204,61 @@ func TestReconciler_restartsBesideWhatIsLeft(t *testing.T) {
 		w.runs(pod("web", 0))
 	})
 }
+
+// But what is recorded is not forgotten where it is all that explains the container: that would be an orphan.
+func TestReconciler_renamedOverAndCannotBeRemoved(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		w.place(host, template(), pod("web", 0))
+		w.run()
+		w.ready()
+		old := w.runs(pod("web", 0))
+		w.fake.Rename(old.ID, "mine")
+		w.fake.Hook(func(op, what string) error {
+			if op == "Remove" && what == old.ID {
+				return &podman.Refusal{Message: "device or resource busy"}
+			}
+			return nil
+		})
+		w.end(pod("web", 0))
+		w.settled(time.Minute)
+		if f := w.fact(pod("web", 0)); f == nil || f.Reason != "RemoveContainerError" {
+			t.Errorf("recorded: %+v", f)
+		}
+		w.fake.Hook(nil)
+		w.settled(6 * time.Minute)
+		if n := len(w.of(pod("web", 0))); n != 0 || w.fact(pod("web", 0)) != nil {
+			t.Errorf("%d containers are left once it can be removed", n)
+		}
+	})
+}
+
+// Nor does it keep the pod of a deleted Deployment, or of one that is made anew only once its old pods are gone.
+func TestReconciler_overAndCannotBeRemoved(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		w.place(host, template(), pod("web", 0))
+		w.run()
+		w.ready()
+		old := w.runs(pod("web", 0))
+		w.fake.Hook(func(op, what string) error {
+			if op == "Remove" && what == old.ID {
+				return &podman.Refusal{Message: "device or resource busy"}
+			}
+			return nil
+		})
+		w.end(pod("web", 0))
+		w.settled(time.Minute)
+		if f := w.fact(pod("web", 0)); f != nil {
+			t.Errorf("still recorded: %+v", f)
+		}
+		if c := w.one(pod("web", 0)); c.Status.Runs() {
+			t.Errorf("it runs: %+v", c)
+		}
+		w.fake.Hook(nil)
+		w.settled(6 * time.Minute)
+		if n := len(w.of(pod("web", 0))); n != 0 || len(w.Orphans()) != 0 {
+			t.Errorf("%d containers and %d orphans are left once it can be removed", n, len(w.Orphans()))
+		}
+	})
+}

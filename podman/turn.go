@@ -74,7 +74,7 @@ func (t *turn) run(ctx context.Context) {
 		}
 		t.err = errors.Join(t.err, err)
 		errors.As(err, &f)
-		if t.Placed == nil || !t.lies(s.Container) {
+		if !t.lies(s.Container) || t.Placed == nil && t.onlyRecorded() {
 			t.left = nil
 			break
 		}
@@ -184,6 +184,15 @@ func (t *turn) start(ctx context.Context, c Container) error {
 // lies reports whether the container is one that could not be removed, and is in nobody's way: it does not run, and the
 // next one has another name.
 func (t *turn) lies(c Container) bool { return slices.Contains(t.left, c.ID) }
+
+// onlyRecorded reports whether what is recorded is all that explains a container that is there, as of an adopted orphan:
+// it must not be taken back before that is gone.
+func (t *turn) onlyRecorded() bool {
+	return slices.ContainsFunc(t.there, func(c Container) bool {
+		id, why := carriesOut(&c, nil)
+		return t.Recorded != nil && t.Recorded.Container == c.ID && (why != "" || id != t.Recorded.Placement)
+	})
+}
 
 // hold records that an exited container waits before it is started again.
 func (t *turn) hold(ctx context.Context, c Container) error {

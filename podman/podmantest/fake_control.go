@@ -76,6 +76,15 @@ func (f *Fake) SetStatus(name string, s podman.Status) {
 	}
 }
 
+// Rename gives a container another name, as podman rename does.
+func (f *Fake) Rename(name, to string) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if c := f.find(name); c != nil {
+		c.Name = to
+	}
+}
+
 // Containers gives all containers, by name.
 func (f *Fake) Containers() []podman.Container {
 	f.mu.Lock()
