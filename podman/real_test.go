@@ -218,7 +218,7 @@ func TestReal_podSpec(t *testing.T) {
 		c := &s.Containers[0]
 		c.Command, c.Args = []string{"/web"}, []string{"-listen", ":$(PORT)", "-lines", "1"}
 		c.Env = []corev1.EnvVar{{Name: "PORT", Value: "80"}, {Name: "GREETING", Value: "port $(PORT) $(NONE)"}}
-		c.WorkingDir = "/work/deep"
+		c.WorkingDir = "/srv/deep"
 		c.VolumeMounts = []corev1.VolumeMount{{Name: "data", MountPath: "/data"}, {Name: "mem", MountPath: "/mem"}, {Name: "host", MountPath: "/host", ReadOnly: true}}
 		c.Resources.Limits = corev1.ResourceList{"memory": resource.MustParse("64Mi"), "cpu": resource.MustParse("500m")}
 		c.Resources.Requests = corev1.ResourceList{"memory": resource.MustParse("32Mi"), "cpu": resource.MustParse("100m")}
@@ -234,7 +234,7 @@ func TestReal_podSpec(t *testing.T) {
 	}
 	for format, want := range map[string]string{
 		"{{.HostConfig.Memory}} {{.HostConfig.MemorySwap}} {{.HostConfig.MemoryReservation}} {{.HostConfig.CpuQuota}} {{.HostConfig.CpuShares}}": "67108864 67108864 33554432 50000 102",
-		"{{.HostConfig.RestartPolicy.Name}} {{.Config.StopTimeout}} {{.Config.WorkingDir}}":                                                      "no 7 /work/deep",
+		"{{.HostConfig.RestartPolicy.Name}} {{.Config.StopTimeout}} {{.Config.WorkingDir}}":                                                      "no 7 /srv/deep",
 		"{{.HostConfig.ReadonlyRootfs}} {{.HostConfig.ExtraHosts}} {{.HostConfig.Dns}} {{.EffectiveCaps}}":                                       "true [there.example:1.2.3.4] [198.51.100.1] [CAP_NET_BIND_SERVICE]",
 		"{{.Config.Labels.app}} {{.HostConfig.GroupAdd}}":                                                                                        "web [77]",
 		`{{range .Mounts}}{{.Type}} {{.Destination}} {{.RW}}, {{end}}`:                                                                           "bind /host false, volume /data true, ",

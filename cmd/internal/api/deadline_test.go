@@ -18,14 +18,14 @@ import (
 
 // A log in which nothing was written for longer than a client may take to read ends as it should, and is not cut off.
 func TestPodLog_endsWholeAfterSilence(t *testing.T) {
-	const patience = 10 * time.Millisecond
+	const patience = 200 * time.Millisecond
 	a := start(t, t.TempDir(), func(s *Server) {
 		s.Patience = patience
 		s.Logs = func(context.Context, string, string, LogOptions) (io.ReadCloser, error) {
 			r, w := io.Pipe()
 			go func() {
 				fmt.Fprintln(w, "a line")
-				time.Sleep(5 * patience)
+				time.Sleep(2 * patience)
 				w.Close()
 			}()
 			return r, nil
