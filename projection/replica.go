@@ -142,6 +142,11 @@ type Host struct {
 	Kernel  string            `json:"kernel,omitempty"`
 	Arch    string            `json:"arch,omitempty"`
 	Started time.Time         `json:"started"` // the agent
+	// Left is when the agent was told to stop and said so: it means to come back. Zero while it runs, and when it ended
+	// without a word.
+	Left time.Time `json:"left,omitzero"`
+	// ReadOnly says why the host's log takes nothing; "" when it does.
+	ReadOnly string `json:"read_only,omitempty"`
 }
 
 // HostKey is the key under which a host speaks of itself.
