@@ -89,7 +89,7 @@ func (l *Log) draft(entries []Entry) (*draft, error) {
 	l.batch.Clear()
 	for i := range entries {
 		e := &entries[i]
-		if err := l.check(d.heads, e); err != nil {
+		if err := l.check(d.heads, n.number, e); err != nil {
 			return nil, fmt.Errorf("record %d of them: %w", i+1, err)
 		}
 		f := frame{number: n.number, index: n.index, count: e.Count, pos: n.pos, at: at, inc: e.Inc, seq: e.Seq,
@@ -117,16 +117,23 @@ func (t *tail) turn() {
 }
 
 // check holds an entry to its incarnation's chain, in the log and in the batch before it.
-func (l *Log) check(batch heads, e *Entry) error {
+func (l *Log) check(batch heads, number uint64, e *Entry) error {
 	if len(e.Payload) > maxPayload {
 		return fmt.Errorf("commit of %d bytes: want at most %d", len(e.Payload), maxPayload)
 	}
-	if _, ok := batch[e.Inc]; !ok {
-		if h, ok := l.heads[e.Inc]; ok { // only Append writes heads, so reading them here needs no lock
-			batch[e.Inc] = h
+	take := func(inc Incarnation) { // only Append writes heads, so reading them here needs no lock
+		if _, ok := batch[inc]; !ok {
+			if h, ok := l.heads[inc]; ok {
+				batch[inc] = h
+			}
 		}
 	}
-	return batch.follow(e.Inc, e.Seq, e.Count, e.Hash, e.Payload, l.inc)
+	if take(e.Inc); e.Inc == 0 { // a jump, which is about all of them
+		for inc := range l.heads {
+			take(inc)
+		}
+	}
+	return batch.follow(number, e.Inc, e.Seq, e.Count, e.Hash, e.Payload)
 }
 
 // write hands l.batch to the operating system. A disk found full only now takes nothing of it: the log is put back

@@ -7,7 +7,7 @@ import (
 )
 
 // Dump calls fn for every record from the one that holds event from on, with its commit decoded, or nil when it is
-// of a format that this version does not understand. It needs no lock and changes nothing, so it may run beside
+// of a format that this version does not understand, or a Jump. It needs no lock and changes nothing, so it may run beside
 // the log's owner, and then ends with what is whole, which may be a batch more than is durable. An unfinished end
 // is no error. Of a damaged log fn gets all that is whole before the damage, and Dump returns the *CorruptError;
 // where MANIFEST is lost it gets all of it, and Dump says that it is lost.
@@ -47,6 +47,9 @@ func Verify(dir string) ([]Chain, error) {
 	var chains []Chain
 	at := map[Incarnation]int{}
 	err := whole(dir, func(f *frame, _ *mark) error {
+		if f.inc == 0 {
+			return nil // a jump: no host's, and its checksum has been checked
+		}
 		i, ok := at[f.inc]
 		if !ok {
 			i = len(chains)

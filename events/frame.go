@@ -146,7 +146,7 @@ func (p *place) follow(f *frame) error {
 		return fmt.Errorf("it says that it is number %d of its batch, want 0 or %d", f.pos, p.pos)
 	case f.at < p.at:
 		return errors.New("it was written before the record before it")
-	case f.inc == 0 || f.seq == 0:
+	case (f.inc == 0) != (f.seq == 0) || f.inc == 0 && f.count != 1: // both are zero in a jump
 		return errors.New("it has no incarnation or seq")
 	}
 	*p = place{f.number + 1, f.index + uint64(f.count), f.crc, f.at, f.pos + 1}

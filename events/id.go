@@ -24,6 +24,19 @@ func NewIncarnation() Incarnation {
 	}
 }
 
+// MarshalText gives the 16 hexadecimal digits.
+func (i Incarnation) MarshalText() ([]byte, error) { return appendHex(nil, uint64(i)), nil }
+
+// UnmarshalText reads 16 hexadecimal digits, and takes nothing else.
+func (i *Incarnation) UnmarshalText(b []byte) error {
+	v, ok := parseHex(b)
+	if !ok {
+		return fmt.Errorf("incarnation %q: want 16 hexadecimal digits", b)
+	}
+	*i = Incarnation(v)
+	return nil
+}
+
 // String is the incarnation as 16 hexadecimal digits.
 func (i Incarnation) String() string { return string(appendHex(nil, uint64(i))) }
 
@@ -86,6 +99,10 @@ type Time uint64
 
 // TimeOf is the hybrid time at which wall clock t begins its millisecond. Times before 1970 are zero.
 func TimeOf(t time.Time) Time { return Time(max(0, t.UnixMilli())) << 16 }
+
+// LastTime is the greatest time that a commit may have: the end of the year 2199. It bounds what a clock gone wrong, or a
+// peer, can do to the times that follow on it, and is the same for all hosts.
+const LastTime = Time(7258118400000<<16 - 1)
 
 // Wall is the wall-clock part, to the millisecond, in UTC.
 func (t Time) Wall() time.Time { return time.UnixMilli(int64(t >> 16)).UTC() }

@@ -12,8 +12,11 @@ import (
 // this version does not understand; then there is one line, with its bytes as they are.
 //
 // The fields, empty ones left out, in this order: index, at, node, stamp, kind, key, uid, base, for, ends, actor, cause,
-// commit (first index, number of events, hash), object.
+// commit (first index, number of events, hash), object. A Jump is one line, with cause and heads instead of an event.
 func AppendLines(dst []byte, r Record, c *Commit) []byte {
+	if r.Inc == 0 {
+		return appendJump(dst, r)
+	}
 	if c == nil {
 		return appendUnread(dst, r)
 	}
@@ -50,6 +53,23 @@ func AppendLines(dst []byte, r Record, c *Commit) []byte {
 		dst = append(dst, "}\n"...)
 	}
 	return dst
+}
+
+// appendJump is the line of a jump. The state in it is left out: it is binary, and may be large.
+func appendJump(dst []byte, r Record) []byte {
+	j, err := parseJump(r.Payload)
+	if err != nil {
+		return appendUnread(dst, r)
+	}
+	heads, err := json.Marshal(j.Jump.Heads)
+	if err != nil {
+		return appendUnread(dst, r)
+	}
+	dst = appendPlace(dst, r.Index, r.At)
+	dst = appendString(append(dst, `,"jump":{"cause":`...), j.Jump.Cause)
+	dst = append(append(dst, `,"heads":`...), heads...)
+	dst = append(dst, '}')
+	return append(appendRecord(dst, r), "}\n"...)
 }
 
 // appendUnread is the line of a record whose commit is not understood.

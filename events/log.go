@@ -60,7 +60,7 @@ type Record struct {
 	Index  uint64      // of its first event in this log, from 1; the next record's is Index+Count
 	Count  uint32      // events in it
 	At     time.Time   // when this host wrote it, in microseconds, UTC; never before the record before
-	Inc    Incarnation // who wrote the commit
+	Inc    Incarnation // who wrote the commit; zero in a Jump
 	Seq    uint64      // number of its first event among Inc's
 	Hash   Hash        // SHA-256 of Payload as it was when appended. The checksum guards both; Verify recomputes it
 	// Payload is the commit's bytes. It may be kept and must not be changed. It is part of a piece of 64 KiB, or of
@@ -77,7 +77,7 @@ type Entry struct {
 	Payload []byte      // the commit's bytes: the writer's own, never encoded anew
 	Count   uint32      // events in it
 	Hash    Hash        // HashOf(Payload), which the log takes on trust
-	Inc     Incarnation // the commit's
+	Inc     Incarnation // the commit's; zero for a Jump
 	Seq     uint64      // the commit's
 }
 
@@ -96,8 +96,8 @@ type Log struct {
 	o    Options
 	lock *os.File
 	id   logID
-	inc  Incarnation
-	cut  *Cut // what Open repaired
+	inc  atomic.Uint64 // the Incarnation
+	cut  *Cut          // what Open repaired
 	tail atomic.Pointer[tail]
 
 	failed atomic.Pointer[error] // set once: nothing is written after it
@@ -130,7 +130,7 @@ type tail struct {
 func (l *Log) End() Position { return l.tail.Load().next.position() }
 
 // Incarnation is this log's own: the one under which this host counts its events now.
-func (l *Log) Incarnation() Incarnation { return l.inc }
+func (l *Log) Incarnation() Incarnation { return Incarnation(l.inc.Load()) }
 
 // Head is the last record of an incarnation in this log: the number of its last event and its hash, which is what
 // the incarnation's next commit must name. Zero, when the log holds nothing of it.

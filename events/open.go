@@ -217,15 +217,17 @@ func (l *Log) openWAL() error {
 
 // begin notes down in MANIFEST that the log is open, and whose it is.
 func (l *Log) begin(m manifest) error {
-	l.id, l.inc = m.id, m.inc
+	l.id = m.id
+	inc := m.inc
 	times := 1
 	if machine := m.id.machine(l.o.Machine); machine != m.machine {
-		l.inc = NewIncarnation()
-		l.notes.m.inc, l.notes.m.machine = l.inc, machine
+		inc = NewIncarnation()
+		l.notes.m.inc, l.notes.m.machine = inc, machine
 		times = 2 // in both parts: the old incarnation is not this machine's, whichever of them is lost
 		l.o.Log.Warn("log folder comes from another machine: this host counts its events anew",
-			"dir", l.dir, "was", m.inc, "incarnation", l.inc)
+			"dir", l.dir, "was", m.inc, "incarnation", inc)
 	}
+	l.inc.Store(uint64(inc))
 	for range times {
 		err := l.notes.write(l.tail.Load().next, false)
 		if noSpace(err) && l.reserve.release() { // a file system that never writes in place

@@ -116,7 +116,7 @@ func (s *scanner) examine(dir string, spans []span, m manifest, reuse bool, fn f
 }
 
 func (s *scanner) record(f *frame, at *mark) error {
-	if err := s.heads.follow(f.inc, f.seq, f.count, f.hash, f.payload, 0); err != nil {
+	if err := s.heads.follow(f.number, f.inc, f.seq, f.count, f.hash, f.payload); err != nil {
 		return at.damaged(err)
 	}
 	if f.number == s.upTo.number-1 && f.crc != s.upTo.crc {

@@ -196,6 +196,24 @@ func (n *notes) write(next mark, clean bool) error {
 	return nil
 }
 
+// rename makes both slots say that the log is another incarnation's: the old one must not count on, whichever is lost.
+func (l *Log) rename(inc Incarnation) error {
+	n := &l.notes
+	n.io.Lock()
+	n.m.inc = inc
+	n.io.Unlock()
+	for range 2 {
+		err := n.write(l.tail.Load().next, false)
+		if noSpace(err) && l.reserve.release() { // a file system that never writes in place
+			err = n.write(l.tail.Load().next, false)
+		}
+		if err != nil {
+			return fmt.Errorf("write %s: %w", manifestName, err)
+		}
+	}
+	return nil
+}
+
 // soon has fn called once after d, unless that is about to happen anyway.
 func (n *notes) soon(d time.Duration, fn func()) {
 	n.mu.Lock()

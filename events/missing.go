@@ -1,0 +1,62 @@
+package events
+
+import (
+	"context"
+	"maps"
+	"math"
+)
+
+// Missing calls fn with each commit that somebody lacks who has of every incarnation no more than the first have of its
+// events, in the order of this log, from record number from on, and up to where the log was durable when it was called.
+// fn's error is returned as it is. Payloads may be kept.
+//
+// gone are the incarnations of which something is lacked that this log does not hold: it jumped over it. Nothing of
+// them is given. It takes no lock for long and waits for no fsync.
+func (l *Log) Missing(ctx context.Context, have func(Incarnation) uint64, from uint64, fn func(Record) error) (gone []Incarnation, err error) {
+	l.headMu.Lock()
+	all := maps.Clone(l.heads)
+	l.headMu.Unlock()
+	first := uint64(math.MaxUint64)
+	lacked := map[Incarnation]uint64{} // what is had of those of which something is to be given
+	for inc, h := range all {
+		switch had := have(inc); {
+		case had >= h.last:
+		case had < h.floor:
+			gone = append(gone, inc)
+		default:
+			lacked[inc] = had
+			first = min(first, h.from(had))
+		}
+	}
+	if len(lacked) == 0 {
+		return gone, ctx.Err()
+	}
+	return gone, l.Replay(max(first, from), func(r Record) error {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		had, ok := lacked[r.Inc]
+		if h := all[r.Inc]; !ok || r.Seq+uint64(r.Count)-1 <= had || !h.holds(&r) {
+			return nil
+		}
+		return fn(r)
+	})
+}
+
+// Renew draws another incarnation, under which this host counts its events from now on. It is for a host that cannot know
+// whether others have heard more of the old one than it has itself. On nil the new one is durable; after an error, and
+// after a crash, it is either. It is for the caller of Append, and not at the same time.
+func (l *Log) Renew() (Incarnation, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if err := l.usable(); err != nil {
+		return 0, err
+	}
+	was, inc := l.Incarnation(), NewIncarnation()
+	if err := l.rename(inc); err != nil {
+		return 0, l.fail(err)
+	}
+	l.inc.Store(uint64(inc))
+	l.o.Log.Info("this host counts its events anew", "dir", l.dir, "was", was, "incarnation", inc)
+	return inc, nil
+}
