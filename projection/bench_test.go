@@ -40,7 +40,7 @@ func fill(b testing.TB, dir string, n, k int) *events.Log {
 		var batch []*request
 		for ; at < n && len(batch) < 1000; at++ {
 			change := put(fmt.Sprintf("deployment/default/app-%05d", at*7919%k), string(object(at)))
-			batch = append(batch, &request{By{"kubectl", "apply -f app.yaml"}, set(change), make(chan result, 1)})
+			batch = append(batch, &request{by: By{"kubectl", "apply -f app.yaml"}, decide: set(change), done: make(chan result, 1)})
 		}
 		if err := l.commit(batch); err != nil {
 			b.Fatal(err)

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"runtime"
 	"runtime/debug"
 	"sort"
 	"sync/atomic"
@@ -26,6 +25,8 @@ type Log interface {
 	Incarnation() events.Incarnation
 	// Scan calls fn with each record from number from on, in order. Its payload may be overwritten when fn returns.
 	Scan(from uint64, fn func(events.Record) error) error
+	// Renew draws another incarnation, durably.
+	Renew() (events.Incarnation, error)
 }
 
 // Ledger is the one writer: every change passes through it, so log and state are always in step. What it has
@@ -36,10 +37,14 @@ type Log interface {
 type Ledger struct {
 	Node string       // name of this host
 	Log  *slog.Logger // nil: nothing is said
+	// MaxSkew is how far ahead of the own wall clock another host may move the own stamps; zero: 10 s.
+	MaxSkew time.Duration
 
 	log      Log
 	clock    *events.Clock
-	reread   events.Parser // of what is about to be written; keeps no keys
+	reread   events.Parser  // of what is about to be written; keeps no keys
+	behind   []events.Entry // folded and not yet on disk, since that is full: only commits of other hosts
+	excess   int            // bytes of them
 	requests chan *request
 	closed   chan struct{}
 	view     atomic.Pointer[View]
@@ -48,9 +53,13 @@ type Ledger struct {
 
 // Stats counts what the ledger has done since it was opened.
 type Stats struct {
-	Commits atomic.Uint64
-	Events  [4]atomic.Uint64 // by kind, in the order of Kinds
-	Batches atomic.Uint64    // syncs; Commits/Batches is how many callers shared one
+	Commits  atomic.Uint64    // of this host
+	Events   [4]atomic.Uint64 // of this host, by kind, in the order of Kinds
+	Batches  atomic.Uint64    // syncs; Commits/Batches is how many callers shared one
+	Admitted atomic.Uint64    // events of other hosts
+	Known    atomic.Uint64    // events of other hosts that came again
+	Skewed   atomic.Uint64    // commits of other hosts that were stamped further ahead than MaxSkew
+	Jumps    atomic.Uint64
 }
 
 // Kinds is the order of Stats.Events.
@@ -65,7 +74,12 @@ type View struct {
 	Changed <-chan struct{} // closed when there is a newer View
 	changed chan struct{}
 	steps   []Step
+	onDisk  *State
 }
+
+// OnDisk is the newest state all of which is on disk: the View's own, save while the disk is full, when what other
+// hosts say is folded all the same. What a host claims to hold is this.
+func (v *View) OnDisk() *State { return v.onDisk }
 
 // Step is one commit and the states before and after it.
 type Step struct {
@@ -112,18 +126,22 @@ type Receipt struct {
 	State *State       // right after this commit
 }
 
+// request is what one caller asks of the ledger's goroutine: one of Record, Admit, and what rewrites the state.
 type request struct {
-	by     By
-	decide func(*State) ([]Change, error)
-	done   chan result
+	by      By
+	decide  func(*State) ([]Change, error)
+	commits [][]byte
+	rewrite func(*State) (*rewritten, error)
+	done    chan result
 }
 
 type result struct {
 	Receipt
-	err error
+	admitted []Admission
+	err      error
 }
 
-// View is the newest state that is on disk.
+// View is the newest state. It is on disk, save for what other hosts said while the disk is full; see View.OnDisk.
 func (l *Ledger) View() *View { return l.view.Load() }
 
 // Stats gives the counters, which go on counting.
@@ -138,106 +156,24 @@ func (l *Ledger) Stats() *Stats { return &l.stats }
 // a restart. When ctx ends while the commit waits for the disk, Record waits with it, since it can no longer be
 // called back.
 func (l *Ledger) Record(ctx context.Context, by By, decide func(*State) ([]Change, error)) (Receipt, error) {
-	if err := ctx.Err(); err != nil {
-		return Receipt{}, err
-	}
-	r := &request{by: by, decide: decide, done: make(chan result, 1)}
-	select {
-	case l.requests <- r:
-	case <-l.closed:
-		return Receipt{}, ErrClosed
-	case <-ctx.Done():
-		return Receipt{}, ctx.Err()
-	}
-	res := <-r.done
+	res := l.ask(ctx, &request{by: by, decide: decide})
 	return res.Receipt, res.err
 }
 
-// maxBatch bounds how many commits share one sync, so that the first of them does not wait for ever.
-const maxBatch = 4096
-
-// Run commits until ctx ends, and then what it has already taken on. It returns before that, with events.ErrFailed,
-// when the log has stopped for good: what is on disk is then found out by opening it again. It must be called once.
-func (l *Ledger) Run(ctx context.Context) error {
-	defer close(l.closed)
-	for {
-		select {
-		case <-ctx.Done():
-			return nil
-		case r := <-l.requests:
-			if err := l.commit(l.gather(r)); errors.Is(err, events.ErrFailed) {
-				return err
-			}
-		}
+// ask hands a request to the ledger's goroutine and waits for what comes of it.
+func (l *Ledger) ask(ctx context.Context, r *request) result {
+	if err := ctx.Err(); err != nil {
+		return result{err: err}
 	}
-}
-
-// gather collects the callers that share one sync. It lets the others run first, and again as long as more of them come
-// of it: those that were answered just now are about to ask for their next change, and the sync costs the same for all.
-func (l *Ledger) gather(r *request) []*request {
-	batch := []*request{r}
-	for came := 1; came > 0 && len(batch) < maxBatch; {
-		runtime.Gosched()
-		came = -len(batch)
-		batch = l.take(batch)
-		came += len(batch)
+	r.done = make(chan result, 1)
+	select {
+	case l.requests <- r:
+	case <-l.closed:
+		return result{err: ErrClosed}
+	case <-ctx.Done():
+		return result{err: ctx.Err()}
 	}
-	return batch
-}
-
-// take adds the callers that wait now.
-func (l *Ledger) take(batch []*request) []*request {
-	for len(batch) < maxBatch {
-		select {
-		case r := <-l.requests:
-			batch = append(batch, r)
-		default:
-			return batch
-		}
-	}
-	return batch
-}
-
-// commit answers a batch of callers. Each decides upon the state that those before it will have made, if the log
-// takes them all; if not, nothing of it has happened, and the log's error is returned.
-func (l *Ledger) commit(batch []*request) (failure error) {
-	v := l.view.Load()
-	s, steps := v.State, v.steps // appended to beyond what holders of v can see, and only by this goroutine
-	results := make([]result, len(batch))
-	var entries []events.Entry
-	first := len(batch) // the first caller who has something to write
-	for i, r := range batch {
-		c, e, err := l.draft(r, s)
-		if results[i] = (result{Receipt{State: s}, err}); err != nil || c == nil {
-			continue
-		}
-		first = min(first, i)
-		after := s.Fold(c, e.Hash, s.index+1, time.Time{})
-		entries = append(entries, e)
-		steps = append(steps, Step{c, s, after})
-		results[i].Receipt = Receipt{c.Stamp(0), s.index + 1, after}
-		s = after
-	}
-	if len(entries) > 0 {
-		if err := l.log.Append(entries); err != nil {
-			failure = err
-			for i := first; i < len(results); i++ { // also who wrote nothing, or refused: it may be for what did not happen
-				results[i] = result{err: err}
-			}
-		} else {
-			done := steps[len(steps)-len(entries):]
-			at := l.log.End().At
-			for i := range done {
-				done[i].After.at = at // nobody has seen them yet
-			}
-			l.count(done)
-			l.publish(s, steps)
-		}
-	}
-	for i, r := range batch {
-		r.done <- results[i]
-	}
-	return failure
+	return <-r.done
 }
 
 // draft is the commit that the caller wants upon s, and its bytes; nil when there is nothing to change.
@@ -287,7 +223,9 @@ func (l *Ledger) stamp(s *State, by By, changes []Change) (*events.Commit, error
 		}
 		c.Events = append(c.Events, e)
 	}
-	c.Time = l.clock.After(seen)
+	if c.Time = l.clock.After(seen); c.Time > events.LastTime {
+		return nil, fmt.Errorf("the version to be replaced is stamped %v: nothing can be stamped later; delete the object on the host that stamped it, or set the clock right", seen.Wall())
+	}
 	return c, nil
 }
 
@@ -339,31 +277,4 @@ func (l *Ledger) encode(c *events.Commit) ([]byte, error) {
 		return nil, fmt.Errorf("what would be written cannot be read: %w", err)
 	}
 	return b, nil
-}
-
-func (l *Ledger) count(steps []Step) {
-	l.stats.Batches.Add(1)
-	l.stats.Commits.Add(uint64(len(steps)))
-	for _, step := range steps {
-		for i := range step.Commit.Events {
-			for k, kind := range Kinds() {
-				if step.Commit.Events[i].Kind == kind {
-					l.stats.Events[k].Add(1)
-				}
-			}
-		}
-	}
-}
-
-// publish makes s the newest state and wakes whoever waits for one. Older views share the steps' array and never
-// look beyond their own length.
-func (l *Ledger) publish(s *State, steps []Step) {
-	if len(steps) > 2*recent {
-		steps = append(make([]Step, 0, 2*recent+maxBatch), steps[len(steps)-recent:]...)
-	}
-	changed := make(chan struct{})
-	old := l.view.Swap(&View{State: s, Changed: changed, changed: changed, steps: steps})
-	if old != nil {
-		close(old.changed)
-	}
 }

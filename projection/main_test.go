@@ -3,6 +3,7 @@ package projection
 import (
 	"bytes"
 	"context"
+	"sync"
 	"testing"
 	"time"
 
@@ -13,8 +14,9 @@ import (
 type memoryLog struct {
 	inc     events.Incarnation
 	records []events.Record
-	appends int   // calls of Append
-	err     error // of the next Append
+	appends int // calls of Append
+	mu      sync.Mutex
+	err     error // of the next Append; set by fail while a ledger runs
 	enter   chan struct{}
 	leave   chan struct{} // Append waits for it, when it is not nil
 }
@@ -23,14 +25,29 @@ func newMemoryLog() *memoryLog { return &memoryLog{inc: 7} }
 
 func (l *memoryLog) Incarnation() events.Incarnation { return l.inc }
 
+// fail has every Append from now on return err.
+func (l *memoryLog) fail(err error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.err = err
+}
+
+func (l *memoryLog) Renew() (events.Incarnation, error) {
+	l.inc++
+	return l.inc, nil
+}
+
 func (l *memoryLog) Append(entries []events.Entry) error {
 	l.appends++
 	if l.leave != nil {
 		l.enter <- struct{}{}
 		<-l.leave
 	}
-	if l.err != nil {
-		return l.err
+	l.mu.Lock()
+	err := l.err
+	l.mu.Unlock()
+	if err != nil {
+		return err
 	}
 	for _, e := range entries {
 		end := l.End()

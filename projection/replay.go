@@ -40,7 +40,7 @@ func OpenLedger(log Log, start *State, from uint64, now func() time.Time) (*Ledg
 		return nil, fmt.Errorf("fold the log: it ends at event %d, and its fold at %d", r.end.Index, r.state.index)
 	}
 	l.clock.Witness(max(r.newest, events.TimeOf(r.state.at)), maxAhead)
-	l.publish(r.state, r.steps)
+	l.publish(r.state, r.steps, r.state)
 	return l, nil
 }
 
@@ -56,6 +56,9 @@ type replay struct {
 }
 
 func (r *replay) record(rec events.Record) error {
+	if rec.Inc == 0 {
+		return r.jump(&rec)
+	}
 	last := r.end.Record-rec.Number < recent // these become steps, which keep all of it
 	if last {
 		rec.Payload = bytes.Clone(rec.Payload)
@@ -85,6 +88,20 @@ func (r *replay) record(rec events.Record) error {
 	before := r.state
 	r.state = before.Fold(&c, rec.Hash, rec.Index, rec.At)
 	r.steps = append(r.steps, Step{&c, before, r.state})
+	return nil
+}
+
+// jump goes on from the state that a jump says.
+func (r *replay) jump(rec *events.Record) error {
+	if rec.Index != r.state.index+1 {
+		return fmt.Errorf("event %d: the fold before it ends at event %d", rec.Index, r.state.index)
+	}
+	s, err := jumped(rec)
+	if err != nil {
+		return fmt.Errorf("event %d: %w", rec.Index, err)
+	}
+	r.state, r.steps = s, nil
+	r.draft = draft{tree: s.objects, touched: map[string]*slot{}, from: s.index}
 	return nil
 }
 

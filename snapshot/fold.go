@@ -163,8 +163,8 @@ func (f *Folds) Run(ctx context.Context) error {
 	}
 	for {
 		v := f.Ledger.View()
-		if v.Index()-f.last.Load() >= every {
-			if err := f.Save(ctx, v.State); err != nil {
+		if s := v.OnDisk(); s.Index()-min(f.last.Load(), s.Index()) >= every {
+			if err := f.Save(ctx, s); err != nil {
 				f.Log.Warn("snapshot of the fold cannot be written; starts take longer", "err", err)
 				select {
 				case <-ctx.Done():

@@ -59,7 +59,19 @@ func (l *Log) end() events.Position {
 }
 
 // Incarnation implements projection.Log.
-func (l *Log) Incarnation() events.Incarnation { return l.inc }
+func (l *Log) Incarnation() events.Incarnation {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.inc
+}
+
+// Renew implements projection.Log.
+func (l *Log) Renew() (events.Incarnation, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.inc = events.NewIncarnation()
+	return l.inc, nil
+}
 
 // Scan implements projection.Log.
 func (l *Log) Scan(from uint64, fn func(events.Record) error) error {

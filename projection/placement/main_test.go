@@ -53,6 +53,8 @@ func (l *nowhere) End() events.Position {
 
 func (l *nowhere) Incarnation() events.Incarnation { return 7 }
 
+func (l *nowhere) Renew() (events.Incarnation, error) { return 7, nil }
+
 func (l *nowhere) Scan(uint64, func(events.Record) error) error { return nil }
 
 // house is a host with its ledger, whose containers are only claims.
