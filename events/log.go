@@ -31,6 +31,8 @@ type Options struct {
 	Machine      string           // id of this machine; a folder bound to another draws a new incarnation
 	Log          *slog.Logger     // nil: silent
 	Now          func() time.Time // nil: time.Now
+	// Draw draws incarnations; nil: NewIncarnation. A test that is to run the same way again draws them from a seed.
+	Draw func() Incarnation
 	// Observe, unless nil, is told of each fsync of an append: how long it took, and how many bytes and records it
 	// made durable. It is called from Append, and delays it.
 	Observe func(took time.Duration, bytes, records int)
@@ -51,6 +53,9 @@ func (o *Options) defaults() {
 	}
 	if o.Now == nil {
 		o.Now = time.Now
+	}
+	if o.Draw == nil {
+		o.Draw = NewIncarnation
 	}
 }
 

@@ -52,7 +52,7 @@ func (l *Log) Renew() (Incarnation, error) {
 	if err := l.usable(); err != nil {
 		return 0, err
 	}
-	was, inc := l.Incarnation(), NewIncarnation()
+	was, inc := l.Incarnation(), l.o.Draw()
 	if err := l.rename(inc); err != nil {
 		return 0, l.fail(err)
 	}

@@ -190,7 +190,7 @@ func (l *Log) create(spans []span) ([]span, error) {
 	id := newLogID()
 	first := place{number: 1, index: 1, crc: id.crc()}
 	return []span{{1, 0}}, createManifest(l.dir, manifest{
-		gen: 1, id: id, inc: NewIncarnation(), machine: id.machine(l.o.Machine),
+		gen: 1, id: id, inc: l.o.Draw(), machine: id.machine(l.o.Machine),
 		first: first, next: mark{place: first, seg: 1}, clean: true,
 	})
 }
@@ -221,7 +221,7 @@ func (l *Log) begin(m manifest) error {
 	inc := m.inc
 	times := 1
 	if machine := m.id.machine(l.o.Machine); machine != m.machine {
-		inc = NewIncarnation()
+		inc = l.o.Draw()
 		l.notes.m.inc, l.notes.m.machine = inc, machine
 		times = 2 // in both parts: the old incarnation is not this machine's, whichever of them is lost
 		l.o.Log.Warn("log folder comes from another machine: this host counts its events anew",

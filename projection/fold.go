@@ -100,7 +100,7 @@ func (l *life) add(s *State, v *Version) {
 		l.replaced(s, v.Stamp, v.Base)
 	}
 	switch {
-	case replaced:
+	case replaced && (l.ended || l.top != nil): // else, by what hosts say that took others' numbers, nothing would be left
 	case l.ended:
 		l.keep(v)
 	case l.top == nil:

@@ -81,11 +81,25 @@ func joinLives(a, b *State, la, lb life) life {
 	all := slices.Concat(survivors(&la, &lb, b), survivors(&lb, &la, a))
 	slices.SortStableFunc(all, (*Version).compare)
 	all = slices.CompactFunc(all, func(x, y *Version) bool { return x.Stamp == y.Stamp })
+	if len(all) == 0 && !n.ended { // each of two states knows the other's to have been replaced, which only forks make them say
+		all = greatest(la.top, lb.top)
+	}
 	if len(all) > 0 && !n.ended {
 		n.top, all = all[len(all)-1], all[:len(all)-1]
 	}
 	n.lost = slices.DeleteFunc(all, func(v *Version) bool { return !branches(v.Kind) })
 	return n
+}
+
+// greatest is the greater of two versions, if there is any.
+func greatest(a, b *Version) []*Version {
+	switch {
+	case a == nil && b == nil:
+		return nil
+	case a == nil || b != nil && a.less(b):
+		return []*Version{b}
+	}
+	return []*Version{a}
 }
 
 // survivors are the leaves of l that the other state, which holds theirs of the same uid, does not know to have been

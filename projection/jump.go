@@ -19,6 +19,10 @@ func jumpEntry(s *State, cause string) (events.Entry, error) {
 	if err := s.Encode(&b); err != nil {
 		return events.Entry{}, err
 	}
+	// What cannot be read again must not be written: no start could go past it.
+	if _, err := DecodeState(bytes.NewReader(b.Bytes())); err != nil {
+		return events.Entry{}, fmt.Errorf("the state cannot be written down: %w", err)
+	}
 	j := events.Jump{Cause: cause, State: b.Bytes()}
 	for _, h := range s.vector {
 		if h.Seq > 0 {

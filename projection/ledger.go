@@ -1,6 +1,7 @@
 package projection
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -265,8 +266,8 @@ func (l *Ledger) encode(c *events.Commit) ([]byte, error) {
 			return nil, fmt.Errorf("%s: changed twice in one commit", e.Key)
 		}
 		keys[e.Key] = true
-		if o := e.Object; o != nil && (len(o) < 2 || o[0] != '{' || o[len(o)-1] != '}') {
-			return nil, fmt.Errorf("%s: not a JSON object: %.40q", e.Key, o)
+		if o := e.Object; o != nil && (len(o) < 2 || o[0] != '{' || o[len(o)-1] != '}' || bytes.IndexByte(o, '\n') >= 0) {
+			return nil, fmt.Errorf("%s: not a JSON object on one line: %.40q", e.Key, o)
 		}
 	}
 	b, err := c.Append(nil)

@@ -1,0 +1,385 @@
+package sync
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"maps"
+	"slices"
+	"time"
+
+	"github.com/podman-swarm/podman-swarm/events"
+	"github.com/podman-swarm/podman-swarm/projection"
+)
+
+// Ledger is what is needed of a projection.Ledger.
+type Ledger interface {
+	View() *projection.View
+	Admit(ctx context.Context, commits [][]byte) ([]projection.Admission, error)
+	Join(ctx context.Context, other *projection.State, cause string) error
+	GiveUp(ctx context.Context, inc events.Incarnation, seq uint64, cause string) error
+}
+
+// Log is what is needed of an events.Log.
+type Log interface {
+	Incarnation() events.Incarnation
+	Missing(ctx context.Context, have func(events.Incarnation) uint64, from uint64, fn func(events.Record) error) ([]events.Incarnation, error)
+}
+
+// core decides what to say and what to take. It has no goroutine and no clock of its own: it is told what time it is, and
+// what has come, and calls send with what ought to be said. So a whole cluster of them can be run step by step.
+type core struct {
+	node    string
+	boot    uint64
+	started int64 // Unix milliseconds
+	every   times
+	ledger  Ledger
+	log     Log
+	out     *sender
+	say     *slog.Logger
+	wall    func() time.Time
+	ready   func() (starting, readOnly bool)
+	about   answer // what to say to a hello
+	subject subjects
+
+	ctx       context.Context // of the step that is being done
+	now       time.Time       // in it
+	peers     map[string]*peer
+	seen      vectors
+	digests   map[mark]string
+	digested  []mark // the keys of digests, oldest first
+	last      mark   // at the last beat
+	stash     stash
+	pull      *pull
+	want      map[string]bool // peers that have what this host lacks
+	search    *search
+	transfer  *transfer
+	serving   *transfer // a state that is being given to another
+	settled   map[point]time.Time
+	holding   []ask             // that are to be answered once what they ask for is on disk
+	held      map[uint64]func() // what to do when an ask of this host for that is answered
+	parts     parts
+	asked     uint64
+	beats     uint64 // sent so far
+	nextBeat  time.Time
+	nextHello time.Time
+	clash     int
+	counts    Counts
+	problems  map[string]*Problem
+	fatal     error
+}
+
+func newCore(node string, boot uint64, started int64, every times, ledger Ledger, log Log, out *sender, say *slog.Logger) *core {
+	return &core{node: node, boot: boot, started: started, every: every, ledger: ledger, log: log, out: out, say: say, wall: time.Now,
+		ready: func() (bool, bool) { return false, false }, peers: map[string]*peer{}, digests: map[mark]string{}, want: map[string]bool{},
+		settled: map[point]time.Time{}, held: map[uint64]func(){}, problems: map[string]*Problem{}}
+}
+
+// times are how long things take. All have defaults.
+type times struct {
+	beat    time.Duration // between beats
+	silence time.Duration // after which a host counts as silent
+	sync    time.Duration // between looks at everything
+	answer  time.Duration // after which an ask counts as lost
+	stands  time.Duration // after which what does not arrive is a problem
+}
+
+// peer is another host.
+type peer struct {
+	beat
+	name    string
+	number  uint64    // of its newest beat, as far as anybody knows whom this host hears
+	direct  time.Time // when its newest beat was heard here
+	heard   time.Time // when its newest beat was heard by anybody whom this host hears
+	since   time.Time // since when it is heard
+	strange int       // beats in a row that told of a vector that this host has never had
+	strayed time.Time // since when they do
+	folded  bool      // this host has all that it had when it was heard of first
+	gone    time.Time // when it said that it does not hold what is lacked here
+	bad     time.Time // when it sent what cannot be read
+	agrees  time.Time // since when its state is this host's; zero: it is not
+	differs bool      // its digest is another, with the same vector
+	offset  time.Duration
+	rtt     time.Duration
+	version string
+	address string
+
+	hello     uint64 // the ask for it that is under way
+	helloAt   time.Time
+	helloWall time.Time
+}
+
+// pull is an ask for commits that is under way.
+type pull struct {
+	peer   string
+	id     uint64
+	record uint64
+	until  time.Time
+	taken  int // commits so far
+}
+
+// vectors are marks of vectors that this host has had, or has found to hold nothing that it lacks.
+type vectors struct {
+	at   map[mark]passed
+	ring []mark
+}
+
+// passed is when this host had a vector, and the state's index then.
+type passed struct {
+	index uint64
+	at    time.Time
+}
+
+const remembered = 512
+
+func (v *vectors) add(m mark, p passed) {
+	if _, ok := v.at[m]; ok {
+		return
+	}
+	if v.at == nil {
+		v.at = map[mark]passed{}
+	}
+	if len(v.ring) >= remembered {
+		delete(v.at, v.ring[0])
+		v.ring = v.ring[1:]
+	}
+	v.at[m] = p
+	v.ring = append(v.ring, m)
+}
+
+// step does something at a time.
+func (c *core) step(ctx context.Context, now time.Time, do func()) {
+	c.ctx, c.now = ctx, now
+	c.note()
+	do()
+	c.note()
+	c.hold()
+	c.next()
+}
+
+// note remembers the vector as it now is.
+func (c *core) note() {
+	v := c.ledger.View()
+	c.seen.add(markOf(v.Vector()), passed{v.Index(), c.now})
+	if d := v.OnDisk(); d != v.State {
+		c.seen.add(markOf(d.Vector()), passed{d.Index(), c.now})
+	}
+}
+
+// message is what came from another host.
+type message struct {
+	subject string
+	data    []byte
+}
+
+// receive takes what has come, in order. Commits that stand next to each other share a sync.
+func (c *core) receive(all []message) {
+	var commits [][]byte
+	var from []string
+	flush := func() {
+		c.take(commits, from)
+		commits, from = nil, nil
+	}
+	for _, m := range all {
+		c.counts.BytesIn += uint64(len(m.data))
+		kind, node := c.subject.read(m.subject)
+		if kind == "commit" {
+			for _, line := range lines(c.whole(m.data)) {
+				commits, from = append(commits, line), append(from, node)
+			}
+			continue
+		}
+		flush()
+		switch kind {
+		case "beat":
+			c.onBeat(node, m.data)
+		case "host":
+			c.onDirect(c.whole(m.data))
+		}
+	}
+	flush()
+}
+
+// tick does what is due.
+func (c *core) tick() {
+	if c.pull != nil && !c.now.Before(c.pull.until) {
+		c.counts.Lost++
+		c.say.Debug("an ask for commits was not answered", "peer", c.pull.peer)
+		if p := c.peers[c.pull.peer]; p != nil {
+			p.bad = c.now
+		}
+		c.want[c.pull.peer] = true
+		c.pull = nil
+	}
+	c.stash.prune(c.ledger.View().State)
+	if c.search != nil && !c.now.Before(c.search.until) {
+		c.search = nil
+	}
+	if c.transfer != nil && !c.now.Before(c.transfer.until) {
+		c.transfer = nil
+	}
+	if !c.now.Before(c.nextHello) {
+		c.nextHello = c.now.Add(c.every.sync)
+		for _, p := range c.sorted() {
+			if c.alive(p) {
+				c.question(p.name, &ask{Ask: askHello})
+				if _, known := c.seen.at[p.Vector]; !known {
+					c.want[p.name] = true
+				}
+			}
+		}
+	}
+	if !c.now.Before(c.nextBeat) {
+		c.nextBeat = c.now.Add(c.every.beat)
+		c.sendBeat()
+	}
+}
+
+// sorted are the peers by name: what is done must not depend on the order of a map.
+func (c *core) sorted() []*peer {
+	all := slices.Collect(maps.Values(c.peers))
+	slices.SortFunc(all, func(a, b *peer) int { return cmp.Compare(a.name, b.name) })
+	return all
+}
+
+// alive reports whether the peer is heard by this host itself.
+func (c *core) alive(p *peer) bool { return c.now.Sub(p.direct) < c.every.silence }
+
+// sendBeat says how far this host has come.
+func (c *core) sendBeat() {
+	s := c.ledger.View().OnDisk()
+	inc := c.log.Incarnation()
+	b := beat{Inc: inc, Seq: s.Head(inc).Seq, Vector: markOf(s.Vector()), Boot: c.boot, Started: c.started}
+	b.Starting, b.ReadOnly = c.ready()
+	if b.Vector == c.last {
+		c.digest(b.Vector, s) // it has not changed for a beat: now it is worth the trouble
+	}
+	c.last, b.Digest = b.Vector, c.digests[b.Vector]
+	c.beats++
+	b.Number = uint64(c.started) + c.beats
+	for _, p := range c.sorted() {
+		switch {
+		case c.alive(p):
+			b.Hears = with(b.Hears, p.name, p.number)
+		case c.now.Sub(p.heard) < c.every.silence:
+			b.Told = with(b.Told, p.name, p.number)
+		}
+	}
+	c.out.publish(c.subject.beat(c.node), headed(&b, nil))
+}
+
+func with(m map[string]uint64, name string, n uint64) map[string]uint64 {
+	if m == nil {
+		m = map[string]uint64{}
+	}
+	m[name] = n
+	return m
+}
+
+// digest finds out the state's digest, once for each vector.
+func (c *core) digest(m mark, s *projection.State) {
+	if _, ok := c.digests[m]; ok {
+		return
+	}
+	c.digested = slices.DeleteFunc(c.digested, func(o mark) bool { return o == m })
+	if len(c.digested) >= 100 {
+		delete(c.digests, c.digested[0])
+		c.digested = c.digested[1:]
+	}
+	c.digests[m] = s.Digest()[:16]
+	c.digested = append(c.digested, m)
+}
+
+// onBeat takes what a host says of itself.
+func (c *core) onBeat(node string, data []byte) {
+	var b beat
+	if err := unmarshal(data, &b); err != nil {
+		c.counts.Unreadable++
+		return
+	}
+	if node == c.node {
+		c.second(&b)
+		return
+	}
+	p := c.peer(node)
+	if !c.alive(p) {
+		c.say.Info("a host is heard", "peer", node)
+		p.since = c.now
+		c.question(node, &ask{Ask: askHello})
+	}
+	if p.Boot != b.Boot {
+		p.folded, p.strange, p.strayed = false, 0, time.Time{}
+	}
+	p.beat, p.number, p.direct, p.heard = b, b.Number, c.now, c.now
+	for _, of := range []map[string]uint64{b.Hears, b.Told} {
+		for _, name := range slices.Sorted(maps.Keys(of)) {
+			if name == c.node {
+				continue
+			}
+			if o := c.peer(name); of[name] > o.number { // else it tells of a beat that is known
+				o.number, o.heard = of[name], c.now
+			}
+		}
+	}
+	c.compare(p)
+}
+
+func (c *core) peer(name string) *peer {
+	p := c.peers[name]
+	if p == nil {
+		p = &peer{name: name}
+		c.peers[name] = p
+	}
+	return p
+}
+
+// compare finds out from a beat whether the host has something that is lacked here, and whether it agrees.
+func (c *core) compare(p *peer) {
+	s := c.ledger.View().State
+	if _, known := c.seen.at[p.Vector]; known {
+		p.strange, p.strayed, p.folded = 0, time.Time{}, true
+	} else {
+		if p.strange++; p.strayed.IsZero() {
+			p.strayed = c.now
+		}
+		if p.strange >= 2 || !p.folded || p.Seq > s.Head(p.Inc).Seq {
+			c.want[p.name] = true
+		}
+	}
+	mine, ok := c.digests[p.Vector]
+	differs := ok && p.Digest != "" && p.Digest != mine
+	if differs {
+		if !p.differs {
+			c.counts.Unequal++
+			c.say.Error("the state of a host differs with the same commits folded: both take over what the other has", "peer", p.name, "vector", p.Vector)
+		}
+		c.wantState(p, "host "+p.name+" had another state with the same commits")
+	}
+	p.differs = differs
+	switch {
+	case differs || p.Vector != markOf(s.Vector()):
+		p.agrees = time.Time{}
+	case p.agrees.IsZero():
+		p.agrees = c.now
+	}
+}
+
+// ErrSecond says that another agent of the same name was there first.
+var ErrSecond = errors.New("another agent of this name is alive")
+
+// second finds out that another agent has this host's name. The one that started later ends.
+func (c *core) second(b *beat) {
+	if b.Boot == c.boot {
+		return
+	}
+	c.say.Error("another agent has this host's name: one of the two must be given another (--node-name), or be stopped",
+		"started", time.UnixMilli(b.Started).UTC())
+	if b.Started < c.started || b.Started == c.started && b.Boot < c.boot {
+		if c.clash++; c.clash >= 2 {
+			c.fatal = fmt.Errorf("%w: %s, started at %s; give this host another name (--node-name)", ErrSecond, c.node,
+				time.UnixMilli(b.Started).UTC().Format(time.RFC3339))
+		}
+	}
+}

@@ -1,0 +1,156 @@
+package sync
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/podman-swarm/podman-swarm/events"
+)
+
+// errEnough ends the reading of a log.
+var errEnough = errors.New("enough")
+
+// search looks for the place where two chains of one incarnation part.
+type search struct {
+	peer   string
+	id     uint64
+	inc    events.Incarnation
+	common uint64  // up to here they agree
+	points []point // on the own chain, after common: what was asked about
+	until  time.Time
+}
+
+// samples is how many points of a chain are asked about at once.
+const samples = 200
+
+// suspect begins to find out where a host's commits of an incarnation are others than those held here. Two hosts may have
+// written under one incarnation: a copied disk, or one that was put back to what it once was.
+func (c *core) suspect(peer string, inc events.Incarnation) {
+	p := c.peers[peer]
+	if p == nil || c.search != nil || !c.alive(p) {
+		return
+	}
+	head := c.ledger.View().Head(inc)
+	if at, ok := c.settled[point{inc, head.Seq, head.Hash}]; ok && c.now.Sub(at) < c.every.sync {
+		return // this host's chain is known to be the one that stands; the other will find that out
+	}
+	c.search = &search{peer: peer, inc: inc}
+	c.askChain()
+}
+
+// askChain asks about points of the own chain after what is known to be common, all of them if they are not too many.
+func (c *core) askChain() {
+	s := c.search
+	own, whole := c.chain(s.inc, s.common)
+	if !whole {
+		c.search = nil
+		c.lostFork(s)
+		return
+	}
+	if len(own) == 0 {
+		c.search = nil // nothing is held after it: then it is only behind
+		c.wants(s.peer)
+		return
+	}
+	step := (len(own) + samples - 1) / samples
+	s.points = s.points[:0]
+	for i := 0; i < len(own); i += step {
+		s.points = append(s.points, own[i])
+	}
+	q := ask{Ask: askChain, Inc: s.inc, Points: s.points}
+	if s.common > 0 {
+		q.Have = []point{{s.inc, s.common, events.Hash{}}}
+	}
+	s.id = c.question(s.peer, &q)
+	s.until = c.now.Add(c.every.answer)
+}
+
+// lostFork tells of a fork whose beginning one of the two logs does not hold any more.
+func (c *core) lostFork(s *search) {
+	c.problem("fork "+s.inc.String(), fmt.Sprintf("hosts %s and %s hold different commits of incarnation %v, and where they part cannot be found out any more",
+		c.node, s.peer, s.inc), "stop the agent of this host, move its events folder aside and start it: the others tell it their state")
+}
+
+// chain is what this host holds of an incarnation after an event: the last event of each commit, and its hash. It is not
+// whole when the log does not hold all of it.
+func (c *core) chain(inc events.Incarnation, after uint64) (all []point, whole bool) {
+	gone, err := c.log.Missing(c.ctx, only(inc, after), 0, func(r events.Record) error {
+		all = append(all, point{inc, r.Seq + uint64(r.Count) - 1, r.Hash})
+		return nil
+	})
+	if err != nil {
+		c.say.Warn("the own log cannot be read", "err", err)
+	}
+	return all, err == nil && len(gone) == 0
+}
+
+// only is having everything, but of one incarnation nothing after an event.
+func only(inc events.Incarnation, after uint64) func(events.Incarnation) uint64 {
+	return func(i events.Incarnation) uint64 {
+		if i == inc {
+			return after
+		}
+		return 1<<64 - 1
+	}
+}
+
+// onChain is told up to which point the other agrees, and what it holds next.
+func (c *core) onChain(a *answer) {
+	s := c.search
+	if s == nil || s.id != a.ID || s.peer != a.From || s.inc != a.Inc {
+		return
+	}
+	if a.Common < s.common || len(a.Gone) > 0 {
+		c.search = nil
+		c.lostFork(s)
+		return
+	}
+	s.common = a.Common
+	own, _ := c.chain(s.inc, s.common)
+	if i := slices.IndexFunc(s.points, func(p point) bool { return p.Seq > s.common }); len(own) > 0 && i >= 0 && s.points[i] != own[0] {
+		c.askChain() // the points were too far from each other
+		return
+	}
+	c.search = nil
+	theirs, err := events.ParseCommit(a.body)
+	switch {
+	case len(own) == 0:
+		c.wants(a.From) // this host is only behind
+	case len(a.body) == 0:
+		// The other is only behind.
+	case err != nil || theirs.Inc != s.inc || theirs.Seq != s.common+1:
+		c.counts.Unreadable++
+	default:
+		c.part(s, own[0].Hash, events.HashOf(a.body))
+	}
+}
+
+// part ends a fork. All hosts that know of both chains decide alike, each by itself: the commit with the smaller hash
+// stands, and what follows on it.
+func (c *core) part(s *search, own, theirs events.Hash) {
+	head := c.ledger.View().Head(s.inc)
+	switch bytes.Compare(own[:], theirs[:]) {
+	case 0:
+		return
+	case -1:
+		c.settled[point{s.inc, head.Seq, head.Hash}] = c.now
+		c.question(s.peer, &ask{Ask: askLook, Inc: s.inc}) // one that is further ahead cannot see it from what this host has
+		c.say.Warn("two hosts have written under one incarnation: a copied disk, or one put back to an earlier state; what this host holds stands, the other records its own again",
+			"incarnation", s.inc, "after", s.common, "peer", s.peer)
+		return
+	}
+	c.counts.Forks++
+	cause := fmt.Sprintf("two hosts have written under incarnation %v after event %d: what stands is with host %s", s.inc, s.common, s.peer)
+	c.say.Warn("two hosts have written under one incarnation: a copied disk, or one put back to an earlier state; what this host holds is recorded again under another, and nothing is lost",
+		"incarnation", s.inc, "after", s.common, "events", head.Seq-s.common, "peer", s.peer)
+	if err := c.ledger.GiveUp(c.ctx, s.inc, s.common, cause); err != nil {
+		c.problem("fork "+s.inc.String(), "a fork of incarnation "+s.inc.String()+" cannot be ended: "+err.Error(),
+			"stop the agent of this host, move its events folder aside and start it: the others tell it their state")
+		return
+	}
+	c.solved("fork " + s.inc.String())
+	c.want[s.peer] = true
+}

@@ -1,0 +1,250 @@
+package sync
+
+import (
+	"cmp"
+	"encoding/json"
+	"errors"
+	"maps"
+	"slices"
+	"time"
+
+	"github.com/podman-swarm/podman-swarm/events"
+)
+
+// pageBytes is about how much is sent in answer to one ask for commits: enough that the way there and back does not
+// matter, little enough that whoever else uses the link does not wait.
+const pageBytes = 384 << 10
+
+// unmarshal reads JSON of this package's own.
+func unmarshal(b []byte, v any) error { return json.Unmarshal(b, v) }
+
+// question sends an ask to one host and returns its id.
+func (c *core) question(to string, q *ask) uint64 {
+	c.asked++
+	q.ID, q.From = c.asked, c.node
+	if q.Ask == askHello {
+		c.hello(to, q.ID)
+	}
+	c.out.publish(c.subject.host(to), headed(q, nil))
+	return q.ID
+}
+
+// onDirect takes an ask or an answer.
+func (c *core) onDirect(b []byte) {
+	if b == nil {
+		return // a part of a message whose others are still to come
+	}
+	head, body := unhead(b)
+	var kind struct{ Ask, Answer string }
+	if err := unmarshal(head, &kind); err != nil {
+		c.counts.Unreadable++
+		return
+	}
+	if kind.Ask != "" {
+		var q ask
+		if err := unmarshal(head, &q); err != nil || q.From == "" {
+			c.counts.Unreadable++
+			return
+		}
+		if a := c.serve(&q); a != nil {
+			a.From, a.ID = c.node, q.ID
+			c.out.publish(c.subject.host(q.From), headed(a, a.body))
+		}
+		return
+	}
+	a := answer{body: body}
+	if err := unmarshal(head, &a); err != nil || a.From == "" {
+		c.counts.Unreadable++
+		return
+	}
+	switch a.Answer {
+	case askHello:
+		c.onHello(&a)
+	case askCommits:
+		c.onCommits(&a)
+	case askChain:
+		c.onChain(&a)
+	case askState:
+		c.onState(&a)
+	case askHolds:
+		if done := c.held[a.ID]; done != nil && a.Holds {
+			delete(c.held, a.ID)
+			done()
+		}
+	}
+}
+
+// serve answers; nil says nothing, and the other asks again.
+func (c *core) serve(q *ask) *answer {
+	switch q.Ask {
+	case askHello:
+		a := c.about
+		a.Answer, a.Wall = askHello, c.wall().UnixMicro()
+		return &a
+	case askCommits:
+		return c.serveCommits(q)
+	case askChain:
+		return c.serveChain(q)
+	case askState:
+		return c.serveState(q)
+	case askLook:
+		c.suspect(q.From, q.Inc)
+	case askHolds:
+		q.Within += time.Duration(c.now.UnixNano()) // from now on, until when
+		c.holding = append(c.holding, *q)
+	}
+	return nil // of a later version
+}
+
+// serveCommits gives what the other lacks, a page of it.
+func (c *core) serveCommits(q *ask) *answer {
+	have := map[events.Incarnation]uint64{}
+	a := &answer{Answer: askCommits, Vector: markOf(c.ledger.View().OnDisk().Vector())}
+	for _, p := range q.Have {
+		have[p.Inc] = p.Seq
+		if !c.onChainOf(&p) {
+			a.Astray = append(a.Astray, p.Inc)
+			have[p.Inc] = 1<<64 - 1 // what would be sent does not follow on what the other has
+		}
+	}
+	gone, err := c.log.Missing(c.ctx, func(inc events.Incarnation) uint64 { return have[inc] }, q.Record, func(r events.Record) error {
+		if len(a.body) > 0 && len(a.body)+len(r.Payload) > pageBytes {
+			a.Record, a.More = r.Number, true
+			return errEnough
+		}
+		a.body = append(append(a.body, r.Payload...), '\n')
+		c.counts.Served += uint64(r.Count)
+		return nil
+	})
+	if err != nil && !errors.Is(err, errEnough) {
+		c.say.Error("the own log cannot be read for another host", "peer", q.From, "err", err)
+		return nil
+	}
+	slices.Sort(gone)
+	a.Gone = gone
+	return a
+}
+
+// onChainOf reports whether the point is on the chain that is held here, or beyond its end.
+func (c *core) onChainOf(p *point) bool {
+	head := c.ledger.View().OnDisk().Head(p.Inc)
+	switch {
+	case p.Seq > head.Seq:
+		return true
+	case p.Seq == head.Seq:
+		return p.Hash == head.Hash
+	}
+	found := true // a point that is not held any more
+	_, err := c.log.Missing(c.ctx, only(p.Inc, p.Seq-1), 0, func(r events.Record) error {
+		found = r.Seq+uint64(r.Count)-1 == p.Seq && r.Hash == p.Hash
+		return errEnough
+	})
+	return found || err != nil && !errors.Is(err, errEnough)
+}
+
+// serveChain says up to which of the points this host agrees, and gives what it holds next.
+func (c *core) serveChain(q *ask) *answer {
+	a := &answer{Answer: askChain, Inc: q.Inc}
+	var from uint64
+	if len(q.Have) > 0 {
+		from = q.Have[0].Seq
+	}
+	a.Common = from
+	points := map[uint64]events.Hash{}
+	for _, p := range q.Points {
+		points[p.Seq] = p.Hash
+	}
+	parted := false
+	gone, err := c.log.Missing(c.ctx, only(q.Inc, from), 0, func(r events.Record) error {
+		last := r.Seq + uint64(r.Count) - 1
+		hash, asked := points[last]
+		switch {
+		case asked && hash == r.Hash && !parted:
+			a.Common, a.body = last, nil
+			return nil
+		case asked && hash != r.Hash:
+			parted = true
+		}
+		if a.body == nil {
+			a.body = slices.Clone(r.Payload)
+		}
+		if parted {
+			return errEnough
+		}
+		return nil
+	})
+	if err != nil && !errors.Is(err, errEnough) {
+		return nil
+	}
+	a.Gone = gone
+	return a
+}
+
+// parts are messages of which some pieces have come.
+type parts struct {
+	of    map[partID]*pieces
+	bytes int
+}
+
+type partID struct {
+	from string
+	id   uint64
+}
+
+type pieces struct {
+	all  [][]byte
+	left int
+	at   time.Time
+}
+
+// partsMost bounds the memory for messages that are not whole yet.
+const partsMost = 64 << 20
+
+// whole is the message, if this is all of it or the last piece; else nil.
+func (c *core) whole(b []byte) []byte {
+	var h part
+	head, body := unhead(b)
+	if len(b) < 10 || string(b[:8]) != `{"part":` || unmarshal(head, &h) != nil || h.Of < 2 || h.Of > 4096 || h.Piece < 0 || h.Piece >= h.Of {
+		return b
+	}
+	if c.parts.of == nil {
+		c.parts.of = map[partID]*pieces{}
+	}
+	id := partID{h.From, h.Part}
+	p := c.parts.of[id]
+	if p == nil {
+		p = &pieces{all: make([][]byte, h.Of), left: h.Of}
+		c.parts.of[id] = p
+	}
+	p.at = c.now
+	if len(p.all) != h.Of || p.all[h.Piece] != nil {
+		return nil
+	}
+	p.all[h.Piece] = body
+	c.parts.bytes += len(body)
+	if p.left--; p.left > 0 {
+		c.parts.bound(c.now.Add(-c.every.answer))
+		return nil
+	}
+	c.parts.drop(id)
+	return slices.Concat(p.all...)
+}
+
+// bound forgets what has waited since before then, and the oldest if it is too much.
+func (p *parts) bound(before time.Time) {
+	ids := slices.SortedFunc(maps.Keys(p.of), func(a, b partID) int {
+		return cmp.Or(p.of[a].at.Compare(p.of[b].at), cmp.Compare(a.from, b.from), cmp.Compare(a.id, b.id))
+	})
+	for _, id := range ids {
+		if p.bytes > partsMost || p.of[id].at.Before(before) {
+			p.drop(id)
+		}
+	}
+}
+
+func (p *parts) drop(id partID) {
+	for _, b := range p.of[id].all {
+		p.bytes -= len(b)
+	}
+	delete(p.of, id)
+}

@@ -1,0 +1,171 @@
+package sync
+
+import (
+	"cmp"
+	"context"
+	"log/slog"
+	"math/rand/v2"
+	"sync/atomic"
+	"time"
+)
+
+// Sync keeps this host and the others on the same state. Its fields are its configuration and must not be changed once
+// Run has been called; the durations have defaults.
+type Sync struct {
+	Bus     Bus
+	Ledger  Ledger
+	Log     Log
+	Node    string
+	Cluster string
+	Version string // of this agent, for others to see
+	Address string // of this host's cluster port, for others to remember
+	// Ready says whether this host still recovers, and whether its log takes nothing.
+	Ready func() (starting, readOnly bool)
+	Say   *slog.Logger
+	Now   func() time.Time // the wall clock, by which offsets are measured; nil: time.Now
+
+	Beat    time.Duration // how often this host says how far it has come; zero: 2 s
+	Silence time.Duration // after which a host that is not heard counts as silent; zero: 5 s
+	Every   time.Duration // the longest that a difference may stay unnoticed; zero: 30 s
+
+	core   *core
+	jobs   chan func()
+	ended  chan struct{} // closed when Run has returned
+	status atomic.Pointer[reported]
+}
+
+// reported is a Status, and how to wait for the next.
+type reported struct {
+	*Status
+	next chan struct{} // closed when there is a newer one
+}
+
+// Open prepares Run, after which the other methods may be called.
+func (s *Sync) Open() {
+	every := times{cmp.Or(s.Beat, 2*time.Second), cmp.Or(s.Silence, 5*time.Second), cmp.Or(s.Every, 30*time.Second), 5 * time.Second, time.Minute}
+	wall := s.Now
+	if wall == nil {
+		wall = time.Now
+	}
+	out := &sender{node: s.Node, send: func(subject string, data []byte) {
+		if err := s.Bus.Publish(subject, data); err != nil {
+			s.Say.Debug("a message could not be sent; it will be asked for", "subject", subject, "err", err)
+		}
+	}}
+	out.parts.Store(rand.Uint64() >> 12) // so that pieces of before a restart are told apart
+	s.core = newCore(s.Node, rand.Uint64()>>11, wall().UnixMilli(), every, s.Ledger, s.Log, out, s.Say)
+	s.core.wall, s.core.ready, s.core.subject = wall, s.Ready, subjects{s.Cluster}
+	s.core.about = answer{Version: s.Version, Address: s.Address}
+	s.jobs, s.ended = make(chan func()), make(chan struct{})
+	s.status.Store(&reported{&Status{}, make(chan struct{})})
+}
+
+// inbox is how many messages may wait. More wait in the Bus, and are lost if that has no room.
+const inbox = 4096
+
+// tickEvery is how often is looked at what time alone changes.
+const tickEvery = 200 * time.Millisecond
+
+// Run syncs until ctx ends, and then it is nil. It ends before that, with ErrSecond, when another agent of this host's name
+// was there first, or when the Bus cannot be listened to. It records nothing of its own; a crash leaves what the ledger has.
+func (s *Sync) Run(ctx context.Context) error {
+	defer close(s.ended)
+	in := make(chan message, inbox)
+	deliver := func(subject string, data []byte) {
+		select {
+		case in <- message{subject, data}:
+		case <-ctx.Done():
+		}
+	}
+	for _, pattern := range []string{s.core.subject.log(), s.core.subject.host(s.Node)} {
+		stop, err := s.Bus.Subscribe(pattern, deliver)
+		if err != nil {
+			return err
+		}
+		defer stop()
+	}
+	pub := &publisher{ledger: s.Ledger, log: s.Log, out: s.core.out, subject: s.core.subject.commit(s.Node), say: s.Say}
+	pub.begin()
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		for ctx.Err() == nil {
+			v := s.Ledger.View()
+			pub.publish(ctx)
+			select {
+			case <-v.Changed:
+			case <-ctx.Done():
+			}
+		}
+	}()
+	defer func() { <-ended }()
+	tick := time.NewTicker(tickEvery)
+	defer tick.Stop()
+	for {
+		var do func()
+		var changed <-chan struct{}
+		if len(s.core.holding) > 0 {
+			changed = s.Ledger.View().Changed
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case m := <-in:
+			all := gather(in, m)
+			do = func() { s.core.receive(all) }
+		case do = <-s.jobs:
+		case <-changed:
+			do = func() {} // what is asked for may be on disk now
+		case <-tick.C:
+			do = s.core.tick
+		}
+		s.core.step(ctx, time.Now(), do)
+		if s.core.fatal != nil {
+			return s.core.fatal
+		}
+		s.core.counts.Published = pub.events.Load()
+		s.core.counts.BytesOut = s.core.out.bytes.Load()
+		s.report()
+	}
+}
+
+// gather takes what else has come.
+func gather(in <-chan message, first message) []message {
+	all := []message{first}
+	for len(all) < inbox {
+		select {
+		case m := <-in:
+			all = append(all, m)
+		default:
+			return all
+		}
+	}
+	return all
+}
+
+// report lets others see how things are, not more often than anybody needs it.
+func (s *Sync) report() {
+	old := s.status.Load()
+	if s.core.now.Sub(old.At) < tickEvery/2 {
+		return
+	}
+	s.status.Store(&reported{s.core.status(), make(chan struct{})})
+	close(old.next)
+}
+
+// Status is how things are, some tenths of a second ago at most, and a channel that is closed when that is known anew.
+func (s *Sync) Status() (*Status, <-chan struct{}) {
+	r := s.status.Load()
+	return r.Status, r.next
+}
+
+// do has Run's goroutine do something, and waits until it has.
+func (s *Sync) do(ctx context.Context, job func()) {
+	done := make(chan struct{})
+	select {
+	case s.jobs <- func() { job(); close(done) }:
+		<-done
+	case <-s.ended:
+	case <-ctx.Done():
+	}
+}

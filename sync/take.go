@@ -1,0 +1,176 @@
+package sync
+
+import (
+	"errors"
+	"slices"
+	"time"
+
+	"github.com/podman-swarm/podman-swarm/events"
+	"github.com/podman-swarm/podman-swarm/projection"
+)
+
+// take folds commits that have come, each from a host.
+func (c *core) take(commits [][]byte, from []string) {
+	for len(commits) > 0 {
+		all, err := c.ledger.Admit(c.ctx, commits)
+		if err != nil {
+			if c.ctx.Err() == nil && !errors.Is(err, projection.ErrClosed) {
+				c.problem("admit", "commits of other hosts cannot be taken: "+err.Error(), "make room on the disk of this host")
+			}
+			return // they are asked for again
+		}
+		c.solved("admit")
+		before := commits
+		commits = nil
+		for i, a := range all {
+			peer := ""
+			if i < len(from) {
+				peer = from[i]
+			}
+			switch a.Fate {
+			case projection.Taken:
+				c.counts.Taken += a.Last - a.Seq + 1
+				commits = append(commits, c.stash.next(a.Inc, a.Last)...)
+			case projection.Known:
+				c.counts.Known += a.Last - a.Seq + 1
+			case projection.Ahead:
+				c.counts.Gaps++
+				c.stash.put(&a, before[i])
+				c.wants(peer)
+			case projection.Astray:
+				c.counts.Astray++
+				c.suspect(peer, a.Inc)
+			case projection.Unread:
+				c.unread(peer, &a)
+			}
+		}
+		from = nil // what was stashed: nobody is asked about it
+	}
+}
+
+func (c *core) wants(peer string) {
+	if peer != "" {
+		c.want[peer] = true
+	}
+}
+
+// unread tells of what cannot be read. It may be had from another host.
+func (c *core) unread(peer string, a *projection.Admission) {
+	c.counts.Unreadable++
+	c.say.Warn("a commit cannot be read; other hosts are asked for it", "peer", peer, "incarnation", a.Inc, "seq", a.Seq, "err", a.Err)
+	if errors.Is(a.Err, events.ErrVersion) {
+		c.problem("unread "+a.Inc.String(), "commits of incarnation "+a.Inc.String()+" are of a later version", "upgrade the agent of this host")
+	}
+	if p := c.peers[peer]; p != nil {
+		p.bad = c.now
+	}
+	for _, p := range c.sorted() {
+		if p.name != peer && c.alive(p) {
+			if _, known := c.seen.at[p.Vector]; !known {
+				c.want[p.name] = true
+			}
+		}
+	}
+}
+
+// next begins the next ask for commits, if one is wanted and none is under way.
+func (c *core) next() {
+	if c.pull != nil || c.transfer != nil || len(c.want) == 0 {
+		return
+	}
+	var best *peer
+	for _, p := range c.sorted() {
+		if !c.want[p.name] {
+			continue
+		}
+		if !c.alive(p) {
+			delete(c.want, p.name)
+			continue
+		}
+		if best == nil || p.bad.Before(best.bad) {
+			best = p
+		}
+	}
+	if best == nil {
+		clear(c.want) // of hosts that have not been heard yet: their beats will tell
+		return
+	}
+	delete(c.want, best.name)
+	c.askCommits(best.name, 0)
+}
+
+func (c *core) askCommits(peer string, record uint64) {
+	q := ask{Ask: askCommits, Record: record}
+	for _, h := range c.ledger.View().Vector() {
+		if h.Seq > 0 {
+			q.Have = append(q.Have, point{h.Inc, h.Seq, h.Hash})
+		}
+	}
+	taken := 0
+	if c.pull != nil {
+		taken = c.pull.taken
+	}
+	id := c.question(peer, &q)
+	c.pull = &pull{peer: peer, id: id, record: record, until: c.now.Add(c.every.answer), taken: taken}
+	c.counts.Asked++
+}
+
+// onCommits takes an answer with commits. The next piece is asked for before this one is folded.
+func (c *core) onCommits(a *answer) {
+	if c.pull == nil || c.pull.id != a.ID || c.pull.peer != a.From {
+		return // it came too late, and what it has was asked for again
+	}
+	commits := lines(a.body)
+	c.pull.taken += len(commits)
+	done := c.pull
+	if a.More && a.Record > done.record {
+		c.askCommits(a.From, a.Record)
+	} else {
+		c.pull = nil
+	}
+	from := make([]string, len(commits))
+	for i := range from {
+		from[i] = a.From
+	}
+	c.take(commits, from)
+	if a.More {
+		return
+	}
+	for _, inc := range a.Astray {
+		c.suspect(a.From, inc)
+	}
+	p := c.peers[a.From]
+	switch {
+	case p == nil:
+	case len(a.Gone) > 0:
+		c.gone(p, a.Gone)
+	case len(a.Astray) == 0 && c.covers(commits):
+		p.folded, p.strange, p.strayed, p.gone = true, 0, time.Time{}, time.Time{}
+		v := c.ledger.View()
+		c.seen.add(a.Vector, passed{v.Index(), c.now})
+		if done.taken > 1000 {
+			c.say.Info("caught up with a host", "peer", p.name, "commits", done.taken)
+		}
+	}
+}
+
+// covers reports whether the last of the commits has been folded: then all before it have been.
+func (c *core) covers(commits [][]byte) bool {
+	s := c.ledger.View().State
+	return !slices.ContainsFunc(commits, func(b []byte) bool {
+		last, err := events.ParseCommit(b)
+		return err != nil || !s.Covers(last.ID(len(last.Events)-1))
+	})
+}
+
+// gone is told that a host does not hold what is lacked here any more. Another may; if none does, it tells its state.
+func (c *core) gone(p *peer, incs []events.Incarnation) {
+	p.gone = c.now
+	for _, o := range c.sorted() {
+		if _, known := c.seen.at[o.Vector]; o != p && c.alive(o) && !known && (o.gone.IsZero() || c.now.Sub(o.gone) > c.every.sync) {
+			c.want[o.name] = true
+			return
+		}
+	}
+	c.wantState(p, "the log of host "+p.name+" and those of the others no longer hold all commits of "+incs[0].String())
+}
