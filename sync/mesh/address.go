@@ -1,0 +1,57 @@
+package mesh
+
+import (
+	"encoding/json"
+	"fmt"
+)
+
+// NATS tells of a peer's address only to those who have not yet a route to it, and tells nobody whom the address
+// belongs to. So each host says where it is, to all whenever somebody has come.
+
+// whereabouts is what a host says of itself on the subject swarm.1.CLUSTER.route.
+type whereabouts struct {
+	Node string `json:"node"`
+	Addr string `json:"addr"`
+}
+
+func (m *Mesh) addressSubject() string { return "swarm.1." + m.Cluster + ".route" }
+
+// exchangeAddresses remembers where the other hosts say they are.
+func (m *Mesh) exchangeAddresses() (stop func(), err error) {
+	return m.Subscribe(m.addressSubject(), func(_ string, data []byte) {
+		var w whereabouts
+		err := json.Unmarshal(data, &w)
+		if err == nil && (w.Node == "" || w.Node == m.Node) {
+			err = fmt.Errorf("it is of %q", w.Node)
+		}
+		if err == nil {
+			err = dialable(w.Addr)
+		}
+		if err == nil {
+			err = m.known.learn(w.Node, w.Addr)
+		}
+		if err != nil {
+			m.log.say(warn, "an address is not remembered", err.Error(), "err", err)
+		}
+	})
+}
+
+func (m *Mesh) sayAddress() {
+	data, err := json.Marshal(whereabouts{m.Node, m.advertise})
+	if err == nil {
+		err = m.Publish(m.addressSubject(), data)
+	}
+	if err != nil && m.ctx.Err() == nil {
+		m.log.say(warn, "cannot say where we are", "", "err", err)
+	}
+}
+
+// Forget gives up a host that is gone for good: its address is not kept, nor dialled any longer because it was kept or
+// was one of Peers, and a route that came about so is closed. Whether it may dial us is up to the TLS configuration.
+func (m *Mesh) Forget(node string) error {
+	addr, err := m.known.forget(node)
+	if err != nil || addr == "" {
+		return err
+	}
+	return m.reroute(func(routes map[string]bool) { delete(routes, addr) })
+}

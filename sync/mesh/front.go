@@ -1,0 +1,209 @@
+package mesh
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+const (
+	helloTimeout = 5 * time.Second // for a connection to say what it wants
+	maxConns     = 1024            // of all kinds
+	maxSilent    = 256             // that have not said yet what they want
+	maxSilentOf  = 32              // from one address
+	maxJoining   = 32              // that are with Join
+
+	// A peer that lets what we wrote lie for so long is gone, or does not read.
+	userTimeout = 15 * time.Second
+)
+
+// Why connections are refused: the keys of Stats.Refused.
+const (
+	refusedSilent  = "says nothing"
+	refusedHello   = "no TLS hello"
+	refusedCrowd   = "too many connections"
+	refusedJoin    = "no joining here"
+	refusedTLS     = "TLS handshake"
+	refusedCluster = "other cluster"
+	refusedName    = "same name"
+)
+
+// front is the one cluster port. It looks at how a connection begins, gives joiners to join, and carries all others to
+// the listener of embedded NATS as they are: NATS ends their TLS itself, so who gets through here is no further than
+// before.
+type front struct {
+	listener *net.TCPListener
+	tls      bool // else all are for NATS
+	join     func(net.Conn)
+	log      *natsLog
+	backend  atomic.Pointer[net.TCPAddr] // of embedded NATS
+
+	closing   context.Context
+	end       context.CancelFunc
+	accepting sync.WaitGroup
+
+	mu     sync.Mutex
+	conns  map[net.Conn]bool
+	silent map[string]int    // by address without port
+	quiet  int               // the sum of silent
+	joins  int               // with join
+	real   map[string]string // by the address that NATS sees, whose connection it is
+}
+
+func listen(addr string, tls bool, join func(net.Conn), log *natsLog) (*front, error) {
+	l, err := net.Listen("tcp", addr)
+	if err != nil {
+		return nil, err
+	}
+	f := &front{listener: l.(*net.TCPListener), tls: tls, join: join, log: log,
+		conns: map[net.Conn]bool{}, silent: map[string]int{}, real: map[string]string{}}
+	f.closing, f.end = context.WithCancel(context.Background())
+	return f, nil
+}
+
+// serve lets connections in until ctx is done, and then ends them all.
+func (f *front) serve(ctx context.Context) error {
+	defer f.close()
+	defer context.AfterFunc(ctx, func() { f.listener.Close() })()
+	for {
+		conn, err := f.listener.AcceptTCP()
+		switch {
+		case err == nil:
+			f.admit(conn)
+		case ctx.Err() != nil || errors.Is(err, net.ErrClosed):
+			return nil
+		default: // out of file descriptors, most likely
+			f.log.say(warn, "cannot accept connections to the cluster port", "", "err", err)
+			select {
+			case <-time.After(time.Second):
+			case <-ctx.Done():
+			}
+		}
+	}
+}
+
+// close ends all connections, and waits for whoever serves them.
+func (f *front) close() {
+	f.listener.Close()
+	f.end()
+	f.mu.Lock()
+	for c := range f.conns {
+		c.Close()
+	}
+	f.mu.Unlock()
+	f.accepting.Wait()
+}
+
+// admit starts to serve a connection, if there is room for one more.
+func (f *front) admit(conn *net.TCPConn) {
+	from := hostOf(conn.RemoteAddr().String())
+	f.mu.Lock()
+	full := len(f.conns) >= maxConns || f.quiet >= maxSilent || f.silent[from] >= maxSilentOf
+	if !full && f.closing.Err() == nil {
+		f.conns[conn] = true
+		f.silent[from]++
+		f.quiet++
+		f.accepting.Go(func() { f.serveOne(conn, from) })
+		f.mu.Unlock()
+		return
+	}
+	f.mu.Unlock()
+	if full {
+		f.log.refuse(conn.RemoteAddr().String(), refusedCrowd, nil)
+	}
+	conn.Close()
+}
+
+func (f *front) serveOne(conn *net.TCPConn, from string) {
+	defer f.drop(conn)
+	hello, err := []byte(nil), error(nil)
+	joins := false
+	if f.tls {
+		hello, joins, err = peek(conn, helloTimeout)
+	}
+	f.spoken(from)
+	switch {
+	case f.closing.Err() != nil:
+	case errors.Is(err, errSilent):
+		f.log.refuse(conn.RemoteAddr().String(), refusedSilent, err)
+	case errors.Is(err, errGone):
+		f.log.out.Debug("a connection to the cluster port went before it said anything", "from", conn.RemoteAddr())
+	case err != nil:
+		f.log.refuse(conn.RemoteAddr().String(), refusedHello, err)
+	case joins:
+		f.joining(&begun{TCPConn: conn, begin: hello})
+	default:
+		f.relay(conn, hello)
+	}
+}
+
+// spoken makes room for another connection that has not said what it wants.
+func (f *front) spoken(from string) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.quiet--
+	if f.silent[from]--; f.silent[from] == 0 {
+		delete(f.silent, from)
+	}
+}
+
+func (f *front) joining(conn net.Conn) {
+	f.mu.Lock()
+	full := f.joins >= maxJoining
+	if f.join != nil && !full {
+		f.joins++
+	}
+	f.mu.Unlock()
+	switch {
+	case f.join == nil:
+		f.log.refuse(conn.RemoteAddr().String(), refusedJoin, nil)
+		return
+	case full:
+		f.log.refuse(conn.RemoteAddr().String(), refusedCrowd, fmt.Errorf("%d hosts are joining already", maxJoining))
+		return
+	}
+	f.join(conn)
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.joins--
+}
+
+// track lets close end a connection as well; if that has begun, it is ended at once.
+func (f *front) track(conn net.Conn) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.conns[conn] = true
+	if f.closing.Err() != nil {
+		conn.Close()
+	}
+}
+
+func (f *front) drop(conn net.Conn) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	delete(f.conns, conn)
+	conn.Close()
+}
+
+// whose returns who is behind an address that NATS sees, and whether that is a connection that came in.
+func (f *front) whose(addr string) (real string, inbound bool) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if real, ok := f.real[addr]; ok {
+		return real, true
+	}
+	return addr, false
+}
+
+// hostOf is an address without its port.
+func hostOf(addr string) string {
+	host, _, err := net.SplitHostPort(addr)
+	if err != nil {
+		return addr
+	}
+	return host
+}
