@@ -34,18 +34,19 @@ func (m *Mesh) diagnose(ctx context.Context, addr string) error {
 	ctx, cancel := context.WithTimeout(ctx, diagnoseTimeout)
 	defer cancel()
 	var d net.Dialer
-	conn, err := d.DialContext(ctx, "tcp", addr)
+	raw, err := d.DialContext(ctx, "tcp", addr)
 	if err != nil {
 		return nil
 	}
-	defer conn.Close()
-	defer context.AfterFunc(ctx, func() { conn.Close() })()
+	defer raw.Close()
+	defer context.AfterFunc(ctx, func() { raw.Close() })()
+	conn := raw
 	if m.TLS != nil {
 		config := m.TLS.Clone()
 		if config.ServerName == "" {
 			config.ServerName = hostOf(addr)
 		}
-		conn = tls.Client(conn, config)
+		conn = tls.Client(raw, config)
 	}
 	line, err := bufio.NewReader(io.LimitReader(conn, maxInfo)).ReadString('\n')
 	if err != nil {

@@ -12,10 +12,9 @@ import (
 )
 
 const (
-	// The same thing is said so often in a window, and then counted until the window ends.
-	sayTimes  = 3
-	sayWindow = 10 * time.Minute
-	sayKeys   = 1000 // how many different things are told apart: strangers must not fill the memory
+	sayWindow   = 10 * time.Minute // in which the same thing is said once, and then counted
+	sayFlapping = 5                // times in which it is said that a host comes and goes
+	sayKeys     = 1000             // how many different things are told apart: strangers must not fill the memory
 )
 
 // natsLog is what embedded NATS logs to. NATS tells of every attempt; people want to be told when something changes.
@@ -54,20 +53,24 @@ const (
 
 // say logs, but not the same thing again and again. Two lines are the same if message and key are.
 func (l *natsLog) say(level slog.Level, message, key string, attrs ...any) {
+	l.seldom(level, 1, message, key, attrs...)
+}
+
+func (l *natsLog) seldom(level slog.Level, times int, message, key string, attrs ...any) {
 	l.mu.Lock()
 	r := l.said[message+key]
 	if r == nil || time.Since(r.began) > sayWindow {
 		if len(l.said) >= sayKeys {
 			clear(l.said)
 		}
-		if r != nil && r.n > sayTimes {
-			attrs = append(attrs, "times", r.n-sayTimes+1)
+		if r != nil && r.n > times {
+			attrs = append(attrs, "times", r.n-times+1)
 		}
 		r = &repeats{began: time.Now()}
 		l.said[message+key] = r
 	}
 	r.n++
-	silent := r.n > sayTimes
+	silent := r.n > times
 	l.mu.Unlock()
 	if silent {
 		level = debug
@@ -143,6 +146,9 @@ func (l *natsLog) line(level slog.Level, text string) {
 		l.say(level, text, "")
 		return
 	}
+	if strings.HasSuffix(text, "Ping Timer") {
+		return
+	}
 	defer l.wake()
 	l.ofRoute(level, m[1], m[2])
 }
@@ -161,7 +167,7 @@ func (l *natsLog) ofRoute(level slog.Level, addr, text string) {
 			default: // there are others to look into; this one will be dialled again
 			}
 		}
-	case level < warn:
+	case level < warn || strings.HasPrefix(text, "Error flushing"): // the route ends, which is said as well
 		l.out.Debug(text, "peer", real)
 	case inbound && strings.HasPrefix(text, "TLS route handshake error"):
 		l.refuse(real, refusedTLS, errors.New(strings.TrimPrefix(text, "TLS route handshake error: ")))

@@ -60,7 +60,6 @@ type Mesh struct {
 	known      *addresses
 	seen       map[string]Route // by node, when last looked
 	subscribed map[*subscription]bool
-	delivering sync.WaitGroup
 	counters   Stats
 }
 

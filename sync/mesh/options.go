@@ -48,8 +48,8 @@ func (m *Mesh) start() error {
 	}
 	m.server.SetLoggerV2(m.log, true, false, false)
 	m.server.Start()
-	if !m.server.ReadyForConnections(startTimeout) {
-		return errors.Join(fmt.Errorf("embedded NATS is not ready after %v", startTimeout), m.log.fatal())
+	if err := m.ready(); err != nil {
+		return err
 	}
 	if m.front != nil {
 		m.front.backend.Store(m.server.ClusterAddr())
@@ -63,6 +63,19 @@ func (m *Mesh) start() error {
 		nats.ErrorHandler(m.clientError), nats.DisconnectErrHandler(m.clientLost))
 	if err != nil {
 		return fmt.Errorf("connect to embedded NATS: %w", err)
+	}
+	return nil
+}
+
+// ready waits for the server. It does not say by itself that it has given up, but for its log.
+func (m *Mesh) ready() error {
+	for began := time.Now(); !m.server.ReadyForConnections(100 * time.Millisecond); {
+		if err := m.log.fatal(); err != nil {
+			return fmt.Errorf("embedded NATS: %w", err)
+		}
+		if time.Since(began) > startTimeout {
+			return fmt.Errorf("embedded NATS is not ready after %v", startTimeout)
+		}
 	}
 	return nil
 }

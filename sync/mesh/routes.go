@@ -84,6 +84,7 @@ func (m *Mesh) watch(ctx context.Context) {
 	defer tick.Stop()
 	again := time.NewTicker(sayEvery)
 	defer again.Stop()
+	unsure := false // whether all who are there have heard where we are
 	for {
 		select {
 		case <-ctx.Done():
@@ -98,15 +99,22 @@ func (m *Mesh) watch(ctx context.Context) {
 				return
 			}
 		case <-tick.C:
+			if unsure {
+				m.sayAddress()
+				unsure = false
+			}
 		case <-again.C:
 			m.sayAddress()
 		}
-		m.look()
+		if m.look() {
+			m.sayAddress()
+			unsure = true // a route is there a little before the peer's subscriptions are
+		}
 	}
 }
 
-// look compares the routes with those that were there when last looked.
-func (m *Mesh) look() {
+// look compares the routes with those that were there when last looked, and reports whether there are new ones.
+func (m *Mesh) look() bool {
 	routes := map[string]Route{}
 	for _, r := range m.Routes() {
 		routes[r.Node] = r
@@ -124,24 +132,22 @@ func (m *Mesh) look() {
 		came++
 		if was {
 			went++
-			m.log.say(info, "connected anew to another host", node, "node", node, "addr", r.Addr, "was", m.log.reason(node))
+			m.log.seldom(info, sayFlapping, "connected anew to another host", node, "node", node, "addr", r.Addr, "was", m.log.reason(node))
 			continue
 		}
-		m.log.say(info, "connected to another host", node, "node", node, "addr", r.Addr)
+		m.log.seldom(info, sayFlapping, "connected to another host", node, "node", node, "addr", r.Addr)
 	}
 	for node, old := range before {
 		if _, is := routes[node]; !is {
 			went++
-			m.log.say(warn, "lost the connection to another host", node, "node", node, "addr", old.Addr, "why", m.log.reason(node))
+			m.log.seldom(warn, sayFlapping, "lost the connection to another host", node, "node", node, "addr", old.Addr, "why", m.log.reason(node))
 		}
 	}
 	m.mu.Lock()
 	m.counters.Connects += came
 	m.counters.Losses += went
 	m.mu.Unlock()
-	if came > 0 {
-		m.sayAddress()
-	}
+	return came > 0
 }
 
 // lookInto finds out why a host that we dialled does not keep us, and says so: NATS itself does not know.
