@@ -83,7 +83,11 @@ func (l *natsLog) refuse(from, why string, err error) {
 	l.mu.Lock()
 	l.counts[why]++
 	l.mu.Unlock()
-	l.say(warn, "refused a connection to the cluster port", hostOf(from)+why, "from", from, "why", why, "err", err)
+	level := warn
+	if why == refusedName {
+		level = errorLevel // nothing will be well until a person has seen to it
+	}
+	l.say(level, "refused a connection to the cluster port", hostOf(from)+why, "from", from, "why", why, "err", err)
 }
 
 // refusals returns how many connections were refused, by reason.

@@ -63,6 +63,24 @@ func withLevel(text, level string) string {
 	return strings.Join(with, "")
 }
 
+// A host whose name is taken, and which meets a third one first.
+func TestMesh_twinsSeenByAThird(t *testing.T) {
+	a := newAuthority(t)
+	first := run(t, &Mesh{Node: "twin", TLS: a.node(t, "twin")})
+	third := run(t, &Mesh{Node: "third", TLS: a.node(t, "third"), Peers: []string{first.Advertised()}})
+	meshed(t, first, third)
+	second := run(t, &Mesh{Node: "twin", TLS: a.node(t, "twin"), Peers: []string{third.Advertised()}})
+	for _, h := range []*host{first, second, third} {
+		until(t, h.Node+" says so", func() bool {
+			errors := withLevel(h.lines.String(), "ERROR")
+			return strings.Contains(errors, "name")
+		})
+	}
+	if got := third.Stats().Connects; got > 2 {
+		t.Errorf("the third counts %d connects for its two routes", got)
+	}
+}
+
 // The listener behind the front is NATS's own: who finds it on this machine has won nothing.
 func TestMesh_backDoorsAreShut(t *testing.T) {
 	a := newAuthority(t)

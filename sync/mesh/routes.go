@@ -117,6 +117,13 @@ func (m *Mesh) watch(ctx context.Context) {
 func (m *Mesh) look() bool {
 	routes := map[string]Route{}
 	for _, r := range m.Routes() {
+		if twin, ok := routes[r.Node]; ok { // NATS compares names only with its own
+			m.log.say(errorLevel, "two hosts have the same name: one of them must be given another", r.Node,
+				"node", r.Node, "addr", r.Addr, "other", twin.Addr)
+			if twin.Since.Before(r.Since) {
+				continue
+			}
+		}
 		routes[r.Node] = r
 	}
 	m.mu.Lock()
