@@ -56,6 +56,10 @@ var mayImport = map[string]imports{
 		ours:   []string{"events", "projection", "sync/..."},
 		others: []string{"github.com/nats-io", "golang.org/x/sync"},
 	},
+	// Who may join is decided without a messaging system.
+	"sync/authority": {
+		ours: []string{"events", "projection"},
+	},
 	"cmd/internal/...": {
 		ours: []string{"events", "events/manifest", "projection", "projection/placement", "cmd/internal/..."},
 		others: []string{"k8s.io/api", "k8s.io/apimachinery", "sigs.k8s.io/yaml",
@@ -66,7 +70,7 @@ var mayImport = map[string]imports{
 		others: []string{"k8s.io/api", "k8s.io/apimachinery", "sigs.k8s.io/yaml", "github.com/spf13", "golang.org/x/sync"},
 	},
 	"cmd/podman-swarm-agent": {
-		ours: []string{"events", "events/manifest", "projection/...", "podman", "snapshot", "sync", "cmd/internal/..."},
+		ours: []string{"events", "events/manifest", "projection/...", "podman", "snapshot", "sync", "sync/authority", "cmd/internal/..."},
 		others: []string{"k8s.io/api", "k8s.io/apimachinery", "github.com/spf13", "github.com/coreos/go-systemd",
 			"github.com/prometheus/client_golang", "golang.org/x/sync", "golang.org/x/sys"},
 	},
@@ -154,6 +158,11 @@ func TestArch_rule(t *testing.T) {
 		{"cmd/podman-swarm-agent", "github.com/prometheus/client_golang/prometheus", true},
 		{"sync", "github.com/nats-io/nats.go", true},
 		{"cmd/podman-swarm-agent", "github.com/nats-io/nats.go", false},
+		{"sync", module + "/sync/authority", true},
+		{"sync/authority", "github.com/nats-io/nats-server/v2/server", false},
+		{"sync/authority", module + "/sync", false},
+		{"cmd/podman-swarm-agent", module + "/sync/authority", true},
+		{"cmd/internal/api", module + "/sync/authority", false},
 	} {
 		rule, ok := ruleFor(c.folder)
 		if got := ok && rule.allows(c.imported); got != c.want {
