@@ -68,7 +68,7 @@ func ParseToken(text string) (Token, error) {
 	}
 	rest, ok := strings.CutPrefix(text, tokenPrefix)
 	form, rest, _ := strings.Cut(rest, "-")
-	if ok && form != tokenForm && strings.Trim(form, "0123456789") == "" {
+	if ok && form != "" && form != tokenForm && strings.Trim(form, "0123456789") == "" {
 		return Token{}, fmt.Errorf("the join token is of form %.9s, and this agent knows form %s: upgrade the agent", form, tokenForm)
 	}
 	parts := strings.Split(rest, "-")
