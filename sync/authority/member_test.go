@@ -3,6 +3,9 @@ package authority
 import (
 	"bytes"
 	"context"
+	"crypto/rand"
+	"crypto/x509"
+	"crypto/x509/pkix"
 	"errors"
 	"io/fs"
 	"maps"
@@ -254,6 +257,59 @@ func TestOpen_damage(t *testing.T) {
 		}
 		f.Close()
 		mustRefuse(t, dir, file)
+	}
+}
+
+// A certificate and a key that fit each other, and are still not this node's.
+func TestOpen_anothersCertificate(t *testing.T) {
+	dir := created(t)
+	a, err := readAuthority(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	user, err := a.IssueUser("a", time.Now(), day)
+	if err != nil {
+		t.Fatal(err)
+	}
+	other := created(t)
+	for name, pair := range map[string][2][]byte{
+		"another cluster's node": {must(os.ReadFile(filepath.Join(other, nodeCert))), must(os.ReadFile(filepath.Join(other, nodeKey)))},
+		"a user":                 {user.Certificate, user.Key},
+	} {
+		t.Run(name, func(t *testing.T) {
+			for i, file := range []string{nodeCert, nodeKey} {
+				if err := os.WriteFile(filepath.Join(dir, file), pair[i], 0); err != nil {
+					t.Fatal(err)
+				}
+			}
+			mustRefuse(t, dir, nodeCert)
+		})
+	}
+}
+
+// What is signed by its own key is not an authority for that.
+func TestOpen_anAuthorityThatIsNone(t *testing.T) {
+	for name, template := range map[string]x509.Certificate{
+		"no authority": {Subject: subject(authorityMark, "blue", "x"), KeyUsage: x509.KeyUsageCertSign},
+		"no mark":      {Subject: subject("somebody", "blue", "x"), IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign},
+		"no cluster":   {Subject: pkix.Name{Organization: []string{authorityMark}}, IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign},
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir := created(t)
+			key, err := readKey(dir, authorityKey, "")
+			if err != nil {
+				t.Fatal(err)
+			}
+			template.SerialNumber = serial()
+			der, err := x509.CreateCertificate(rand.Reader, &template, &template, key.Public(), key)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := os.WriteFile(filepath.Join(dir, authorityCert), certificatePEM(der), 0); err != nil {
+				t.Fatal(err)
+			}
+			mustRefuse(t, dir, authorityCert)
+		})
 	}
 }
 

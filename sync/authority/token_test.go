@@ -97,6 +97,7 @@ func TestParseToken_whatIsNone(t *testing.T) {
 		{strings.Replace(good, token.id, "", 1), "copy it again"},
 		{strings.ToLower(good[:9]) + good[9:], "no join token"},
 		{strings.ToUpper(good), "copy it again"},
+		{good[:60] + string(good[60]+1) + good[61:], "copy it again"}, // a bit that does not count
 		{good[:len(good)-3] + "\n" + good[len(good)-2:], "copy it again"},
 	} {
 		_, err := ParseToken(c.text)
