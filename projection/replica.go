@@ -81,6 +81,10 @@ type Placement struct {
 	SpecHash string          `json:"spec_hash"` // made once, over the recorded bytes of the template; only ever compared
 	Template json.RawMessage `json:"template"`  // corev1.PodTemplateSpec, as recorded with the Deployment
 	Why      string          `json:"why"`       // for people
+	// Moves is how often in a row the pod got another host because its host was gone, and Moved when it last did: each
+	// time it stays longer before it does again.
+	Moves int       `json:"moves,omitempty"`
+	Moved time.Time `json:"moved,omitzero"`
 }
 
 // Placed is a placement as the state shows it.

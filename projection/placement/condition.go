@@ -7,6 +7,8 @@ import (
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/podman-swarm/podman-swarm/projection"
 )
 
 // Status is the Deployment's status as Kubernetes would show it. It follows from the state and the time given to Of
@@ -101,6 +103,9 @@ func (r *Rollout) deadline() (time.Time, bool) {
 // wasAvailable reports whether the replica has been available before it failed.
 func (r *Replica) wasAvailable(minReady time.Duration) bool {
 	s := r.Seen
+	if s != nil && s.Phase == projection.Running && !r.Silent.IsZero() {
+		return !s.Started.Add(minReady).After(r.Silent)
+	}
 	return s != nil && (s.Restarts > 0 && minReady == 0 || !s.Started.IsZero() && !s.Finished.Before(s.Started.Add(minReady)))
 }
 
@@ -113,11 +118,11 @@ func later(a, b time.Time) time.Time {
 
 // newest is when the newest fact that the conditions rest on was recorded.
 func (r *Rollout) newest() time.Time {
-	newest := r.Object.Stamp.Time
+	newest := r.Object.Stamp.Time.Wall()
 	for i := range r.Replicas {
-		newest = max(newest, r.Replicas[i].Object.Stamp.Time)
+		newest = later(later(newest, r.Replicas[i].Object.Stamp.Time.Wall()), r.Replicas[i].Silent)
 	}
-	return newest.Wall()
+	return newest
 }
 
 // held says what keeps the first replica that is not ready; "" when all are.

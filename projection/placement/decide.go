@@ -21,16 +21,18 @@ const burst = 500
 // Kubernetes leaves that to probes and minReadySeconds; Docker Swarm watches an update for as long as this.
 const steady = 5 * time.Second
 
-// Decide is what has to be decided for one Deployment, in the given state and at the given time, so that its
-// replicas become what it says: pure. hosts are those that may be given replicas.
+// Decide is what has to be decided for one Deployment, in the given state and as things stand with the hosts, so that its
+// replicas become what it says and are where they can run: pure.
 //
 // It follows the rules of Kubernetes' Deployment controller (kubernetes/pkg/controller/deployment, rolling.go): at
 // most maxSurge replicas more than wanted, at least wanted-maxUnavailable available ones, and what is broken goes
-// first. It differs in that a replica must have run for 5 s before an old one goes for it. When the changes are recorded
+// first. It differs in that a replica must have run for 5 s before an old one goes for it. Replicas that must leave a
+// host that is alive go as old ones do; those of a host that is gone get another host. When the changes are recorded
 // there may be more to decide. wake is when to ask again although nothing happened; zero: there is no need. With an error
 // there are no changes.
-func Decide(s *projection.State, namespace, name string, hosts []string, now time.Time) (changes []projection.Change, wake time.Time, err error) {
-	return newPass(s, hosts, now).decide(namespace, name)
+func Decide(s *projection.State, c Cluster, namespace, name string) (changes []projection.Change, wake time.Time, err error) {
+	inv := inventoryOf(s)
+	return newPass(s, c.hosts(s, inv.register), inv).decide(namespace, name)
 }
 
 func (p *pass) decide(namespace, name string) (changes []projection.Change, wake time.Time, err error) {
@@ -38,32 +40,22 @@ func (p *pass) decide(namespace, name string) (changes []projection.Change, wake
 	if !ok {
 		return forget(p.state, namespace, name), time.Time{}, nil
 	}
-	r, err := Of(p.state, o, p.now)
+	r, err := look(p.state, o, p.silent(), func(host string) bool { return p.hosts.at(host).gone != "" }, p.cluster.Now)
 	if err != nil {
 		return nil, time.Time{}, err
 	}
-	d := &decision{pass: p, rollout: r, wanted: r.Wanted()}
-	for i := range r.Replicas {
-		switch rep := &r.Replicas[i]; {
-		case !r.owns(rep): // of a Deployment of that name that was deleted since
-			d.drop(rep)
-		case rep.Updated:
-			d.updated = append(d.updated, rep)
-		default:
-			d.old = append(d.old, rep)
-		}
+	d := &decision{pass: p, rollout: r, wanted: r.Wanted(), dropped: map[string]bool{}}
+	if err := d.sort(); err != nil {
+		return nil, time.Time{}, err
 	}
 	switch {
-	case r.Deployment.Spec.Paused:
-		d.scalePaused()
-	case r.Deployment.Spec.Strategy.Type == appsv1.RecreateDeploymentStrategyType:
-		err = d.recreate()
+	case r.Deployment.Spec.Paused && len(d.updated)+len(d.leaving) == 0: // nothing of it runs, and nothing is rolled out
+	case !r.Deployment.Spec.Paused && r.Deployment.Spec.Strategy.Type == appsv1.RecreateDeploymentStrategyType:
+		d.recreate()
 	default:
-		err = d.roll()
+		d.roll()
 	}
-	if err != nil {
-		return nil, time.Time{}, err
-	}
+	d.move()
 	d.retry()
 	return d.changes, r.Wake, nil
 }
@@ -77,110 +69,148 @@ func forget(s *projection.State, namespace, name string) (changes []projection.C
 }
 
 type decision struct {
-	pass         *pass
-	rollout      *Rollout
-	wanted       int
-	updated, old []*Replica
-	changes      []projection.Change
-	taken        map[int]bool // ordinals that are placed, or whose container is still there
+	*pass
+	rollout *Rollout
+	wanted  int
+	// Of the Deployment's own replicas: those that are what it says, those that are not, and those that are, and must leave
+	// the host that they are on.
+	updated, old, leaving []*Replica
+
+	template json.RawMessage // of what is created
+	hash     string
+	changes  []projection.Change
+	dropped  map[string]bool
+	taken    map[int]bool // ordinals that are placed, or whose container is still there
+}
+
+// sort looks at what there is. What a paused Deployment now says must not be rolled out: then what runs is what it says.
+func (d *decision) sort() error {
+	var own []*Replica
+	for i := range d.rollout.Replicas {
+		if rep := &d.rollout.Replicas[i]; d.rollout.owns(rep) {
+			own = append(own, rep)
+		} else { // of a Deployment of that name that was deleted since
+			d.drop(rep)
+		}
+	}
+	paused := d.rollout.Deployment.Spec.Paused
+	for _, rep := range own {
+		switch {
+		case !rep.Updated && !paused:
+			d.old = append(d.old, rep)
+		case d.leaves(rep) != "":
+			d.leaving = append(d.leaving, rep)
+		default:
+			d.updated = append(d.updated, rep)
+		}
+	}
+	if paused && len(own) > 0 {
+		newest := slices.MaxFunc(own, func(a, b *Replica) int { return a.Object.Stamp.Compare(b.Object.Stamp) })
+		d.template, d.hash = newest.Template, newest.SpecHash
+		return nil
+	}
+	template, err := templateOf(d.rollout.Object.Version.Object)
+	d.template, d.hash = template, d.rollout.SpecHash
+	return err
 }
 
 func (d *decision) drop(r *Replica) {
+	d.dropped[r.PlacementKey()] = true
 	d.changes = append(d.changes, projection.Change{Kind: events.Decided, Key: r.PlacementKey(), For: d.rollout.Object.Stamp})
 }
 
 // retry decides again where no host could take a replica before, and that is still wanted: it comes last.
 func (d *decision) retry() {
-	dropped := map[string]bool{}
-	for _, c := range d.changes {
-		dropped[c.Key] = true
-	}
 	for _, r := range slices.Concat(d.updated, d.old) {
-		if r.Host == "" && !dropped[r.PlacementKey()] {
-			if host, why := d.pass.host(r.Pod, r.Template); host != "" || why != r.Why {
-				d.put(r.Pod, r.Template, r.SpecHash, host, why)
+		if r.Host == "" && !d.dropped[r.PlacementKey()] {
+			if host, why := d.place(r.Pod, r.Template, r.SpecHash); host != "" || why != r.Why {
+				d.put(r.Pod, projection.Placement{Host: host, SpecHash: r.SpecHash, Template: r.Template, Why: why, Moves: r.Moves, Moved: r.Moved})
 			}
 		}
 	}
 }
 
 // roll takes one step of a rolling update, or of plain scaling when there is nothing to update.
-func (d *decision) roll() error {
+func (d *decision) roll() {
 	surge, unavailable := bounds(d.rollout.Deployment)
-	total := len(d.updated) + len(d.old)
-	if err := d.create(min(d.wanted-len(d.updated), d.wanted+surge-total)); err != nil {
-		return err
-	}
+	total := len(d.updated) + len(d.old) + len(d.leaving)
+	room := min(d.wanted-len(d.updated), d.wanted+surge-total)
+	must := min(room, d.wanted-len(d.updated)-len(d.leaving))
+	d.create(must)
+	d.replace(room - max(0, must))
 	d.updated = d.scaleDown(d.updated, d.wanted)
 
 	// What may go: old replicas that are broken cost nothing, as long as new ones that have not stayed up yet are not
 	// counted as serving; then old ones that serve, while enough others do.
+	others := slices.Concat(d.old, d.leaving)
 	available, notReady := 0, 0
-	for _, r := range d.old {
+	for _, r := range others {
 		if r.Available {
 			available++
 		}
 	}
 	for _, r := range d.updated {
-		if d.steady(r) {
+		if d.steady(r, len(others) > 0) {
 			available++
 		} else {
 			notReady++
 		}
 	}
 	least := d.wanted - unavailable
-	budget := len(d.updated) + len(d.old) - least - notReady
-	worstFirst(d.old)
-	for _, r := range d.old {
+	budget := len(d.updated) + len(others) - least - notReady
+	worstFirst(others)
+	for _, r := range others {
 		switch {
-		case !r.Available && budget > 0:
-			budget--
-			d.drop(r)
-		case r.Available && available > least:
+		case r.Available && available <= least, !r.Available && budget <= 0, !d.spared(r):
+		case r.Available:
 			available--
+			d.drop(r)
+		default:
+			budget--
 			d.drop(r)
 		}
 	}
-	return nil
 }
 
-// steady reports whether the new replica is one that old ones may go for.
-func (d *decision) steady(r *Replica) bool {
+// steady reports whether the new replica is one that old ones, if there are any, may go for.
+func (d *decision) steady(r *Replica, forOthers bool) bool {
 	if !r.Available {
 		return false
 	}
 	since := r.Seen.Started.Add(steady)
-	if len(d.old) > 0 {
+	if forOthers {
 		d.rollout.wakeAt(since)
 	}
-	return !since.After(d.pass.now)
+	return !since.After(d.cluster.Now)
 }
 
-// recreate lets every old replica go, and begins with the new ones once their containers are gone.
-func (d *decision) recreate() error {
+// recreate lets every old replica go, and begins with the new ones once their containers are gone. Those that must leave
+// their host go one by one.
+func (d *decision) recreate() {
 	for _, r := range d.old {
 		d.drop(r)
 	}
-	if going := len(d.changes) > 0 || len(d.rollout.Gone) > 0; going && len(d.updated) == 0 {
-		return nil
-	}
-	d.updated = d.scaleDown(d.updated, d.wanted)
-	return d.create(d.wanted - len(d.updated))
-}
-
-// scalePaused scales a paused Deployment, whose template must not be rolled out, with the template that runs. One of
-// which nothing runs gets nothing until it is resumed.
-func (d *decision) scalePaused() {
-	all := slices.Concat(d.old, d.updated)
-	if len(all) == 0 {
+	if going := len(d.changes) > 0 || len(d.rollout.Gone) > 0; going && len(d.updated)+len(d.leaving) == 0 {
 		return
 	}
-	newest := slices.MaxFunc(all, func(a, b *Replica) int { return a.Object.Stamp.Compare(b.Object.Stamp) })
-	d.place(d.wanted-len(all), newest.Template, newest.SpecHash)
-	d.scaleDown(all, d.wanted)
+	all := len(d.updated) + len(d.leaving)
+	d.updated = d.scaleDown(d.updated, max(0, d.wanted-len(d.leaving)))
+	d.leaving = d.scaleDown(d.leaving, d.wanted)
+	d.create(d.wanted - all)
+	if all < d.wanted || slices.ContainsFunc(d.updated, func(r *Replica) bool { return !r.Available }) {
+		return
+	}
+	worstFirst(d.leaving)
+	for _, r := range d.leaving {
+		if !d.dropped[r.PlacementKey()] && d.elsewhere(r) {
+			d.drop(r)
+			return
+		}
+	}
 }
 
-// worstFirst sorts replicas in the order in which they can best be spared.
+// worstFirst sorts replicas in the order in which they can best be spared: those that serve last, and of these those
+// that have a host to themselves.
 func worstFirst(rs []*Replica) {
 	rank := func(r *Replica) int {
 		switch {
@@ -193,7 +223,15 @@ func worstFirst(rs []*Replica) {
 		}
 		return 0
 	}
-	slices.SortFunc(rs, func(a, b *Replica) int { return cmp.Or(rank(a)-rank(b), b.Ordinal-a.Ordinal) })
+	slices.SortFunc(rs, func(a, b *Replica) int { return cmp.Or(rank(b)-rank(a), a.Ordinal-b.Ordinal) })
+	before, on := map[*Replica]int{}, map[string]int{}
+	for _, r := range rs {
+		before[r] = on[r.Host]
+		on[r.Host]++
+	}
+	slices.SortFunc(rs, func(a, b *Replica) int {
+		return cmp.Or(rank(a)-rank(b), before[b]-before[a], b.Ordinal-a.Ordinal)
+	})
 }
 
 // scaleDown drops replicas until n are left, and returns those.
@@ -209,28 +247,17 @@ func (d *decision) scaleDown(rs []*Replica, n int) []*Replica {
 	return rs[len(rs)-n:]
 }
 
-// create places n replicas of what the Deployment now says.
-func (d *decision) create(n int) error {
-	if n <= 0 {
-		return nil
-	}
-	template, err := templateOf(d.rollout.Object.Version.Object)
-	if err == nil {
-		d.place(n, template, d.rollout.SpecHash)
-	}
-	return err
-}
-
-func (d *decision) place(n int, template json.RawMessage, hash string) {
+// create places n more replicas.
+func (d *decision) create(n int) {
 	for range min(n, burst) {
 		pod := d.freePod()
-		host, why := d.pass.host(pod, template)
-		d.put(pod, template, hash, host, why)
+		host, why := d.place(pod, d.template, d.hash)
+		d.put(pod, projection.Placement{Host: host, SpecHash: d.hash, Template: d.template, Why: why})
 	}
 }
 
-func (d *decision) put(pod projection.Pod, template json.RawMessage, hash, host, why string) {
-	p := projection.Placement{Host: host, Owner: d.rollout.Object.UID, SpecHash: hash, Template: template, Why: why}
+func (d *decision) put(pod projection.Pod, p projection.Placement) {
+	p.Owner = d.rollout.Object.UID
 	d.changes = append(d.changes, projection.Change{
 		Kind: events.Decided, Key: pod.PlacementKey(), For: d.rollout.Object.Stamp, Object: projection.Encode(p)})
 }

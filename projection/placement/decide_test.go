@@ -214,7 +214,7 @@ func TestDecide_steady(t *testing.T) {
 	if got, want := h.shape("web"), "map[v1:3 v2:1] 4"; got != want {
 		t.Errorf("while the new one crashes: %s, want %s", got, want)
 	}
-	_, wake, err := Decide(h.View().State, "default", "web", h.hosts, h.now)
+	_, wake, err := Decide(h.View().State, h.cluster(), "default", "web")
 	if err != nil || !wake.Equal(h.now.Add(steady)) {
 		t.Errorf("to be asked again at %v, %v, want %v", wake, err, h.now.Add(steady))
 	}
@@ -233,7 +233,7 @@ func TestDecide_minReadySeconds(t *testing.T) {
 	h.deploy("web", 1, slow, image("v2"))
 	h.want("web", "+web-1 v2")
 	h.work()
-	changes, wake, err := Decide(h.View().State, "default", "web", h.hosts, h.now.Add(29*time.Second))
+	changes, wake, err := Decide(h.View().State, at(h.cluster(), h.now.Add(29*time.Second)), "default", "web")
 	if want := h.now.Add(30 * time.Second); err != nil || len(changes) > 0 || !wake.Equal(want) {
 		t.Errorf("%d changes, %v, to be asked again at %v, want %v", len(changes), err, wake, want)
 	}
@@ -245,16 +245,13 @@ func TestDecide_nodeSelector(t *testing.T) {
 	h := newHouse(t)
 	ssd := func(d *appsv1.Deployment) { d.Spec.Template.Spec.NodeSelector = map[string]string{"disk": "ssd"} }
 	h.deploy("db", 1, ssd)
-	h.want("db", "+db-0 no host can take it: h: nodeSelector wants disk=ssd")
+	h.want("db", "+db-0 0/1 hosts can take it: 1 without the label disk=ssd that nodeSelector wants (h)")
 	h.want("db", "") // said once
 	if got := h.rollout("db").Status().Conditions[0].Message; !strings.Contains(got, "disk=ssd") {
 		t.Errorf("status says %q, want why", got)
 	}
 	h.label("disk", "ssd")
 	h.want("db", "+db-0 v1")
-	h.hosts = nil
-	h.deploy("db", 2, ssd)
-	h.want("db", "+db-1 no host is ready")
 }
 
 // A replica that could be placed at last, and is not wanted any more, is one change and not two.
@@ -276,22 +273,22 @@ func TestDecide_placeableButNotWanted(t *testing.T) {
 func TestDecide_hostPort(t *testing.T) {
 	h := newHouse(t)
 	h.deploy("web", 2, port(80, ""))
-	h.want("web", "+web-0 v1, +web-1 no host can take it: h: host port 80/TCP is taken by default/web-0")
+	h.want("web", "+web-0 v1, +web-1 0/1 hosts can take it: 1 host port taken (h: 80/TCP by default/web-0)")
 	h.deploy("local", 1, port(80, "127.0.0.1"))
-	h.want("local", "+local-0 no host can take it: h: host port 80/TCP is taken by default/web-0")
+	h.want("local", "+local-0 0/1 hosts can take it: 1 host port taken (h: 80/TCP by default/web-0)")
 	h.deploy("any", 1, port(81, "0.0.0.0"), port(82, "10.0.0.1"))
 	h.want("any", "+any-0 v1")
 	h.deploy("b", 1, port(82, "10.0.0.2"))
 	h.want("b", "+b-0 v1") // of another address
 	h.deploy("c", 1, port(81, "10.0.0.2"))
-	h.want("c", "+c-0 no host can take it: h: host port 81/TCP is taken by default/any-0")
+	h.want("c", "+c-0 0/1 hosts can take it: 1 host port taken (h: 81/TCP by default/any-0)")
 	h.want("local", "")
 	h.deploy("net", 1, port(0, ""), func(d *appsv1.Deployment) { d.Spec.Template.Spec.HostNetwork = true })
-	h.want("net", "+net-0 no host can take it: h: host port 80/TCP is taken by default/web-0")
+	h.want("net", "+net-0 0/1 hosts can take it: 1 host port taken (h: 80/TCP by default/web-0)")
 	h.deploy("web", 0, port(80, ""))
 	h.want("web", "-web-0, -web-1")
 	h.want("net", "+net-0 v1")
-	h.want("local", "+local-0 no host can take it: h: host port 80/TCP is taken by default/net-0")
+	h.want("local", "+local-0 0/1 hosts can take it: 1 host port taken (h: 80/TCP by default/net-0)")
 	h.remove("net")
 	h.want("net", "-net-0")
 	h.want("local", "+local-0 v1")
@@ -302,7 +299,8 @@ func TestDecide_hostPortWithinOneCommit(t *testing.T) {
 	h := newHouse(t)
 	h.deploy("a", 1, port(80, ""))
 	h.deploy("b", 1, port(80, ""))
-	p := newPass(h.View().State, h.hosts, h.now)
+	inv := inventoryOf(h.View().State)
+	p := newPass(h.View().State, h.cluster().hosts(h.View().State, inv.register), inv)
 	for _, name := range []string{"a", "b"} {
 		changes, _, err := p.decide("default", name)
 		if err != nil {
@@ -322,7 +320,7 @@ func TestDecide_namespaces(t *testing.T) {
 	h.deploy("web", 1)
 	h.record(declare(t, "other", "web", 2))
 	h.settle("web")
-	changes, _, err := Decide(h.View().State, "other", "web", h.hosts, h.now)
+	changes, _, err := Decide(h.View().State, h.cluster(), "other", "web")
 	if err != nil || len(changes) != 2 || !strings.HasPrefix(changes[0].Key, "placement/other/web/") {
 		t.Errorf("%d changes, %v: %v", len(changes), err, changes)
 	}
@@ -344,13 +342,13 @@ func TestDecide_burst(t *testing.T) {
 func TestDecide_whatCannotBeRead(t *testing.T) {
 	h := newHouse(t)
 	h.record(projection.Change{Kind: events.Declared, Key: "deployment/default/web", Object: []byte(`{"spec":5}`)})
-	changes, _, err := Decide(h.View().State, "default", "web", h.hosts, h.now)
+	changes, _, err := Decide(h.View().State, h.cluster(), "default", "web")
 	if err == nil || changes != nil || !strings.Contains(err.Error(), "deployment/default/web") {
 		t.Errorf("%v, %v, want an error that names it", changes, err)
 	}
 	h.deploy("db", 1)
 	h.record(projection.Change{Kind: events.Decided, Key: "placement/default/db/0", Object: []byte(`{"host":5}`)})
-	if _, _, err = Decide(h.View().State, "default", "db", h.hosts, h.now); err == nil || !strings.Contains(err.Error(), "placement/default/db/0") {
+	if _, _, err = Decide(h.View().State, h.cluster(), "default", "db"); err == nil || !strings.Contains(err.Error(), "placement/default/db/0") {
 		t.Errorf("%v, want an error that names the placement", err)
 	}
 }
@@ -423,12 +421,17 @@ func TestDecide_isPure(t *testing.T) {
 	h.settle("web")
 	h.deploy("web", 5, image("v2"))
 	s := h.View().State
-	first, _, _ := Decide(s, "default", "web", h.hosts, h.now)
-	again, _, _ := Decide(s, "default", "web", h.hosts, h.now)
+	first, _, _ := Decide(s, h.cluster(), "default", "web")
+	again, _, _ := Decide(s, h.cluster(), "default", "web")
 	if fmt.Sprint(first) != fmt.Sprint(again) || len(first) == 0 {
 		t.Errorf("asked twice, it decides\n%v\n%v", first, again)
 	}
 	if _, err := h.Record(context.Background(), projection.By{}, func(*projection.State) ([]projection.Change, error) { return first, nil }); err != nil {
 		t.Error(err)
 	}
+}
+
+func at(c Cluster, now time.Time) Cluster {
+	c.Now = now
+	return c
 }

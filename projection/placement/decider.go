@@ -8,7 +8,6 @@ import (
 	"log/slog"
 	"maps"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/podman-swarm/podman-swarm/events"
@@ -21,12 +20,21 @@ type Ledger interface {
 	Record(ctx context.Context, by projection.By, decide func(*projection.State) ([]projection.Change, error)) (projection.Receipt, error)
 }
 
-// Decider records placements whenever something changed that they depend on.
+// Decider records placements whenever something changed that they depend on, for as long as this host is the one that
+// decides: among the hosts that are alive, ready and writable, the first by name. Every host runs one.
+//
+// Two may decide at once, when they do not hear each other. That does no lasting harm: of two decisions about one replica
+// that for the newer declaration is held by all, or else the later one, and whoever decides then makes the rest of it.
 type Decider struct {
 	Ledger Ledger
-	Host   string        // this host, the one that may be given replicas
+	Host   string        // this host
 	Retry  time.Duration // between tries when the log takes nothing; zero: 5 s
 	Log    *slog.Logger
+	// Peers is what is heard of the hosts now, and a channel that is closed when that is no longer so. It is called from
+	// one goroutine, and the slice must not be changed afterwards. nil: this host is alone.
+	Peers           func() (peers []Peer, changed <-chan struct{})
+	RescheduleAfter time.Duration // how long a host must be silent before its replicas move; zero: 60 s
+	ReturnAfter     time.Duration // how long one that said it would be back is waited for; zero: 15 min
 }
 
 type deployment struct{ namespace, name string }
@@ -41,13 +49,9 @@ const chunk = 64
 
 // Run decides until ctx ends. It returns an error only if the ledger has closed before.
 func (d *Decider) Run(ctx context.Context) error {
-	l := &loop{Decider: d, todo: map[deployment]bool{}, unplaced: map[deployment]bool{}, wake: map[deployment]time.Time{}}
-	if l.Retry == 0 {
-		l.Retry = 5 * time.Second
-	}
-	v := d.Ledger.View()
-	l.addAll(v.State)
+	l := newLoop(d)
 	for {
+		heard := l.follow()
 		err := l.decide(ctx)
 		switch {
 		case ctx.Err() != nil:
@@ -65,90 +69,23 @@ func (d *Decider) Run(ctx context.Context) error {
 		case <-ctx.Done():
 			timer.Stop()
 			return nil
-		case <-v.Changed:
+		case <-l.view.Changed:
+		case <-heard:
 		case <-timer.C:
 		}
 		timer.Stop()
 		l.awake()
-		next := d.Ledger.View()
-		l.collect(next, v.Index())
-		v = next
-	}
-}
-
-// loop is what a Decider knows while it runs. All of it can be found out anew from the state.
-type loop struct {
-	*Decider
-	todo     map[deployment]bool      // to be decided now
-	unplaced map[deployment]bool      // with replicas that no host could take
-	wake     map[deployment]time.Time // to be decided then
-	again    time.Time                // when to go on with todo after an error; zero: there was none
-}
-
-// sleep is how long to sleep when nothing happens.
-func (l *loop) sleep() time.Duration {
-	first := time.Now().Add(time.Hour)
-	if !l.again.IsZero() {
-		first = l.again
-	}
-	for _, at := range l.wake {
-		if at.Before(first) {
-			first = at
-		}
-	}
-	return max(0, time.Until(first))
-}
-
-// awake adds the Deployments whose time has come.
-func (l *loop) awake() {
-	now := time.Now()
-	for dep, at := range l.wake {
-		if !at.After(now) {
-			delete(l.wake, dep)
-			l.todo[dep] = true
-		}
-	}
-}
-
-func (l *loop) addAll(s *projection.State) {
-	for _, typ := range []string{"deployment", projection.PlacementType} {
-		for o := range s.All(typ + "/") {
-			l.add(o.Key)
-		}
-	}
-}
-
-// collect adds the Deployments that were touched since index, and those that wait for room if there may be some.
-func (l *loop) collect(v *projection.View, index uint64) {
-	steps, ok := v.Since(index)
-	for i := range steps {
-		for _, e := range steps[i].Commit.Events {
-			if e.Key == projection.HostKey(l.Host) { // its labels decide what fits
-				ok = false
-			}
-			l.add(e.Key)
-			if strings.HasPrefix(e.Key, projection.PlacementType+"/") && (e.Object == nil || !e.Base.IsZero()) {
-				maps.Copy(l.todo, l.unplaced)
-			}
-		}
-	}
-	if !ok {
-		l.addAll(v.State)
-	}
-}
-
-func (l *loop) add(key string) {
-	parts := strings.SplitN(key, "/", 4)
-	switch parts[0] {
-	case "deployment", projection.PlacementType, projection.ReplicaType:
-		if len(parts) >= 3 {
-			l.todo[deployment{parts[1], parts[2]}] = true
-		}
 	}
 }
 
 // decide decides what is in todo and takes out of it what has been decided.
 func (l *loop) decide(ctx context.Context) error {
+	if l.hosts.decider != l.Host {
+		clear(l.todo) // another does it; whoever takes over looks at everything
+		clear(l.wake)
+		clear(l.unplaced)
+		return nil
+	}
 	all := slices.SortedFunc(maps.Keys(l.todo), deployment.compare)
 	for part := range slices.Chunk(all, chunk) {
 		if err := l.decidePart(ctx, part); err != nil {
@@ -229,7 +166,8 @@ func (l *loop) say(c projection.Change) {
 
 // changes is what has to be recorded for the given Deployments, and what is wrong with those that cannot be decided.
 func (l *loop) changes(s *projection.State, part []deployment) (all []projection.Change, wrong map[deployment]error) {
-	p := newPass(s, []string{l.Host}, time.Now())
+	p := newPass(s, l.cluster().hosts(s, l.given.register), l.given)
+	defer l.given.back(l.given.mark())
 	for _, dep := range part {
 		delete(l.wake, dep)
 		delete(l.unplaced, dep)

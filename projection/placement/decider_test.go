@@ -219,9 +219,9 @@ func BenchmarkDecider_start(b *testing.B) {
 		all = append(all, declare(b, "default", fmt.Sprintf("app-%d", i), 1, port(int32(i+1), "")))
 	}
 	h.record(all...)
-	l := &loop{Decider: &Decider{Ledger: h.Ledger, Host: "h", Log: slog.New(slog.DiscardHandler)},
-		todo: map[deployment]bool{}, unplaced: map[deployment]bool{}, wake: map[deployment]time.Time{}}
+	l := newLoop(&Decider{Ledger: h.Ledger, Host: "h", Log: slog.New(slog.DiscardHandler)})
 	decide := func() time.Duration {
+		l.follow()
 		l.addAll(h.View().State)
 		begun := time.Now()
 		if err := l.decide(b.Context()); err != nil {

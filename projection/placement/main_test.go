@@ -61,15 +61,15 @@ func (l *nowhere) Scan(uint64, func(events.Record) error) error { return nil }
 type house struct {
 	t testing.TB
 	*projection.Ledger
-	log   *nowhere
-	now   time.Time
-	hosts []string
-	ran   time.Duration // how long what is started has run when that is first seen
+	log *nowhere
+	now time.Time
+	ran time.Duration // how long what is started has run when that is first seen
+	as  *Cluster      // how things stand, but for the time; nil: "h" is alone
 }
 
 func newHouse(t testing.TB) *house {
 	t.Helper()
-	h := &house{t: t, log: &nowhere{}, now: time.Now().Truncate(time.Second), hosts: []string{"h"}, ran: steady}
+	h := &house{t: t, log: &nowhere{}, now: time.Now().Truncate(time.Second), ran: steady}
 	var err error
 	if h.Ledger, err = projection.OpenLedger(h.log, nil, 0, nil); err != nil {
 		t.Fatal(err)
@@ -152,10 +152,20 @@ func (h *house) remove(name string) {
 	h.record(projection.Change{Kind: events.Declared, Key: projection.DeploymentKey("default", name)})
 }
 
+// cluster is how things stand now.
+func (h *house) cluster() Cluster {
+	c := Cluster{Host: "h", Alone: true}
+	if h.as != nil {
+		c = *h.as
+	}
+	c.Now = h.now
+	return c
+}
+
 // once decides once, records it, and returns what was decided, as text: "+web-0 v1 -web-1".
 func (h *house) once(name string) string {
 	h.t.Helper()
-	changes, _, err := Decide(h.View().State, "default", name, h.hosts, h.now)
+	changes, _, err := Decide(h.View().State, h.cluster(), "default", name)
 	if err != nil {
 		h.t.Fatal(err)
 	}

@@ -15,6 +15,7 @@ import (
 type Replica struct {
 	*projection.Placed
 	Seen      *projection.Replica // nil: its host has not said anything yet
+	Silent    time.Time           // since when its host is not heard, so that nothing is known of it; zero: it is heard
 	Updated   bool                // runs, or will run, what the Deployment now says
 	Ready     bool                // its container runs
 	Available bool                // it has been running for minReadySeconds
@@ -27,7 +28,8 @@ type Rollout struct {
 	Deployment *appsv1.Deployment
 	SpecHash   string // of its template, as recorded
 	Replicas   []Replica
-	Gone       []projection.Pod // pods without a placement whose containers are still there
+	// Gone are pods without a placement whose containers are still there: one for each of them.
+	Gone []projection.Pod
 	// Wake is when the status becomes another by the passing of time alone: a replica available, or the time that
 	// progress may take over. Zero: it does not.
 	Wake time.Time
@@ -35,8 +37,63 @@ type Rollout struct {
 	now time.Time
 }
 
-// Of reads the Deployment that the object is and its replicas, as they are at the given time.
+// Of is AsSeen by a host that hears all others.
 func Of(s *projection.State, o projection.Object, now time.Time) (*Rollout, error) {
+	return AsSeen(s, o, nil, now)
+}
+
+// AsSeen reads the Deployment that the object is and its replicas, as they are at the given time. silent are the hosts
+// that are not heard, and since when (see Silent): what they said of their replicas holds no longer.
+func AsSeen(s *projection.State, o projection.Object, silent map[string]time.Time, now time.Time) (*Rollout, error) {
+	return look(s, o, silent, func(host string) bool { return removed(s, host) }, now)
+}
+
+// Silent are the hosts that the given one does not hear, and since when, by what it has recorded: so everybody who
+// looks at the same state sees the same.
+func Silent(s *projection.State, host string) map[string]time.Time {
+	var sight projection.Sight
+	if o, ok := s.Lookup(projection.SightKey(host)); ok && read(o.Version, &sight) {
+		return sight.Silent
+	}
+	return nil
+}
+
+func removed(s *projection.State, host string) bool {
+	var m projection.Member
+	return read(version(s, projection.MemberKey(host)), &m) && m.Removed
+}
+
+// look reads a Deployment and its replicas. The containers of hosts that are gone count as gone.
+func look(s *projection.State, o projection.Object, silent map[string]time.Time, gone func(host string) bool, now time.Time) (*Rollout, error) {
+	r, err := readRollout(o, now)
+	if err != nil {
+		return nil, err
+	}
+	d := r.Deployment
+	placed := map[projection.Pod]bool{}
+	for p, err := range s.Placements(d.Namespace + "/" + d.Name + "/") {
+		if err != nil {
+			return nil, err
+		}
+		placed[p.Pod] = true
+		seen, err := s.Replica(p)
+		if err != nil {
+			return nil, err
+		}
+		r.add(p, seen, silent[p.Host])
+	}
+	for o := range s.All(projection.ReplicaType + "/" + d.Namespace + "/" + d.Name + "/") {
+		if pod, host, ok := projection.PodOf(o.Key); ok && !placed[pod] && !gone(host) {
+			r.Gone = append(r.Gone, pod)
+		}
+	}
+	if deadline, ok := r.deadline(); ok {
+		r.wakeAt(deadline)
+	}
+	return r, nil
+}
+
+func readRollout(o projection.Object, now time.Time) (*Rollout, error) {
 	obj, err := manifest.Decode("deployment", o.Version.Object)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", o.Key, err)
@@ -49,36 +106,19 @@ func Of(s *projection.State, o projection.Object, now time.Time) (*Rollout, erro
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", o.Key, err)
 	}
-	r := &Rollout{Object: o, Deployment: d, SpecHash: manifest.SpecHash(template), now: now}
-	minReady := time.Duration(d.Spec.MinReadySeconds) * time.Second
-	placed := map[projection.Pod]bool{}
-	for p, err := range s.Placements(d.Namespace + "/" + d.Name + "/") {
-		if err != nil {
-			return nil, err
-		}
-		placed[p.Pod] = true
-		seen, err := s.Replica(p)
-		if err != nil {
-			return nil, err
-		}
-		rep := Replica{Placed: p, Seen: seen, Updated: p.Owner == o.UID && p.SpecHash == r.SpecHash}
-		if rep.Ready = seen != nil && seen.Phase == projection.Running; rep.Ready {
-			since := seen.Started.Add(minReady)
-			if rep.Available = !since.After(now); !rep.Available {
-				r.wakeAt(since)
-			}
-		}
-		r.Replicas = append(r.Replicas, rep)
-	}
-	for o := range s.All(projection.ReplicaType + "/" + d.Namespace + "/" + d.Name + "/") {
-		if pod, _, ok := projection.PodOf(o.Key); ok && !placed[pod] {
-			r.Gone = append(r.Gone, pod)
+	return &Rollout{Object: o, Deployment: d, SpecHash: manifest.SpecHash(template), now: now}, nil
+}
+
+// add adds a replica, of which its host has said what is seen and has been silent since then, if it is.
+func (r *Rollout) add(p *projection.Placed, seen *projection.Replica, silent time.Time) {
+	rep := Replica{Placed: p, Seen: seen, Silent: silent, Updated: p.Owner == r.Object.UID && p.SpecHash == r.SpecHash}
+	if rep.Ready = seen != nil && seen.Phase == projection.Running && silent.IsZero(); rep.Ready {
+		since := seen.Started.Add(time.Duration(r.Deployment.Spec.MinReadySeconds) * time.Second)
+		if rep.Available = !since.After(r.now); !rep.Available {
+			r.wakeAt(since)
 		}
 	}
-	if deadline, ok := r.deadline(); ok {
-		r.wakeAt(deadline)
-	}
-	return r, nil
+	r.Replicas = append(r.Replicas, rep)
 }
 
 // wakeAt has Wake be t if that is the next thing to happen.
@@ -125,6 +165,8 @@ func (r *Replica) Held() string {
 		return ""
 	case r.Host == "":
 		return r.Why
+	case !r.Silent.IsZero():
+		return fmt.Sprintf("unknown: host %s silent since %s", r.Host, clock(r.Silent))
 	case r.Seen == nil:
 		return "waiting for host " + r.Host
 	case r.Seen.Message != "":

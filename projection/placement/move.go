@@ -1,0 +1,146 @@
+package placement
+
+import (
+	"fmt"
+	"slices"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+
+	"github.com/podman-swarm/podman-swarm/projection"
+)
+
+// leaves says why the replica must leave its host, which is alive: for another, as soon as one has taken its place; "":
+// it stays. One that writes to a folder of its host stays.
+func (p *pass) leaves(r *Replica) string {
+	why := p.unwanted(r)
+	if why == "" || p.writable(r) != "" {
+		return ""
+	}
+	return why
+}
+
+// unwanted says why the replica's host, which is alive, is to be without it.
+func (p *pass) unwanted(r *Replica) string {
+	if r.Host == "" {
+		return ""
+	}
+	h := p.hosts.at(r.Host)
+	if !h.silent.IsZero() || h.gone != "" {
+		return ""
+	}
+	if h.node.Draining {
+		return "drained"
+	}
+	if s := p.given.slots[r.Pod]; s != nil {
+		if t := untolerated(&s.group.spec, h, corev1.TaintEffectNoExecute); t != nil {
+			return "tainted " + t.ToString()
+		}
+	}
+	return ""
+}
+
+// writable is the path of a folder of its host that the replica may write to; "" for none.
+func (p *pass) writable(r *Replica) string {
+	if s := p.given.slots[r.Pod]; s != nil {
+		return s.group.writable
+	}
+	return ""
+}
+
+// replace places as many replicas, n at most, as must leave their hosts and find room elsewhere. Those leave once these run.
+func (d *decision) replace(n int) {
+	for i := range min(n, len(d.leaving), burst) {
+		r := d.leaving[i]
+		pod := d.freePod()
+		host, why := d.place(pod, d.template, d.hash)
+		if host == "" {
+			return // Stuck says why
+		}
+		why = fmt.Sprintf("in place of %s on %s, which is %s: %s", r.Name(), r.Host, d.leaves(r), why)
+		d.put(pod, projection.Placement{Host: host, SpecHash: d.hash, Template: d.template, Why: why})
+	}
+}
+
+// spared reports whether an old replica may go, as far as its place is concerned. One that must leave its host goes when
+// there are enough without it, or when there is room for another elsewhere.
+func (d *decision) spared(r *Replica) bool {
+	if !slices.Contains(d.leaving, r) {
+		return true
+	}
+	left := len(d.updated)
+	for _, l := range d.leaving {
+		if !d.dropped[l.PlacementKey()] {
+			left++
+		}
+	}
+	return left > d.wanted || d.elsewhere(r)
+}
+
+// elsewhere reports whether there is room for another replica on another host. What it finds is kept for it until all that
+// is decided together has been recorded.
+func (d *decision) elsewhere(r *Replica) bool {
+	pod := projection.Pod{Namespace: r.Namespace, Deployment: r.Deployment, Ordinal: -1 - r.Ordinal} // no pod has that name
+	mark := d.given.mark()
+	d.given.put(r.Pod, nil)
+	host, _ := d.place(pod, d.template, d.hash)
+	if host == "" {
+		d.given.back(mark)
+		delete(d.unplaced, pod)
+		d.unplaced[r.Pod] = true
+	}
+	return host != ""
+}
+
+// move gives the replicas of hosts that are gone other hosts. One for which there is none stays where it is: its host may
+// return.
+func (d *decision) move() {
+	moved := 0
+	for _, rs := range [][]*Replica{d.updated, d.old} {
+		for _, r := range rs {
+			if r.Host == "" || d.dropped[r.PlacementKey()] || moved == burst {
+				continue
+			}
+			why, at := d.moves(r)
+			if d.rollout.wakeAt(at); why == "" {
+				continue
+			}
+			host, reason := d.place(r.Pod, r.Template, r.SpecHash)
+			if host == "" {
+				continue // Stuck says why
+			}
+			moved++
+			now, n := d.cluster.Now, r.Moves+1
+			if now.Sub(r.Moved) >= longestWait {
+				n = 1
+			}
+			d.put(r.Pod, projection.Placement{Host: host, SpecHash: r.SpecHash, Template: r.Template, Moves: n, Moved: now.UTC(),
+				Why: fmt.Sprintf("moved from %s (%s): %s", r.Host, why, reason)})
+		}
+	}
+}
+
+// moves says why the replica gets another host now; "" when it does not, and then when it will, if that is known.
+func (p *pass) moves(r *Replica) (why string, at time.Time) {
+	h := p.hosts.at(r.Host)
+	word := h.removed || h.down // a person's
+	switch {
+	case h.silent.IsZero() && h.gone == "", !word && p.writable(r) != "":
+		return "", time.Time{}
+	case h.gone == "" && !p.majority:
+		return "", time.Time{}
+	case h.gone == "":
+		return "", later(h.due, p.settled(r))
+	case !word && p.settled(r).After(p.cluster.Now):
+		return "", p.settled(r)
+	}
+	return h.gone, time.Time{}
+}
+
+// settled is when a replica that was moved may be moved again.
+func (p *pass) settled(r *Replica) time.Time {
+	if r.Moves == 0 {
+		return time.Time{}
+	}
+	return r.Moved.Add(min(longestWait, p.cluster.reschedule()<<min(r.Moves, 20)))
+}
