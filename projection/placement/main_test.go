@@ -115,6 +115,10 @@ func declare(t testing.TB, namespace, name string, replicas int32, edits ...func
 	return projection.Change{Kind: events.Declared, Key: projection.DeploymentKey(namespace, name), Object: raw}
 }
 
+func selector(app string) *metav1.LabelSelector {
+	return &metav1.LabelSelector{MatchLabels: map[string]string{"app": app}}
+}
+
 func image(name string) func(*appsv1.Deployment) {
 	return func(d *appsv1.Deployment) { d.Spec.Template.Spec.Containers[0].Image = name }
 }
@@ -218,19 +222,27 @@ func (h *house) work() (did bool) {
 		}
 		if r, err := s.Replica(p); err != nil {
 			h.t.Fatal(err)
-		} else if r == nil && p.Host == "h" {
+		} else if r == nil && p.Host != "" && !h.dead(p.Host) {
 			h.seen(p, running(imageOf(p), h.now.Add(-h.ran)))
 			did = true
 		}
 	}
 	for o := range s.All(projection.ReplicaType + "/") {
-		pod, _, _ := projection.PodOf(o.Key)
-		if p, _ := s.Placement(pod); p == nil {
+		pod, host, _ := projection.PodOf(o.Key)
+		if p, _ := s.Placement(pod); (p == nil || p.Host != host) && !h.dead(host) {
 			h.record(projection.Change{Kind: events.Observed, Key: o.Key})
 			did = true
 		}
 	}
 	return did
+}
+
+// dead reports whether a host does nothing.
+func (h *house) dead(host string) bool {
+	if h.as == nil {
+		return host != "h"
+	}
+	return slices.ContainsFunc(h.as.Peers, func(p Peer) bool { return p.Host == host && !p.Silent.IsZero() })
 }
 
 func running(image string, now time.Time) projection.Replica {

@@ -1,0 +1,430 @@
+package placement
+
+import (
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
+
+	"github.com/podman-swarm/podman-swarm/events"
+	"github.com/podman-swarm/podman-swarm/projection"
+)
+
+func TestMove_silentHost(t *testing.T) {
+	h := newCluster(t, "a", "b", "c")
+	h.deploy("web", 3)
+	h.runs("web", "web-0:a web-1:b web-2:c")
+	h.hear("a", "b")
+	silent := clock(h.now)
+	h.later(59 * time.Second)
+	h.runs("web", "web-0:a web-1:b web-2:c")
+	if got, want := h.stuck("web", 2), "waiting until "+clock(h.now.Add(time.Second))+" (host c silent since "+silent+")"; got != want {
+		t.Errorf("stuck: %q, want %q", got, want)
+	}
+	_, wake, err := Decide(h.View().State, h.cluster(), "default", "web")
+	if err != nil || !wake.Equal(h.now.Add(time.Second)) {
+		t.Errorf("to be asked again at %v, %v, want in a second", wake, err)
+	}
+	h.later(time.Second)
+	h.runs("web", "web-0:a web-1:b web-2:a")
+	p := h.placement("web", 2)
+	if want := "moved from c (host c silent since " + silent + "): first by name of 2 hosts"; p.Why != want || p.Moves != 1 || !p.Moved.Equal(h.now) {
+		t.Errorf("why: %q, moves %d at %v, want %q", p.Why, p.Moves, p.Moved, want)
+	}
+	h.later(time.Hour)
+	h.hear("a", "b", "c")
+	h.runs("web", "web-0:a web-1:b web-2:a") // nothing moves back by itself
+}
+
+func TestMove_fieldsOfTheDecider(t *testing.T) {
+	h := newCluster(t, "a", "b", "c")
+	h.as.RescheduleAfter, h.as.ReturnAfter = 10*time.Second, 20*time.Second
+	h.deploy("web", 3)
+	h.settle("web")
+	h.host("b", func(f *projection.Host) { f.Left = h.now })
+	h.hear("a")
+	h.peer("a", func(p *Peer) { p.Hears = []string{"b", "c"} })
+	h.hear("a", "c")
+	h.later(10 * time.Second)
+	h.runs("web", "web-0:a web-1:b web-2:c")
+	if got, want := h.stuck("web", 1), "host b stopped at "+clock(h.now.Add(-10*time.Second))+", and meant to come back"; !strings.Contains(got, want) {
+		t.Errorf("stuck: %q, want %q", got, want)
+	}
+	h.later(10 * time.Second)
+	h.runs("web", "web-0:a web-1:a web-2:c")
+}
+
+func TestMove_leftHostIsWaitedFor(t *testing.T) {
+	h := newCluster(t, "a", "b", "c")
+	h.deploy("web", 3)
+	h.settle("web")
+	h.host("b", func(f *projection.Host) { f.Left = h.now })
+	h.runs("web", "web-0:a web-1:b web-2:c")
+	h.hear("a", "c")
+	h.later(15*time.Minute - time.Second)
+	h.runs("web", "web-0:a web-1:b web-2:c")
+	h.later(time.Second)
+	h.runs("web", "web-0:a web-1:a web-2:c")
+}
+
+// Only the side that is a majority moves anything; of two halves, the one with the first name.
+func TestMove_splits(t *testing.T) {
+	for _, c := range []struct {
+		name  string
+		hosts []string
+		sides [][]string
+		moves []bool // whether each side does
+	}{
+		{"2|1", []string{"a", "b", "c"}, [][]string{{"a", "b"}, {"c"}}, []bool{true, false}},
+		{"1|2", []string{"a", "b", "c"}, [][]string{{"a"}, {"b", "c"}}, []bool{false, true}},
+		{"2|2", []string{"a", "b", "c", "d"}, [][]string{{"a", "d"}, {"b", "c"}}, []bool{true, false}},
+		{"1|1|1", []string{"a", "b", "c"}, [][]string{{"a"}, {"b"}, {"c"}}, []bool{false, false, false}},
+		{"2|1|1", []string{"a", "b", "c", "d"}, [][]string{{"a", "b"}, {"c"}, {"d"}}, []bool{true, false, false}},
+		{"2|1|1 without the first", []string{"a", "b", "c", "d"}, [][]string{{"a"}, {"b", "d"}, {"c"}}, []bool{false, false, false}},
+		{"1|1", []string{"a", "b"}, [][]string{{"a"}, {"b"}}, []bool{true, false}},
+		{"3|2", []string{"a", "b", "c", "d", "e"}, [][]string{{"a", "b"}, {"c", "d", "e"}}, []bool{false, true}},
+	} {
+		for i, side := range c.sides {
+			for _, who := range side {
+				t.Run(c.name+" seen by "+who, func(t *testing.T) {
+					h := newCluster(t, c.hosts...)
+					h.deploy("web", int32(len(c.hosts)))
+					h.settle("web")
+					before := h.where("web")
+					h.as.Host = who
+					h.hear(side...)
+					if got := h.cluster().hosts(h.View().State, register{}).decider; got != side[0] {
+						t.Errorf("decided by %s, want %s", got, side[0])
+					}
+					h.later(10 * time.Minute)
+					h.settle("web")
+					if moved := h.where("web") != before; moved != c.moves[i] {
+						t.Errorf("moved to %s from %s, want moved %v", h.where("web"), before, c.moves[i])
+					}
+					for p := range h.View().Placements("default/web/") {
+						if c.moves[i] && !slices.Contains(side, p.Host) {
+							t.Errorf("%s is still on %s", p.Name(), p.Host)
+						}
+					}
+					ordinal := slices.IndexFunc(c.hosts, func(name string) bool { return !slices.Contains(side, name) })
+					if got := h.stuck("web", ordinal); !c.moves[i] && !strings.Contains(got, "hosts in sight") {
+						t.Errorf("stuck: %q", got)
+					}
+				})
+			}
+		}
+	}
+}
+
+func TestMove_minoritySaysWhy(t *testing.T) {
+	h := newCluster(t, "a", "b")
+	h.deploy("web", 2)
+	h.settle("web")
+	h.as.Host = "b"
+	h.hear("b")
+	h.later(time.Hour)
+	h.runs("web", "web-0:a web-1:b")
+	if got, want := h.stuck("web", 0), "not moved: 1 of 2 hosts in sight; if a is dead, psctl node down a"; got != want {
+		t.Errorf("stuck: %q, want %q", got, want)
+	}
+	h.node("a", func(n *projection.Node) { n.Down = h.now })
+	h.runs("web", "web-0:b web-1:b")
+	if got, want := h.placement("web", 0).Why, "moved from a (said to be down): only other host"; got != want {
+		t.Errorf("why: %q, want %q", got, want)
+	}
+}
+
+// A link that works one way only, or one broken link of three, is no side of its own; words must be mutual.
+func TestMove_links(t *testing.T) {
+	for _, c := range []struct {
+		name    string
+		hears   map[string]string // whom each hears, by its word
+		silent  string
+		inSight int
+	}{
+		{"all", map[string]string{"a": "abc", "b": "abc", "c": "abc"}, "", 3},
+		{"a and c do not hear each other, b hears both", map[string]string{"a": "ab", "b": "abc", "c": "bc"}, "", 3},
+		{"c hears all and is not heard", map[string]string{"a": "ab", "b": "ab"}, "c", 2},
+		{"a is not heard by anybody", map[string]string{"a": "abc", "b": "bc", "c": "bc"}, "", 1},
+		{"nobody is heard by a but b, which does not hear it", map[string]string{"a": "ab", "b": "b"}, "c", 1},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			h := newCluster(t, "a", "b", "c")
+			for name := range map[string]bool{"a": true, "b": true, "c": true} {
+				h.peer(name, func(p *Peer) {
+					p.Hears = strings.Split(c.hears[name], "")
+					if name == c.silent {
+						p.Silent = h.now
+					}
+				})
+			}
+			if got := h.cluster().hosts(h.View().State, register{}).inSight; got != c.inSight {
+				t.Errorf("%d in sight, want %d", got, c.inSight)
+			}
+		})
+	}
+}
+
+func TestMove_personsWord(t *testing.T) {
+	h := newCluster(t, "a", "b", "c")
+	h.deploy("web", 3)
+	h.deploy("db", 1, writes("/data"), pods(func(s *corev1.PodSpec) { s.NodeSelector = map[string]string{hostname: "c"} }))
+	h.settle("web")
+	h.settle("db")
+	h.node("c", func(n *projection.Node) { n.Down = h.now.Add(time.Second) })
+	h.later(2 * time.Second)
+	h.runs("web", "web-0:a web-1:b web-2:c") // it is heard, whatever people say
+	h.hear("a", "b")
+	h.runs("web", "web-0:a web-1:b web-2:c") // and was heard after that
+	h.later(time.Second)
+	h.node("c", func(n *projection.Node) { n.Down = h.now })
+	h.runs("web", "web-0:a web-1:b web-2:a")
+	h.hear("a", "b", "c")
+	h.host("c", func(f *projection.Host) { f.Started = h.now.Add(time.Second) })
+	h.deploy("web", 4)
+	h.runs("web", "web-0:a web-1:b web-2:a web-3:c") // it has started since
+
+	h.later(time.Minute)
+	h.record(projection.Change{Kind: events.Trust, Key: projection.MemberKey("c"), Object: projection.Encode(projection.Member{Removed: true})})
+	h.settle("web")
+	if got := h.where("web"); strings.Contains(got, "c") && strings.Contains(got, ":c") {
+		t.Errorf("placed %s, want nothing on a host that was removed", got)
+	}
+}
+
+// What writes to a folder of its host does not move by itself: on a person's word only.
+func TestMove_writableHostPath(t *testing.T) {
+	h := newCluster(t, "a", "b", "c")
+	h.node("c", func(n *projection.Node) { n.Unschedulable = true })
+	h.node("b", func(n *projection.Node) { n.Unschedulable = true })
+	h.as.Host = "b"
+	h.deploy("db", 1, writes("/data"))
+	h.runs("db", "db-0:a")
+	h.node("b", func(n *projection.Node) { n.Unschedulable = false })
+	h.hear("b", "c")
+	h.later(time.Hour)
+	h.runs("db", "db-0:a")
+	if got, want := h.stuck("db", 0), "not moved: has a writable hostPath /data: if host a silent since"; !strings.HasPrefix(got, want) {
+		t.Errorf("stuck: %q, want %q", got, want)
+	}
+	h.node("a", func(n *projection.Node) { n.Down = h.now })
+	h.runs("db", "db-0:b")
+
+	read := func(d *appsv1.Deployment) { d.Spec.Template.Spec.Containers[0].VolumeMounts[0].ReadOnly = true }
+	h = newCluster(t, "a", "b", "c")
+	h.deploy("web", 3, writes("/srv"), read)
+	h.settle("web")
+	h.hear("a", "b")
+	h.later(time.Minute)
+	h.runs("web", "web-0:a web-1:b web-2:a")
+}
+
+// A replica that was moved stays longer each time before it is moved again, unless it has stayed an hour.
+func TestMove_doublingWait(t *testing.T) {
+	h := newCluster(t, "a", "b", "c", "d", "e")
+	h.deploy("web", 1, pods(func(s *corev1.PodSpec) {
+		s.Affinity = &corev1.Affinity{NodeAffinity: &corev1.NodeAffinity{RequiredDuringSchedulingIgnoredDuringExecution: &corev1.NodeSelector{
+			NodeSelectorTerms: []corev1.NodeSelectorTerm{{MatchExpressions: []corev1.NodeSelectorRequirement{{Key: hostname, Operator: "In", Values: []string{"d", "e"}}}}}}}}
+	}))
+	h.runs("web", "web-0:d")
+	all := []string{"a", "b", "c", "d", "e"}
+	for i, want := range []time.Duration{60 * time.Second, 120 * time.Second, 240 * time.Second, 480 * time.Second} {
+		at := h.placement("web", 0).Host
+		h.hear(slices.DeleteFunc(slices.Clone(all), func(n string) bool { return n == at })...)
+		begun := h.now
+		for h.placement("web", 0).Host == at {
+			h.later(time.Second)
+			h.settle("web")
+			if h.now.Sub(begun) > 2*time.Hour {
+				t.Fatalf("does not move: %s", h.stuck("web", 0))
+			}
+		}
+		if got := h.now.Sub(begun); got != want {
+			t.Errorf("move %d after %v, want %v", i+1, got, want)
+		}
+		if got := h.placement("web", 0).Moves; got != i+1 {
+			t.Errorf("%d moves, want %d", got, i+1)
+		}
+		h.hear(all...)
+	}
+	h.later(time.Hour)
+	at := h.placement("web", 0).Host
+	h.hear(slices.DeleteFunc(slices.Clone(all), func(n string) bool { return n == at })...)
+	h.later(time.Minute)
+	h.settle("web")
+	if p := h.placement("web", 0); p.Host == at || p.Moves != 1 {
+		t.Errorf("on %s after %d moves, want it moved, and that to count as the first", p.Host, p.Moves)
+	}
+}
+
+// A replica for which there is no other host stays placed where it is.
+func TestMove_nowhereToGo(t *testing.T) {
+	h := newCluster(t, "a", "b", "c")
+	h.deploy("web", 3, port(80, ""))
+	h.settle("web")
+	h.hear("a", "b")
+	h.later(time.Hour)
+	h.runs("web", "web-0:a web-1:b web-2:c")
+	if got, want := h.stuck("web", 2), "not moved: 0/2 hosts can take it: 2 host port taken"; !strings.HasPrefix(got, want) {
+		t.Errorf("stuck: %q, want %q", got, want)
+	}
+	h.deploy("web", 2, port(80, ""))
+	h.runs("web", "web-0:a web-1:b") // what is not heard is missed least
+}
+
+// Nobody knows how the replicas of a silent host are: they serve nobody, and are no roll-out that stands still.
+func TestMove_unknownReplicas(t *testing.T) {
+	h := newCluster(t, "a", "b", "c")
+	h.deploy("web", 3)
+	h.settle("web")
+	h.later(time.Hour)
+	h.record(projection.Change{Kind: events.Observed, Key: projection.SightKey("a"), Object: projection.Encode(projection.Sight{
+		Silent: map[string]time.Time{"c": h.now}})})
+	o, _ := h.View().Lookup(projection.DeploymentKey("default", "web"))
+	r, err := AsSeen(h.View().State, o, Silent(h.View().State, "a"), h.now)
+	if err != nil {
+		t.Fatal(err)
+	}
+	st := r.Status()
+	if st.ReadyReplicas != 2 || st.AvailableReplicas != 2 || st.UnavailableReplicas != 1 || st.Replicas != 3 {
+		t.Errorf("status is %+v, want one of three not ready", st)
+	}
+	if got, want := r.Replicas[2].Held(), "unknown: host c silent since "+clock(h.now); got != want {
+		t.Errorf("held by %q, want %q", got, want)
+	}
+	if c := st.Conditions[1]; c.Status != "True" {
+		t.Errorf("Progressing is %s: %s", c.Status, c.Message)
+	}
+	if c := st.Conditions[0]; c.Status != "False" || !c.LastTransitionTime.Time.Equal(h.now) {
+		t.Errorf("Available is %s since %v, want False since %v: 25%% of 3 is none", c.Status, c.LastTransitionTime, h.now)
+	}
+	if st := h.rollout("web").Status(); st.ReadyReplicas != 3 {
+		t.Errorf("heard by all, %d are ready, want 3", st.ReadyReplicas)
+	}
+	if got := Silent(h.View().State, "b"); got != nil {
+		t.Errorf("b does not hear %v, and has not said so", got)
+	}
+
+	// A roll-out counts it as away: nothing that serves goes for it.
+	h.hear("a", "b")
+	h.deploy("web", 3, image("v2"))
+	h.want("web", "+web-3 v2")
+	h.work()
+	h.want("web", "-web-2") // the one that nobody hears of
+}
+
+// What a dead host has left does not hold up those that wait for containers to go.
+func TestMove_recreateWaitsForNoDeadHost(t *testing.T) {
+	h := newCluster(t, "a", "b", "c")
+	h.deploy("web", 3, recreate)
+	h.settle("web")
+	h.hear("a", "b")
+	h.deploy("web", 3, recreate, image("v2"))
+	h.want("web", "-web-0, -web-1, -web-2")
+	h.work()
+	h.want("web", "") // that of c may still run
+	h.later(time.Minute)
+	h.want("web", "+web-0 v2, +web-1 v2, +web-2 v2")
+}
+
+func TestDrain(t *testing.T) {
+	for _, c := range []struct {
+		name  string
+		edits []func(*appsv1.Deployment)
+		steps string
+	}{
+		{"a new one first", []func(*appsv1.Deployment){rolling("1", "0")}, "+web-3 v1; -web-2"},
+		{"one may be away", []func(*appsv1.Deployment){rolling("0", "1")}, "-web-2; +web-2 v1"},
+		{"recreate", []func(*appsv1.Deployment){recreate}, "-web-2; +web-2 v1"},
+		{"paused", []func(*appsv1.Deployment){rolling("1", "0"), paused}, "+web-3 v1; -web-2"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			h := newCluster(t, "a", "b", "c")
+			h.deploy("web", 3, c.edits[:1]...)
+			h.settle("web")
+			h.deploy("web", 3, c.edits...)
+			h.node("c", func(n *projection.Node) { n.Draining, n.Unschedulable = true, true })
+			if got, want := h.stuck("web", 2), "leaves c, which is drained, once another runs in its place"; got != want {
+				t.Errorf("stuck: %q, want %q", got, want)
+			}
+			if got := h.settle("web"); got != c.steps {
+				t.Errorf("drained by %q, want %q", got, c.steps)
+			}
+			if r := h.rollout("web"); !r.Complete() || strings.Contains(h.where("web"), ":c") {
+				t.Errorf("placed %s", h.where("web"))
+			}
+			h.node("c", func(n *projection.Node) { n.Draining, n.Unschedulable = false, false })
+			if got := h.settle("web"); got != "" {
+				t.Errorf("moved back by %q", got)
+			}
+		})
+	}
+}
+
+// A drain never leaves fewer than the strategy says, however slowly new ones start.
+func TestDrain_oneByOne(t *testing.T) {
+	h := newCluster(t, "a", "b")
+	h.ran = 0
+	h.deploy("web", 4, rolling("1", "0"))
+	h.settle("web")
+	h.later(time.Hour)
+	h.node("b", func(n *projection.Node) { n.Draining = true })
+	least := 4
+	for range 100 {
+		h.once("web")
+		n := 0
+		for _, r := range h.rollout("web").Replicas {
+			if r.Available {
+				n++
+			}
+		}
+		least = min(least, n)
+		h.later(2 * time.Second)
+		h.work()
+	}
+	if got := h.where("web"); least < 4 || strings.Contains(got, ":b") {
+		t.Errorf("placed %s, and at least %d served meanwhile, want 4", got, least)
+	}
+	if got, want := h.placement("web", 4).Why, "in place of web-1 on b, which is drained: only 1/2 hosts can take it: 1 drained (b)"; got != want {
+		t.Errorf("why: %q, want %q", got, want)
+	}
+}
+
+func TestDrain_whatStays(t *testing.T) {
+	h := newCluster(t, "a", "b")
+	h.deploy("db", 2, writes("/data"), rolling("0", "1"))
+	h.deploy("web", 2, port(80, ""), rolling("0", "1"))
+	h.settle("db")
+	h.settle("web")
+	h.node("b", func(n *projection.Node) { n.Draining = true })
+	h.runs("db", "db-0:a db-1:b")
+	h.runs("web", "web-0:a web-1:b")
+	if got := h.stuck("db", 1); !strings.Contains(got, "stays on b, which is drained: has a writable hostPath /data") {
+		t.Errorf("stuck: %q", got)
+	}
+	if got := h.stuck("web", 1); !strings.HasPrefix(got, "stays on b, which is drained: 0/1 hosts can take it: 1 host port taken") {
+		t.Errorf("stuck: %q", got)
+	}
+	h.host("c", func(*projection.Host) {})
+	h.hear("a", "b", "c")
+	h.runs("web", "web-0:a web-1:c")
+}
+
+func TestDrain_noExecute(t *testing.T) {
+	h := newCluster(t, "a", "b")
+	h.deploy("web", 2)
+	h.deploy("strong", 2, pods(func(s *corev1.PodSpec) { s.Tolerations = []corev1.Toleration{{Operator: corev1.TolerationOpExists}} }))
+	h.settle("web")
+	h.settle("strong")
+	h.node("b", func(n *projection.Node) {
+		n.Taints = []corev1.Taint{{Key: "broken", Effect: corev1.TaintEffectNoExecute}}
+	})
+	h.settle("web")
+	if got := h.where("web"); strings.Contains(got, ":b") {
+		t.Errorf("placed %s", got)
+	}
+	h.runs("strong", "strong-0:a strong-1:b")
+}
