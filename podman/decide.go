@@ -64,7 +64,7 @@ func (l *loop) decide(ctx context.Context) {
 			continue
 		}
 		delete(l.dirty, pod)
-		d, err := Plan(l.view.State, l.Host, r.Case)
+		d, err := Plan(known{l.view.State, l.Host}, l.Host, l.caseOf(r))
 		if err != nil {
 			if text := err.Error(); l.Log != nil && text != r.said {
 				l.Log.Error("a placement cannot be read; its containers are left as they are", "err", text)
@@ -73,6 +73,7 @@ func (l *loop) decide(ctx context.Context) {
 			continue
 		}
 		r.orphans = d.Orphans
+		l.keep(r, d.Kept)
 		l.decided(r, &d)
 		var wait time.Duration
 		d.Steps, wait = l.allowed(r, &d, time.Now())
@@ -88,7 +89,7 @@ func (l *loop) decide(ctx context.Context) {
 func (l *loop) allowed(r *replica, d *Decision, now time.Time) ([]Step, time.Duration) {
 	steps := d.Steps
 	if l.stage != Acting && l.stage != Ready {
-		steps = slices.DeleteFunc(slices.Clone(steps), func(s Step) bool { return s.Action != Adopt })
+		return nil, 0 // nothing is recorded either: a log that was set back has to hear first what it wrote before
 	}
 	if len(steps) > 0 && now.Before(r.retry.after) {
 		l.wakeAt(r.retry.after)

@@ -41,6 +41,7 @@ type replica struct {
 	orphans   []Orphan
 	retry     retry
 	said      string // the last error that was told of
+	kept      string // why its containers run on although it has moved to another host
 }
 
 // parallel is how many turns may keep Podman busy at the same time. Waiting for a program to end, and pulling, does
@@ -132,12 +133,23 @@ func (l *loop) follow() {
 		l.followAll()
 		return
 	}
+	moved := false
 	for i := range steps {
 		for _, e := range steps[i].Commit.Events {
 			pod, host, ok := projection.PodOf(e.Key)
-			if ok && (host == "" || host == l.Host) {
+			switch {
+			case ok && (host == "" || host == l.Host):
 				l.refresh(pod)
+				moved = moved || host == ""
+			case ok && l.replicas[pod] != nil: // what another host says of a pod that was here
+				l.dirty[pod] = true
 			}
+			moved = moved || e.Key == projection.SightKey(l.Host)
+		}
+	}
+	for pod, r := range l.replicas {
+		if moved && r.kept != "" {
+			l.dirty[pod] = true
 		}
 	}
 }

@@ -48,7 +48,7 @@ func (r *Reconciler) orphan(ctx context.Context, id string) (Orphan, Case, Decis
 			k.There = append(k.There, there)
 		}
 	}
-	d, err := Plan(state, r.Host, k)
+	d, err := Plan(known{state, r.Host}, r.Host, k)
 	if err != nil {
 		return fail(err)
 	}

@@ -9,12 +9,14 @@ import (
 	"github.com/podman-swarm/podman-swarm/projection"
 )
 
-// Known is what Plan asks of the state. *projection.State has it.
+// Known is what Plan asks of the state.
 type Known interface {
 	// Placement is the placement of the pod; nil when there is none.
 	Placement(projection.Pod) (*projection.Placed, error)
 	// Covers reports whether the event has been heard of. A covered placement that is not held is over.
 	Covers(events.ID) bool
+	// Serves reports whether the placement's host says that the pod runs there, and is heard.
+	Serves(*projection.Placed) bool
 }
 
 // Case is all that a host knows of one pod, beside the state.
@@ -22,6 +24,7 @@ type Case struct {
 	Pod      projection.Pod
 	Recorded *projection.Replica // what it has recorded of its container; nil for nothing
 	There    []Container         // its containers with this pod's labels
+	InTheWay string              // what another pod that is placed here needs of what these hold; "" for nothing
 }
 
 // Action is what a Step does.
@@ -59,6 +62,7 @@ type Decision struct {
 	Runs    string             // the id of its container, when that runs
 	Steps   []Step
 	Orphans []Orphan
+	Kept    string // why containers whose pod has moved to another host are left running for now; "" when none are
 }
 
 // Plan decides what a host ought to do about one pod: pure, so that it can be looked at, and idempotent. Whatever is
@@ -66,7 +70,8 @@ type Decision struct {
 // Plan has no more steps.
 //
 // A container is removed on evidence only: the state has heard of the decision that it carries out and holds another
-// one, or none. The error is that of a placement that cannot be read; then nothing must be done.
+// one, or none. One whose pod has moved to another host is left running until that host says that the pod runs there, or
+// another pod that is placed here needs what it holds. The error is that of a placement that cannot be read; then nothing must be done.
 func Plan(known Known, host string, c Case) (Decision, error) {
 	var d Decision
 	held, err := known.Placement(c.Pod)
@@ -76,6 +81,7 @@ func Plan(known Known, host string, c Case) (Decision, error) {
 	if held != nil && held.Host == host {
 		d.Placed = held
 	}
+	moved := held != nil && held.Host != host && held.Host != "" && c.InTheWay == "" && !known.Serves(held)
 	var mine []Container
 	for _, there := range c.There {
 		id, why := carriesOut(&there, c.Recorded)
@@ -88,13 +94,20 @@ func Plan(known Known, host string, c Case) (Decision, error) {
 			mine = append(mine, there)
 		case !known.Covers(id):
 			d.Orphans = append(d.Orphans, Orphan{there, c.Pod, "nothing is known here of its placement " + id.String()})
+		case moved && there.Status.Runs():
+			d.Kept = "it is placed on " + held.Host + ", and does not run there yet"
 		default:
-			d.Steps = append(d.Steps, Step{Remove, there, true, over(held, host)})
+			why := over(held, host)
+			if c.InTheWay != "" {
+				why += ", and " + c.InTheWay
+			}
+			d.Steps = append(d.Steps, Step{Remove, there, true, why})
 		}
 	}
 	switch {
 	case d.Placed != nil:
 		d.carryOut(c.Recorded, mine)
+	case d.Kept != "": // what is recorded says whose it is
 	case c.Recorded != nil:
 		d.Steps = append(d.Steps, Step{Action: Forget, Why: over(held, host)})
 	}

@@ -18,6 +18,7 @@ import (
 type state struct {
 	held    *projection.Placed
 	covered uint64
+	serves  bool // the host that it is placed on says that it runs there
 	err     error
 }
 
@@ -25,6 +26,8 @@ func (s state) Placement(projection.Pod) (*projection.Placed, error) { return s.
 func (s state) Covers(id events.ID) bool                             { return id.Inc == 1 && id.Seq <= s.covered }
 
 var web0 = projection.Pod{Namespace: "default", Deployment: "web", Ordinal: 0}
+
+func (s state) Serves(*projection.Placed) bool { return s.serves }
 
 // placed is a placement on a host by event seq.
 func placed(host string, seq uint64) *projection.Placed {
@@ -78,7 +81,17 @@ func TestPlan(t *testing.T) {
 			Case{Recorded: fact("a", 5, projection.Running), There: []Container{there("a", StatusRunning, 1, 5, "old")}}, "remove a, create"},
 		{"the newer one is there already", state{held: placed("one", 8), covered: 8},
 			Case{There: []Container{there("a", StatusRunning, 1, 5, "old"), there("b", StatusExited, 1, 8, "hash")}}, "remove a, start b"},
-		{"moved to another host", state{held: placed("two", 8), covered: 8},
+		{"line 12 of B: moved to another host, where it does not run yet", state{held: placed("two", 8), covered: 8},
+			Case{Recorded: fact("a", 5, projection.Running), There: []Container{there("a", StatusRunning, 1, 5, "hash")}}, ""},
+		{"moved to another host, and not recorded", state{held: placed("two", 8), covered: 8},
+			Case{There: []Container{there("a", StatusRunning, 1, 5, "hash")}}, ""},
+		{"moved, and it does not run here either", state{held: placed("two", 8), covered: 8},
+			Case{Recorded: fact("a", 5, projection.Running), There: []Container{there("a", StatusExited, 1, 5, "hash")}}, "remove a, forget"},
+		{"moved, and of two one runs", state{held: placed("two", 8), covered: 8},
+			Case{Recorded: fact("b", 5, projection.Running), There: []Container{there("a", StatusExited, 1, 4, "hash"), there("b", StatusRunning, 1, 5, "hash")}}, "remove a"},
+		{"moved, and in the way of another", state{held: placed("two", 8), covered: 8},
+			Case{InTheWay: "its port", Recorded: fact("a", 5, projection.Running), There: []Container{there("a", StatusRunning, 1, 5, "hash")}}, "remove a, forget"},
+		{"moved to another host, where it runs", state{held: placed("two", 8), covered: 8, serves: true},
 			Case{Recorded: fact("a", 5, projection.Running), There: []Container{there("a", StatusRunning, 1, 5, "hash")}}, "remove a, forget"},
 		{"it fits nowhere now", state{held: placed("", 8), covered: 8},
 			Case{There: []Container{there("a", StatusRunning, 1, 5, "hash")}}, "remove a"},
@@ -144,7 +157,7 @@ func TestPlan_onePassIsEnough(t *testing.T) {
 	r := rand.New(rand.NewPCG(seed, 1))
 	statuses := []Status{StatusRunning, StatusExited, StatusStopped, StatusCreated, StatusPaused, "removing", "unknown"}
 	for range 20000 {
-		s := state{covered: r.Uint64N(10)}
+		s := state{covered: r.Uint64N(10), serves: r.IntN(2) > 0}
 		if s.covered > 0 && r.IntN(4) > 0 {
 			s.held = placed([]string{"one", "two", ""}[r.IntN(3)], 1+r.Uint64N(s.covered))
 		}
@@ -174,6 +187,13 @@ func TestPlan_onePassIsEnough(t *testing.T) {
 			if !slices.ContainsFunc(d.Orphans, func(o Orphan) bool { return o.ID == there.ID }) {
 				n++
 			}
+		}
+		if d.Kept != "" {
+			ran := slices.ContainsFunc(c.There, func(there Container) bool { return there.Status.Runs() })
+			if s.serves || s.held == nil || s.held.Host != "two" || n == 0 || !ran {
+				t.Fatalf("%+v, %+v: keeps %d", s, c, n)
+			}
+			continue
 		}
 		if wanted := s.held != nil && s.held.Host == "one"; n != map[bool]int{true: 1, false: 0}[wanted] {
 			t.Fatalf("%+v, %+v: %d containers after %q", s, c, n, describe(d, nil))

@@ -72,7 +72,7 @@ func (l *loop) decided(r *replica, d *Decision) {
 	}
 	todo := false
 	for _, s := range d.Steps {
-		todo = todo || s.Action == Start || s.Action == Create
+		todo = todo || s.Action == Start || s.Action == Create || s.Action == Adopt
 		if s.Action == Remove && s.Over && !l.counted[s.Container.ID] {
 			l.counted[s.Container.ID] = true
 			l.report.Removed++
