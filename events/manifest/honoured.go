@@ -37,7 +37,7 @@ func table() map[string]string {
 
 		"PodTemplateSpec": "metadata spec",
 		"PodSpec": "containers volumes restartPolicy terminationGracePeriodSeconds dnsPolicy dnsConfig hostAliases" +
-			" hostname hostNetwork nodeSelector securityContext" +
+			" hostname hostNetwork nodeSelector affinity tolerations topologySpreadConstraints securityContext" +
 			" schedulerName~default-scheduler serviceAccountName~default serviceAccount~default" +
 			" automountServiceAccountToken~false enableServiceLinks~false shareProcessNamespace~false" +
 			" setHostnameAsFQDN~false hostUsers~true",
@@ -46,6 +46,19 @@ func table() map[string]string {
 		"PodDNSConfig":       "nameservers searches options",
 		"PodDNSConfigOption": "name value",
 		"HostAlias":          "ip hostnames",
+
+		"Affinity":                 "nodeAffinity podAffinity podAntiAffinity",
+		"NodeAffinity":             "requiredDuringSchedulingIgnoredDuringExecution preferredDuringSchedulingIgnoredDuringExecution",
+		"PodAffinity":              "requiredDuringSchedulingIgnoredDuringExecution preferredDuringSchedulingIgnoredDuringExecution",
+		"PodAntiAffinity":          "requiredDuringSchedulingIgnoredDuringExecution preferredDuringSchedulingIgnoredDuringExecution",
+		"NodeSelector":             "nodeSelectorTerms",
+		"NodeSelectorTerm":         "matchExpressions matchFields",
+		"NodeSelectorRequirement":  "key operator values",
+		"PreferredSchedulingTerm":  "weight preference",
+		"PodAffinityTerm":          "labelSelector namespaces topologyKey",
+		"WeightedPodAffinityTerm":  "weight podAffinityTerm",
+		"Toleration":               "key operator value effect",
+		"TopologySpreadConstraint": "maxSkew topologyKey whenUnsatisfiable labelSelector nodeAffinityPolicy~Honor nodeTaintsPolicy~Ignore",
 
 		"Container": "name image imagePullPolicy command args workingDir env ports volumeMounts resources securityContext" +
 			" terminationMessagePath~/dev/termination-log terminationMessagePolicy~File",
@@ -85,7 +98,7 @@ func reasons() map[string]string {
 		probes  = "probes: a container counts as ready once it has run for minReadySeconds"
 		volumes = "only emptyDir and hostPath volumes are"
 		shared  = "only namespaces of its own, and hostNetwork, are"
-		order   = "containers are placed by nodeSelector alone"
+		labels  = "write the labels into labelSelector"
 	)
 	return map[string]string{
 		"ObjectMeta.ownerReferences":           "nothing is deleted along with an owner",
@@ -97,26 +110,30 @@ func reasons() map[string]string {
 		"PodSpec.automountServiceAccountToken": "there are no service accounts",
 		"PodSpec.imagePullSecrets":             "log the host in to the registry (podman login) instead",
 		"PodSpec.nodeName":                     "use nodeSelector",
-		"PodSpec.affinity":                     order,
-		"PodSpec.tolerations":                  order,
-		"PodSpec.topologySpreadConstraints":    order,
-		"PodSpec.schedulerName":                order,
-		"PodSpec.hostPID":                      shared,
-		"PodSpec.hostIPC":                      shared,
-		"PodSpec.shareProcessNamespace":        shared,
-		"PodSpec.activeDeadlineSeconds":        "a Deployment's containers run until they are replaced",
-		"Container.livenessProbe":              probes,
-		"Container.readinessProbe":             probes,
-		"Container.startupProbe":               probes,
-		"Container.envFrom":                    "config maps and secrets: write the variables into env",
-		"EnvVar.valueFrom":                     "config maps, secrets and field references: write a plain value",
-		"Volume.configMap":                     volumes,
-		"Volume.secret":                        volumes,
-		"Volume.projected":                     volumes,
-		"Volume.downwardAPI":                   volumes,
-		"Volume.persistentVolumeClaim":         volumes,
-		"VolumeMount.subPath":                  "mount a hostPath volume of that folder instead",
-		"SeccompProfile.type":                  "only RuntimeDefault, which is Podman's own profile, is",
+		"PodAffinityTerm.namespaceSelector":    "name the namespaces",
+		"PodAffinityTerm.matchLabelKeys":       labels,
+		"PodAffinityTerm.mismatchLabelKeys":    labels,
+		"Toleration.tolerationSeconds":         "what is tolerated is tolerated for good",
+
+		"TopologySpreadConstraint.minDomains":     "use podAntiAffinity",
+		"TopologySpreadConstraint.matchLabelKeys": labels,
+		"PodSpec.schedulerName":                   "there is one way of placing replicas",
+		"PodSpec.hostPID":                         shared,
+		"PodSpec.hostIPC":                         shared,
+		"PodSpec.shareProcessNamespace":           shared,
+		"PodSpec.activeDeadlineSeconds":           "a Deployment's containers run until they are replaced",
+		"Container.livenessProbe":                 probes,
+		"Container.readinessProbe":                probes,
+		"Container.startupProbe":                  probes,
+		"Container.envFrom":                       "config maps and secrets: write the variables into env",
+		"EnvVar.valueFrom":                        "config maps, secrets and field references: write a plain value",
+		"Volume.configMap":                        volumes,
+		"Volume.secret":                           volumes,
+		"Volume.projected":                        volumes,
+		"Volume.downwardAPI":                      volumes,
+		"Volume.persistentVolumeClaim":            volumes,
+		"VolumeMount.subPath":                     "mount a hostPath volume of that folder instead",
+		"SeccompProfile.type":                     "only RuntimeDefault, which is Podman's own profile, is",
 	}
 }
 

@@ -33,6 +33,7 @@ func (c *checks) pod(p *corev1.PodSpec, path *field.Path) {
 		c.msgs(path.Child("hostname"), p.Hostname, utilvalidation.IsDNS1123Label(p.Hostname))
 	}
 	c.add(validateLabels(p.NodeSelector, path.Child("nodeSelector"))...)
+	c.placing(p, path)
 	for i, a := range p.HostAliases {
 		at := path.Child("hostAliases").Index(i)
 		c.ip(at.Child("ip"), a.IP)
