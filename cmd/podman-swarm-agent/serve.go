@@ -269,7 +269,7 @@ func (a *agent) server() *api.Server {
 	name, _, _ := net.SplitHostPort(a.c.APIAddr) // checked with the configuration
 	return &api.Server{
 		Hosts:  []string{name},
-		Ledger: a.ledger, Node: a.c.NodeName, Epoch: api.EpochOf(a.events.Incarnation()), Version: version, Log: a.part("api"),
+		Ledger: a.ledger, Node: a.c.NodeName, Epoch: func() uint64 { return api.EpochOf(a.events.Incarnation()) }, Version: version, Log: a.part("api"),
 		Recovering: a.recovering,
 		Refusing:   a.refusing,
 		Recovery:   a.reconciler.Report,

@@ -14,7 +14,8 @@ type Applied struct {
 	Commit  string   `json:"commit,omitempty"` // id of its first event; "" when nothing was recorded
 	Index   uint64   `json:"index"`            // of its last event; when nothing was recorded, of the state looked at
 	DryRun  bool     `json:"dry_run,omitempty"`
-	Results []Result `json:"results"` // one per object, in the manifest's order
+	Results []Result `json:"results"`           // one per object, in the manifest's order
+	OnDisk  *OnDisk  `json:"on_disk,omitempty"` // who has it, if that was to be waited for
 }
 
 // Result is what became of one object of a manifest.
@@ -78,6 +79,14 @@ type Status struct {
 	Replicas      int          `json:"replicas"`                // placed
 	Running       int          `json:"running"`
 	NotRunning    []NotRunning `json:"not_running,omitempty"`
+	NotMoved      []NotRunning `json:"not_moved,omitempty"` // those that run on a host that is drained
+	// Cluster is its name; Hosts are all that are known, this one included. Agree is since when all that are alive have
+	// the same state; absent while they have not, or are alone.
+	Cluster  string     `json:"cluster,omitempty"`
+	Digest   string     `json:"digest,omitempty"` // of this host's state
+	Agree    *time.Time `json:"agree_since,omitempty"`
+	Hosts    []Host     `json:"hosts,omitempty"`
+	Problems []Problem  `json:"problems,omitempty"`
 }
 
 // NotRunning is a replica that is wanted and does not run.
@@ -95,4 +104,87 @@ type Conflict struct {
 	At     time.Time       `json:"at"`    // by its writer's clock
 	Ended  bool            `json:"ended"` // the object that it belongs to has been deleted
 	Object json.RawMessage `json:"object"`
+}
+
+// OnDisk says which hosts have a change on disk, for who wanted to wait for that.
+type OnDisk struct {
+	Enough  bool     `json:"enough"` // as many as was asked for; when not, the change stands all the same
+	Have    []string `json:"have"`
+	Missing []string `json:"missing"`       // known hosts that are not known to have it
+	Why     string   `json:"why,omitempty"` // why not enough have it
+}
+
+// How a host is, as the asked one sees it.
+const (
+	StateAlive   = "alive"
+	StateSilent  = "silent"  // not heard, nobody knows why
+	StateStopped = "stopped" // its agent said that it was told to stop: it means to come back, and its containers run on
+	StateDown    = "down"    // somebody gave their word that it is dead
+	StateRemoved = "removed" // shut out for good
+)
+
+// Host is one host of the cluster, as the asked one sees it. What only a peer can have is absent of the asked host
+// itself, and of one that is not heard.
+type Host struct {
+	Host     string     `json:"host"`
+	Self     bool       `json:"self,omitempty"` // it is the one that was asked
+	Address  string     `json:"address,omitempty"`
+	Version  string     `json:"version,omitempty"`
+	State    string     `json:"state"`           // alive, silent, stopped, down, removed
+	Since    *time.Time `json:"since,omitempty"` // of a state other than alive
+	Why      string     `json:"why,omitempty"`   // of a state other than alive
+	Heard    *time.Time `json:"heard,omitempty"` // when it was last heard
+	Podman   string     `json:"podman,omitempty"`
+	Ready    bool       `json:"ready"`              // it is alive and its Podman answers
+	ReadOnly string     `json:"readonly,omitempty"` // why it records nothing
+	Cordoned bool       `json:"cordoned,omitempty"` // it is given no new replicas
+	Draining bool       `json:"draining,omitempty"` // and what it has moves elsewhere
+	CPUs     int        `json:"cpus"`
+	Memory   int64      `json:"memory"`   // bytes
+	Replicas int        `json:"replicas"` // placed there
+	Running  int        `json:"running"`  // of these, as far as is known
+
+	Lag       uint64     `json:"lag_events"`                     // events that the asked host has and this one lacks, or the other way round
+	Behind    float64    `json:"lag_seconds"`                    // how old the oldest of them is
+	Digest    string     `json:"digest,omitempty"`               // agrees; differs at KEY; unknown
+	Agrees    *time.Time `json:"agrees_since,omitempty"`         // since when it does
+	Offset    *float64   `json:"clock_offset_seconds,omitempty"` // of its clock against the asked host's
+	RoundTrip *float64   `json:"round_trip_seconds,omitempty"`
+	Stuck     string     `json:"stuck,omitempty"` // what of it stands still, and since when
+}
+
+// Problem is something that could go wrong unseen, and what to do about it.
+type Problem struct {
+	What string `json:"what"` // "the stream of h2"
+	Why  string `json:"why"`
+	Do   string `json:"do,omitempty"` // what a person can do now
+}
+
+// NodeChanged is the answer to what is done with a host.
+type NodeChanged struct {
+	Host    string `json:"host"`
+	Changed bool   `json:"changed"`          // false: it was so already
+	Commit  string `json:"commit,omitempty"` // "" when nothing was recorded
+	Index   uint64 `json:"index"`
+}
+
+// Token is one token for the API, without its secret, which nobody has but who was given it.
+type Token struct {
+	Name       string     `json:"name"`
+	Scope      string     `json:"scope"`                // read, write, admin
+	Namespaces []string   `json:"namespaces,omitempty"` // absent: all
+	Created    time.Time  `json:"created"`
+	Expires    *time.Time `json:"expires,omitempty"` // absent: never
+	Expired    bool       `json:"expired,omitempty"`
+}
+
+// NewToken is a token as it is made: the only answer that holds the secret.
+type NewToken struct {
+	Token
+	Secret string `json:"secret"`
+}
+
+// JoinToken is what a host needs to join the cluster.
+type JoinToken struct {
+	Token string `json:"token"`
 }

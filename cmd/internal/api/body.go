@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 
+	policyv1 "k8s.io/api/policy/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 
@@ -47,6 +48,8 @@ func fromProtobuf(data []byte) ([]byte, error) {
 	var o interface{ Unmarshal([]byte) error }
 	if envelope.Kind == "DeleteOptions" {
 		o = &metav1.DeleteOptions{TypeMeta: metav1.TypeMeta{Kind: envelope.Kind, APIVersion: envelope.APIVersion}}
+	} else if envelope.Kind == "Eviction" {
+		o = &policyv1.Eviction{TypeMeta: metav1.TypeMeta{Kind: envelope.Kind, APIVersion: envelope.APIVersion}}
 	} else if r, ok := manifest.ByKind(envelope.Kind); ok && r.APIVersion() == envelope.APIVersion {
 		o, _ = r.New().(interface{ Unmarshal([]byte) error })
 	}

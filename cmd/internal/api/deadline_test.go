@@ -91,7 +91,7 @@ func TestPodLog_endsWithTheAgent(t *testing.T) {
 	p := projection.Pod{Namespace: "default", Deployment: "a"}
 	a.observe(p, "h1", &projection.Replica{Placement: a.place(p, "h1", ""), Phase: projection.Running, Container: "cafe"})
 	stopping := make(chan struct{})
-	h := httptest.NewServer(a.Server.handler(stopping))
+	h := httptest.NewServer(a.Server.handler(stopping, false))
 	defer h.Close()
 	r, err := h.Client().Get(h.URL + "/api/v1/namespaces/default/pods/a-0/log?follow=true")
 	if err != nil {

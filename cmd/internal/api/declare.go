@@ -2,7 +2,6 @@ package api
 
 import (
 	"bytes"
-	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -159,15 +158,16 @@ func member(b []byte, from, to int, key string) (int, int, bool) {
 
 // record commits what decide makes of the newest state. decide is asked outside of the ledger first, and within it
 // only if one of the keys has changed meanwhile, so that what takes time is done by many at once. When decide wants no
-// change, nothing is recorded and the receipt has no stamp.
-func (s *Server) record(ctx context.Context, by projection.By, keys []string,
+// change, nothing is recorded and the receipt has no stamp. otherwise is the cause, unless the request gives one.
+func (s *Server) record(q *request, otherwise string, keys []string,
 	decide func(*projection.State) ([]projection.Change, error)) (projection.Receipt, error) {
-	before := s.Ledger.View().State
+	by, before := q.by(otherwise), s.Ledger.View().State
 	changes, err := decide(before)
 	if err != nil || len(changes) == 0 {
+		q.unchanged(before, keys)
 		return projection.Receipt{State: before}, err
 	}
-	r, err := s.Ledger.Record(ctx, by, func(st *projection.State) ([]projection.Change, error) {
+	r, err := s.Ledger.Record(q.Context(), by, func(st *projection.State) ([]projection.Change, error) {
 		for _, key := range keys {
 			was, ok1 := before.Lookup(key)
 			is, ok2 := st.Lookup(key)
@@ -177,7 +177,11 @@ func (s *Server) record(ctx context.Context, by projection.By, keys []string,
 		}
 		return changes, nil
 	})
-	if err == nil && !r.Stamp.IsZero() {
+	switch {
+	case err == nil && r.Stamp.IsZero():
+		q.unchanged(r.State, keys)
+	case err == nil:
+		q.commits = []events.ID{r.Stamp.ID}
 		for _, c := range changes[:min(len(changes), 10)] {
 			s.log().Info("recorded", "key", c.Key, "deleted", c.Object == nil, "actor", by.Actor, "cause", by.Cause, "index", r.First)
 		}

@@ -36,6 +36,10 @@ func (s *Server) discoveryRoutes(handle func(string, func(*request) error)) {
 		}
 		l.APIResources = append(l.APIResources, apiResources(r)...)
 	}
+	// kubectl drain evicts, where there is this group; its one kind is a part of a pod.
+	groups.Groups = append(groups.Groups, apiGroup("policy"))
+	lists["policy"] = &metav1.APIResourceList{TypeMeta: metav1.TypeMeta{Kind: "APIResourceList", APIVersion: "v1"},
+		GroupVersion: "policy/v1", APIResources: []metav1.APIResource{}}
 	answer("GET /apis", groups)
 	for _, g := range groups.Groups {
 		answer("GET /apis/"+g.Name, g)
@@ -67,6 +71,9 @@ func apiResources(r *resource) []metav1.APIResource {
 	case "Namespace": // not all at once
 		a.Verbs = metav1.Verbs{"create", "delete", "get", "list", "patch", "update", "watch"}
 	}
+	if r.kind == "Node" {
+		a.Verbs = metav1.Verbs{"delete", "get", "list", "patch", "update", "watch"}
+	}
 	sub := metav1.APIResource{Namespaced: true}
 	switch r.kind {
 	case "Deployment":
@@ -74,6 +81,8 @@ func apiResources(r *resource) []metav1.APIResource {
 		sub.Verbs = metav1.Verbs{"get", "patch", "update"}
 	case "Pod":
 		sub.Name, sub.Kind, sub.Verbs = "pods/log", "Pod", metav1.Verbs{"get"}
+		return []metav1.APIResource{a, {Name: "pods/eviction", Namespaced: true, Kind: "Eviction", Group: "policy", Version: "v1",
+			Verbs: metav1.Verbs{"create"}}, sub}
 	default:
 		return []metav1.APIResource{a}
 	}

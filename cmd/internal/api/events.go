@@ -2,7 +2,6 @@ package api
 
 import (
 	"cmp"
-	"encoding/json"
 	"fmt"
 	"hash/fnv"
 	"slices"
@@ -158,16 +157,6 @@ func happen(step *projection.Step, i int) *happening {
 	return h
 }
 
-// read reads what the state shows under a key; false when it shows nothing, or nothing that can be read.
-func read[T any](st *projection.State, key string) (*T, bool) {
-	o, ok := st.Lookup(key)
-	if !ok {
-		return nil, false
-	}
-	v := new(T)
-	return v, json.Unmarshal(o.Version.Object, v) == nil
-}
-
 func happenPod(step *projection.Step, e *events.Event) *happening {
 	pod, host, ok := projection.PodOf(e.Key)
 	if !ok {
@@ -175,8 +164,8 @@ func happenPod(step *projection.Step, e *events.Event) *happening {
 	}
 	h := &happening{about: corev1.ObjectReference{Kind: "Pod", APIVersion: "v1", Namespace: pod.Namespace, Name: pod.Name()}}
 	for _, st := range []*projection.State{step.Before, step.After} {
-		if o, ok := st.Lookup(pod.PlacementKey()); ok {
-			h.about.UID = uidOf(o.UID)
+		if p, err := st.Placement(pod); err == nil && p != nil {
+			h.about.UID = podUID(p.UID, p.Host)
 		}
 	}
 	if host == "" {

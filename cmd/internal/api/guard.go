@@ -28,7 +28,8 @@ const (
 // guard refuses what no client of this API sends, before anything else is looked at. Without passwords on the
 // loopback, a web page in somebody's browser must not be able to speak to the agent: such a request has an Origin,
 // or, where the page's name was made to point here, another Host.
-func (s *Server) guard(next http.Handler) http.Handler {
+// Strangers show who they are, which no page can make a browser do; they may call this server by any name.
+func (s *Server) guard(next http.Handler, strangers bool) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		defer s.recovered(w, r)
 		q := &request{Request: r, w: w, s: s}
@@ -42,11 +43,11 @@ func (s *Server) guard(next http.Handler) http.Handler {
 		switch {
 		case fromPage(r):
 			q.fail(refused(http.StatusForbidden, metav1.StatusReasonForbidden, "requests of web pages are refused"))
-		case !s.knownHost(r):
+		case !strangers && !s.knownHost(r):
 			q.fail(refused(http.StatusMisdirectedRequest, metav1.StatusReasonForbidden, fmt.Sprintf(
 				"this is not %q: use localhost, %s, or a name that the agent was told of", r.Host, s.Node)))
 		case impersonates(r):
-			q.fail(badRequest("this API knows no users, so there is nobody to act as: ask without --as and Impersonate headers"))
+			q.fail(badRequest("nobody can act as somebody else here: ask without --as and Impersonate headers"))
 		default:
 			next.ServeHTTP(w, r)
 		}
@@ -132,7 +133,11 @@ func (q *request) mediaType() string {
 func (q *request) by(otherwise string) projection.By {
 	agent := plain(q.UserAgent(), 100)
 	cause := cmp.Or(q.URL.Query().Get("cause"), q.Header.Get("Kubectl-Command"), otherwise)
-	return projection.By{Actor: strings.TrimSpace("local " + agent), Cause: plain(cause, 500)}
+	who := "local"
+	if q.caller != nil {
+		who = q.caller.name
+	}
+	return projection.By{Actor: strings.TrimSpace(who + " " + agent), Cause: plain(cause, 500)}
 }
 
 // plain is text on one line, of so many bytes at most, for a log that people read.

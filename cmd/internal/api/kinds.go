@@ -58,6 +58,13 @@ func deployments(r *resource) {
 		}
 		return touched(key)
 	}
+	r.stirred = func(step *projection.Step, self, key string) []name {
+		var all []name
+		for _, p := range stirredPods(step, self, key) {
+			all = append(all, name{p.Namespace, p.Deployment})
+		}
+		return all
+	}
 	r.version = func(l *look, n name) uint64 {
 		newest := version(l, n)
 		for _, typ := range []string{projection.PlacementType, projection.ReplicaType} {

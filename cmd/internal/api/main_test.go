@@ -70,13 +70,13 @@ func start(t *testing.T, dir string, change ...func(*Server)) *agent {
 	ran := make(chan error, 1)
 	go func() { ran <- ledger.Run(ctx) }()
 	a := &agent{t: t, log: l, ledger: ledger, said: &logBuffer{}}
-	a.Server = &Server{Ledger: ledger, Node: "h1", Epoch: EpochOf(l.Incarnation()), Version: "v1.2.3", Events: l.Read,
+	a.Server = &Server{Ledger: ledger, Node: "h1", Epoch: func() uint64 { return EpochOf(l.Incarnation()) }, Version: "v1.2.3", Events: l.Read,
 		Log: slog.New(slog.NewTextHandler(a.said, nil))}
 	for _, f := range change {
 		f(a.Server)
 	}
 	stopping := make(chan struct{})
-	a.http = httptest.NewServer(a.Server.handler(stopping))
+	a.http = httptest.NewServer(a.Server.handler(stopping, false))
 	a.http.Client().Transport.(*http.Transport).MaxIdleConnsPerHost = 100
 	var once sync.Once
 	a.stop = func() {

@@ -55,6 +55,9 @@ func (s *Server) apply(q *request) error {
 	keys := make([]string, len(items))
 	for i := range items {
 		keys[i] = items[i].Key
+		if err := q.mayItem(items[i].Key); err != nil {
+			return err
+		}
 	}
 	var all []*declaration
 	decide := func(st *projection.State) ([]projection.Change, error) {
@@ -72,7 +75,7 @@ func (s *Server) apply(q *request) error {
 	if dry {
 		_, err = decide(r.State)
 	} else {
-		r, err = s.record(q.Context(), q.by("apply"), keys, decide)
+		r, err = s.record(q, "apply", keys, decide)
 	}
 	if err != nil {
 		return err
@@ -88,7 +91,25 @@ func (s *Server) apply(q *request) error {
 		}
 		answer.Results = append(answer.Results, res)
 	}
+	answer.OnDisk = q.spread()
 	return q.json(http.StatusOK, answer)
+}
+
+// mayItem checks that the caller may change an object of a manifest.
+func (q *request) mayItem(key string) error {
+	if q.caller == nil {
+		return nil
+	}
+	typ, namespace, name := manifest.SplitKey(key)
+	m, _ := manifest.ByType(typ)
+	r, ok := served(m.Group, m.Plural)
+	if !ok {
+		return badRequest("kind %s is not served", m.Kind)
+	}
+	if !m.Namespaced {
+		namespace = name
+	}
+	return q.mayIn(r, namespace, name)
 }
 
 // declareAll works out what the items come to upon a state; the error is a manifest.Mistakes with all that is wrong

@@ -9,6 +9,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/podman-swarm/podman-swarm/events"
 	"github.com/podman-swarm/podman-swarm/projection"
@@ -49,6 +50,13 @@ func pods() *resource {
 			p, _, ok := projection.PodOf(key)
 			return name{p.Namespace, p.Name()}, ok
 		},
+		stirred: func(step *projection.Step, self, key string) []name {
+			var all []name
+			for _, p := range stirredPods(step, self, key) {
+				all = append(all, name{p.Namespace, p.Name()})
+			}
+			return all
+		},
 		version: func(l *look, n name) uint64 {
 			p, ok := projection.PodNamed(n.namespace, n.name)
 			if !ok {
@@ -81,7 +89,7 @@ func podOf(l *look, p *projection.Placed) (*corev1.Pod, error) {
 	pod := &corev1.Pod{
 		TypeMeta: metav1.TypeMeta{Kind: "Pod", APIVersion: "v1"},
 		ObjectMeta: metav1.ObjectMeta{
-			Name: p.Name(), Namespace: p.Namespace, UID: uidOf(p.UID), Generation: 1,
+			Name: p.Name(), Namespace: p.Namespace, UID: podUID(p.UID, p.Host), Generation: 1,
 			CreationTimestamp: metav1.NewTime(wall(p.Object.Stamp.Time)),
 			Labels:            maps.Clone(t.Labels), Annotations: maps.Clone(t.Annotations),
 			OwnerReferences: []metav1.OwnerReference{{
@@ -97,8 +105,38 @@ func podOf(l *look, p *projection.Placed) (*corev1.Pod, error) {
 	pod.Labels["pod-template-hash"] = p.SpecHash
 	pod.Spec.NodeName = p.Host
 	podStatus(pod, p, seen)
+	if a := l.absence(p.Host); a != nil {
+		lost(pod, a)
+	}
 	pod.Status.QOSClass = qosClass(&t.Spec)
 	return pod, nil
+}
+
+// podUID is the uid of a pod on a host: a replica that moves is another pod of the same name, as who waits for the one on
+// the old host to be gone (kubectl drain does) must be able to tell.
+func podUID(id events.ID, host string) types.UID {
+	if host == "" {
+		return uidOf(id)
+	}
+	return uidFrom("event " + id.String() + " on " + host)
+}
+
+// lost says of a pod that nothing is known of it any more, in Kubernetes' words: what its host said last is not to be
+// relied upon.
+func lost(pod *corev1.Pod, a *absence) {
+	st := &pod.Status
+	st.Phase, st.Reason, st.Message = corev1.PodUnknown, "NodeLost", a.text
+	for i := range st.Conditions {
+		switch c := &st.Conditions[i]; c.Type {
+		case corev1.PodReady, corev1.ContainersReady:
+			c.Status, c.Reason, c.Message = corev1.ConditionUnknown, "NodeLost", a.text
+			c.LastTransitionTime = metav1.NewTime(a.since.Truncate(time.Second))
+		}
+	}
+	for i := range st.ContainerStatuses {
+		c, no := &st.ContainerStatuses[i], false
+		c.Ready, c.Started, c.State = false, &no, corev1.ContainerState{}
+	}
 }
 
 // wall is the time of a stamp as Kubernetes shows times: in whole seconds.

@@ -64,6 +64,8 @@ func (s *Server) kubernetes(q *request, t target) error {
 		return s.podLog(q, t)
 	case t.sub == "scale" && t.kind == "Deployment":
 		return s.scale(q, t)
+	case t.sub == "eviction" && t.kind == "Pod":
+		return s.evict(q, t)
 	case t.kind == "Pod" && slices.Contains([]string{"exec", "attach", "portforward", "proxy"}, t.sub):
 		return notServed(t.sub + " of a pod")
 	case t.sub != "":
@@ -76,6 +78,9 @@ func (s *Server) kubernetes(q *request, t target) error {
 			return s.get(q, t)
 		}
 		return s.list(q, t)
+	}
+	if t.kind == "Node" && one {
+		return s.writeNode(q, t)
 	}
 	if t.declared == nil {
 		return notWritable(t, q.Method)
@@ -112,7 +117,9 @@ func invalidOptions(kind string, wrong field.ErrorList) error {
 // look is the newest state, now.
 func (s *Server) look() *look { return s.lookAt(s.Ledger.View().State) }
 
-func (s *Server) lookAt(st *projection.State) *look { return &look{State: st, now: s.now()} }
+func (s *Server) lookAt(st *projection.State) *look {
+	return &look{State: st, self: s.Node, now: s.now()}
+}
 
 // show is one object as it is answered.
 func (s *Server) show(l *look, r *resource, n name) (object, bool, error) {

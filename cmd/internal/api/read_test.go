@@ -24,7 +24,7 @@ func TestDiscovery(t *testing.T) {
 		{"/apis", "kind", "APIGroupList"},
 		{"/apis", "groups.0.name", "apps"},
 		{"/apis", "groups.1.preferredVersion.groupVersion", "networking.k8s.io/v1"},
-		{"/apis", "groups.2", ""},
+		{"/apis", "groups.2.name", "policy"}, {"/apis", "groups.3", ""},
 		{"/apis/apps", "kind", "APIGroup"},
 		{"/apis/apps/v1", "kind", "APIResourceList"},
 		{"/apis/apps/v1", "groupVersion", "apps/v1"},
@@ -46,7 +46,7 @@ func TestDiscovery(t *testing.T) {
 			t.Errorf("resource %d: %s", i, core.body)
 		}
 	}
-	if names != "events namespaces nodes pods pods/log services " {
+	if names != "events namespaces nodes pods pods/eviction pods/log services " {
 		t.Errorf("got %s", names)
 	}
 	for i := 0; core.field(fmt.Sprintf("resources.%d.name", i)) != ""; i++ {
@@ -135,9 +135,9 @@ func TestList(t *testing.T) {
 
 func TestResourceVersion(t *testing.T) {
 	for _, inc := range []events.Incarnation{1, 1<<22 - 1, 1 << 22, 1<<64 - 1, 0xfedcba9876543210} {
-		s := Server{Epoch: EpochOf(inc)}
-		if s.Epoch == 0 || s.Epoch >= 1<<epochBits {
-			t.Errorf("epoch of %v: %d", inc, s.Epoch)
+		s := Server{Epoch: func() uint64 { return EpochOf(inc) }}
+		if s.Epoch() == 0 || s.Epoch() >= 1<<epochBits {
+			t.Errorf("epoch of %v: %d", inc, s.Epoch())
 		}
 		for _, index := range []uint64{0, 1, 1<<indexBits - 1} {
 			text := s.resourceVersion(index)
@@ -147,7 +147,7 @@ func TestResourceVersion(t *testing.T) {
 			}
 		}
 	}
-	s := Server{Epoch: 5}
+	s := Server{Epoch: func() uint64 { return 5 }}
 	for _, text := range []string{"", "-1", "x", "18446744073709551615", "9223372036854775808"} {
 		if _, _, err := s.indexOf(text); err == nil {
 			t.Errorf("%q was taken", text)

@@ -33,6 +33,8 @@ type resource struct {
 	names func(st *projection.State, namespace string) iter.Seq[name]
 	// touched is the one object of this kind that an event of the key can change.
 	touched func(key string) (name, bool)
+	// stirred, unless nil, are further ones, that an event changes by what it says of hosts.
+	stirred func(step *projection.Step, self, key string) []name
 	// version is the index of the newest event that the object is made of.
 	version func(*look, name) uint64
 	// told makes the objects out of what happened, instead of the four functions above.
@@ -52,9 +54,13 @@ func (r *resource) gvk() schema.GroupVersionKind {
 // look is one state, looked at at one time.
 type look struct {
 	*projection.State
-	now time.Time
+	self string // this host
+	now  time.Time
 	// later, unless nil, is told when an object will look different although nothing is recorded.
 	later func(name, time.Time)
+
+	sight   map[string]time.Time // the hosts that this one does not hear, once somebody has asked
+	sighted bool
 }
 
 // resources is the table of what is served, in the order of discovery.

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"cmp"
 	"context"
+	"crypto/x509"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -64,7 +65,7 @@ type Health struct {
 type Server struct {
 	Ledger  Ledger
 	Node    string           // name of this host
-	Epoch   uint64           // as EpochOf gives it
+	Epoch   func() uint64    // as EpochOf gives it of the log's incarnation, which can change
 	Version string           // of the agent
 	Log     *slog.Logger     // nil: silent
 	Now     func() time.Time // nil: time.Now
@@ -90,22 +91,36 @@ type Server struct {
 	Health  func() Health
 	Metrics http.Handler
 
+	// Cluster is what is known of the other hosts at this moment, beside what is recorded of them.
+	Cluster func() Cluster
+	// Spread waits until other hosts have a commit on disk.
+	Spread SpreadFunc
+	// User is who a client certificate is, and what scope they have (read, write, admin); an error refuses them.
+	User func(*x509.Certificate) (name, scope string, err error)
+	// JoinToken gives the token by which a host joins, or, with rotate, a new one that ends the earlier ones; it is valid
+	// for ttl, or, when that is zero, until it is rotated.
+	JoinToken func(ctx context.Context, by projection.By, rotate bool, ttl time.Duration) (string, error)
+
 	// Bookmarks is how often a watch that asked for it is told how far it has come; zero: a minute.
 	Bookmarks time.Duration
 	// Patience is for how long a client may not read what it is sent before it is cut off; zero: a minute.
 	Patience time.Duration
 }
 
-// Handler answers all of the API's paths. What follows something (watches, logs, events) ends when its client
+// Handler answers all of the API's paths, to anybody who may connect: on the loopback. What follows something (watches, logs, events) ends when its client
 // leaves; see Serve for ending it otherwise.
-func (s *Server) Handler() http.Handler { return s.handler(nil) }
+func (s *Server) Handler() http.Handler { return s.handler(nil, false) }
 
 // Serve answers requests on l until ctx ends, then ends all streams, lets other requests finish for up to five
 // seconds, and returns nil. It closes l.
 func (s *Server) Serve(ctx context.Context, l net.Listener) error {
+	return s.serve(ctx, l, s.handler(ctx.Done(), false))
+}
+
+func (s *Server) serve(ctx context.Context, l net.Listener, h http.Handler) error {
 	// No ReadTimeout and no WriteTimeout: both would end watches. Bodies are read against a deadline of their own.
 	srv := &http.Server{
-		Handler:           s.handler(ctx.Done()),
+		Handler:           h,
 		ReadHeaderTimeout: 10 * time.Second,
 		IdleTimeout:       2 * time.Minute,
 		MaxHeaderBytes:    64 << 10,
@@ -130,16 +145,18 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 	return nil
 }
 
-// handler is Handler; streams also end when stop is closed.
-func (s *Server) handler(stop <-chan struct{}) http.Handler {
+// handler is Handler; streams also end when stop is closed. Where the API listens to strangers, it wants to know who they
+// are, and may do less for them.
+func (s *Server) handler(stop <-chan struct{}, strangers bool) http.Handler {
 	mux := http.NewServeMux()
 	handle := func(pattern string, h func(*request) error) {
 		mux.HandleFunc(pattern, func(w http.ResponseWriter, r *http.Request) {
 			q := &request{Request: r, w: w, s: s, stop: stop}
+			q.caller, _ = r.Context().Value(callerKey{}).(*caller)
 			if r.Method == http.MethodHead { // nobody reads a body, so what would go on ends at once
 				q.stop = closed()
 			}
-			if err := h(q); err != nil {
+			if err := q.do(h); err != nil {
 				q.fail(err)
 			}
 			// For the end of an answer, which is still to be sent: a stream's last deadline may be long over.
@@ -159,6 +176,8 @@ func (s *Server) handler(stop <-chan struct{}) http.Handler {
 	}
 	s.manifestRoutes(handle)
 	s.swarmRoutes(handle)
+	s.nodeRoutes(handle)
+	s.tokenRoutes(handle)
 	for _, path := range []string{"/healthz", "/livez"} {
 		handle("GET "+path, func(q *request) error { return q.text(http.StatusOK, "ok") })
 	}
@@ -171,7 +190,24 @@ func (s *Server) handler(stop <-chan struct{}) http.Handler {
 			return nil
 		})
 	}
-	return s.guard(mux)
+	if strangers {
+		return s.guard(s.known(mux), true)
+	}
+	return s.guard(mux, false)
+}
+
+// do does what a route does, if the caller may have it.
+func (q *request) do(h func(*request) error) (err error) {
+	if q.caller != nil {
+		err = q.permitted()
+	}
+	if err == nil {
+		q.wait, err = q.waitFor()
+	}
+	if err != nil {
+		return err
+	}
+	return h(q)
 }
 
 // elsewhere answers what no route is for: by the methods that there are for the path, if any.
@@ -249,10 +285,18 @@ type request struct {
 	w    http.ResponseWriter
 	s    *Server
 	stop <-chan struct{} // closed when streams must end; may be nil
+
+	caller  *caller     // who asks; nil: somebody on this host
+	wait    *durability // what the answer waits for; nil: nothing
+	commits []events.ID // what the request has recorded, and what is waited for
+	onDisk  *OnDisk     // what came of waiting
 }
 
 // answer is a whole answer. A client that does not read it for too long is given up.
 func (q *request) answer(code int, mediaType string, b []byte) error {
+	if code/100 == 2 {
+		q.spread()
+	}
 	q.w.Header().Set("Content-Type", mediaType)
 	q.w.WriteHeader(code)
 	_ = write(q.w, b, q.s.patience()) // a client that has left is not told that it has

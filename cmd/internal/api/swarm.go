@@ -133,60 +133,6 @@ func skipLines(b []byte, n uint64) []byte {
 	return nil
 }
 
-// status answers how this host is doing.
-func (s *Server) status(q *request) error {
-	v := s.Ledger.View()
-	st := Status{Host: s.Node, Version: s.Version, Index: v.Index(), At: v.At(), Conflicts: len(v.Conflicts())}
-	if yes, why := s.recovering(); yes {
-		st.Recovering = why
-	}
-	if s.Health != nil {
-		h := s.Health()
-		st.ReadOnly, st.Podman, st.SnapshotError = h.ReadOnly, h.Podman, h.Snapshots
-		if !h.Snapshot.IsZero() {
-			age := s.now().Sub(h.Snapshot).Seconds()
-			st.SnapshotAge = &age
-		}
-	}
-	if s.Orphans != nil {
-		orphans, err := s.Orphans.List(q.Context())
-		if st.Orphans = len(orphans); err != nil {
-			st.OrphansError = err.Error()
-		}
-	}
-	for p, err := range v.Placements("") {
-		st.Replicas++
-		why := ""
-		if err != nil {
-			why = err.Error()
-		} else if why = notRunning(v.State, p); why == "" {
-			st.Running++
-			continue
-		}
-		st.NotRunning = append(st.NotRunning, NotRunning{Pod: p.Namespace + "/" + p.Name(), Host: p.Host, Why: why})
-	}
-	return q.json(http.StatusOK, st)
-}
-
-// notRunning says why a replica does not run; "" when it does.
-func notRunning(st *projection.State, p *projection.Placed) string {
-	if p.Host == "" {
-		return cmp.Or(p.Why, "it is not placed")
-	}
-	r, err := st.Replica(p)
-	switch {
-	case err != nil:
-		return err.Error()
-	case r == nil:
-		return "waiting for host " + p.Host
-	case r.Phase == projection.Running:
-		return ""
-	case r.Reason != "" && r.Message != "":
-		return r.Reason + ": " + r.Message
-	}
-	return cmp.Or(r.Reason, r.Message, string(r.Phase))
-}
-
 func (s *Server) conflicts(q *request) error {
 	all := []Conflict{}
 	for _, c := range s.Ledger.View().Conflicts() {

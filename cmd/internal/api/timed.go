@@ -9,6 +9,13 @@ import (
 // Some objects change by the passing of time alone: a replica is available once it has run for minReadySeconds, and
 // nobody records that. A watch wakes up by itself then and tells of it, with the version of what was recorded last.
 
+// lookAt is a look at a state, now, that notes when objects will look different.
+func (w *watch) lookAt(st *projection.State) *look {
+	l := w.s.lookAt(st)
+	l.later = w.later
+	return l
+}
+
 // later notes when an object will look different.
 func (w *watch) later(n name, at time.Time) { w.due[n] = at }
 
@@ -32,7 +39,7 @@ func (w *watch) ripe() {
 	if v.Index() != w.last { // there is more to tell first, and that looks at the time as well
 		return
 	}
-	l := &look{State: v.State, now: w.s.now(), later: w.later}
+	l := w.lookAt(v.State)
 	for n, at := range w.due {
 		if at.After(l.now) {
 			continue
@@ -62,13 +69,13 @@ func (w *watch) missed(v *projection.View) {
 	if steps, ok := v.Since(w.last); ok && len(steps) > 0 {
 		then = steps[0].Before.At()
 	}
-	now := &look{State: v.State, now: w.s.now(), later: w.later}
+	now := w.lookAt(v.State)
 	for n := range w.r.names(v.State, w.sel.namespace) {
 		if !w.sel.named(n) || w.r.version(now, n) > w.last { // the changes after last tell how it is
 			continue
 		}
 		is, ok, err1 := w.r.get(now, n)
-		was, _, err2 := w.r.get(&look{State: v.State, now: then}, n)
+		was, _, err2 := w.r.get(&look{State: v.State, self: w.s.Node, now: then}, n)
 		if err1 == nil && err2 == nil && ok && !alike(was, is) {
 			w.again(now, n)
 		}

@@ -20,7 +20,7 @@ func EpochOf(inc events.Incarnation) uint64 { return uint64(inc)%(1<<epochBits-1
 
 // resourceVersion is the text for what was shown after the event with that index.
 func (s *Server) resourceVersion(index uint64) string {
-	return strconv.FormatUint(s.Epoch<<indexBits|index&(1<<indexBits-1), 10)
+	return strconv.FormatUint(s.Epoch()<<indexBits|index&(1<<indexBits-1), 10)
 }
 
 // indexOf is the index in a resourceVersion of this log; false for those of another's.
@@ -29,5 +29,5 @@ func (s *Server) indexOf(version string) (index uint64, ours bool, err error) {
 	if err != nil {
 		return 0, false, apierrors.NewBadRequest("resourceVersion " + strconv.Quote(version) + ": want a number that this server has given")
 	}
-	return n & (1<<indexBits - 1), n>>indexBits == s.Epoch, nil
+	return n & (1<<indexBits - 1), n>>indexBits == s.Epoch(), nil
 }

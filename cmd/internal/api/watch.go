@@ -10,6 +10,7 @@ import (
 	"slices"
 	"time"
 
+	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/podman-swarm/podman-swarm/projection"
@@ -177,18 +178,27 @@ func (w *watch) changes(v *projection.View, step *projection.Step) ([]change, er
 	}
 	touched := map[name]uint64{}
 	for i := range step.Commit.Events {
-		if n, ok := w.r.touched(step.Commit.Events[i].Key); ok && w.sel.named(n) {
-			touched[n] = step.First() + uint64(i)
+		key, index := step.Commit.Events[i].Key, step.First()+uint64(i)
+		if n, ok := w.r.touched(key); ok && w.sel.named(n) {
+			touched[n] = index
+		}
+		if w.r.stirred == nil {
+			continue
+		}
+		for _, n := range w.r.stirred(step, w.s.Node, key) {
+			if w.sel.named(n) {
+				touched[n] = index
+			}
 		}
 	}
 	var all []change
-	now := w.s.now()
+	then, now := w.s.lookAt(step.Before), w.lookAt(step.After)
 	for n, index := range touched {
 		if index <= w.last {
 			continue
 		}
-		before, _, err1 := w.s.show(&look{State: step.Before, now: now}, w.r, n)
-		after, _, err2 := w.s.show(&look{State: step.After, now: now, later: w.later}, w.r, n)
+		before, _, err1 := w.s.show(then, w.r, n)
+		after, _, err2 := w.s.show(now, w.r, n)
 		if err := errors.Join(err1, err2); err != nil {
 			return nil, err
 		}
@@ -207,6 +217,9 @@ func (w *watch) changes(v *projection.View, step *projection.Step) ([]change, er
 func (w *watch) change(c change) {
 	was, is := w.sel.has(w.r, c.before), w.sel.has(w.r, c.after)
 	switch {
+	case was && is && replaced(c.before, c.after):
+		w.tell("DELETED", c.before)
+		w.tell("ADDED", c.after)
 	case was && is:
 		if !alike(c.before, c.after) {
 			w.tell("MODIFIED", c.after)
@@ -221,6 +234,13 @@ func (w *watch) change(c change) {
 		return
 	}
 	w.told = c.index
+}
+
+// replaced reports whether after is another pod than before, of its name: one that has moved. A pod that had no host yet is
+// the same one.
+func replaced(before, after object) bool {
+	p, ok := before.(*corev1.Pod)
+	return ok && p.Spec.NodeName != "" && p.UID != after.GetUID()
 }
 
 // alike reports whether two objects are shown alike, but for their versions.

@@ -81,7 +81,7 @@ func TestWatch_gone(t *testing.T) {
 		}
 		w.wantEvents("END")
 	}
-	foreign := fmt.Sprint((a.Epoch+1)<<indexBits | 1)
+	foreign := fmt.Sprint((a.Epoch()+1)<<indexBits | 1)
 	gone(allDeployments + "&resourceVersion=" + foreign)
 	gone(allDeployments + "&resourceVersion=7")
 	gone(allDeployments + "&resourceVersion=" + a.resourceVersion(2))

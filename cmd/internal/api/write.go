@@ -14,6 +14,7 @@ import (
 	"k8s.io/apimachinery/pkg/util/rand"
 	"sigs.k8s.io/yaml"
 
+	"github.com/podman-swarm/podman-swarm/events"
 	"github.com/podman-swarm/podman-swarm/events/manifest"
 	"github.com/podman-swarm/podman-swarm/projection"
 )
@@ -186,7 +187,7 @@ func (s *Server) changed(q *request, t target, verb, key string, make func(*proj
 		}
 		return s.imagined(st, t.resource, d)
 	}
-	r, err := s.record(q.Context(), q.by(verb+" "+t.singular), []string{key}, decide)
+	r, err := s.record(q, verb+" "+t.singular, []string{key}, decide)
 	if err != nil {
 		return nil, err
 	}
@@ -316,7 +317,8 @@ func (s *Server) removed(q *request, cause string, decide func(*projection.State
 		changes, err = decide(st)
 		return changes, err
 	})
-	if err == nil {
+	if err == nil && !r.Stamp.IsZero() {
+		q.commits = []events.ID{r.Stamp.ID}
 		for _, c := range changes {
 			s.log().Info("recorded", "key", c.Key, "deleted", true, "actor", by.Actor, "cause", by.Cause, "index", r.First)
 		}

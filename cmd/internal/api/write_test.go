@@ -107,7 +107,7 @@ func TestReplace_optimisticLock(t *testing.T) {
 	for name, version := range map[string]string{
 		"older":   seen.field("metadata.resourceVersion"),
 		"future":  a.resourceVersion(1000),
-		"foreign": fmt.Sprint((a.Epoch+1)<<indexBits | a.index()),
+		"foreign": fmt.Sprint((a.Epoch()+1)<<indexBits | a.index()),
 	} {
 		got := a.want(409, "PUT", webPath, with(version, "web:3"))
 		if got.field("reason") != "Conflict" {
@@ -323,10 +323,11 @@ func TestWrite_readOnlyKinds(t *testing.T) {
 	if !strings.Contains(got.field("message"), "to have fewer, scale it") {
 		t.Errorf("got %s, want what to do instead", got.body)
 	}
-	for _, path := range []string{"/api/v1/nodes/h1", "/api/v1/namespaces/default/events/x", "/api/v1/namespaces/default/pods/web-0"} {
+	for _, path := range []string{"/api/v1/namespaces/default/events/x", "/api/v1/namespaces/default/pods/web-0"} {
 		for _, method := range []string{"PUT", "PATCH", "DELETE"} {
 			a.want(405, method, path, "{}")
 		}
 	}
 	a.want(405, "POST", "/api/v1/namespaces/default/pods", "{}")
+	a.want(405, "POST", "/api/v1/nodes", "{}")
 }

@@ -119,7 +119,7 @@ func (a *Agent) Orphan(id, name string) {
 
 func (a *Agent) server(log *events.Log, ledger *projection.Ledger) *api.Server {
 	return &api.Server{
-		Ledger: ledger, Node: Node, Epoch: api.EpochOf(log.Incarnation()), Version: "v9.9.9",
+		Ledger: ledger, Node: Node, Epoch: func() uint64 { return api.EpochOf(log.Incarnation()) }, Version: "v9.9.9",
 		Recovering: func() (bool, string) {
 			a.mu.Lock()
 			defer a.mu.Unlock()

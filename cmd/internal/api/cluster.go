@@ -1,0 +1,194 @@
+package api
+
+import (
+	"cmp"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/podman-swarm/podman-swarm/projection"
+)
+
+// Cluster is what this host knows of the others beside what is recorded.
+type Cluster struct {
+	Name   string
+	Digest string    // of this host's state
+	Agrees time.Time // since when all hosts that are alive have the same state; zero: they have not, or are not known to
+	Peers  []Peer    // the other hosts
+	// Unmoved says of replicas on hosts that are silent or drained why they have not been moved, by pod: "default/web-0".
+	Unmoved map[string]string
+	Stuck   []Problem // whatever needs a look and is seen from here: streams that stand, forks, certificates, clocks
+}
+
+// Peer is another host, as it is heard.
+type Peer struct {
+	Host, Address, Version string
+
+	Alive       bool
+	Heard       time.Time     // last; zero: never
+	Ready       bool          // its Podman answers, and it has recovered
+	Writable    bool          // it takes changes
+	Lag         uint64        // events that one of the two has and the other lacks
+	Behind      float64       // seconds: how old the oldest of them is
+	Digest      string        // agrees; differs at KEY; unknown
+	Agrees      time.Time     // since when
+	Offset, RTT time.Duration // of its clock, and of NATS there and back; zero: not measured yet
+	Stuck       string        // what of it stands still; "" when nothing does
+}
+
+// hosts are all hosts that are known, in order: by what is recorded, and what is heard of them now.
+func (s *Server) hosts(l *look) []Host {
+	var c Cluster
+	if s.Cluster != nil {
+		c = s.Cluster()
+	}
+	return s.hostsOf(l, c)
+}
+
+func (s *Server) hostsOf(l *look, c Cluster) []Host {
+	all := []Host{}
+	for host := range knownHosts(l.State) {
+		all = append(all, s.hostOf(l, host))
+	}
+	for _, p := range c.Peers { // also those that have not spoken of themselves yet
+		known := slices.ContainsFunc(all, func(h Host) bool { return h.Host == p.Host })
+		if !known && p.Host != s.Node && !removed(l.State, p.Host) {
+			all = append(all, s.hostOf(l, p.Host))
+		}
+	}
+	for i := range all {
+		if at := slices.IndexFunc(c.Peers, func(p Peer) bool { return p.Host == all[i].Host }); at >= 0 {
+			all[i].hear(&c.Peers[at])
+		}
+	}
+	slices.SortFunc(all, func(a, b Host) int { return strings.Compare(a.Host, b.Host) })
+	for p, err := range l.Placements("") {
+		if err != nil {
+			continue
+		}
+		if i := slices.IndexFunc(all, func(h Host) bool { return h.Host == p.Host }); i >= 0 {
+			all[i].Replicas++
+			if notRunning(l, p, nil) == "" {
+				all[i].Running++
+			}
+		}
+	}
+	return all
+}
+
+// hostOf is a host as it is recorded.
+func (s *Server) hostOf(l *look, host string) Host {
+	n := said(l.State, host)
+	h := Host{Host: host, Self: host == s.Node, State: StateAlive, Cordoned: n.Unschedulable || n.Draining, Draining: n.Draining}
+	if f, ok := read[projection.Host](l.State, projection.HostKey(host)); ok {
+		h.Address, h.Version, h.Podman, h.ReadOnly, h.CPUs, h.Memory = f.Address, f.Version, f.Podman, f.ReadOnly, f.CPUs, f.Memory
+	}
+	if a := l.absence(host); a != nil {
+		h.State, h.Why, h.Since = a.state, a.text, &a.since
+	}
+	h.Ready = h.State == StateAlive && h.Podman != ""
+	return h
+}
+
+// hear adds what is heard of it now.
+func (h *Host) hear(p *Peer) {
+	h.Address, h.Version = cmp.Or(p.Address, h.Address), cmp.Or(p.Version, h.Version)
+	h.Lag, h.Behind, h.Digest, h.Stuck = p.Lag, p.Behind, p.Digest, p.Stuck
+	if !p.Heard.IsZero() {
+		h.Heard = &p.Heard
+	}
+	if !p.Agrees.IsZero() {
+		h.Agrees = &p.Agrees
+	}
+	if !p.Alive {
+		if h.Ready = false; h.State == StateAlive {
+			h.State, h.Why = StateSilent, "host "+h.Host+" is not heard"
+			h.Since = h.Heard
+		}
+		return
+	}
+	h.Ready = h.Ready && p.Ready
+	if !p.Writable && h.ReadOnly == "" {
+		h.ReadOnly = "it takes no changes"
+	}
+	if p.RTT != 0 {
+		offset, rtt := p.Offset.Seconds(), p.RTT.Seconds()
+		h.Offset, h.RoundTrip = &offset, &rtt
+	}
+}
+
+// status answers how this host, and the cluster as it sees it, is doing.
+func (s *Server) status(q *request) error {
+	v := s.Ledger.View()
+	st := Status{Host: s.Node, Version: s.Version, Index: v.Index(), At: v.At(), Conflicts: len(v.Conflicts())}
+	if yes, why := s.recovering(); yes {
+		st.Recovering = why
+	}
+	if s.Health != nil {
+		h := s.Health()
+		st.ReadOnly, st.Podman, st.SnapshotError = h.ReadOnly, h.Podman, h.Snapshots
+		if !h.Snapshot.IsZero() {
+			age := s.now().Sub(h.Snapshot).Seconds()
+			st.SnapshotAge = &age
+		}
+	}
+	if s.Orphans != nil {
+		orphans, err := s.Orphans.List(q.Context())
+		if st.Orphans = len(orphans); err != nil {
+			st.OrphansError = err.Error()
+		}
+	}
+	var c Cluster
+	if s.Cluster != nil {
+		c = s.Cluster()
+		st.Cluster, st.Digest, st.Problems = c.Name, c.Digest, c.Stuck
+		if !c.Agrees.IsZero() {
+			st.Agree = &c.Agrees
+		}
+	}
+	l := s.lookAt(v.State)
+	st.Hosts = s.hostsOf(l, c)
+	for p, err := range v.Placements("") {
+		st.Replicas++
+		why := ""
+		if err != nil {
+			why = err.Error()
+		} else {
+			why = notRunning(l, p, c.Unmoved)
+		}
+		pod := p.Namespace + "/" + p.Name()
+		switch {
+		case why != "":
+			st.NotRunning = append(st.NotRunning, NotRunning{Pod: pod, Host: p.Host, Why: why})
+			continue
+		case said(l.State, p.Host).Draining:
+			why = cmp.Or(c.Unmoved[pod], "it has not been given another host yet")
+			st.NotMoved = append(st.NotMoved, NotRunning{Pod: pod, Host: p.Host, Why: why})
+		}
+		st.Running++
+	}
+	return q.json(200, st)
+}
+
+// notRunning says why a replica does not run, as far as is known; "" when it does. unmoved says why it stays where it is.
+func notRunning(l *look, p *projection.Placed, unmoved map[string]string) string {
+	if p.Host == "" {
+		return cmp.Or(p.Why, "it is not placed")
+	}
+	if a := l.absence(p.Host); a != nil {
+		return a.text + ", so it is not known whether it runs; not moved: " +
+			cmp.Or(unmoved[p.Namespace+"/"+p.Name()], "no other host has been decided upon yet")
+	}
+	r, err := l.Replica(p)
+	switch {
+	case err != nil:
+		return err.Error()
+	case r == nil:
+		return "waiting for host " + p.Host
+	case r.Phase == projection.Running:
+		return ""
+	case r.Reason != "" && r.Message != "":
+		return r.Reason + ": " + r.Message
+	}
+	return cmp.Or(r.Reason, r.Message, string(r.Phase))
+}

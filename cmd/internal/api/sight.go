@@ -1,0 +1,185 @@
+package api
+
+import (
+	"cmp"
+	"encoding/json"
+	"fmt"
+	"iter"
+	"strings"
+	"time"
+
+	"github.com/podman-swarm/podman-swarm/projection"
+)
+
+// What the hosts of a cluster are to this one: heard or silent, here to stay or gone. All of it is computed from facts,
+// so that a watch tells of it: which hosts are silent stands in what this host itself records of its sight.
+
+// silent are the hosts that this one does not hear, and since when.
+func (l *look) silent() map[string]time.Time {
+	if !l.sighted {
+		l.sighted = true
+		if s, ok := read[projection.Sight](l.State, projection.SightKey(l.self)); ok {
+			l.sight = s.Silent
+		}
+	}
+	return l.sight
+}
+
+// silences are those of one state.
+func silences(st *projection.State, self string) map[string]time.Time {
+	return (&look{State: st, self: self}).silent()
+}
+
+// said is what people say of a host: nothing, until somebody does.
+func said(st *projection.State, host string) projection.Node {
+	n, ok := read[projection.Node](st, projection.NodeKey(host))
+	if !ok {
+		return projection.Node{}
+	}
+	return *n
+}
+
+// removed reports whether the host has been shut out for good.
+func removed(st *projection.State, host string) bool {
+	m, ok := read[projection.Member](st, projection.MemberKey(host))
+	return ok && m.Removed
+}
+
+// absence is why nothing that a host said last need be so any more, and since when.
+type absence struct {
+	state  string // what it is: StateSilent, …
+	reason string // one word, for a condition
+	text   string // for people
+	since  time.Time
+}
+
+// absence of a host; nil when it is here. This host is always here: it answers.
+func (l *look) absence(host string) *absence {
+	if host == "" || host == l.self {
+		return nil
+	}
+	h, spoken := read[projection.Host](l.State, projection.HostKey(host))
+	n := said(l.State, host)
+	since, silent := l.silent()[host]
+	switch {
+	case removed(l.State, host):
+		o, _ := l.Lookup(projection.MemberKey(host))
+		return &absence{StateRemoved, "NodeRemoved", "host " + host + " was removed from the cluster", o.Stamp.Time.Wall()}
+	case !n.Down.IsZero() && (!spoken || n.Down.After(h.Started)):
+		return &absence{StateDown, "NodeDown", "somebody gave their word that host " + host + " is dead", n.Down}
+	case spoken && !h.Left.IsZero():
+		return &absence{StateStopped, "NodeStopped", fmt.Sprintf("the agent of host %s was stopped at %s; its containers run on, and nobody looks after them",
+			host, stamp(h.Left)), h.Left}
+	case silent:
+		return &absence{StateSilent, "NodeStatusUnknown", fmt.Sprintf("host %s has been silent since %s", host, stamp(since)), since}
+	}
+	return nil
+}
+
+// stamp is a time as it stands in messages.
+func stamp(t time.Time) string { return t.UTC().Format("2006-01-02 15:04:05 MST") }
+
+// knownHosts are the hosts that have spoken of themselves and have not been removed, in order.
+func knownHosts(st *projection.State) iter.Seq[string] {
+	return func(yield func(string) bool) {
+		for o := range st.All(projection.HostType + "/") {
+			if host := strings.TrimPrefix(o.Key, projection.HostType+"/"); !removed(st, host) && !yield(host) {
+				return
+			}
+		}
+	}
+}
+
+// stirred are the hosts that may look different after an event of that key.
+func stirred(step *projection.Step, self, key string) []string {
+	typ, host, ok := strings.Cut(key, "/")
+	if !ok {
+		return nil
+	}
+	switch typ {
+	case projection.HostType, projection.NodeType, projection.MemberType:
+		return []string{host}
+	case projection.SightType:
+		if host != self {
+			return nil
+		}
+		before, after := silences(step.Before, self), silences(step.After, self)
+		var all []string
+		for h, since := range after {
+			if was, ok := before[h]; !ok || !was.Equal(since) {
+				all = append(all, h)
+			}
+		}
+		for h := range before {
+			if _, ok := after[h]; !ok {
+				all = append(all, h)
+			}
+		}
+		return all
+	}
+	return nil
+}
+
+// stirredPods are the pods on the hosts that an event brings back or takes away.
+func stirredPods(step *projection.Step, self, key string) []projection.Pod {
+	gone := map[string]bool{}
+	for _, host := range stirred(step, self, key) {
+		was := (&look{State: step.Before, self: self}).absence(host)
+		is := (&look{State: step.After, self: self}).absence(host)
+		if was == nil && is != nil || was != nil && is == nil || was != nil && *was != *is {
+			gone[host] = true
+		}
+	}
+	if len(gone) == 0 {
+		return nil
+	}
+	var all []projection.Pod
+	for p, err := range step.After.Placements("") {
+		if err == nil && gone[p.Host] {
+			all = append(all, p.Pod)
+		}
+	}
+	return all
+}
+
+// hostLabels are the labels of a host: its own, and upon them those that people gave it.
+func hostLabels(host string, h *projection.Host, n projection.Node) map[string]string {
+	labels := ownLabels(host, h)
+	for k, v := range n.Labels {
+		if !fixedLabel(k) {
+			labels[k] = v
+		}
+	}
+	return labels
+}
+
+// ownLabels are those that the host itself has.
+func ownLabels(host string, h *projection.Host) map[string]string {
+	labels := map[string]string{labelHost: host, labelOS: "linux", labelArch: cmp.Or(h.Arch, "unknown")}
+	if h.Arch == "" {
+		delete(labels, labelArch)
+	}
+	for k, v := range h.Labels {
+		labels[k] = v
+	}
+	return labels
+}
+
+const (
+	labelHost = "kubernetes.io/hostname"
+	labelOS   = "kubernetes.io/os"
+	labelArch = "kubernetes.io/arch"
+)
+
+// fixedLabel reports whether people may not change the label: it says what the host is.
+func fixedLabel(key string) bool { return key == labelHost || key == labelOS || key == labelArch }
+
+// read reads what the state shows under a key; false when it shows nothing, or nothing that can be read.
+func read[T any](st *projection.State, key string) (*T, bool) {
+	o, ok := st.Lookup(key)
+	if !ok {
+		return nil, false
+	}
+	v := new(T)
+	return v, json.Unmarshal(o.Version.Object, v) == nil
+}
