@@ -18,6 +18,7 @@ const (
 	exitUnreachable = 3
 	exitNotFound    = 4
 	exitTimeout     = 5
+	exitNotSpread   = 6
 	exitInterrupted = 130 // as a shell has it: 128 and SIGINT
 )
 
@@ -29,6 +30,7 @@ const exitHelp = `Exit codes:
   3    no agent answers at the address
   4    what was named is not there
   5    time was up while waiting; the change itself stands
+  6    the change is made and stands, and is not on disk of as many hosts as --wait-for wants
   130  interrupted`
 
 // usageError is a mistake in the command line.
@@ -49,6 +51,11 @@ func notFound(format string, a ...any) error { return &notFoundError{fmt.Sprintf
 type timeoutError struct{ text string }
 
 func (e *timeoutError) Error() string { return e.text }
+
+// notSpreadError says that a change is made, and on disk of too few hosts.
+type notSpreadError struct{ text string }
+
+func (e *notSpreadError) Error() string { return e.text }
 
 // interruptedError says how things stand after an interrupt.
 type interruptedError struct{ text string }
@@ -75,6 +82,7 @@ func (p *program) code(ctx context.Context, err error) int {
 		bad     *usageError
 		absent  *notFoundError
 		timeout *timeoutError
+		few     *notSpreadError
 	)
 	switch {
 	case err == nil:
@@ -85,6 +93,8 @@ func (p *program) code(ctx context.Context, err error) int {
 		return exitUsage
 	case errors.As(err, &timeout):
 		return exitTimeout
+	case errors.As(err, &few):
+		return exitNotSpread
 	case client.IsUnreachable(err):
 		return exitUnreachable
 	case errors.As(err, &absent) || client.IsNotFound(err):
@@ -110,6 +120,12 @@ func (p *program) explain(err error) string {
 		return text + unknown
 	case errors.As(err, &away) && away.Sent:
 		return text
+	case errors.As(err, &away) && away.Untrusted():
+		return text + "\nWho signed its certificate? Give the CA by --ca FILE or PSCTL_CA, or a kubeconfig that has it:" +
+			"  podman-swarm-agent kubeconfig, on that host, prints one"
+	case client.IsUnauthorized(err):
+		return text + "\nShow a token by --token @FILE or PSCTL_TOKEN, a certificate by --cert and --key, or a kubeconfig that has one of them." +
+			"\nOn a host of the cluster,  psctl token create NAME --scope read  makes a token."
 	case errors.As(err, &away):
 		return text + "\nIs the agent running here? Start it:  systemctl start podman-swarm-agent" +
 			"\nIs it another host's, or another port? Name it:  --server http://HOST:PORT, or PSCTL_SERVER"

@@ -36,6 +36,9 @@ func podRow(p *corev1.Pod, now time.Time) row {
 // podState is how a pod is doing, in one word, and why when it is not as wanted.
 func podState(p *corev1.Pod) (status, message string) {
 	status, message = cmp.Or(p.Status.Reason, string(p.Status.Phase), "Unknown"), p.Status.Message
+	if p.Status.Phase == corev1.PodUnknown {
+		return string(corev1.PodUnknown), message
+	}
 	for _, c := range p.Status.Conditions {
 		if c.Type == corev1.PodScheduled && c.Status == corev1.ConditionFalse {
 			return cmp.Or(c.Reason, "Unschedulable"), c.Message
@@ -116,7 +119,7 @@ func heldUp(p *corev1.Pod) []holdup {
 			return []holdup{{pod: p.Name, reason: cmp.Or(c.Reason, "Unschedulable"), message: c.Message}}
 		}
 	}
-	if len(p.Status.ContainerStatuses) == 0 && p.Status.Reason != "" {
+	if (len(p.Status.ContainerStatuses) == 0 || p.Status.Phase == corev1.PodUnknown) && p.Status.Reason != "" {
 		return []holdup{{pod: p.Name, reason: p.Status.Reason, message: p.Status.Message}}
 	}
 	var all []holdup

@@ -22,7 +22,7 @@ type program struct {
 	getenv   func(string) string
 	now      func() time.Time
 
-	server    string // --server
+	access    accessFlags
 	namespace string // --namespace; "" when not given
 	started   bool   // the command line was understood
 }
@@ -53,7 +53,8 @@ func (p *program) root() *cobra.Command {
 		Long: `psctl speaks to the agent of a Podman Swarm host: it applies Kubernetes manifests, shows what runs and why not,
 and reads the log in which every change is an event.
 
-The agent asked is the one of --server, else of the variable PSCTL_SERVER, else ` + client.DefaultServer + `.
+The agent asked is the one of --server, else of the variable PSCTL_SERVER, else of a kubeconfig, else ` + client.DefaultServer + `.
+One on another host is asked over https, and shown a token (--token, PSCTL_TOKEN) or a client certificate.
 
 ` + exitHelp,
 		Example: `  psctl apply -f web.yaml --wait      make it so, and wait until it is
@@ -70,25 +71,15 @@ The agent asked is the one of --server, else of the variable PSCTL_SERVER, else 
 		},
 	}
 	root.SetVersionTemplate("psctl {{.Version}}\n")
-	root.PersistentFlags().StringVar(&p.server, "server", "", "address of the agent (default $PSCTL_SERVER, else "+client.DefaultServer+")")
+	p.accessFlags(root)
 	root.PersistentFlags().StringVarP(&p.namespace, "namespace", "n", "", `namespace (default "default")`)
 	_ = root.RegisterFlagCompletionFunc("namespace", p.completeNamespace) // the flag is there
-	_ = root.RegisterFlagCompletionFunc("server", cobra.NoFileCompletions)
 	root.AddCommand(p.apply(), p.get(), p.describe(), p.delete(), p.scale(), p.rollout(), p.logs(), p.events(),
-		p.status(), p.recovery(), p.conflicts(), p.orphans(), p.completion(), p.versionCommand())
+		p.status(), p.nodes(), p.cordon(), p.uncordon(), p.drain(), p.node(), p.token(), p.recovery(), p.conflicts(), p.orphans(), p.completion(), p.versionCommand())
 	for _, c := range root.Commands() {
 		c.DisableFlagsInUseLine = true
 	}
 	return root
-}
-
-// client is the client of the agent that is asked.
-func (p *program) client() (*client.Client, error) {
-	c, err := client.New(p.address(), p.name())
-	if err != nil {
-		return nil, usage("%v", err)
-	}
-	return c, nil
 }
 
 // name is what psctl calls itself to the agent, which puts it down as the actor of a change: who ran it, as far as the
@@ -105,10 +96,6 @@ func (p *program) name() string {
 		return "psctl/" + version
 	}
 	return "psctl/" + version + " (" + who + ")"
-}
-
-func (p *program) address() string {
-	return cmp.Or(p.server, p.getenv("PSCTL_SERVER"), client.DefaultServer)
 }
 
 // in which namespace: the one given, or default.

@@ -9,7 +9,6 @@ import (
 	"maps"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/spf13/cobra"
 
@@ -65,76 +64,6 @@ func readAs[T any](what string, raw []byte) (v T, err error) {
 		return v, fmt.Errorf("%s, as the agent gives it: %w", what, err)
 	}
 	return v, nil
-}
-
-func (p *program) status() *cobra.Command {
-	var check bool
-	c := &cobra.Command{
-		Use:        "status",
-		SuggestFor: []string{"info", "cluster-info", "top"},
-		Short:      "Tell how the agent and its host are doing, and whatever needs a look",
-		Long: `status tells how the agent and its host are doing. Each line that needs a look begins with "!", and says what to do.
-With --check the exit code is 1 when there is such a line.`,
-		Example: `  psctl status
-  psctl status --check || mail -s 'podman swarm' ops@example.com`,
-	}
-	c.Flags().BoolVar(&check, "check", false, "end with exit code 1 when something needs a look")
-	return p.asked(c, "/swarm/v1/status", func(raw []byte, table bool) error {
-		st, err := readAs[client.Status]("status", raw)
-		if err == nil && table {
-			err = p.showStatus(&st)
-		}
-		if err == nil && check && len(p.concerns(&st)) > 0 {
-			err = errTold
-		}
-		return err
-	})
-}
-
-// concerns is what needs a look, with what to do.
-func (p *program) concerns(st *client.Status) []string {
-	var all []string
-	add := func(worry bool, format string, a ...any) {
-		if worry {
-			all = append(all, fmt.Sprintf(format, a...))
-		}
-	}
-	add(st.Recovering != "", "recovering: %s. Changes may be refused until it is done; psctl recovery tells how far it is", st.Recovering)
-	add(st.ReadOnly != "", "read-only: %s. Containers run on; make room, and it ends by itself", st.ReadOnly)
-	add(st.Podman != "", "Podman is out of reach: %s. Is podman.socket running?  systemctl status podman.socket", st.Podman)
-	add(st.SnapshotError != "", "state.json is not written: %s. The log is not touched by that", st.SnapshotError)
-	add(st.Conflicts > 0, "%s: psctl conflicts lists what was changed by two at once", plural(st.Conflicts, "conflict"))
-	add(st.Orphans > 0, "%s that nothing explains, left running: psctl orphans lists them", plural(st.Orphans, "container"))
-	add(st.OrphansError != "", "orphans are not known: %s", st.OrphansError)
-	for _, n := range st.NotRunning {
-		where := ""
-		if n.Host != "" {
-			where = " on " + n.Host
-		}
-		namespace, pod, _ := strings.Cut(n.Pod, "/")
-		add(true, "pod %s does not run%s: %s  (psctl describe pod/%s%s)", n.Pod, where, oneLine(n.Why, 200), pod, inNamespace(namespace))
-	}
-	return all
-}
-
-func (p *program) showStatus(st *client.Status) error {
-	var b strings.Builder
-	g := newPage(&b)
-	g.line("Host", st.Host)
-	g.line("Agent", st.Version+" at "+p.address())
-	g.line("Log", plural(int(st.Index), "event")+led(", the last ", p.since(st.At)))
-	g.line("Replicas", fmt.Sprintf("%d of %d running", st.Running, st.Replicas))
-	if st.SnapshotAge != nil {
-		g.line("state.json", "written "+(time.Duration(*st.SnapshotAge*float64(time.Second))).Round(time.Second).String()+" ago")
-	}
-	g.w.Flush()
-	for _, c := range p.concerns(st) {
-		b.WriteString("! " + c + "\n")
-	}
-	if len(p.concerns(st)) == 0 {
-		b.WriteString("Nothing needs a look.\n")
-	}
-	return p.printf("%s", b.String())
 }
 
 func (p *program) recovery() *cobra.Command {

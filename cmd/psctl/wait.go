@@ -156,8 +156,8 @@ func (w *waiter) tellHosts(ctx context.Context, all []standing) error {
 	}
 	var l corev1.NodeList
 	if err := w.c.Get(ctx, the("Node").list(""), nil, &l); err != nil {
-		if client.IsUnreachable(err) || client.IsUnavailable(err) {
-			return nil // the next look says so
+		if client.IsUnreachable(err) || client.IsUnavailable(err) || client.IsForbidden(err) {
+			return nil // the next look says so; and hosts are no concern of who may not see them
 		}
 		return err
 	}

@@ -94,6 +94,8 @@ type NotRunning struct {
 	Pod  string `json:"pod"` // "default/nginx-0"
 	Host string `json:"host,omitempty"`
 	Why  string `json:"why"`
+	// Stays says of one that would have to move that it cannot, as things are.
+	Stays bool `json:"stays,omitempty"`
 }
 
 // Conflict is a change that lost without having been seen by whoever won.

@@ -15,7 +15,8 @@ type Cluster struct {
 	Digest string    // of this host's state
 	Agrees time.Time // since when all hosts that are alive have the same state; zero: they have not, or are not known to
 	Peers  []Peer    // the other hosts
-	// Unmoved says of replicas on hosts that are silent or drained why they have not been moved, by pod: "default/web-0".
+	// Unmoved says of replicas on hosts that are silent or drained, and that cannot be moved as things are, why, by pod:
+	// "default/web-0". Those that are merely not moved yet are not in it.
 	Unmoved map[string]string
 	Stuck   []Problem // whatever needs a look and is seen from here: streams that stand, forks, certificates, clocks
 }
@@ -157,13 +158,14 @@ func (s *Server) status(q *request) error {
 			why = notRunning(l, p, c.Unmoved)
 		}
 		pod := p.Namespace + "/" + p.Name()
+		_, stays := c.Unmoved[pod]
 		switch {
 		case why != "":
-			st.NotRunning = append(st.NotRunning, NotRunning{Pod: pod, Host: p.Host, Why: why})
+			st.NotRunning = append(st.NotRunning, NotRunning{Pod: pod, Host: p.Host, Why: why, Stays: stays})
 			continue
 		case said(l.State, p.Host).Draining:
 			why = cmp.Or(c.Unmoved[pod], "it has not been given another host yet")
-			st.NotMoved = append(st.NotMoved, NotRunning{Pod: pod, Host: p.Host, Why: why})
+			st.NotMoved = append(st.NotMoved, NotRunning{Pod: pod, Host: p.Host, Why: why, Stays: stays})
 		}
 		st.Running++
 	}

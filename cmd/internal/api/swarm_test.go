@@ -110,7 +110,7 @@ func TestSwarm_status(t *testing.T) {
 		st.SnapshotAge == nil || *st.SnapshotAge < 1 || st.Orphans != 1 || st.Replicas != 3 || st.Running != 1 || st.Version != "v1.2.3" {
 		t.Errorf("got %s", got.body)
 	}
-	want := []NotRunning{{"default/web-1", "h1", "ErrImagePull: no such image"}, {"default/web-2", "", "no host fits"}}
+	want := []NotRunning{{Pod: "default/web-1", Host: "h1", Why: "ErrImagePull: no such image"}, {Pod: "default/web-2", Why: "no host fits"}}
 	if fmt.Sprint(st.NotRunning) != fmt.Sprint(want) {
 		t.Errorf("not running: got %v, want %v", st.NotRunning, want)
 	}

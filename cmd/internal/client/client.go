@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net"
 	"net/http"
 	"net/url"
@@ -22,6 +23,7 @@ const DefaultServer = "http://127.0.0.1:8080"
 type Client struct {
 	server *url.URL
 	agent  string
+	token  string // "" for none
 	http   *http.Client
 }
 
@@ -40,9 +42,7 @@ func New(server, agent string) (*Client, error) {
 	case u.RawQuery != "" || u.Fragment != "" || u.User != nil:
 		return nil, fmt.Errorf("server %q: want scheme, host and port alone", server)
 	}
-	transport := http.DefaultTransport.(*http.Transport).Clone()
-	transport.Proxy = nil // an agent's API is on this host or on the next one
-	return &Client{server: u, agent: agent, http: &http.Client{Transport: transport}}, nil
+	return &Client{server: u, agent: agent, http: newHTTP(newTransport())}, nil
 }
 
 // Server is the address that is asked.
@@ -55,6 +55,7 @@ type Request struct {
 	Query  url.Values
 	Body   []byte
 	Type   string // media type of Body; "" is JSON
+	Header http.Header
 }
 
 // Path joins elements to a path, each escaped, so that a name with a slash in it stays a name.
@@ -82,6 +83,10 @@ func (c *Client) Open(ctx context.Context, r Request) (io.ReadCloser, error) {
 	}
 	if err := setPath(req.URL, u.Path, r.Path); err != nil {
 		return nil, fmt.Errorf("%s %s: %w", method, r.Path, err)
+	}
+	maps.Copy(req.Header, r.Header)
+	if c.token != "" {
+		req.Header.Set("Authorization", "Bearer "+c.token)
 	}
 	req.Header.Set("User-Agent", c.agent)
 	req.Header.Set("Accept", "application/json")
@@ -122,7 +127,7 @@ func (c *Client) unreachable(ctx context.Context, method string, err error) erro
 		err = u.Err
 	}
 	var op *net.OpError
-	dialed := errors.As(err, &op) && op.Op == "dial"
+	dialed := errors.As(err, &op) && op.Op == "dial" || untrusted(err)
 	return &UnreachableError{Server: c.Server(), Method: method, Sent: !dialed, Err: err}
 }
 

@@ -17,11 +17,17 @@ type UnreachableError struct {
 }
 
 func (e *UnreachableError) Error() string {
+	if e.Untrusted() {
+		return fmt.Sprintf("what answers at %s has a certificate that is not trusted here: %v", e.Server, e.Err)
+	}
 	if e.Sent {
 		return fmt.Sprintf("the agent at %s went away before it had answered: %v", e.Server, e.Err)
 	}
 	return fmt.Sprintf("no agent answers at %s: %v", e.Server, e.Err)
 }
+
+// Untrusted reports whether somebody answers there whose certificate is not one to be trusted.
+func (e *UnreachableError) Untrusted() bool { return untrusted(e.Err) }
 
 func (e *UnreachableError) Unwrap() error { return e.Err }
 
@@ -61,6 +67,12 @@ func IsUnreachable(err error) bool {
 
 // IsUnavailable reports whether err says that the agent is there and cannot yet do what was asked for: it recovers.
 func IsUnavailable(err error) bool { return code(err) == http.StatusServiceUnavailable }
+
+// IsUnauthorized reports whether err says that the agent does not know who asks.
+func IsUnauthorized(err error) bool { return code(err) == http.StatusUnauthorized }
+
+// IsForbidden reports whether err says that who asks may not.
+func IsForbidden(err error) bool { return code(err) == http.StatusForbidden }
 
 func code(err error) int {
 	var s *StatusError

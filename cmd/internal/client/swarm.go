@@ -22,6 +22,66 @@ type Status struct {
 	Replicas      int          `json:"replicas"` // placed
 	Running       int          `json:"running"`
 	NotRunning    []NotRunning `json:"not_running"`
+	NotMoved      []NotRunning `json:"not_moved"` // those that run on a host that is drained
+	Cluster       string       `json:"cluster"`   // its name
+	Digest        string       `json:"digest"`    // of the asked host's state
+	Agree         time.Time    `json:"agree_since"`
+	Hosts         []Host       `json:"hosts"` // all, the asked one included
+	Problems      []Problem    `json:"problems"`
+}
+
+// Host is one host of the cluster, as the asked one sees it.
+type Host struct {
+	Host      string    `json:"host"`
+	Self      bool      `json:"self"` // it is the one that was asked
+	Address   string    `json:"address"`
+	Version   string    `json:"version"`
+	State     string    `json:"state"` // alive, silent, stopped, down, removed
+	Since     time.Time `json:"since"` // of a state other than alive
+	Why       string    `json:"why"`
+	Heard     time.Time `json:"heard"`
+	Podman    string    `json:"podman"`
+	Ready     bool      `json:"ready"`
+	ReadOnly  string    `json:"readonly"`
+	Cordoned  bool      `json:"cordoned"`
+	Draining  bool      `json:"draining"`
+	CPUs      int       `json:"cpus"`
+	Memory    int64     `json:"memory"` // bytes
+	Replicas  int       `json:"replicas"`
+	Running   int       `json:"running"`
+	Lag       uint64    `json:"lag_events"`
+	Behind    float64   `json:"lag_seconds"`
+	Digest    string    `json:"digest"` // agrees; differs at KEY; unknown
+	Agrees    time.Time `json:"agrees_since"`
+	Offset    *float64  `json:"clock_offset_seconds"`
+	RoundTrip *float64  `json:"round_trip_seconds"`
+	Stuck     string    `json:"stuck"`
+}
+
+// Problem is something that could go wrong unseen, and what to do about it.
+type Problem struct {
+	What string `json:"what"`
+	Why  string `json:"why"`
+	Do   string `json:"do"`
+}
+
+// NodeChanged is the answer to what is done with a host.
+type NodeChanged struct {
+	Host    string `json:"host"`
+	Changed bool   `json:"changed"` // false: it was so already
+	Commit  string `json:"commit"`
+	Index   uint64 `json:"index"`
+}
+
+// Token is one token for the API. Its secret is told once, when it is made.
+type Token struct {
+	Name       string    `json:"name"`
+	Scope      string    `json:"scope"`
+	Namespaces []string  `json:"namespaces"` // none: all
+	Created    time.Time `json:"created"`
+	Expires    time.Time `json:"expires"` // zero: never
+	Expired    bool      `json:"expired"`
+	Secret     string    `json:"secret"`
 }
 
 // NotRunning is a replica that is wanted and does not run.
@@ -29,6 +89,8 @@ type NotRunning struct {
 	Pod  string `json:"pod"` // "default/nginx-0"
 	Host string `json:"host"`
 	Why  string `json:"why"`
+	// Stays says of one that does not move, although it would have to, that nothing but a person can change that now.
+	Stays bool `json:"stays"`
 }
 
 // Recovery is the report of one recovery: what an agent found when it started, and did about it.

@@ -1,0 +1,95 @@
+package main
+
+import (
+	"cmp"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/podman-swarm/podman-swarm/cmd/internal/client"
+)
+
+// accessFlags say which agent is asked, and what is shown to it.
+type accessFlags struct{ server, token, ca, cert, key, kubeconfig string }
+
+func (p *program) accessFlags(root *cobra.Command) {
+	f := root.PersistentFlags()
+	f.StringVar(&p.access.server, "server", "", "address of the agent (default $PSCTL_SERVER, else "+client.DefaultServer+")")
+	f.StringVar(&p.access.token, "token", "", "token to show to an agent on another host, or @FILE that holds it (default $PSCTL_TOKEN)")
+	f.StringVar(&p.access.ca, "ca", "", "file with the CA of the agent's certificate (default $PSCTL_CA)")
+	f.StringVar(&p.access.cert, "cert", "", "file with a client certificate (default $PSCTL_CERT)")
+	f.StringVar(&p.access.key, "key", "", "file with its key (default $PSCTL_KEY)")
+	f.StringVar(&p.access.kubeconfig, "kubeconfig", "", "kubeconfig file that says all of that (default $KUBECONFIG, where no server is named)")
+	_ = root.RegisterFlagCompletionFunc("server", cobra.NoFileCompletions) // the flags are there
+	_ = root.RegisterFlagCompletionFunc("token", cobra.NoFileCompletions)
+}
+
+// reach is the agent that is asked, and what is shown to it. A kubeconfig that nobody named on the command line counts
+// only where no server is named: what it holds is for its own server.
+func (p *program) reach() (server string, a client.Access, err error) {
+	server = cmp.Or(p.access.server, p.getenv("PSCTL_SERVER"))
+	path := p.access.kubeconfig
+	if path == "" && server == "" {
+		path, _, _ = strings.Cut(p.getenv("KUBECONFIG"), string(filepath.ListSeparator))
+		if _, err := os.Stat(path); err != nil { // kubectl passes over one that is not there, too
+			path = ""
+		}
+	}
+	if path != "" {
+		k, err := client.ReadKubeconfig(path)
+		if err != nil {
+			return "", a, usage("kubeconfig: %v", err)
+		}
+		server, a = cmp.Or(server, k.Server), k.Access
+	}
+	token := cmp.Or(p.access.token, p.getenv("PSCTL_TOKEN"))
+	if file, ok := strings.CutPrefix(token, "@"); ok {
+		b, err := os.ReadFile(file)
+		if err != nil {
+			return "", a, usage("--token: %v", err)
+		}
+		token = strings.TrimSpace(string(b))
+	}
+	a.Token = cmp.Or(token, a.Token)
+	for _, f := range []struct {
+		flag, variable string
+		file           string
+		into           *[]byte
+	}{{"--ca", "PSCTL_CA", p.access.ca, &a.CA}, {"--cert", "PSCTL_CERT", p.access.cert, &a.Cert}, {"--key", "PSCTL_KEY", p.access.key, &a.Key}} {
+		file := cmp.Or(f.file, p.getenv(f.variable))
+		if file == "" {
+			continue
+		}
+		if *f.into, err = os.ReadFile(file); err != nil {
+			return "", a, usage("%s: %v", f.flag, err)
+		}
+	}
+	return cmp.Or(server, client.DefaultServer), a, nil
+}
+
+// client is the client of the agent that is asked.
+func (p *program) client() (*client.Client, error) {
+	server, access, err := p.reach()
+	if err != nil {
+		return nil, err
+	}
+	c, err := client.New(server, p.name())
+	if err == nil {
+		c, err = c.With(access)
+	}
+	if err != nil {
+		return nil, usage("%v", err)
+	}
+	return c, nil
+}
+
+// address is that of the agent that is asked, to be shown.
+func (p *program) address() string {
+	server, _, err := p.reach()
+	if err != nil {
+		return "?"
+	}
+	return server
+}
