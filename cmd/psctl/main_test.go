@@ -51,11 +51,12 @@ func TestScripts(t *testing.T) {
 	})
 }
 
-// agentCmd is "agent start", "agent stop", "agent recover WHY", "agent orphan ID NAME".
+// agentCmd is "agent start", "agent stop", "agent recover WHY", "agent orphan ID NAME", "agent join HOST",
+// "agent silence HOST…", "agent move POD HOST", "agent stay POD WHY", and "agent tls FILE", which writes the CA there.
 func agentCmd(ts *testscript.TestScript, neg bool, args []string) {
 	a, ok := ts.Value("agent").(*apitest.Agent)
 	if !ok || neg || len(args) == 0 {
-		ts.Fatalf("usage: agent start|stop|recover [WHY]|orphan ID NAME")
+		ts.Fatalf("usage: agent start|stop|recover [WHY]|orphan ID NAME|join|silence|move|stay|tls")
 	}
 	switch {
 	case args[0] == "start":
@@ -66,6 +67,19 @@ func agentCmd(ts *testscript.TestScript, neg bool, args []string) {
 		a.Recover(args[1])
 	case args[0] == "orphan" && len(args) == 3:
 		a.Orphan(args[1], args[2])
+	case args[0] == "join" && len(args) == 2:
+		ts.Check(a.Join(args[1]))
+	case args[0] == "silence":
+		ts.Check(a.Silence(args[1:]...))
+	case args[0] == "move" && len(args) == 3:
+		ts.Check(a.Move(args[1], args[2]))
+	case args[0] == "stay" && len(args) == 3:
+		a.Stay(args[1], args[2])
+	case args[0] == "tls" && len(args) == 2:
+		url, ca, err := a.TLS()
+		ts.Check(err)
+		ts.Check(os.WriteFile(ts.MkAbs(args[1]), ca, 0o600))
+		ts.Setenv("TLS_SERVER", url)
 	default:
 		ts.Fatalf("agent %q: not known", args)
 	}

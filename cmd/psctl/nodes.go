@@ -175,8 +175,9 @@ func (p *program) node() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "node down|remove NAME",
 		Short: "Say that a host is dead, or shut one out for good",
-		Args:  usageArgs(cobra.NoArgs, "what of a node? psctl node down NAME, or psctl node remove NAME; psctl nodes lists them"),
-		RunE:  func(c *cobra.Command, _ []string) error { return c.Help() },
+		RunE: func(*cobra.Command, []string) error {
+			return usage("what of a node? psctl node down NAME, or psctl node remove NAME; psctl nodes lists them")
+		},
 	}
 	down := p.hostCommand(hostVerb{"down", "Give your word that a host is dead: what it ran moves at once", `down is a person's word that a host which is silent is dead. What it ran moves at once, also where too few hosts are in
 sight to decide that by themselves. If it is not dead, its replicas run twice until it is heard again; it then yields what

@@ -21,8 +21,9 @@ func (p *program) token() *cobra.Command {
 		Short:      "Make, list and revoke tokens for the API on TLS",
 		Long: `Tokens let people and programs on other hosts ask the API where it listens on TLS. Every host of the cluster knows them,
 by a hash: the secret itself is shown once, to who makes it. (How hosts join is another token: podman-swarm-agent token.)`,
-		Args: usageArgs(cobra.NoArgs, "what of tokens? psctl token create NAME --scope read, psctl token list, psctl token revoke NAME"),
-		RunE: func(c *cobra.Command, _ []string) error { return c.Help() },
+		RunE: func(*cobra.Command, []string) error {
+			return usage("what of tokens? psctl token create NAME --scope read, psctl token list, psctl token revoke NAME")
+		},
 	}
 	c.AddCommand(p.tokenCreate(), p.tokenList(), p.tokenRevoke())
 	return c

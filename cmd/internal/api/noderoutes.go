@@ -66,7 +66,9 @@ func (s *Server) present(st *projection.State, host string) error {
 }
 
 // conflict refuses to do something with a host as it is.
-func conflict(host, why string) error { return modified(nodes().gr(), host, why) }
+func conflict(host, why string) error {
+	return refused(http.StatusConflict, metav1.StatusReasonConflict, "node "+host+": "+why)
+}
 
 // mark cordons, uncordons or drains.
 func (s *Server) mark(st *projection.State, host, verb string) ([]projection.Change, error) {

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"io/fs"
 	"net/http"
 	"strconv"
 	"strings"
@@ -42,14 +43,31 @@ func (s *Server) podLog(q *request, t target) error {
 	if err != nil || placed == nil {
 		return cmp.Or[error](err, apierrors.NewNotFound(t.gr(), t.name.name))
 	}
+	if a := l.absence(placed.Host); a != nil {
+		return unreachable(a.text + ": the log of its container can be read when it is heard again")
+	}
 	ctx, cancel := q.streaming()
 	defer cancel()
 	r, err := s.Logs(ctx, placed.Host, container, o)
 	if err != nil {
-		return err
+		return s.logError(placed.Host, err)
 	}
 	q.copy(ctx, r, most)
 	return nil
+}
+
+// logError is why the log of a container cannot be had, with the host that it is on when that is another one.
+func (s *Server) logError(host string, err error) error {
+	var api apierrors.APIStatus
+	if host == s.Node || errors.As(err, &api) || errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	return unreachable("the container runs on host " + host + ", and its log cannot be had from there: " + err.Error())
+}
+
+// unreachable says that another host does not give what is asked for.
+func unreachable(message string) error {
+	return refused(http.StatusBadGateway, "HostUnreachable", message)
 }
 
 // copy sends what comes from r, as it comes, up to so many bytes, until its end, or until ctx ends. It closes r.

@@ -38,6 +38,12 @@ type Agent struct {
 	mu         sync.Mutex
 	recovering string
 	orphans    []api.Orphan
+	others     []string          // the hosts that have joined
+	silent     []string          // of them
+	unmoved    map[string]string // by pod: why it cannot be moved
+
+	spawn  func(func(context.Context) error) // has something go on until the agent stops
+	ledger *projection.Ledger
 
 	log  *events.Log
 	stop context.CancelFunc
@@ -72,7 +78,9 @@ func (a *Agent) Start() error {
 	ctx, stop := context.WithCancel(context.Background())
 	g, ctx := errgroup.WithContext(ctx)
 	quiet := slog.New(slog.DiscardHandler)
-	h := &host{ledger: ledger}
+	h := &host{ledger: ledger, name: Node, mute: a.isSilent}
+	a.ledger, a.log = ledger, log
+	a.spawn = func(run func(context.Context) error) { g.Go(func() error { return closedIsNil(run(ctx)) }) }
 	g.Go(func() error { return ledger.Run(ctx) })
 	g.Go(func() error { return a.server(log, ledger).Serve(ctx, l) })
 	g.Go(func() error {
@@ -80,7 +88,7 @@ func (a *Agent) Start() error {
 		return closedIsNil(d.Run(ctx))
 	})
 	g.Go(func() error { return closedIsNil(h.run(ctx)) })
-	a.log, a.stop, a.done = log, stop, make(chan error, 1)
+	a.stop, a.done = stop, make(chan error, 1)
 	go func() { a.done <- errors.Join(g.Wait(), log.Close()) }()
 	return h.say(ctx, h.self)
 }
@@ -145,6 +153,8 @@ func (a *Agent) server(log *events.Log, ledger *projection.Ledger) *api.Server {
 			})
 		},
 		Logs:    a.logs,
+		Cluster: a.cluster,
+		Spread:  a.spread,
 		Orphans: orphans{a},
 		Health:  func() api.Health { return api.Health{Snapshot: time.Now().Add(-time.Second)} },
 	}

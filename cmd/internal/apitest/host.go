@@ -15,14 +15,18 @@ import (
 )
 
 // host says of every replica that is placed on it what its image's name asks for.
-type host struct{ ledger *projection.Ledger }
+type host struct {
+	ledger *projection.Ledger
+	name   string
+	mute   func(name string) bool // it says nothing for now
+}
 
 func (h *host) run(ctx context.Context) error {
 	for ctx.Err() == nil {
 		v := h.ledger.View()
 		if changes, err := h.replicas(v.State); err != nil {
 			return err
-		} else if len(changes) > 0 {
+		} else if len(changes) > 0 && !h.mute(h.name) {
 			if err := h.say(ctx, h.replicas); err != nil {
 				return err
 			}
@@ -46,10 +50,10 @@ func (h *host) say(ctx context.Context, what func(*projection.State) ([]projecti
 
 // self is the host, said once.
 func (h *host) self(s *projection.State) ([]projection.Change, error) {
-	if _, ok := s.Lookup(projection.HostKey(Node)); ok {
+	if _, ok := s.Lookup(projection.HostKey(h.name)); ok {
 		return nil, nil
 	}
-	return []projection.Change{{Kind: events.Observed, Key: projection.HostKey(Node), Object: projection.Encode(projection.Host{
+	return []projection.Change{{Kind: events.Observed, Key: projection.HostKey(h.name), Object: projection.Encode(projection.Host{
 		Address: "192.0.2.1", CPUs: 4, Memory: 8 << 30, Version: "v9.9.9", Podman: "5.8.3", OS: "Debian 13", Kernel: "6.12", Arch: "amd64",
 		Started: time.Now()})}}, nil
 }
@@ -62,18 +66,20 @@ func (h *host) replicas(s *projection.State) ([]projection.Change, error) {
 		if err != nil {
 			return nil, err
 		}
-		placed[p.ReplicaKey(Node)] = true
-		if seen, err := s.Replica(p); err != nil || seen != nil || p.Host != Node {
+		if p.Host == h.name {
+			placed[p.ReplicaKey(h.name)] = true
+		}
+		if seen, err := s.Replica(p); err != nil || seen != nil || p.Host != h.name {
 			continue
 		}
 		r, err := replica(p)
 		if err != nil {
 			return nil, err
 		}
-		all = append(all, projection.Change{Kind: events.Observed, Key: p.ReplicaKey(Node), Object: projection.Encode(r)})
+		all = append(all, projection.Change{Kind: events.Observed, Key: p.ReplicaKey(h.name), Object: projection.Encode(r)})
 	}
 	for o := range s.All(projection.ReplicaType + "/") {
-		if !placed[o.Key] {
+		if _, on, ok := projection.PodOf(o.Key); ok && on == h.name && !placed[o.Key] {
 			all = append(all, projection.Change{Kind: events.Observed, Key: o.Key})
 		}
 	}
