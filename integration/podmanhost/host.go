@@ -20,7 +20,7 @@ import (
 // bash and not sh because bash reaps what is not its own child, as conmon will be: Podman takes a zombie for alive.
 const initScript = `
 set -eu
-socket=$1; shift
+socket=$1 id=$2; shift 2
 resolv=$(cat /etc/resolv.conf 2>/dev/null || true)
 mount --make-rprivate /
 mount -t proc proc /proc
@@ -29,6 +29,10 @@ mount -t tmpfs tmpfs /dev/shm # Podman keeps its locks here, and clears them all
 mkdir -p /run/lock
 file=$(readlink -m /etc/resolv.conf)
 if [ ! -e "$file" ]; then mkdir -p "${file%/*}"; printf '%s\n' "$resolv" >"$file"; fi
+if [ -n "$id" ]; then # a machine of its own
+	ip link set lo up
+	if [ -e /etc/machine-id ]; then mount --bind "$id" /etc/machine-id; fi
+fi
 service=
 echo up
 while read -r word; do
@@ -55,6 +59,7 @@ done
 type Host struct {
 	dir     string
 	subnet  *subnet
+	apart   bool // in a network namespace of its own
 	init    *exec.Cmd
 	words   *os.File // to init's stdin
 	answers *os.File // from init's stdout
@@ -66,6 +71,10 @@ type Host struct {
 //
 // Whoever opens a host must Close it. If this process is killed, the host and its containers die with it.
 func Open(ctx context.Context, dir string) (*Host, error) {
+	return open(ctx, &Host{dir: dir})
+}
+
+func open(ctx context.Context, h *Host) (*Host, error) {
 	if os.Geteuid() != 0 {
 		return nil, errors.New("open a private Podman host: this needs root, for namespaces and mounts of its own")
 	}
@@ -74,16 +83,20 @@ func Open(ctx context.Context, dir string) (*Host, error) {
 			return nil, fmt.Errorf("open a private Podman host: %w; integration/setup.sh installs it", err)
 		}
 	}
-	h := &Host{dir: dir}
 	if err := h.open(ctx); err != nil {
-		return nil, errors.Join(fmt.Errorf("open a private Podman host in %s: %w\n%s", dir, err, h.logTail()), h.Close())
+		return nil, errors.Join(fmt.Errorf("open a private Podman host in %s: %w\n%s", h.dir, err, h.logTail()), h.Close())
 	}
 	return h, nil
 }
 
 func (h *Host) open(ctx context.Context) error {
 	var err error
-	if h.subnet, err = takeSubnet(); err != nil {
+	if h.apart {
+		h.subnet, err = numbered(0), h.drawMachineID()
+	} else {
+		h.subnet, err = takeSubnet()
+	}
+	if err != nil {
 		return err
 	}
 	if err := h.writeConfig(); err != nil {
@@ -119,13 +132,16 @@ func (h *Host) boot(ctx context.Context) error {
 	}
 	defer stdout.Close()
 
-	args := append([]string{"-c", initScript, "podmanhost", h.socketFile()}, h.podmanCommand()...)
+	args := append([]string{"-c", initScript, "podmanhost", h.socketFile(), h.machineID()}, h.podmanCommand()...)
 	h.init = exec.Command("bash", args...)
 	h.init.Stdin, h.init.Stdout, h.init.Stderr = stdin, stdout, log
 	h.init.Env = h.env()
 	h.init.SysProcAttr = &syscall.SysProcAttr{
 		Cloneflags: syscall.CLONE_NEWNS | syscall.CLONE_NEWPID,
 		Setpgid:    true, // a Ctrl-C at the terminal is for us; we end the host in order
+	}
+	if h.apart {
+		h.init.SysProcAttr.Cloneflags |= syscall.CLONE_NEWNET
 	}
 	h.words, h.answers, h.read = words, answers, bufio.NewReader(answers)
 	if err := h.init.Start(); err != nil {
@@ -223,7 +239,10 @@ func (h *Host) Podman(ctx context.Context, args ...string) (string, error) {
 }
 
 func (h *Host) podman(ctx context.Context, stdin []byte, args ...string) (string, error) {
-	all := append([]string{"--target", strconv.Itoa(h.init.Process.Pid), "--mount", "--pid", "--"}, h.podmanCommand()...)
+	if h.init == nil {
+		return "", fmt.Errorf("podman %s: the host in %s is off", strings.Join(args, " "), h.dir)
+	}
+	all := append([]string{"--target", strconv.Itoa(h.init.Process.Pid), "--mount", "--pid", "--net", "--"}, h.podmanCommand()...)
 	cmd := exec.CommandContext(ctx, "nsenter", append(all, args...)...)
 	cmd.Env = h.env()
 	cmd.Stdin = bytes.NewReader(stdin)
@@ -240,7 +259,9 @@ func (h *Host) podman(ctx context.Context, stdin []byte, args ...string) (string
 // Close ends the host: containers, service, network, storage. On return nothing of it is left, or the error says what.
 func (h *Host) Close() error {
 	var errs []error
-	if h.init != nil {
+	if h.apart {
+		errs = append(errs, h.PowerOff()) // nothing of it is in the machine's network
+	} else if h.init != nil {
 		ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
 		defer cancel()
 		if _, err := h.Podman(ctx, "rm", "--force", "--all", "--time", "0"); err != nil {

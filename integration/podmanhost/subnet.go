@@ -17,9 +17,13 @@ import (
 // subnet is a number between 0 and 255 that no other host on this machine has, and the network named after it. It is
 // held by a lock on a file, so that it is free again however its process ends.
 type subnet struct {
-	name   string // of the network and of its bridge
-	prefix string // of its addresses: "198.18.7."
-	lock   *os.File
+	name   string   // of the network and of its bridge
+	prefix string   // of its addresses: "198.18.7."
+	lock   *os.File // nil where the network is the host's own, which ends with it
+}
+
+func numbered(n int) *subnet {
+	return &subnet{name: fmt.Sprintf("swt%d", n), prefix: fmt.Sprintf("198.18.%d.", n)}
 }
 
 // takeSubnet takes the first free number. What a killed process left under it in the machine's network is removed.
@@ -28,7 +32,7 @@ func takeSubnet() (*subnet, error) {
 		return nil, fmt.Errorf("take a subnet: %w", err)
 	}
 	for n := range 256 {
-		s := &subnet{name: fmt.Sprintf("swt%d", n), prefix: fmt.Sprintf("198.18.%d.", n)}
+		s := numbered(n)
 		lock, err := lockFile(filepath.Join(lockDir, s.name), syscall.LOCK_EX|syscall.LOCK_NB)
 		if errors.Is(err, syscall.EWOULDBLOCK) {
 			continue
@@ -48,6 +52,9 @@ func takeSubnet() (*subnet, error) {
 // exclusively runs f while no other host on this machine runs its own. The first container with a published port
 // makes firewall chains that all networks share, and two that make them at once get in each other's way.
 func (s *subnet) exclusively(f func() error) error {
+	if s.lock == nil {
+		return f()
+	}
 	lock, err := lockFile(filepath.Join(lockDir, "firewall"), syscall.LOCK_EX)
 	if err != nil {
 		return err
@@ -56,7 +63,12 @@ func (s *subnet) exclusively(f func() error) error {
 }
 
 // release gives the number back, once nothing in the machine's network is left of it.
-func (s *subnet) release() error { return errors.Join(s.clear(), s.lock.Close()) }
+func (s *subnet) release() error {
+	if s.lock == nil {
+		return nil
+	}
+	return errors.Join(s.clear(), s.lock.Close())
+}
 
 // clear removes the bridge and the firewall rules that Podman did not take back, since its containers were killed
 // without it. A rule left over would send what comes for its port to an address that is somebody else's by then.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/http"
 	"os"
 	"os/exec"
 	"strings"
@@ -22,8 +23,10 @@ type Agent struct {
 	Args    []string // further flags
 	Output  string   // file to which every life's output is appended
 	Before  []string // a command to run it with, as strace and its flags; nil: none
+	Addr    string   // its --api-addr; "": one that is free at the first Start
+	// Dial reaches the API where it is not in this process's network; nil: as usual.
+	Dial func(ctx context.Context, network, addr string) (net.Conn, error)
 
-	addr  string
 	cmd   *exec.Cmd
 	ended chan struct{} // closed once cmd has been waited for
 	how   error         // how it ended; read after ended
@@ -32,9 +35,9 @@ type Agent struct {
 // Start starts the agent's process, and does not wait for it to do anything. It must not be running. Should this
 // process die, the kernel kills the agent with it.
 func (a *Agent) Start() error {
-	if a.addr == "" {
+	if a.Addr == "" {
 		var err error
-		if a.addr, err = freeAddr(); err != nil {
+		if a.Addr, err = freeAddr(); err != nil {
 			return fmt.Errorf("find an address for the agent: %w", err)
 		}
 	}
@@ -48,7 +51,7 @@ func (a *Agent) Start() error {
 		node = "trial"
 	}
 	line := append(append([]string{}, a.Before...), a.Bin,
-		"--data-dir", a.DataDir, "--api-addr", a.addr, "--node-name", node, "--podman-url", a.Podman)
+		"--data-dir", a.DataDir, "--api-addr", a.Addr, "--node-name", node, "--podman-url", a.Podman)
 	line = append(line, a.Args...)
 	a.cmd = exec.Command(line[0], line[1:]...)
 	a.cmd.Stdout, a.cmd.Stderr = out, out
@@ -77,7 +80,20 @@ func freeAddr() (string, error) {
 }
 
 // URL is where the agent's API is, from the first Start on.
-func (a *Agent) URL() string { return "http://" + a.addr }
+func (a *Agent) URL() string { return "http://" + a.Addr }
+
+// Client asks the agent on a connection of its own each time, so that none is left to an agent that has been killed.
+func (a *Agent) Client() *http.Client {
+	return &http.Client{Timeout: 30 * time.Second, Transport: &http.Transport{DisableKeepAlives: true, DialContext: a.Dial}}
+}
+
+// Signal sends the running agent a signal, and does not wait for what that does.
+func (a *Agent) Signal(s syscall.Signal) error {
+	if err := a.cmd.Process.Signal(s); err != nil {
+		return fmt.Errorf("send the agent %s: %w", s, err)
+	}
+	return nil
+}
 
 // Pid is the number of the running process.
 func (a *Agent) Pid() int { return a.cmd.Process.Pid }
@@ -87,10 +103,11 @@ func (a *Agent) Pid() int { return a.cmd.Process.Pid }
 func (a *Agent) Ready(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
+	client := a.Client()
 	every := time.NewTicker(10 * time.Millisecond)
 	defer every.Stop()
 	for {
-		_, err := Get(ctx, a.URL()+"/readyz")
+		_, err := Do(ctx, client, http.MethodGet, a.URL()+"/readyz", "")
 		if err == nil {
 			return nil
 		}

@@ -57,8 +57,11 @@ func Get(ctx context.Context, url string) ([]byte, error) {
 }
 
 // GetJSON asks once and decodes the answer.
-func GetJSON(ctx context.Context, url string, v any) error {
-	b, err := Get(ctx, url)
+func GetJSON(ctx context.Context, url string, v any) error { return JSON(ctx, once(), url, v) }
+
+// JSON asks and decodes the answer.
+func JSON(ctx context.Context, client *http.Client, url string, v any) error {
+	b, err := Do(ctx, client, http.MethodGet, url, "")
 	if err != nil {
 		return err
 	}
