@@ -78,7 +78,8 @@ var mayImport = map[string]imports{
 	"integration/...": {
 		ours: []string{"events/...", "projection/...", "snapshot", "integration/..."},
 		others: []string{"golang.org/x/sys", "golang.org/x/sync", "k8s.io/api", "k8s.io/apimachinery", "github.com/tidwall/wal",
-			"github.com/hanwen/go-fuse"}, // serves the disk whose power is cut
+			"github.com/hanwen/go-fuse",          // serves the disk whose power is cut
+			"github.com/anishathalye/porcupine"}, // looks for one order that explains all answers of a host
 	},
 }
 
