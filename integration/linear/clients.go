@@ -93,7 +93,7 @@ func (c *Clients) ask(rnd *rand.Rand, object, seen string) question {
 		return q // a read
 	case dice < 65 && seen != "":
 		q.verb, q.seen = update, seen
-	case dice < 75:
+	case dice < 70:
 		q.verb = remove
 		return q
 	case dice < 85:

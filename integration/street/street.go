@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"syscall"
@@ -87,6 +88,25 @@ func (s *Street) Close() error {
 	s.Wires.close()
 	if s.lock != nil {
 		errs = append(errs, os.RemoveAll(s.dir), s.lock.Close())
+	}
+	return errors.Join(errs...)
+}
+
+// Keep copies the hosts' data dirs and what their agents wrote into a folder, to be looked at after Close.
+func (s *Street) Keep(folder string) error {
+	var errs []error
+	for _, h := range s.Hosts {
+		errs = append(errs, h.Agent.Kill())
+		to := filepath.Join(folder, h.Name)
+		errs = append(errs, os.Mkdir(to, 0o750))
+		for _, what := range []string{h.Agent.Output, h.Agent.DataDir} {
+			if _, err := os.Stat(what); err != nil {
+				continue // it was never made
+			}
+			if out, err := exec.Command("cp", "-a", what, to).CombinedOutput(); err != nil {
+				errs = append(errs, fmt.Errorf("keep %s: %w: %s", what, err, out))
+			}
+		}
 	}
 	return errors.Join(errs...)
 }

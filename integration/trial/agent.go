@@ -23,6 +23,7 @@ type Agent struct {
 	Args    []string // further flags
 	Output  string   // file to which every life's output is appended
 	Before  []string // a command to run it with, as strace and its flags; nil: none
+	Env     []string // beside this process's own, NAME=value; later ones win
 	Addr    string   // its --api-addr; "": one that is free at the first Start
 	// Dial reaches the API where it is not in this process's network; nil: as usual.
 	Dial func(ctx context.Context, network, addr string) (net.Conn, error)
@@ -55,6 +56,7 @@ func (a *Agent) Start() error {
 	line = append(line, a.Args...)
 	a.cmd = exec.Command(line[0], line[1:]...)
 	a.cmd.Stdout, a.cmd.Stderr = out, out
+	a.cmd.Env = append(os.Environ(), a.Env...)
 	// Not in our process group: a Ctrl-C is for us, and we end the agent in order.
 	a.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
 	if err := a.cmd.Start(); err != nil {
