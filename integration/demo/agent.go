@@ -55,15 +55,20 @@ func (a *agent) terminate(ctx context.Context) error {
 func (a *agent) psctl(ctx context.Context, args ...string) (string, error) {
 	ctx, cancel := context.WithTimeout(ctx, 2*time.Minute)
 	defer cancel()
-	fmt.Println("   $ psctl", strings.Join(args, " "))
 	cmd := exec.CommandContext(ctx, a.psctlBin, args...)
 	cmd.Env = append(os.Environ(), "PSCTL_SERVER="+a.URL())
+	return show(cmd, "$ psctl "+strings.Join(args, " "))
+}
+
+// show runs a command, shows it as line and what it says, and returns that.
+func show(cmd *exec.Cmd, line string) (string, error) {
+	fmt.Println("  ", line)
 	out, err := cmd.CombinedOutput()
 	for line := range strings.Lines(string(out)) {
 		fmt.Print("   ", line)
 	}
 	if err != nil {
-		return "", fmt.Errorf("psctl %s: %w", strings.Join(args, " "), err)
+		return "", fmt.Errorf("%s: %w", line, err)
 	}
 	return string(out), nil
 }

@@ -22,6 +22,9 @@ type container struct {
 		Pid       int
 		StartedAt string
 	}
+	Config struct {
+		Labels map[string]string
+	}
 	NetworkSettings struct {
 		Ports map[string][]struct{ HostIP, HostPort string }
 	}

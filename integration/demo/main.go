@@ -1,8 +1,11 @@
 // Command demo shows what Podman Swarm is for, on real Podman and with the built binaries: a Deployment comes up, the
 // agent and a container are killed, and the agent, started again, brings back what was lost and leaves the rest alone.
 //
-// It uses a Podman host, a data dir and a port of its own, and leaves nothing behind. It ends with 0 only if what it
-// shows is true.
+// With -hosts 3 it shows what a cluster is for, on three hosts of its own: one is cut off while something is deleted,
+// comes back, and the delete stays; one loses its power, and its replicas move.
+//
+// It uses Podman hosts, data dirs and ports of its own, and leaves nothing behind. It ends with 0 only if what it shows
+// is true.
 package main
 
 import (
@@ -25,8 +28,17 @@ func main() {
 	defer stop()
 	bin := flag.String("bin", "bin", "folder of podman-swarm-agent and psctl")
 	manifest := flag.String("f", "integration/examples/web.yaml", "manifest to apply: three replicas of a web server")
+	hosts := flag.Int("hosts", 1, "how many hosts: 1, or 3 and more for what a cluster does")
 	flag.Parse()
-	err := run(ctx, *bin, *manifest)
+	var err error
+	switch {
+	case *hosts == 1:
+		err = run(ctx, *bin, *manifest)
+	case *hosts < 3:
+		err = fmt.Errorf("-hosts %d: want 1, or 3 and more: of two neither is a majority, so nothing would move", *hosts)
+	default:
+		err = runCluster(ctx, *bin, *manifest, *hosts)
+	}
 	switch {
 	case err == errInterrupted: // and no error of cleaning up is joined to it
 		fmt.Fprintln(os.Stderr, "\ndemo: interrupted; all of it has been removed")

@@ -45,11 +45,19 @@ func main() {
 	flag.StringVar(&o.bin, "bin", "bin", "folder of podman-swarm-agent")
 	flag.StringVar(&o.dir, "dir", "", "folder for the hosts' files, on a real disk (default: the one for temporary files)")
 	flag.Parse()
-	if err := run(ctx, o); err != nil {
+	err := run(ctx, o)
+	switch {
+	case err == errInterrupted: // and no error of cleaning up is joined to it
+		fmt.Fprintln(os.Stderr, "split: interrupted; all of it has been removed")
+		os.Exit(130)
+	case err != nil:
 		fmt.Fprintln(os.Stderr, "split:", err)
 		os.Exit(1)
 	}
 }
+
+// errInterrupted stands for whatever an interrupt broke off.
+var errInterrupted = errors.New("interrupted")
 
 func run(ctx context.Context, o options) (err error) {
 	if o.rounds < 1 || o.hosts < 1 || o.longest < time.Second || o.deadline <= 0 {
@@ -65,6 +73,9 @@ func run(ctx context.Context, o options) (err error) {
 	}
 	if err == nil && !t.report.clean() {
 		err = errors.New("something was wrong")
+	}
+	if err == errInterrupted {
+		return err
 	}
 	if err != nil {
 		return fmt.Errorf("%w; the same again: task split -- -rounds %d -hosts %d -seed %d", err, o.rounds, o.hosts, o.seed)

@@ -62,10 +62,19 @@ func (t *trying) try(ctx context.Context) (err error) {
 		args = append(args, "--reschedule-after", t.reschedule.String())
 	}
 	t.street, err = street.Open(ctx, street.Options{Dir: t.dir, Hosts: t.hosts, Bin: t.bin, Seed: t.seed, Args: args})
-	if err != nil {
+	if err != nil && ctx.Err() != nil {
+		return errInterrupted
+	} else if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, t.close(err)) }()
+	defer func() {
+		if ctx.Err() != nil {
+			err = errInterrupted
+		}
+		if cerr := t.close(err); cerr != nil {
+			err = errors.Join(err, cerr)
+		}
+	}()
 	fmt.Printf("  %d hosts after %.1f s\n", t.hosts, time.Since(began).Seconds())
 	if err := t.begin(ctx); err != nil {
 		return err
@@ -88,17 +97,16 @@ func (t *trying) try(ctx context.Context) (err error) {
 
 // close ends the street, and keeps what it wrote where something was wrong.
 func (t *trying) close(err error) error {
-	if t.keep || err != nil || !t.report.clean() {
+	if t.keep || err != nil && err != errInterrupted || !t.report.clean() {
 		kept, kerr := os.MkdirTemp(t.dir, "podman-swarm-split-")
 		if kerr != nil {
 			return errors.Join(kerr, t.street.Close())
 		}
 		fmt.Println("  the data dirs and the agents' output are in", kept)
 		err = t.street.Keep(kept)
-	} else {
-		err = nil
+		return errors.Join(err, t.street.Close())
 	}
-	return errors.Join(err, t.street.Close())
+	return t.street.Close()
 }
 
 // begin starts the agents and declares what stands.

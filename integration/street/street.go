@@ -1,6 +1,7 @@
 package street
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -42,8 +43,9 @@ func Open(ctx context.Context, o Options) (s *Street, err error) {
 	if o.Hosts < 1 || o.Hosts > 200 {
 		return nil, fmt.Errorf("open a street of %d hosts: want 1 to 200", o.Hosts)
 	}
-	if o.Dir == "" {
-		o.Dir = os.TempDir()
+	dir, err := filepath.Abs(cmp.Or(o.Dir, os.TempDir())) // what runs on a host begins in another folder than we
+	if err != nil {
+		return nil, err
 	}
 	bin, err := filepath.Abs(filepath.Join(o.Bin, "podman-swarm-agent"))
 	if err != nil {
@@ -56,10 +58,10 @@ func Open(ctx context.Context, o Options) (s *Street, err error) {
 			s = nil
 		}
 	}()
-	if err := sweep(o.Dir); err != nil {
+	if err := sweep(dir); err != nil {
 		return s, err
 	}
-	if err := s.takeFolder(o.Dir); err != nil {
+	if err := s.takeFolder(dir); err != nil {
 		return s, err
 	}
 	together, ctx := errgroup.WithContext(ctx)
