@@ -34,6 +34,17 @@ type config struct {
 	LogLevel      string
 	LogFormat     string
 
+	ClusterName       string
+	ClusterAddr       string
+	ClusterAdvertise  string
+	Join              []string
+	JoinToken         string
+	SyncInterval      time.Duration
+	MaxClockSkew      time.Duration
+	RescheduleAfter   time.Duration
+	RecoverAloneAfter time.Duration
+	APITLSAddr        string
+
 	level  slog.Level
 	podman string  // where Podman is, as PodmanURL and the environment say
 	wrong  []error // flags that say what they cannot
@@ -62,9 +73,19 @@ func (c *config) flags(fs *pflag.FlagSet) {
 	fs.StringVar(&c.APIAddr, "api-addr", "127.0.0.1:8080", "loopback `host:port` of the API, where kubectl looks by itself")
 	fs.StringVar(&c.PodmanURL, "podman-url", "", "`URL` of the Podman service (default: CONTAINER_HOST, else the rootful or rootless socket)")
 	fs.DurationVar(&c.RecoveryDelay, "recovery-delay", 5*time.Second, "how long to wait after a start before anything is started, made or removed")
+	fs.StringVar(&c.ClusterName, "cluster-name", "default", "`name` of the cluster; it is fixed once hosts have joined")
+	fs.StringVar(&c.ClusterAddr, "cluster-addr", "", "`host:port` where the other hosts of the cluster connect, by mutual TLS (default: none, a cluster of one)")
+	fs.StringVar(&c.ClusterAdvertise, "cluster-advertise", "", "`host:port` that the others are told to connect to (default: --cluster-addr)")
+	fs.StringArrayVar(&c.Join, "join", nil, "`host:port` of a member of the cluster to join; repeatable, one is enough")
+	fs.StringVar(&c.JoinToken, "join-token", "", "`token` to join with, as podman-swarm-agent token prints it on a member; needed once. Others on this host can see it here: better in "+envPrefix+"JOIN_TOKEN")
+	fs.DurationVar(&c.SyncInterval, "sync-interval", 30*time.Second, "the longest that a difference between hosts may stay unnoticed")
+	fs.DurationVar(&c.MaxClockSkew, "max-clock-skew", 10*time.Second, "how far ahead of its own clock this host lets another's move its stamps")
+	fs.DurationVar(&c.RescheduleAfter, "reschedule-after", time.Minute, "how long a host must be silent before its replicas move to others")
+	fs.DurationVar(&c.RecoverAloneAfter, "recover-alone-after", time.Minute, "how long to wait after a start for a majority of the other hosts")
+	fs.StringVar(&c.APITLSAddr, "api-tls-addr", "", "`host:port` where the API also listens, on TLS, for who shows a token (psctl token) or certificate (podman-swarm-agent kubeconfig)")
 	fs.StringVar(&c.LogLevel, "log-level", "info", "`level`: debug, info, warn or error")
 	fs.StringVar(&c.LogFormat, "log-format", "text", "`format`: text or json")
-	fs.Lookup("node-label").DefValue = "" // none, for --help
+	fs.Lookup("node-label").DefValue, fs.Lookup("join").DefValue = "", "" // none, for --help
 	fs.VisitAll(func(f *pflag.Flag) { f.Value = kept{f.Value, f.Name, &c.wrong} })
 }
 
@@ -119,14 +140,25 @@ func (c *config) check(getenv func(string) string) error {
 	} else if _, err := net.LookupPort("tcp", port); err != nil {
 		wrong("api-addr", c.APIAddr, "not a port: "+port)
 	} else if ip := net.ParseIP(host); host != "localhost" && (ip == nil || !ip.IsLoopback()) {
-		wrong("api-addr", c.APIAddr, "the API has no protection of its own yet and must listen on loopback: 127.0.0.1, ::1 or localhost")
+		wrong("api-addr", c.APIAddr, "everybody who gets there may do everything, so it must be on loopback: 127.0.0.1, ::1 or localhost; for others there is --api-tls-addr")
 	}
+	errs = append(errs, c.checkCluster()...)
 	var err error
 	if c.podman, err = podman.URL(c.PodmanURL, getenv); err != nil {
 		errs = append(errs, fmt.Errorf("--podman-url: %w", err))
 	}
-	if c.RecoveryDelay < 0 {
-		wrong("recovery-delay", c.RecoveryDelay.String(), "must not be negative")
+	for _, d := range []struct {
+		flag  string
+		value time.Duration
+		least time.Duration
+	}{{"recovery-delay", c.RecoveryDelay, 0}, {"sync-interval", c.SyncInterval, time.Second}, {"max-clock-skew", c.MaxClockSkew, 0},
+		{"reschedule-after", c.RescheduleAfter, silence}, {"recover-alone-after", c.RecoverAloneAfter, 0}} {
+		switch {
+		case d.value < 0:
+			wrong(d.flag, d.value.String(), "must not be negative")
+		case d.value < d.least:
+			wrong(d.flag, d.value.String(), "must be "+d.least.String()+" or more")
+		}
 	}
 	if err := c.level.UnmarshalText([]byte(cmp.Or(c.LogLevel, "info"))); err != nil {
 		wrong("log-level", c.LogLevel, "want debug, info, warn or error")
@@ -135,4 +167,42 @@ func (c *config) check(getenv func(string) string) error {
 		wrong("log-format", c.LogFormat, "want text or json")
 	}
 	return errors.Join(errs...)
+}
+
+// checkCluster gives the mistakes in what is said of the cluster.
+func (c *config) checkCluster() (errs []error) {
+	wrong := func(flag, value, want string) {
+		errs = append(errs, fmt.Errorf("--%s %q: %s", flag, value, want))
+	}
+	for _, msg := range validation.IsDNS1123Label(c.ClusterName) {
+		wrong("cluster-name", c.ClusterName, msg)
+	}
+	for _, a := range []struct{ flag, value string }{{"cluster-addr", c.ClusterAddr}, {"cluster-advertise", c.ClusterAdvertise}, {"api-tls-addr", c.APITLSAddr}} {
+		if a.value != "" && !hostPort(a.value) {
+			wrong(a.flag, a.value, "want host:port")
+		}
+	}
+	for _, addr := range c.Join {
+		if !hostPort(addr) {
+			wrong("join", addr, "want host:port")
+		}
+	}
+	if c.ClusterAddr == "" {
+		if len(c.Join) > 0 {
+			wrong("join", strings.Join(c.Join, ","), "a host that joins others needs a --cluster-addr where they connect to it")
+		}
+		if c.ClusterAdvertise != "" {
+			wrong("cluster-advertise", c.ClusterAdvertise, "there is no --cluster-addr")
+		}
+	}
+	return errs
+}
+
+func hostPort(addr string) bool {
+	_, port, err := net.SplitHostPort(addr)
+	if err != nil {
+		return false
+	}
+	_, err = net.LookupPort("tcp", port)
+	return err == nil
 }

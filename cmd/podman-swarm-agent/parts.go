@@ -62,7 +62,8 @@ func (a *agent) refusing() string {
 	case <-a.heard:
 		return ""
 	default:
-		return fmt.Sprintf("for %v after a start, whoever is near is heard first", a.c.RecoveryDelay)
+		why, _ := a.waiting.Load().(string)
+		return cmp.Or(why, "it has just started")
 	}
 }
 

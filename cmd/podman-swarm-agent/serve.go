@@ -9,18 +9,18 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/coreos/go-systemd/v22/daemon"
-	"github.com/prometheus/client_golang/prometheus/promhttp"
 	"golang.org/x/sync/errgroup"
 
-	"github.com/podman-swarm/podman-swarm/cmd/internal/api"
 	"github.com/podman-swarm/podman-swarm/events"
 	"github.com/podman-swarm/podman-swarm/podman"
 	"github.com/podman-swarm/podman-swarm/projection"
 	"github.com/podman-swarm/podman-swarm/projection/placement"
 	"github.com/podman-swarm/podman-swarm/snapshot"
+	"github.com/podman-swarm/podman-swarm/sync/authority"
 )
 
 // agent is all the parts of one host. They meet here and nowhere else.
@@ -35,20 +35,27 @@ type agent struct {
 	engine     *podman.Client
 	reconciler *podman.Reconciler
 	listener   net.Listener
+	tls        net.Listener // of the API; nil: none
+	cluster    cluster
+	now        func() time.Time
 	heard      chan struct{} // closed once this host may act
+	waiting    atomic.Value  // what it waits for before that, a string
 	started    time.Time
 }
 
 // serve runs the agent until ctx ends, and leaves the containers running. When it returns nil, every commit that
 // was acknowledged is on disk, and state.json says what the log does.
 func serve(ctx context.Context, c *config, log *slog.Logger) error {
-	a := &agent{c: c, log: log, metrics: newMetrics(), heard: make(chan struct{}), started: time.Now()}
+	a := &agent{c: c, log: log, metrics: newMetrics(), heard: make(chan struct{}), started: time.Now(), now: wallClock()}
 	log.Info("starting Podman Swarm agent", "node", c.NodeName, "version", version, "data_dir", c.DataDir)
 	a.engine = &podman.Client{URL: c.podman}
 	if err := a.open(ctx); err != nil {
 		return err
 	}
 	err := a.run(ctx)
+	if a.cluster.mesh != nil {
+		err = errors.Join(err, a.cluster.mesh.Close())
+	}
 	if cerr := a.events.Close(); err == nil {
 		err = cerr
 	}
@@ -75,10 +82,10 @@ func (a *agent) open(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	if a.ledger, err = projection.OpenLedger(a.events, start, from, nil); err != nil {
+	if a.ledger, err = projection.OpenLedger(a.events, start, from, a.now); err != nil {
 		return err
 	}
-	a.ledger.Node, a.ledger.Log, a.folds.Ledger = a.c.NodeName, a.part("ledger"), a.ledger
+	a.ledger.Node, a.ledger.Log, a.ledger.MaxSkew, a.folds.Ledger = a.c.NodeName, a.part("ledger"), a.c.MaxClockSkew, a.ledger
 	replayed := a.ledger.View().Index()
 	if start != nil {
 		replayed -= start.Index()
@@ -95,7 +102,13 @@ func (a *agent) open(ctx context.Context) (err error) {
 		a.log.Warn("state.json was not written by this agent: it has been set aside and changes nothing; the log says what the state is",
 			"file", aside)
 	}
-	a.reconciler = &podman.Reconciler{Engine: a.engine, Ledger: a.ledger, Host: a.c.NodeName, Log: a.part("podman"),
+	if err := authority.Removed(a.ledger.View().State, a.c.NodeName); err != nil {
+		return fmt.Errorf("%w; to use this machine again, give it another --node-name and an empty --data-dir", err)
+	}
+	if err := a.belong(ctx); err != nil {
+		return err
+	}
+	a.reconciler = &podman.Reconciler{Engine: a.engine, Ledger: a.ledger, Host: a.c.NodeName, Cluster: a.c.ClusterName, Log: a.part("podman"),
 		Settle: a.settle, Observe: a.metrics.reconciled,
 		Begun: projection.Recovery{Started: a.started, Replayed: replayed,
 			Seconds: map[string]float64{"replay": time.Since(a.started).Seconds()}}}
@@ -103,7 +116,24 @@ func (a *agent) open(ctx context.Context) (err error) {
 		return fmt.Errorf("--api-addr: %w", err)
 	}
 	a.log.Info("the API listens", "address", a.listener.Addr().String())
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, a.listener.Close())
+		}
+	}()
+	if a.c.APITLSAddr != "" {
+		if a.tls, err = net.Listen("tcp", a.c.APITLSAddr); err != nil {
+			return fmt.Errorf("--api-tls-addr: %w", err)
+		}
+		a.log.Info("the API listens on TLS", "address", a.tls.Addr().String())
+	}
+	if err := a.connect(); err != nil {
+		return err
+	}
 	a.metrics.watch(sources{a.started, a.events, a.ledger, a.view, a.folds, a.reconciler})
+	if a.many() {
+		a.metrics.registry.MustRegister(&peers{a})
+	}
 	return nil
 }
 
@@ -127,12 +157,22 @@ func (a *agent) say(replayed uint64) {
 // hear waits until this host has heard enough of the others to act upon what it knows. As long as no other host is
 // known that is a delay, in which whoever started the machine can still stop the agent. Until then changes are
 // refused, and nothing is started, made or removed.
-func (a *agent) hear(ctx context.Context) {
-	select {
-	case <-ctx.Done():
-	case <-time.After(a.c.RecoveryDelay):
+func (a *agent) hear(ctx context.Context) error {
+	if a.many() && (len(a.known()) > 1 || len(a.c.Join) > 0) {
+		if err := a.hearOthers(ctx); err != nil {
+			return err
+		}
+	} else {
+		a.waiting.Store(fmt.Sprintf("for %v after a start, whoever is near is heard first", a.c.RecoveryDelay))
+		select {
+		case <-ctx.Done():
+		case <-time.After(a.c.RecoveryDelay):
+		}
+	}
+	if ctx.Err() == nil {
 		close(a.heard)
 	}
+	return nil
 }
 
 func (a *agent) settle(ctx context.Context) error {
@@ -154,6 +194,10 @@ func (a *agent) run(ctx context.Context) error {
 	var views errgroup.Group
 	views.Go(func() error { return a.view.Run(viewCtx) })
 	views.Go(func() error { return a.folds.Run(viewCtx) })
+	// What speaks to the other hosts ends after what records, so that they hear of its last words.
+	othersCtx, stopOthers := context.WithCancel(context.WithoutCancel(ctx))
+	defer stopOthers()
+	var others errgroup.Group
 
 	parts, partsCtx := errgroup.WithContext(ctx)
 	ledger := make(chan error, 1)
@@ -169,11 +213,34 @@ func (a *agent) run(ctx context.Context) error {
 	})
 	actors := []func(context.Context) error{
 		func(ctx context.Context) error { return a.server().Serve(ctx, a.listener) },
-		func(ctx context.Context) error { a.hear(ctx); return nil },
+		a.hear,
 		a.reconciler.Run,
 		a.decide,
 		a.speak,
 		a.notify,
+	}
+	if a.tls != nil {
+		actors = append(actors, func(ctx context.Context) error {
+			return a.server().ServeTLS(ctx, a.tls, a.apiTLS())
+		})
+	}
+	if a.cluster.member != nil {
+		actors = append(actors, a.cluster.member.Run)
+	}
+	if a.many() {
+		actors = append(actors, a.cluster.sight.Run, a.members, a.stay)
+		for _, run := range []func(context.Context) error{a.cluster.mesh.Run, a.cluster.sync.Run} {
+			parts.Go(func() error { // its error ends the agent, and its end is not waited for
+				done := make(chan error, 1)
+				others.Go(func() error { done <- run(othersCtx); return nil })
+				select {
+				case err := <-done:
+					return err
+				case <-partsCtx.Done():
+					return nil
+				}
+			})
+		}
 	}
 	for _, run := range actors {
 		parts.Go(func() error {
@@ -185,6 +252,11 @@ func (a *agent) run(ctx context.Context) error {
 	}
 	err := parts.Wait()
 	a.log.Info("stopping; containers are left running", "index", a.ledger.View().Index())
+	if err == nil && a.many() {
+		a.leave()
+	}
+	stopOthers()
+	err = errors.Join(err, others.Wait())
 	stopLedger()
 	err = errors.Join(err, <-ledger)
 	stopViews()
@@ -196,7 +268,10 @@ func (a *agent) decide(ctx context.Context) error {
 	if a.settle(ctx) != nil {
 		return nil
 	}
-	d := &placement.Decider{Ledger: a.ledger, Host: a.c.NodeName, Log: a.part("placement")}
+	d := &placement.Decider{Ledger: a.ledger, Host: a.c.NodeName, Log: a.part("placement"), RescheduleAfter: a.c.RescheduleAfter}
+	if a.many() {
+		d.Peers = a.cluster.sight.Peers
+	}
 	return d.Run(ctx)
 }
 
@@ -220,8 +295,13 @@ func (a *agent) speak(ctx context.Context) error {
 }
 
 func (a *agent) speakOnce(ctx context.Context) error {
-	h := a.host(ctx)
-	_, err := a.ledger.Record(ctx, projection.By{Actor: "agent", Cause: "what this host is"},
+	_, err := a.sayHost(ctx, a.host(ctx), "what this host is")
+	return err
+}
+
+// sayHost records what this host says of itself, if that is not what is recorded.
+func (a *agent) sayHost(ctx context.Context, h projection.Host, cause string) (projection.Receipt, error) {
+	return a.ledger.Record(ctx, projection.By{Actor: "agent", Cause: cause},
 		func(s *projection.State) ([]projection.Change, error) {
 			key, now := projection.HostKey(a.c.NodeName), projection.Encode(h)
 			if o, ok := s.Lookup(key); ok && string(o.Version.Object) == string(now) {
@@ -229,7 +309,6 @@ func (a *agent) speakOnce(ctx context.Context) error {
 			}
 			return []projection.Change{{Kind: events.Observed, Key: key, Object: now}}, nil
 		})
-	return err
 }
 
 // notify tells systemd how the recovery goes, when it is done, and when the agent is about to end.
@@ -262,23 +341,6 @@ func (a *agent) notify(ctx context.Context) error {
 			return nil
 		case <-poll.C:
 		}
-	}
-}
-
-func (a *agent) server() *api.Server {
-	name, _, _ := net.SplitHostPort(a.c.APIAddr) // checked with the configuration
-	return &api.Server{
-		Hosts:  []string{name},
-		Ledger: a.ledger, Node: a.c.NodeName, Epoch: func() uint64 { return api.EpochOf(a.events.Incarnation()) }, Version: version, Log: a.part("api"),
-		Recovering: a.recovering,
-		Refusing:   a.refusing,
-		Recovery:   a.reconciler.Report,
-		Document:   a.document,
-		Events:     a.events.Read,
-		Logs:       a.logs,
-		Orphans:    orphans{a.reconciler},
-		Health:     a.health,
-		Metrics:    promhttp.HandlerFor(a.metrics.registry, promhttp.HandlerOpts{}),
 	}
 }
 

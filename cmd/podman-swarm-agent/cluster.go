@@ -1,0 +1,320 @@
+package main
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/podman-swarm/podman-swarm/events"
+	"github.com/podman-swarm/podman-swarm/projection"
+	peersync "github.com/podman-swarm/podman-swarm/sync"
+	"github.com/podman-swarm/podman-swarm/sync/authority"
+	"github.com/podman-swarm/podman-swarm/sync/mesh"
+)
+
+// cluster is what an agent has when it is not alone.
+type cluster struct {
+	member *authority.Member // also where only the API is to listen on TLS
+	mesh   *mesh.Mesh        // nil: there is no cluster port
+	sync   *peersync.Sync    // nil, as mesh
+	sight  *sight
+}
+
+// many reports whether this host speaks to others.
+func (a *agent) many() bool { return a.cluster.sync != nil }
+
+// belong finds out whose this host is: a member of a cluster that it made, or joined, before; or it joins, or makes one.
+// It tries to join for as long as nobody can be reached.
+func (a *agent) belong(ctx context.Context) error {
+	if a.c.ClusterAddr == "" && a.c.APITLSAddr == "" {
+		return nil
+	}
+	dir, o := filepath.Join(a.c.DataDir, "authority"), authority.Options{Node: a.c.NodeName, Log: a.part("authority")}
+	m, err := authority.Open(dir, o)
+	switch {
+	case errors.Is(err, fs.ErrNotExist) && len(a.c.Join) > 0:
+		joined, jerr := a.join(ctx)
+		if jerr != nil {
+			return jerr
+		}
+		a.c.Join = append(a.c.Join, joined.Addresses...)
+		if m, err = joined.Install(dir, o); err == nil {
+			a.log.Info("joined the cluster", "cluster", joined.Cluster(), "members", strings.Join(joined.Addresses, ", "))
+		}
+	case errors.Is(err, fs.ErrNotExist):
+		if m, err = authority.Create(dir, a.c.ClusterName, o); err == nil {
+			a.log.Info("made the cluster's authority: print the token by which other hosts join with podman-swarm-agent token", "cluster", a.c.ClusterName)
+		}
+	}
+	if err != nil {
+		return fmt.Errorf("who this host's cluster is: %w", err)
+	}
+	if m.Cluster() != a.c.ClusterName {
+		return fmt.Errorf("--cluster-name %q: this host is a member of cluster %q, by %s", a.c.ClusterName, m.Cluster(), dir)
+	}
+	a.cluster.member = m
+	return nil
+}
+
+// join asks one member after the other, until one takes this host in, or says why it will not.
+func (a *agent) join(ctx context.Context) (*authority.Joined, error) {
+	token, err := authority.ParseToken(a.c.JoinToken)
+	if err != nil {
+		return nil, fmt.Errorf("--join-token: %w; `podman-swarm-agent token` on a member prints one", err)
+	}
+	said := ""
+	for pause := time.Second; ; pause = min(2*pause, 30*time.Second) {
+		var errs []error
+		for _, addr := range a.c.Join {
+			j, err := authority.Join(ctx, addr, token, a.request("join"))
+			var refused *authority.RefusedError
+			switch {
+			case err == nil:
+				return j, nil
+			case errors.As(err, &refused):
+				return nil, fmt.Errorf("join: %w", err)
+			}
+			errs = append(errs, err)
+		}
+		if text := errors.Join(errs...).Error(); text != said && ctx.Err() == nil {
+			a.log.Warn("no member of the cluster could be reached to join it; trying on", "addresses", strings.Join(a.c.Join, ", "), "err", text)
+			said = text
+		}
+		select {
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		case <-time.After(pause):
+		}
+	}
+}
+
+// request is what this host says of itself, to join or to ask whether it is welcome.
+func (a *agent) request(why string) authority.Request {
+	sum := sha256.Sum256([]byte(machineID() + " " + a.c.DataDir))
+	return authority.Request{Node: a.c.NodeName, Instance: why + " " + hex.EncodeToString(sum[:8]), Version: version}
+}
+
+// connect opens the cluster port and gets ready to sync.
+func (a *agent) connect() error {
+	if a.c.ClusterAddr == "" {
+		return nil
+	}
+	c := &a.cluster
+	server := &authority.Server{Member: c.member, State: func() *projection.State { return a.ledger.View().State }, Admit: a.admit, Addresses: a.addresses}
+	c.mesh = &mesh.Mesh{Cluster: a.c.ClusterName, Node: a.c.NodeName, Addr: a.c.ClusterAddr, Advertise: a.c.ClusterAdvertise,
+		TLS: c.member.TLS(a.welcome), Peers: a.c.Join, Remember: filepath.Join(a.c.DataDir, "peers"), Log: a.part("mesh"),
+		Join: func(conn net.Conn) { server.Serve(context.Background(), conn) }}
+	if err := c.mesh.Open(); err != nil {
+		return fmt.Errorf("--cluster-addr: %w", err)
+	}
+	a.log.Info("the cluster port listens", "address", c.mesh.Advertised(), "cluster", a.c.ClusterName)
+	c.sync = &peersync.Sync{Bus: c.mesh, Ledger: a.ledger, Log: a.events, Node: a.c.NodeName, Cluster: a.c.ClusterName, Version: version,
+		Address: c.mesh.Advertised(), Ready: a.standing, Say: a.part("sync"), Now: a.now, Every: a.c.SyncInterval}
+	c.sync.Open()
+	c.sight = newSight(a)
+	return nil
+}
+
+// standing says how this host is doing, for the others.
+func (a *agent) standing() (starting, readOnly bool) {
+	recovering, _ := a.recovering()
+	return recovering, a.events.Writable() != nil
+}
+
+// welcome is the reason not to have a route to a host.
+func (a *agent) welcome(node string) error { return authority.Removed(a.ledger.View().State, node) }
+
+// admit is the reason not to let a host in, which wants to join or asks whether it may stay.
+func (a *agent) admit(node, instance string) error {
+	if err := a.welcome(node); err != nil {
+		return err
+	}
+	if node == a.c.NodeName && !strings.HasSuffix(instance, strings.TrimPrefix(a.request("").Instance, " ")) {
+		return fmt.Errorf("this host is called %s itself: give the other another name (--node-name)", node)
+	}
+	if !strings.HasPrefix(instance, "join ") {
+		return nil
+	}
+	st, _ := a.cluster.sync.Status()
+	if slices.ContainsFunc(st.Peers, func(p peersync.Peer) bool { return p.Host == node && p.Alive }) {
+		return fmt.Errorf("a host called %s is alive in this cluster: give the other another name (--node-name), or stop it first", node)
+	}
+	return nil
+}
+
+// addresses are those of the members' cluster ports.
+func (a *agent) addresses() []string {
+	all := []string{a.cluster.mesh.Advertised()}
+	st, _ := a.cluster.sync.Status()
+	for _, p := range st.Peers {
+		if p.Address != "" && a.welcome(p.Host) == nil {
+			all = append(all, p.Address)
+		}
+	}
+	return all
+}
+
+// stay asks the members whether this host is still one of them, until one has said so. What they say when it is not is
+// something that a refused handshake cannot.
+func (a *agent) stay(ctx context.Context) error {
+	for pause := time.Second; ; pause = min(2*pause, time.Minute) {
+		for _, addr := range a.c.Join {
+			addrs, err := a.cluster.member.Hello(ctx, addr, a.request("hello"))
+			var refused *authority.RefusedError
+			switch {
+			case err == nil:
+				return a.cluster.mesh.AddPeers(addrs...)
+			case errors.As(err, &refused):
+				return fmt.Errorf("this host is no member of the cluster any more: %w", err)
+			}
+		}
+		st, _ := a.cluster.sync.Status()
+		if len(a.c.Join) == 0 || slices.ContainsFunc(st.Peers, func(p peersync.Peer) bool { return p.Alive }) {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-time.After(pause):
+		}
+	}
+}
+
+// members keeps out who is removed, this host included.
+func (a *agent) members(ctx context.Context) error {
+	gone := map[string]bool{}
+	for {
+		v := a.ledger.View()
+		for o := range v.All(projection.MemberType + "/") {
+			name := strings.TrimPrefix(o.Key, projection.MemberType+"/")
+			if gone[name] || a.welcome(name) == nil {
+				continue
+			}
+			if name == a.c.NodeName {
+				return fmt.Errorf("%w: its agent ends, and its containers run on", a.welcome(name))
+			}
+			gone[name] = true
+			if err := a.cluster.mesh.Forget(name); err != nil {
+				a.log.Warn("the address of a host that was removed is still remembered", "host", name, "err", err)
+			}
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-v.Changed:
+		}
+	}
+}
+
+// known are the hosts of the cluster, this one included, but for those that were removed.
+func (a *agent) known() []string {
+	s := a.ledger.View().State
+	all := []string{a.c.NodeName}
+	for o := range s.All(projection.HostType + "/") {
+		if name := strings.TrimPrefix(o.Key, projection.HostType+"/"); name != a.c.NodeName && a.welcome(name) == nil {
+			all = append(all, name)
+		}
+	}
+	return all
+}
+
+// hearOthers returns once everything that a majority of the hosts had is folded here; or when patience is over, and then
+// this host goes on under another incarnation: others may know more of the old one than it does, if its disk is not the
+// newest.
+func (a *agent) hearOthers(ctx context.Context) error {
+	patience := time.NewTimer(a.c.RecoverAloneAfter)
+	defer patience.Stop()
+	told := time.Time{}
+	for {
+		st, next := a.cluster.sync.Status()
+		known := a.known()
+		folded := 1
+		for _, p := range st.Peers {
+			if p.Folded {
+				folded++
+			}
+		}
+		if enough := max(len(known)/2+1, 2); folded >= enough {
+			a.log.Info("heard the other hosts", "folded", folded-1, "known", len(known)-1)
+			return nil
+		} else if time.Since(told) > 10*time.Second {
+			a.log.Info("hearing the other hosts before anything is changed", "heard", folded-1, "wanted", enough-1, "alone_after", a.c.RecoverAloneAfter)
+			told = time.Now()
+		}
+		a.waiting.Store(fmt.Sprintf("hearing the other hosts: %d of %d that are needed", folded, max(len(known)/2+1, 2)))
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-next:
+		case <-patience.C:
+			a.log.Warn("not enough of the other hosts could be heard; going on alone", "known", strings.Join(known, ", "), "after", a.c.RecoverAloneAfter)
+			return a.ledger.Renew(ctx)
+		}
+	}
+}
+
+// spread waits until hosts have a commit on disk.
+func (a *agent) spread(ctx context.Context, commit events.ID, hosts int) (have, missing []string, err error) {
+	if !a.many() {
+		return []string{a.c.NodeName}, nil, nil // it is, or nobody would know of the commit
+	}
+	return a.cluster.sync.Spread(ctx, commit, a.known(), hosts)
+}
+
+// leave tells the others that this host means to come back, and waits a moment until one of them knows.
+func (a *agent) leave() {
+	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
+	defer cancel()
+	h := a.host(ctx)
+	h.Left = time.Now().UTC().Truncate(time.Millisecond)
+	r, err := a.sayHost(ctx, h, "the agent was told to stop, and means to come back")
+	if err != nil {
+		a.log.Warn("the other hosts cannot be told that this one means to come back", "err", err)
+		return
+	}
+	var alive []string
+	st, _ := a.cluster.sync.Status()
+	for _, p := range st.Peers {
+		if p.Alive {
+			alive = append(alive, p.Host)
+		}
+	}
+	if len(alive) > 0 {
+		if _, _, err := a.cluster.sync.Spread(ctx, r.Stamp.ID, alive, 1); err != nil {
+			a.log.Warn("none of the other hosts has said that it knows of this one's leaving", "err", err)
+		}
+	}
+}
+
+// joinToken gives the token by which hosts join.
+func (a *agent) joinToken(ctx context.Context, by projection.By, rotate bool, ttl time.Duration) (string, error) {
+	m := a.cluster.member
+	now := a.now()
+	if t, _, ok := m.CurrentToken(a.ledger.View().State, now); ok && !rotate && ttl == 0 {
+		return t.Text(), nil
+	}
+	var expires time.Time
+	if ttl > 0 {
+		expires = now.Add(ttl).UTC()
+	}
+	id := authority.NewTokenID()
+	_, err := a.ledger.Record(ctx, by, func(s *projection.State) ([]projection.Change, error) {
+		if rotate {
+			return m.RotateTokens(s, id, expires)
+		}
+		return m.AddToken(s, id, expires, now)
+	})
+	if err != nil {
+		return "", err
+	}
+	t, err := m.Token(id)
+	return t.Text(), err
+}

@@ -1,0 +1,179 @@
+package main
+
+import (
+	"context"
+	"maps"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/podman-swarm/podman-swarm/cmd/internal/api"
+	"github.com/podman-swarm/podman-swarm/events"
+	"github.com/podman-swarm/podman-swarm/projection"
+	"github.com/podman-swarm/podman-swarm/projection/placement"
+	peersync "github.com/podman-swarm/podman-swarm/sync"
+)
+
+// sight is which hosts are heard, for who must know when that changes.
+type sight struct {
+	a     *agent
+	since time.Time
+
+	mu      sync.Mutex
+	peers   []placement.Peer
+	changed chan struct{} // closed when peers is another
+}
+
+func newSight(a *agent) *sight {
+	return &sight{a: a, since: time.Now(), changed: make(chan struct{}), peers: []placement.Peer{{Host: a.c.NodeName}}}
+}
+
+// Peers are the hosts as they are heard now, and a channel that is closed when that changes.
+func (s *sight) Peers() ([]placement.Peer, <-chan struct{}) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.peers, s.changed
+}
+
+// silence is after how long without a beat a host counts as silent.
+const silence = 5 * time.Second
+
+// look reads how the hosts are heard at this moment.
+func (s *sight) look(st *peersync.Status) []placement.Peer {
+	starting, readOnly := s.a.standing()
+	self := placement.Peer{Host: s.a.c.NodeName, Ready: !starting, Writable: !readOnly, Hears: []string{s.a.c.NodeName}}
+	all := []placement.Peer{}
+	heard := map[string]bool{self.Host: true}
+	for _, p := range st.Peers {
+		heard[p.Host] = true
+		o := placement.Peer{Host: p.Host, Ready: !p.Starting, Writable: !p.ReadOnly, Hears: p.Hears}
+		switch {
+		case p.Alive:
+			self.Hears = append(self.Hears, p.Host)
+		case st.At.Sub(p.Heard) >= silence:
+			if o.Silent = p.Heard; o.Silent.IsZero() {
+				o.Silent = s.since
+			}
+			o.Silent = o.Silent.UTC().Truncate(time.Millisecond)
+		}
+		all = append(all, o)
+	}
+	if st.At.Sub(s.since) >= silence {
+		for _, host := range s.a.known() {
+			if !heard[host] {
+				all = append(all, placement.Peer{Host: host, Silent: s.since.UTC().Truncate(time.Millisecond)})
+			}
+		}
+	}
+	slices.Sort(self.Hears)
+	return append(all, self)
+}
+
+// Run follows what is heard until ctx ends, and records which hosts are silent: what the API shows of them is what the
+// log says.
+func (s *sight) Run(ctx context.Context) error {
+	for {
+		st, next := s.a.cluster.sync.Status()
+		now := s.look(st)
+		s.mu.Lock()
+		if !slices.EqualFunc(now, s.peers, samePeer) {
+			s.peers = now
+			close(s.changed)
+			s.changed = make(chan struct{})
+		}
+		s.mu.Unlock()
+		select {
+		case <-s.a.heard:
+			if err := s.record(ctx, now); err != nil && ctx.Err() == nil {
+				s.a.log.Warn("which hosts are silent cannot be recorded; trying again", "err", err)
+			}
+		default:
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-next:
+		}
+	}
+}
+
+func samePeer(a, b placement.Peer) bool {
+	return a.Host == b.Host && a.Silent.Equal(b.Silent) && a.Ready == b.Ready && a.Writable == b.Writable && slices.Equal(a.Hears, b.Hears)
+}
+
+// record records who is silent, if that is not what is recorded.
+func (s *sight) record(ctx context.Context, peers []placement.Peer) error {
+	key, silent := projection.SightKey(s.a.c.NodeName), map[string]time.Time{}
+	known := s.a.known()
+	for _, p := range peers {
+		if !p.Silent.IsZero() && slices.Contains(known, p.Host) {
+			silent[p.Host] = p.Silent
+		}
+	}
+	view := s.a.ledger.View()
+	was := placement.Silent(view.State, s.a.c.NodeName)
+	if slices.Equal(slices.Sorted(maps.Keys(silent)), slices.Sorted(maps.Keys(was))) { // since when may be seen to be a little later
+		return nil
+	}
+	for host := range silent {
+		if _, ok := was[host]; !ok {
+			s.a.log.Warn("a host is silent", "host", host, "since", silent[host])
+		}
+	}
+	for host := range was {
+		if _, ok := silent[host]; !ok {
+			s.a.log.Info("a host is heard again", "host", host)
+		}
+	}
+	object := projection.Encode(projection.Sight{Silent: silent})
+	_, err := s.a.ledger.Record(ctx, projection.By{Actor: "agent", Cause: "which hosts are heard"}, func(*projection.State) ([]projection.Change, error) {
+		return []projection.Change{{Kind: events.Observed, Key: key, Object: object}}, nil
+	})
+	return err
+}
+
+// seen is what the API shows of the other hosts.
+func (a *agent) seen() api.Cluster {
+	st, _ := a.cluster.sync.Status()
+	view := a.ledger.View()
+	peers, _ := a.cluster.sight.Peers()
+	c := api.Cluster{Name: a.c.ClusterName, Digest: view.Digest()[:16], Unmoved: map[string]string{}}
+	agree := true
+	for _, p := range st.Peers {
+		o := api.Peer{Host: p.Host, Version: p.Version, Alive: p.Alive, Heard: p.Heard, Ready: !p.Starting, Writable: !p.ReadOnly,
+			Lag: p.Behind + p.Lacked, Behind: p.For.Seconds(), Digest: "unknown", Agrees: p.Agrees, Offset: p.Offset, RTT: p.RTT}
+		switch {
+		case p.Differs:
+			o.Digest = "differs"
+		case !p.Agrees.IsZero():
+			o.Digest = "agrees"
+		}
+		if p.Alive {
+			if agree = agree && !p.Agrees.IsZero(); p.Agrees.After(c.Agrees) {
+				c.Agrees = p.Agrees
+			}
+		}
+		c.Peers = append(c.Peers, o)
+	}
+	if !agree {
+		c.Agrees = time.Time{}
+	}
+	for pod, why := range placement.Stuck(view.State, placement.Cluster{Host: a.c.NodeName, Peers: peers, Since: a.cluster.sight.since, Now: time.Now(),
+		RescheduleAfter: a.c.RescheduleAfter}) {
+		c.Unmoved[pod.Namespace+"/"+pod.Name()] = why
+	}
+	for _, p := range st.Problems {
+		c.Stuck = append(c.Stuck, api.Problem{What: p.What, Why: "since " + p.Since.UTC().Format(time.TimeOnly) + " UTC", Do: p.Do})
+	}
+	if left := time.Until(a.cluster.member.Expires()); left < 14*24*time.Hour {
+		c.Stuck = append(c.Stuck, api.Problem{What: "this host's certificate, or the cluster's authority, ends in " + left.Round(time.Minute).String(),
+			Why: "it could not be renewed", Do: "see the agent's log; is the disk full, or the clock wrong?"})
+	}
+	for _, p := range st.Peers {
+		if p.Alive && p.Offset.Abs() > a.c.MaxClockSkew/2 {
+			c.Stuck = append(c.Stuck, api.Problem{What: "the clock of host " + p.Host + " differs from this host's by " + p.Offset.Round(time.Millisecond).String(),
+				Why: "changes are ordered by clocks where they did not know of each other", Do: "set the clock that is wrong right (timedatectl, chrony)"})
+		}
+	}
+	return c
+}
