@@ -47,11 +47,25 @@ func (m *Mesh) sayAddress() {
 }
 
 // Forget gives up a host that is gone for good: its address is not kept, nor dialled any longer because it was kept or
-// was one of Peers, and a route that came about so is closed. Whether it may dial us is up to the TLS configuration.
+// was one of Peers, and a route to it ends. Whether it may dial us again is up to the TLS configuration.
 func (m *Mesh) Forget(node string) error {
 	addr, err := m.known.forget(node)
-	if err != nil || addr == "" {
+	if err != nil || m.front == nil {
 		return err
 	}
-	return m.reroute(func(routes map[string]bool) { delete(routes, addr) })
+	if addr != "" && addr != m.advertise {
+		// A route that gossip found ends, and stays away, only if it was configured and is so no longer.
+		if err := m.reroute(func(routes map[string]bool) { routes[addr] = true }); err != nil {
+			return err
+		}
+		if err := m.reroute(func(routes map[string]bool) { delete(routes, addr) }); err != nil {
+			return err
+		}
+	}
+	for _, r := range m.Routes() {
+		if r.Node == node && !r.Dialed {
+			m.front.hangUp(r.Addr)
+		}
+	}
+	return nil
 }

@@ -125,15 +125,18 @@ func TestMesh_addAndForgetPeers(t *testing.T) {
 	if err := x.AddPeers("nonsense"); err == nil {
 		t.Error("took nonsense for an address")
 	}
-	until(t, "x remembers z", func() bool { return len(x.known.dial(nil, "")) == 2 })
-	z.stop()
+	until(t, "all remember the others", func() bool { return len(x.known.dial(nil, "")) == 2 && len(y.known.dial(nil, "")) == 2 })
 	if err := x.Forget("z"); err != nil {
 		t.Fatal(err)
 	}
 	if got := x.known.dial(nil, ""); !slices.Equal(got, []string{y.Advertised()}) || len(x.options.Routes) != 1 {
 		t.Errorf("still knows %v and dials %v", got, x.options.Routes)
 	}
-	until(t, "x and y are still connected", func() bool { return x.peers() == "y" })
+	until(t, "the route to z has ended", func() bool { return x.peers() == "y" })
+	if err := y.Forget("z"); err != nil { // whom it found by gossip, or was found by
+		t.Fatal(err)
+	}
+	until(t, "the route to z has ended at y", func() bool { return y.peers() == "x" })
 }
 
 // A peer that stops reading holds up neither the publisher nor the other peers, and loses its route, and so does what

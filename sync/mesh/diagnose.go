@@ -17,7 +17,8 @@ import (
 const (
 	errorLevel      = slog.LevelError
 	diagnoseTimeout = 3 * time.Second
-	maxInfo         = 64 << 10 // bytes of a server's greeting
+	diagnoseEvery   = time.Minute // of one address
+	maxInfo         = 64 << 10    // bytes of a server's greeting
 )
 
 var errSameName = errors.New("another host has the name of this one: one of the two must be given another")

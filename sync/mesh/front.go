@@ -189,6 +189,17 @@ func (f *front) drop(conn net.Conn) {
 	conn.Close()
 }
 
+// hangUp ends a connection that came in from an address.
+func (f *front) hangUp(from string) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for c := range f.conns {
+		if c.RemoteAddr().String() == from {
+			c.Close()
+		}
+	}
+}
+
 // whose returns who is behind an address that NATS sees, and whether that is a connection that came in.
 func (f *front) whose(addr string) (real string, inbound bool) {
 	f.mu.Lock()

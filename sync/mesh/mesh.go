@@ -7,7 +7,9 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"slices"
 	"sync"
+	"time"
 
 	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go"
@@ -17,7 +19,7 @@ import (
 const Protocol = "podman-swarm-join/1"
 
 // Mesh is this host's end of the mesh, a sync.Bus. Its exported fields are its configuration, which must not change
-// after Open.
+// after Open, and before which nothing else may be called.
 type Mesh struct {
 	Cluster string // who has another one gets no route; a token of a subject
 	Node    string // the host's name; who has the same gets no route
@@ -41,7 +43,7 @@ type Mesh struct {
 	// port on loopback, since NATS cannot have routes without it.
 	ClientAddr string
 	// Join is given each connection that asks for Protocol, its TLS handshake yet to come, and may keep it for as long
-	// as it runs. It is closed when Join returns, or by Close. Nil: such connections are refused.
+	// as it runs, which is for it to bound. It is closed when Join returns, or by Close. Nil: they are refused.
 	Join func(net.Conn)
 	Log  *slog.Logger // nil: nothing is logged
 
@@ -58,7 +60,8 @@ type Mesh struct {
 	mu         sync.Mutex
 	options    *server.Options // as the server has them now
 	known      *addresses
-	seen       map[string]Route // by node, when last looked
+	seen       map[string]Route     // by node, when last looked
+	diagnosed  map[string]time.Time // by address; of watch alone
 	subscribed map[*subscription]bool
 	counters   Stats
 }
@@ -74,7 +77,7 @@ func (m *Mesh) Open() (err error) {
 		return err
 	}
 	m.ctx, m.end = context.WithCancel(context.Background())
-	m.seen, m.subscribed = map[string]Route{}, map[*subscription]bool{}
+	m.seen, m.subscribed, m.diagnosed = map[string]Route{}, map[*subscription]bool{}, map[string]time.Time{}
 	m.known = remembered(m.Remember, m.Log)
 	m.log = newNATSLog(m.Log)
 	defer func() {
@@ -182,6 +185,9 @@ func (m *Mesh) check() error {
 		errs = append(errs, fmt.Errorf("address %q: %w", m.Addr, err))
 	case m.TLS == nil && !addr.IP.IsLoopback():
 		errs = append(errs, fmt.Errorf("no TLS, but %s is not a loopback address: anybody could join", m.Addr))
+	}
+	if m.TLS != nil && slices.Contains(m.TLS.NextProtos, Protocol) {
+		errs = append(errs, fmt.Errorf("TLS for routes must not ask for %s, by which joiners are known", Protocol))
 	}
 	return errors.Join(errs...)
 }

@@ -133,7 +133,8 @@ func (m *Mesh) serverOptions(public string) (*server.Options, error) {
 	return o, nil
 }
 
-func routeURL(addr string) *url.URL { return &url.URL{Scheme: "nats-route", Host: addr} }
+// routeURL is an address in the form in which gossip has it: NATS compares them to the letter.
+func routeURL(addr string) *url.URL { return &url.URL{Scheme: "nats-route", Host: addr, Path: "/"} }
 
 // AddPeers connects to more addresses, for ever. Those that it connects to already, and our own, change nothing.
 func (m *Mesh) AddPeers(addrs ...string) error {

@@ -164,6 +164,13 @@ func (m *Mesh) lookInto(ctx context.Context, c closing) {
 			return // it has been let in since
 		}
 	}
+	if time.Since(m.diagnosed[c.addr]) < diagnoseEvery {
+		return // NATS dials each second whoever takes the call and hangs up
+	}
+	if len(m.diagnosed) > maxKnown {
+		clear(m.diagnosed)
+	}
+	m.diagnosed[c.addr] = time.Now()
 	why := m.diagnose(ctx, c.addr)
 	if why == nil || ctx.Err() != nil {
 		return
