@@ -21,7 +21,6 @@ func (m *Mesh) Publish(subject string, data []byte) error {
 type subscription struct {
 	*nats.Subscription
 	stopped atomic.Bool
-	dropped int // when it was stopped
 }
 
 // Subscribe is Bus.Subscribe. When it returns, this host's server knows of it; the others do as soon as they are told.
