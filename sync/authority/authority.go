@@ -79,7 +79,7 @@ func newAuthority(cluster string, now time.Time) (*Authority, error) {
 
 // authorityOf checks that certificate and key are those of one authority.
 func authorityOf(cert *x509.Certificate, key *ecdsa.PrivateKey) (*Authority, error) {
-	if !cert.IsCA || !slices.Equal(cert.Subject.Organization, []string{authorityMark}) || len(cert.Subject.OrganizationalUnit) != 1 {
+	if !slices.Equal(cert.Subject.Organization, []string{authorityMark}) || len(cert.Subject.OrganizationalUnit) != 1 {
 		return nil, errors.New("the certificate is not that of a cluster's authority")
 	}
 	if err := cert.CheckSignatureFrom(cert); err != nil {

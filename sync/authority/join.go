@@ -96,6 +96,9 @@ func pinned(chain []*x509.Certificate, authority events.Hash, now time.Time) err
 		_, err := (&Authority{cluster: c.Subject.OrganizationalUnit[0], cert: c, roots: roots}).node(chain, now)
 		return err
 	}
+	if authority == (events.Hash{}) {
+		return errNoToken()
+	}
 	return fmt.Errorf("it is not of the cluster that the join token is of (authority %.12s): %s", authority, printToken)
 }
 
@@ -161,7 +164,7 @@ func talk(ctx context.Context, addr string, own *tls.Certificate, ask func([]*x5
 		return answer{}, fmt.Errorf("no answer in time: %w", ended)
 	}
 	if err == nil && reply.Error != "" {
-		return answer{}, &RefusedError{addr, reply.Error}
+		return answer{}, &RefusedError{addr, short(reply.Error)}
 	}
 	return reply, err
 }

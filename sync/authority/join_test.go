@@ -152,11 +152,12 @@ func TestJoin_tokensThatAreNoGood(t *testing.T) {
 func TestJoin_tokenOfAnotherCluster(t *testing.T) {
 	a := newCluster(t, "blue")
 	red := newCluster(t, "red")
-	for _, token := range []Token{red.token(t), {}} {
-		_, err := Join(t.Context(), a.addr, token, Request{Node: "b"})
-		mustFail(t, err, a.addr, "not of the cluster that the join token is of")
-	}
+	_, err := Join(t.Context(), a.addr, red.token(t), Request{Node: "b"})
+	mustFail(t, err, a.addr, "not of the cluster that the join token is of")
 	a.said.mustSay(t, "node=b", "the join token is of another cluster", red.Digest().String()[:12])
+	_, err = Join(t.Context(), a.addr, Token{}, Request{Node: "c"})
+	mustFail(t, err, a.addr, "there is no join token")
+	a.said.mustSay(t, "node=c", "there is no join token")
 }
 
 // An end that cannot show the authority gets no secret, whatever else it shows.
@@ -472,6 +473,8 @@ func TestServe_slowHosts(t *testing.T) {
 		{"silent", "\x16", time.Hour, false, "handshake"},
 		{"slow request", " ", time.Second, true, "its request"},
 		{"no request", " ", time.Hour, true, "its request"},
+		{"garbage", "GET / HTTP/1.1\r\n\r\n", time.Second, false, "handshake"},
+		{"garbage for a request", "hello", time.Second, true, "its request"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			dir := filepath.Join(t.TempDir(), "authority")

@@ -2,6 +2,7 @@ package authority
 
 import (
 	"log/slog"
+	"maps"
 	"net"
 	"sync"
 	"sync/atomic"
@@ -11,7 +12,8 @@ import (
 const (
 	// repeat is how long the same refusal is not said again: who is shut out tries again and again.
 	repeat = time.Minute
-	// remembered bounds how many refusals are remembered for that, since strangers make them up.
+	// remembered bounds how many refusals are remembered for that, and so are said within that time: strangers make
+	// them up. The others are only counted.
 	remembered = 1024
 )
 
@@ -40,19 +42,36 @@ func (r *refusals) say(remote net.Addr, node string, reason error) {
 	if err != nil {
 		host = addr
 	}
-	if r.first(refusal{host, node, reason.Error()}) {
-		r.log.Warn("refused a host", "remote", addr, "node", node, "reason", reason)
+	what := refusal{host, short(node), short(reason.Error())}
+	if r.first(what) {
+		r.log.Warn("refused a host", "remote", addr, "node", what.node, "reason", what.reason)
 	}
+}
+
+// short is what is logged of a text that somebody else made up.
+func short(text string) string {
+	const most = 500
+	if len(text) <= most {
+		return text
+	}
+	return text[:most] + "…"
 }
 
 func (r *refusals) first(what refusal) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	now := r.now()
-	if last, ok := r.said[what]; ok && now.Sub(last).Abs() < repeat {
+	lately := func(last time.Time) bool { return now.Sub(last).Abs() < repeat }
+	if last, ok := r.said[what]; ok && lately(last) {
 		return false
 	}
-	if r.said == nil || len(r.said) >= remembered {
+	if len(r.said) >= remembered {
+		maps.DeleteFunc(r.said, func(_ refusal, last time.Time) bool { return !lately(last) })
+	}
+	if len(r.said) >= remembered {
+		return false
+	}
+	if r.said == nil {
 		r.said = map[refusal]time.Time{}
 	}
 	r.said[what] = now

@@ -3,6 +3,7 @@ package authority
 import (
 	"crypto/tls"
 	"errors"
+	"fmt"
 	"net"
 	"strings"
 	"testing"
@@ -170,11 +171,21 @@ func TestTLS_refusalsDoNotFillTheLog(t *testing.T) {
 	if got := a.Refused(); got != 4 {
 		t.Errorf("%d refusals counted, want 4", got)
 	}
-	for i := range 3 * remembered {
-		a.refusals.say(nil, strings.Repeat("x", i), errors.New("not you"))
+	a.refusals.say(nil, strings.Repeat("n", maxMessage), errors.New(strings.Repeat("r", maxMessage)))
+	if got := len(said.String()); got > 3000 {
+		t.Errorf("%d bytes are logged of what a stranger says", got)
 	}
-	if got := len(a.refusals.said); got > remembered {
-		t.Errorf("%d refusals remembered", got)
+	for i := range 3 * remembered {
+		a.refusals.say(nil, fmt.Sprint(i), errors.New("not you"))
+	}
+	if got := strings.Count(said.String(), "not you"); got > remembered || got < remembered/2 {
+		t.Errorf("said %d times within a minute", got)
+	}
+	now = now.Add(repeat)
+	before := len(said.String())
+	a.refusals.say(nil, "x", errors.New("not you"))
+	if len(said.String()) == before {
+		t.Error("not said a minute later")
 	}
 }
 

@@ -64,7 +64,7 @@ func (t Token) hash() events.Hash { return sha256.Sum256(t.secret[:]) }
 func ParseToken(text string) (Token, error) {
 	text = strings.TrimSpace(text)
 	if text == "" {
-		return Token{}, errors.New("there is no join token: " + printToken)
+		return Token{}, errNoToken()
 	}
 	rest, ok := strings.CutPrefix(text, tokenPrefix)
 	form, rest, _ := strings.Cut(rest, "-")
@@ -83,6 +83,8 @@ func ParseToken(text string) (Token, error) {
 	}
 	return t, nil
 }
+
+func errNoToken() error { return errors.New("there is no join token: " + printToken) }
 
 // letters are those of base32, small: one reads and selects them well.
 func letters() *base32.Encoding {
@@ -189,6 +191,9 @@ func (a *Authority) CheckToken(t Token, s *projection.State, now time.Time) erro
 }
 
 func (a *Authority) otherCluster(digest events.Hash) error {
+	if digest == (events.Hash{}) {
+		return errNoToken()
+	}
 	return fmt.Errorf("the join token is of another cluster (authority %.12s); cluster %q has %.12s: %s",
 		digest, a.cluster, a.Digest(), printToken)
 }

@@ -144,7 +144,7 @@ func TestCheckToken(t *testing.T) {
 	mustFail(t, check(foreign, now), "another cluster")
 	foreign.authority = a.Digest()
 	mustFail(t, check(foreign, now), "wrong")
-	mustFail(t, check(Token{}, now), "another cluster")
+	mustFail(t, check(Token{}, now), "there is no join token")
 	wrong := forever
 	wrong.secret[0] ^= 1
 	mustFail(t, check(wrong, now), forever.ID(), "wrong")
