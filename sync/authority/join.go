@@ -142,7 +142,12 @@ func (m *Member) Hello(ctx context.Context, addr string, r Request) ([]string, e
 		_, stranger = m.node(chain, m.options.Now())
 		return q
 	})
-	if err := errors.Join(stranger, err); err != nil {
+	switch {
+	case stranger != nil && err != nil:
+		return nil, fmt.Errorf("say hello to %s: %w; and %w", addr, stranger, err)
+	case stranger != nil:
+		return nil, fmt.Errorf("say hello to %s: %w", addr, stranger)
+	case err != nil:
 		return nil, fmt.Errorf("say hello to %s: %w", addr, err)
 	}
 	return reply.Addresses, nil
