@@ -155,15 +155,7 @@ func (p *pass) nearness(g *group) *nearness {
 
 // count counts the replicas that the term means.
 func (p *pass) count(t *term, namespace string) places {
-	var meant []*group
-	for _, groups := range p.given.groups {
-		for _, g := range groups {
-			if t.chooses(g, namespace) {
-				meant = append(meant, g)
-			}
-		}
-	}
-	return p.sum(t, meant...)
+	return p.sum(t, p.given.meant(t, namespace)...)
 }
 
 func (p *pass) sum(t *term, groups ...*group) places {

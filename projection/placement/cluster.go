@@ -151,14 +151,22 @@ func (hs *hosts) side(peers map[string]*Peer) map[string]bool {
 		p := peers[b]
 		return a == c.Host && p != nil && p.Silent.IsZero()
 	}
+	var rest []string
+	for name, p := range peers {
+		if name != c.Host && p.Silent.IsZero() {
+			rest = append(rest, name)
+		}
+	}
 	side := map[string]bool{c.Host: true}
 	for todo := []string{c.Host}; len(todo) > 0; todo = todo[1:] {
-		for name, p := range peers {
-			if !side[name] && p.Silent.IsZero() && hears(todo[0], name) && hears(name, todo[0]) {
+		rest = slices.DeleteFunc(rest, func(name string) bool {
+			near := hears(todo[0], name) && hears(name, todo[0])
+			if near {
 				side[name] = true
 				todo = append(todo, name)
 			}
-		}
+			return near
+		})
 	}
 	return side
 }

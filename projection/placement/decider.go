@@ -131,13 +131,18 @@ func (l *loop) record(ctx context.Context, part []deployment) error {
 	// Most wake-ups need no decision (a replica said that it runs): that is found out without the ledger.
 	made, told := l.changes(l.Ledger.View().State, part)
 	if len(made) > 0 {
-		_, err := l.Ledger.Record(ctx, projection.By{Actor: "placement", Cause: "what is placed differs from what is wanted"},
+		receipt, err := l.Ledger.Record(ctx, projection.By{Actor: "placement", Cause: "what is placed differs from what is wanted"},
 			func(s *projection.State) ([]projection.Change, error) {
 				made, told = l.changes(s, part)
 				return made, nil
 			})
 		if err != nil {
 			return err
+		}
+		for _, c := range made { // what is decided next counts on it
+			if pod, _, ok := projection.PodOf(c.Key); ok {
+				l.given.follow(receipt.State, pod)
+			}
 		}
 	}
 	for dep, err := range told {

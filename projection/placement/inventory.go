@@ -17,6 +17,7 @@ type inventory struct {
 	loads     map[string]*load   // by host
 	groups    map[deployment]map[string]*group
 	picky     map[*group]bool // those that want some others not to be near
+	labelled  map[label]map[*group]bool
 	undo      []undo
 }
 
@@ -48,6 +49,9 @@ type group struct {
 	hosts map[string]int // how many are where
 }
 
+// label is one label of a replica in a namespace.
+type label struct{ namespace, key, value string }
+
 type undo struct {
 	pod  projection.Pod
 	slot *slot
@@ -55,7 +59,7 @@ type undo struct {
 
 func newInventory() *inventory {
 	return &inventory{register: register{}, slots: map[projection.Pod]*slot{}, templates: map[string]*shared{}, loads: map[string]*load{},
-		groups: map[deployment]map[string]*group{}, picky: map[*group]bool{}}
+		groups: map[deployment]map[string]*group{}, picky: map[*group]bool{}, labelled: map[label]map[*group]bool{}}
 }
 
 // inventoryOf reads all placements of a state.
@@ -155,19 +159,7 @@ func (inv *inventory) set(pod projection.Pod, s *slot) {
 func (inv *inventory) give(pod projection.Pod, s *slot) {
 	g := s.group
 	if g.size++; g.size == 1 {
-		if inv.groups[g.deployment] == nil {
-			inv.groups[g.deployment] = map[string]*group{}
-		}
-		inv.groups[g.deployment][g.hash] = g
-		t := inv.templates[g.hash]
-		if t == nil { // forgotten with the last that was made from it, and taken back now
-			t = &shared{template: g.template}
-			inv.templates[g.hash] = t
-		}
-		t.uses++
-		if len(g.without) > 0 {
-			inv.picky[g] = true
-		}
+		inv.begin(g)
 	}
 	if s.host == "" {
 		return
@@ -189,16 +181,7 @@ func (inv *inventory) give(pod projection.Pod, s *slot) {
 func (inv *inventory) take(pod projection.Pod, s *slot) {
 	g := s.group
 	if g.size--; g.size == 0 {
-		delete(inv.groups[g.deployment], g.hash)
-		if len(inv.groups[g.deployment]) == 0 {
-			delete(inv.groups, g.deployment)
-		}
-		if t := inv.templates[g.hash]; t != nil {
-			if t.uses--; t.uses == 0 {
-				delete(inv.templates, g.hash)
-			}
-		}
-		delete(inv.picky, g)
+		inv.end(g)
 	}
 	if s.host == "" {
 		return
@@ -214,6 +197,76 @@ func (inv *inventory) take(pod projection.Pod, s *slot) {
 	if len(l.pods) == 0 {
 		delete(inv.loads, s.host)
 	}
+}
+
+// begin makes a group known, when it gets its first replica.
+func (inv *inventory) begin(g *group) {
+	if inv.groups[g.deployment] == nil {
+		inv.groups[g.deployment] = map[string]*group{}
+	}
+	inv.groups[g.deployment][g.hash] = g
+	t := inv.templates[g.hash]
+	if t == nil { // forgotten with the last that was made from it, and taken back now
+		t = &shared{template: g.template}
+		inv.templates[g.hash] = t
+	}
+	t.uses++
+	if len(g.without) > 0 {
+		inv.picky[g] = true
+	}
+	for k, v := range g.labels {
+		l := label{g.namespace, k, v}
+		if inv.labelled[l] == nil {
+			inv.labelled[l] = map[*group]bool{}
+		}
+		inv.labelled[l][g] = true
+	}
+}
+
+// end forgets a group that has no replica any more.
+func (inv *inventory) end(g *group) {
+	delete(inv.groups[g.deployment], g.hash)
+	if len(inv.groups[g.deployment]) == 0 {
+		delete(inv.groups, g.deployment)
+	}
+	if t := inv.templates[g.hash]; t != nil {
+		if t.uses--; t.uses == 0 {
+			delete(inv.templates, g.hash)
+		}
+	}
+	delete(inv.picky, g)
+	for k, v := range g.labels {
+		l := label{g.namespace, k, v}
+		if delete(inv.labelled[l], g); len(inv.labelled[l]) == 0 {
+			delete(inv.labelled, l)
+		}
+	}
+}
+
+// meant are the groups that the term, of a replica in the namespace, means.
+func (inv *inventory) meant(t *term, namespace string) (all []*group) {
+	namespaces := t.namespaces
+	if len(namespaces) == 0 {
+		namespaces = []string{namespace}
+	}
+	if key, value, ok := t.exact(); ok {
+		for _, ns := range namespaces {
+			for g := range inv.labelled[label{ns, key, value}] {
+				if t.chooses(g, namespace) {
+					all = append(all, g)
+				}
+			}
+		}
+		return all
+	}
+	for _, groups := range inv.groups {
+		for _, g := range groups {
+			if t.chooses(g, namespace) {
+				all = append(all, g)
+			}
+		}
+	}
+	return all
 }
 
 // mark is how far things have been tried out; back takes back what was tried since.

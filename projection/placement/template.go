@@ -10,6 +10,7 @@ import (
 	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/apimachinery/pkg/selection"
 )
 
 // template is what placing replicas needs of a recorded pod template, read once for all that are made from it.
@@ -168,6 +169,20 @@ func hostPorts(spec *corev1.PodSpec) (all []hostPort) {
 		}
 	}
 	return all
+}
+
+// exact is a label that whatever the term means must have; false when there is no such one.
+func (t *term) exact() (key, value string, ok bool) {
+	requirements, _ := t.selector.Requirements()
+	for _, r := range requirements {
+		switch values := r.ValuesUnsorted(); r.Operator() {
+		case selection.Equals, selection.DoubleEquals, selection.In:
+			if len(values) == 1 {
+				return r.Key(), values[0], true
+			}
+		}
+	}
+	return "", "", false
 }
 
 // chooses reports whether the term, of a replica in the namespace, means the replicas of the group.
