@@ -45,7 +45,10 @@ func deciding(t *testing.T, h *house) (c *counted, said *bytes.Buffer) {
 }
 
 func start(t *testing.T, h *house, c *counted, said *bytes.Buffer) {
-	d := &Decider{Ledger: c, Host: "h", Log: slog.New(slog.NewTextHandler(said, nil))}
+	run(t, &Decider{Ledger: c, Host: "h", Log: slog.New(slog.NewTextHandler(said, nil))})
+}
+
+func run(t *testing.T, d *Decider) {
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan error, 1)
 	go func() { ended <- d.Run(ctx) }()

@@ -1,6 +1,48 @@
-// Package placement decides which replica runs where: pure questions put to a projection.State, and [Decider], the
-// small loop that records the answers.
+// Package placement decides which replica runs where: pure questions put to a projection.State and to what is heard of the
+// hosts now ([Cluster]), and [Decider], the small loop that records the answers.
 //
 // A placement is an event like any other, so people can ask who put a replica somewhere and why, and an agent that
 // returns finds out what was decided while it was away. Nothing here knows Podman: what runs is what hosts say runs.
+//
+// # Who decides
+//
+// Of the hosts that are alive, ready and writable the first by name; every host runs a Decider and finds out by itself.
+// There is no election and no memory: what there is to know is in the state. Hosts that do not hear each other may both
+// decide. Of two decisions about one replica that for the newer declaration is shown, or else the later one; replicas too
+// many are scaled away and host ports that were given away twice are parted by whoever decides next.
+//
+// # Where
+//
+// A host takes a replica that is known (it has said what it is, and was not removed), alive, ready, writable, not cordoned,
+// drained or about to stop, whose Podman answers, whose taints the replica tolerates, whose labels fit nodeSelector and
+// required node affinity, on which its host ports are free and which has the cpu and memory that it asks for beside what all
+// others there ask for; and for which required pod affinity and anti-affinity (of both sides) and
+// topologySpreadConstraints hold. A cordon is obeyed whatever is tolerated. Of several the best is, in this order: that with
+// the fewest taints to be avoided; as topologySpreadConstraints that need not hold would have it; preferred by affinity;
+// with the fewest replicas of the Deployment; that of whose cpu and memory the smallest share is asked for; with the fewest
+// replicas; first by name. The placement says which of these it was. A host's labels are its own, and over them what
+// people gave it.
+//
+// Places that a topologySpreadConstraint compares are those of hosts that take replicas: a host that is away or cordoned
+// holds up nobody.
+//
+// # When a host is gone
+//
+// Its replicas get other hosts when nobody on this side has heard of it for RescheduleAfter (or, if it said that it would
+// be back, ReturnAfter after that), and this side is a majority of the known hosts: by the word of each member that it hears
+// the next, so a link that works one way only counts for nothing. Of two halves it is the one with the first name. Hosts
+// that a person said to be down are not counted; of those, and of removed ones, replicas move at once. A replica that was
+// moved stays twice as long before it is moved again, an hour at most. One that may write to a folder of its host moves on a
+// person's word only. One for which there is no other host stays placed where it is. Nothing moves back by itself.
+//
+// From a host that is drained, or has a NoExecute taint that they do not tolerate, replicas leave as old ones leave in a
+// rolling update, within maxSurge and maxUnavailable, and only for room that there is. [Stuck] says what each waits for.
+//
+// What hosts said of their replicas holds no longer once they are silent ([AsSeen]): such replicas are neither ready nor
+// available.
+//
+// # What a decision costs
+//
+// The Decider keeps an inventory of what is placed where, in step with the log: a decision costs the hosts and the
+// replicas of its Deployment, not all placements. [Decide] and [Stuck] read the state anew.
 package placement

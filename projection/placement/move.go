@@ -103,6 +103,7 @@ func (d *decision) move() {
 			}
 			why, at := d.moves(r)
 			if d.rollout.wakeAt(at); why == "" {
+				d.part(r)
 				continue
 			}
 			host, reason := d.place(r.Pod, r.Template, r.SpecHash)
@@ -118,6 +119,47 @@ func (d *decision) move() {
 				Why: fmt.Sprintf("moved from %s (%s): %s", r.Host, why, reason)})
 		}
 	}
+}
+
+// part gives the replica another host, or none, if its host ports are another's: two hosts decided at once, or a host
+// was given up for dead and was not.
+func (d *decision) part(r *Replica) {
+	taken := d.clash(r)
+	if taken == "" {
+		return
+	}
+	host, why := d.place(r.Pod, r.Template, r.SpecHash)
+	d.put(r.Pod, projection.Placement{Host: host, SpecHash: r.SpecHash, Template: r.Template, Moves: r.Moves, Moved: r.Moved,
+		Why: fmt.Sprintf("moved from %s (host port %s): %s", r.Host, taken, why)})
+}
+
+// clash says which host port of the replica, which does not run, another has that comes first: one that runs, or else
+// the one that is first by name; "" when none has.
+func (d *decision) clash(r *Replica) string {
+	s := d.given.slots[r.Pod]
+	if r.Ready || s == nil || len(s.group.ports) == 0 || !r.Silent.IsZero() {
+		return ""
+	}
+	first := func(other projection.Pod) bool {
+		if other.Compare(r.Pod) < 0 {
+			return true
+		}
+		p, err := d.state.Placement(other)
+		if err != nil || p == nil {
+			return false
+		}
+		seen, err := d.state.Replica(p)
+		return err == nil && seen != nil && seen.Phase == projection.Running
+	}
+	taken, by := "", projection.Pod{}
+	for other, ports := range d.given.on(r.Host).ports {
+		for _, hp := range s.group.ports {
+			if other != r.Pod && slices.ContainsFunc(ports, hp.clashes) && first(other) && (taken == "" || other.Compare(by) < 0) {
+				taken, by = fmt.Sprintf("%d/%s taken by %s/%s", hp.port, hp.protocol, other.Namespace, other.Name()), other
+			}
+		}
+	}
+	return taken
 }
 
 // moves says why the replica gets another host now; "" when it does not, and then when it will, if that is known.

@@ -428,3 +428,32 @@ func TestDrain_noExecute(t *testing.T) {
 	}
 	h.runs("strong", "strong-0:a strong-1:b")
 }
+
+// Two hosts that decided at once may have given one port away twice. Whoever does not run goes elsewhere.
+func TestMove_portGivenAwayTwice(t *testing.T) {
+	h := newCluster(t, "a", "b")
+	h.deploy("web", 1, port(80, ""))
+	h.settle("web")
+	h.node("a", func(n *projection.Node) { n.Unschedulable = true })
+	h.deploy("api", 1, port(80, ""))
+	h.once("api")
+	twice := func() {
+		p := h.placement("api", 0)
+		p.Placement.Host = "a"
+		h.record(projection.Change{Kind: events.Decided, Key: p.Key, For: p.Object.Version.For, Object: projection.Encode(p.Placement)})
+	}
+	twice()
+	h.once("web")
+	h.runs("api", "api-0:b") // although it is the first by name: the other runs
+	if got, want := h.placement("api", 0).Why, "moved from a (host port 80/TCP taken by default/web-0): only other host"; got != want {
+		t.Errorf("why: %q, want %q", got, want)
+	}
+	h.node("b", func(n *projection.Node) { n.Unschedulable = true })
+	twice()
+	h.runs("api", "api-0:")
+	h.runs("web", "web-0:a")
+	want := "not placed: 0/2 hosts can take it: 2 cordoned (a, b)"
+	if got := h.stuck("api", 0); got != want {
+		t.Errorf("stuck: %q, want %q", got, want)
+	}
+}
