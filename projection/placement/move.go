@@ -181,8 +181,5 @@ func (p *pass) moves(r *Replica) (why string, at time.Time) {
 
 // settled is when a replica that was moved may be moved again.
 func (p *pass) settled(r *Replica) time.Time {
-	if r.Moves == 0 {
-		return time.Time{}
-	}
 	return r.Moved.Add(min(longestWait, p.cluster.reschedule()<<min(r.Moves, 20)))
 }

@@ -148,6 +148,7 @@ func TestMove_links(t *testing.T) {
 		{"all", map[string]string{"a": "abc", "b": "abc", "c": "abc"}, "", 3},
 		{"a and c do not hear each other, b hears both", map[string]string{"a": "ab", "b": "abc", "c": "bc"}, "", 3},
 		{"c hears all and is not heard", map[string]string{"a": "ab", "b": "ab"}, "c", 2},
+		{"c hears all, is not heard, and is heard of", map[string]string{"a": "ab", "b": "ab", "c": "abc"}, "", 2},
 		{"a is not heard by anybody", map[string]string{"a": "abc", "b": "bc", "c": "bc"}, "", 1},
 		{"nobody is heard by a but b, which does not hear it", map[string]string{"a": "ab", "b": "b"}, "c", 1},
 	} {
@@ -192,6 +193,41 @@ func TestMove_personsWord(t *testing.T) {
 	h.settle("web")
 	if got := h.where("web"); strings.Contains(got, "c") && strings.Contains(got, ":c") {
 		t.Errorf("placed %s, want nothing on a host that was removed", got)
+	}
+}
+
+// A person's word is about the life that the host had then, also for one who has not listened all the time.
+func TestMove_wordOfAnEarlierLife(t *testing.T) {
+	h := newCluster(t, "a", "b", "c")
+	h.deploy("web", 3)
+	h.settle("web")
+	h.node("c", func(n *projection.Node) { n.Down = h.now })
+	h.later(time.Second)
+	h.host("c", func(f *projection.Host) { f.Started = h.now })
+	h.later(time.Second)
+	h.as.Since = h.now
+	h.hear("a", "b")
+	h.runs("web", "web-0:a web-1:b web-2:c")
+	h.later(time.Second)
+	h.node("c", func(n *projection.Node) { n.Down = h.now })
+	h.as.Since = h.now.Add(time.Hour) // it is still dead after this host was started again
+	h.peer("c", func(p *Peer) { p.Silent = h.as.Since })
+	h.runs("web", "web-0:a web-1:b web-2:a")
+}
+
+// Those that people say are dead do not count among the hosts of which a majority is needed.
+func TestMove_deadHostsDoNotCount(t *testing.T) {
+	h := newCluster(t, "a", "b", "c", "d", "e")
+	h.deploy("web", 5)
+	h.settle("web")
+	h.hear("a", "b")
+	h.later(time.Hour)
+	h.runs("web", "web-0:a web-1:b web-2:c web-3:d web-4:e")
+	h.node("d", func(n *projection.Node) { n.Down = h.now })
+	h.node("e", func(n *projection.Node) { n.Down = h.now })
+	h.settle("web")
+	if got := h.where("web"); strings.ContainsAny(got, "cd") || strings.Contains(got, ":e") {
+		t.Errorf("placed %s, want all on a and b: they are two of three", got)
 	}
 }
 
@@ -397,11 +433,14 @@ func TestDrain_whatStays(t *testing.T) {
 	h := newCluster(t, "a", "b")
 	h.deploy("db", 2, writes("/data"), rolling("0", "1"))
 	h.deploy("web", 2, port(80, ""), rolling("0", "1"))
+	h.deploy("more", 2, port(81, ""), rolling("1", "0"))
 	h.settle("db")
 	h.settle("web")
+	h.settle("more")
 	h.node("b", func(n *projection.Node) { n.Draining = true })
 	h.runs("db", "db-0:a db-1:b")
 	h.runs("web", "web-0:a web-1:b")
+	h.runs("more", "more-0:a more-1:b") // and none that could run nowhere
 	if got := h.stuck("db", 1); !strings.Contains(got, "stays on b, which is drained: has a writable hostPath /data") {
 		t.Errorf("stuck: %q", got)
 	}
