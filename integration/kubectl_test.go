@@ -97,7 +97,7 @@ func TestKubectl_get(t *testing.T) {
 	k.says("deployments.apps\nevents\ningresses.networking.k8s.io\nnamespaces\nnodes\npods\nservices",
 		"api-resources", "--verbs=get,list,watch", "-o=name", "--sort-by=name")
 	contains(t, k.run("version"), "podman-swarm")
-	k.says("apps/v1\nnetworking.k8s.io/v1\nv1", "api-versions")
+	k.says("apps/v1\nnetworking.k8s.io/v1\npolicy/v1\nv1", "api-versions")
 	k.run("apply", "--validate=false", "-f", k.file(trial.Deployment("web", 2, "")+"---\n"+trial.Deployment("none", 0, "")))
 	k.run("wait", "deployment/web", "--for=condition=Available", "--timeout=50s")
 	k.run("wait", "pods", "--all", "--for=condition=Ready", "--timeout=50s")
@@ -245,6 +245,36 @@ func TestKubectl_delete(t *testing.T) {
 	k.fails("this namespace may not be deleted", "delete", "namespace", "default")
 }
 
+// What people say of a host. Of the only one, nothing can be moved elsewhere; so draining it waits in vain.
+func TestKubectl_nodes(t *testing.T) {
+	k, _, host := kubectlOf(t)
+	get := func(want, path string) {
+		t.Helper()
+		k.says(want, "get", "node", "h1", "-o=jsonpath={"+path+"}")
+	}
+	k.run("apply", "--validate=false", "-f", k.file(trial.Deployment("web", 1, "")))
+	before := pods(t, host, "web", 1)
+	k.says("node/h1 cordoned", "cordon", "h1")
+	get("true", ".spec.unschedulable")
+	k.says("node/h1 uncordoned", "uncordon", "h1")
+	get("", ".spec.unschedulable")
+	k.says("node/h1 tainted", "taint", "node", "h1", "gpu=yes:NoSchedule")
+	get("gpu yes NoSchedule", ".spec.taints[*].key} {.spec.taints[*].value} {.spec.taints[*].effect")
+	k.says("node/h1 untainted", "taint", "node", "h1", "gpu-")
+	get("", ".spec.taints")
+	k.says("node/h1 labeled", "label", "node", "h1", "zone=a")
+	k.says("node/h1", "get", "nodes", "-l", "zone=a", "-o=name")
+	k.run("label", "node", "h1", "zone-")
+	get("", ".metadata.labels.zone")
+	k.says("node/h1 annotated", "annotate", "node", "h1", "note=hi")
+	get("hi", ".metadata.annotations.note")
+	k.fails("evicting pod default/web-0", "drain", "h1", "--timeout=2s")
+	get("true true", `.spec.unschedulable} {.metadata.annotations.podman-swarm/draining`)
+	k.says("node/h1 uncordoned", "uncordon", "h1")
+	get("", `.metadata.annotations.podman-swarm/draining`)
+	untouched(t, host, before)
+}
+
 // What is refused says why, in the words of this agent.
 func TestKubectl_refused(t *testing.T) {
 	host := podmanhost.Start(t)
@@ -277,7 +307,8 @@ func TestKubectl_refused(t *testing.T) {
 	k.fails("a patch cannot rename an object", "patch", "deployment/web", "-p", `{"metadata":{"name":"other"}}`)
 	k.fails("is not of this host's log", "annotate", "deployment/web", "a=b", "--resource-version=1")
 	k.fails("pods are made of what Deployments say", "delete", "pod", "web-0")
-	k.fails("a node is what a host says of itself", "label", "node", "h1", "a=b")
+	k.fails("says what the host is, and cannot be changed", "label", "--overwrite", "node", "h1", "kubernetes.io/hostname=other")
+	k.fails("node h1: it is alive", "delete", "node", "h1")
 	k.fails("cannot be written", "delete", "events", "--all")
 	k.says("1 1", "get", "deployment/web", "-o=jsonpath={.spec.replicas} {.metadata.generation}")
 }

@@ -98,7 +98,7 @@ func (e *eventReader) only(args []string) error {
 				deployment, ordinal, _ := cutLast(where, "-")
 				e.keys = append(e.keys, "placement/"+deployment+"/"+ordinal, "replica/"+deployment+"/"+ordinal)
 			case "Node":
-				e.keys = append(e.keys, "host/"+name, "recovery/"+name)
+				e.keys = append(e.keys, "host/"+name, "recovery/"+name, "node/"+name, "sight/"+name, "member/"+name)
 			case "Namespace":
 				e.keys = append(e.keys, "namespace/"+name)
 			case "Event":
@@ -199,6 +199,9 @@ func (e *eventReader) concerns(key string) bool {
 // what tells an event in a few words.
 func (ev *event) what() string {
 	typ, _, _ := strings.Cut(ev.Key, "/")
+	if text := ev.aboutHosts(typ); text != "" {
+		return text
+	}
 	var o struct { // whichever of these the object has
 		Host         string `json:"host"`
 		Why          string `json:"why"`

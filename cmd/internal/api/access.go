@@ -123,11 +123,14 @@ func (q *request) may(n need, what string, gr schema.GroupResource, name string)
 	if n.namespace != "" {
 		where = fmt.Sprintf(" in the namespace %q", n.namespace)
 	}
-	in := "all namespaces"
+	in, takes := "all namespaces", ""
 	if c.namespaces != nil {
-		in = "of namespaces " + strings.Join(c.namespaces, ", ")
+		in = "namespaces " + strings.Join(c.namespaces, ", ")
+		if n.namespace == "" {
+			takes = " in all namespaces"
+		}
 	}
-	why := fmt.Errorf("User %q cannot %s%s: it has scope %s in %s, and this takes %s", c.name, what, where, c.scope, in, n.scope)
+	why := fmt.Errorf("User %q cannot %s%s: it has scope %s in %s, and this takes scope %s%s", c.name, what, where, c.scope, in, n.scope, takes)
 	return apierrors.NewForbidden(gr, name, why)
 }
 

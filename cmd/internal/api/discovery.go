@@ -36,10 +36,12 @@ func (s *Server) discoveryRoutes(handle func(string, func(*request) error)) {
 		}
 		l.APIResources = append(l.APIResources, apiResources(r)...)
 	}
-	// kubectl drain evicts, where there is this group; its one kind is a part of a pod.
+	// kubectl drain evicts, where there is this group. Its one kind is a part of a pod, and is named here only because clients
+	// take a group with nothing in it for a broken one.
 	groups.Groups = append(groups.Groups, apiGroup("policy"))
 	lists["policy"] = &metav1.APIResourceList{TypeMeta: metav1.TypeMeta{Kind: "APIResourceList", APIVersion: "v1"},
-		GroupVersion: "policy/v1", APIResources: []metav1.APIResource{}}
+		GroupVersion: "policy/v1", APIResources: []metav1.APIResource{{
+			Name: "pods/eviction", Namespaced: true, Kind: "Eviction", Verbs: metav1.Verbs{"create"}}}}
 	answer("GET /apis", groups)
 	for _, g := range groups.Groups {
 		answer("GET /apis/"+g.Name, g)

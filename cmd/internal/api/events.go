@@ -139,6 +139,8 @@ func happen(step *projection.Step, i int) *happening {
 		return happenPod(step, e)
 	case projection.HostType, projection.RecoveryType:
 		return happenNode(step, e, name)
+	case projection.NodeType, projection.MemberType:
+		return happenSaid(step, e, name)
 	}
 	m, ok := manifest.ByType(typ)
 	if !ok {
@@ -242,5 +244,32 @@ func happenNode(step *projection.Step, e *events.Event, host string) *happening 
 	default:
 		h.reason, h.message = "NodeReady", "Podman "+is.Podman
 	}
+	return h
+}
+
+// happenSaid is what people have said of a host.
+func happenSaid(step *projection.Step, e *events.Event, host string) *happening {
+	h := &happening{about: corev1.ObjectReference{Kind: "Node", APIVersion: "v1", Name: host}, warning: true}
+	if o, ok := step.After.Lookup(projection.HostKey(host)); ok {
+		h.about.UID = uidOf(o.UID)
+	}
+	was, is := said(step.Before, host), said(step.After, host)
+	switch {
+	case strings.HasPrefix(e.Key, projection.MemberType+"/"):
+		if h.reason = "Removed"; !removed(step.After, host) {
+			return nil
+		}
+	case !is.Down.Equal(was.Down) && !is.Down.IsZero():
+		h.reason = "Down"
+	case is.Draining && !was.Draining:
+		h.reason = "Draining"
+	case is.Unschedulable && !was.Unschedulable:
+		h.reason, h.warning = "NodeNotSchedulable", false
+	case !is.Unschedulable && was.Unschedulable:
+		h.reason, h.warning = "NodeSchedulable", false
+	default:
+		h.reason, h.warning = "Changed", false
+	}
+	h.message = strings.TrimSuffix("by "+step.Commit.Actor+": "+step.Commit.Cause, ": ")
 	return h
 }
