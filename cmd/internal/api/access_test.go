@@ -320,9 +320,24 @@ func TestToken_revokedWhileWatching(t *testing.T) {
 	a := start(t, t.TempDir())
 	o := a.listen()
 	secret := a.token(`{"name":"ci","scope":"read"}`)
-	ended := make(chan int, 1)
-	client := o.client(nil)
-	go func() { ended <- o.ask(client, secret, "GET", "/api/v1/namespaces?watch=true", "").code }()
+	req, err := http.NewRequestWithContext(t.Context(), "GET", o.url+"/api/v1/namespaces?watch=true", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	req.Header.Set("Authorization", "Bearer "+secret)
+	resp, err := o.client(nil).Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	if resp.StatusCode != 200 {
+		t.Fatalf("got %s", resp.Status)
+	}
+	ended := make(chan error, 1)
+	go func() {
+		_, err := io.Copy(io.Discard, resp.Body)
+		ended <- err
+	}()
 	a.want(200, "DELETE", "/swarm/v1/tokens/ci", "")
 	select {
 	case <-ended:

@@ -166,6 +166,10 @@ func TestNode_silent(t *testing.T) {
 		t.Errorf("stopped: got %s", n.body)
 	}
 	pods.wantEvents("MODIFIED web-1")
+	a.say("h1", h) // of its run before this one: who answers is here
+	if n = nodes.wantEvents("MODIFIED h1"); n.field("status.conditions.0.status") != "True" {
+		t.Errorf("the host itself, of which it said that it stops: got %s", n.body)
+	}
 }
 
 // A replica that moves is another pod of its name, as who waits for the old one to be gone must see.

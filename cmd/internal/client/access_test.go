@@ -3,6 +3,7 @@ package client
 import (
 	"context"
 	"encoding/pem"
+	"errors"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -42,7 +43,8 @@ func TestWith_token(t *testing.T) {
 	}
 	shown = ""
 	_, err = with(c, Access{Token: "s3cret"}).Do(context.Background(), Request{Method: "POST", Path: "/x"})
-	if !IsUnreachable(err) || shown != "" || strings.Contains(err.Error(), "went away") || strings.Contains(err.Error(), "s3cret") {
+	var away *UnreachableError
+	if !errors.As(err, &away) || away.Sent || !away.Untrusted() || shown != "" || strings.Contains(err.Error(), "went away") || strings.Contains(err.Error(), "s3cret") {
 		t.Errorf("a stranger's certificate: got %v, shown %q", err, shown)
 	}
 
