@@ -42,10 +42,8 @@ func (c *cluster) check(ctx context.Context, t *trying, blind map[int]bool) erro
 		return err
 	}
 	c.checkOwn(t, first, blind)
-	if err := c.settle(ctx, t); err != nil {
-		return err
-	}
-	return c.remember(ctx)
+	c.settle(ctx, t)
+	return c.remember(context.WithoutCancel(ctx))
 }
 
 // checkOwn compares the objects that one writer alone writes, and takes what there is as agreed.
@@ -154,34 +152,34 @@ func index(all []event) (byID map[string]*event, replaced, ended map[string]bool
 }
 
 // settle waits until the wanted number of replicas of each Deployment runs, none twice, and each answers.
-func (c *cluster) settle(ctx context.Context, t *trying) error {
+func (c *cluster) settle(ctx context.Context, t *trying) {
 	for {
-		why, err := c.unsettled(ctx, t)
-		if err != nil || why == "" {
-			return err
+		why := c.unsettled(ctx, t)
+		if why == "" {
+			return
 		}
 		if ctx.Err() != nil {
 			t.report.add(wrong, "round %d: after %v: %s", t.done+1, t.deadline, why)
-			return nil
+			return
 		}
 		pause(ctx, 200*time.Millisecond)
 	}
 }
 
 // unsettled says what is not as it should be yet; "" when all is.
-func (c *cluster) unsettled(ctx context.Context, t *trying) (string, error) {
+func (c *cluster) unsettled(ctx context.Context, t *trying) string {
 	looking, cancel := context.WithTimeout(context.WithoutCancel(ctx), 20*time.Second)
 	defer cancel()
 	wanted, err := deployments(looking, c.hosts[0])
 	if err != nil {
-		return "", err
+		return err.Error()
 	}
 	runs := map[string]map[string][]string{} // Deployment, pod, hosts
 	urls := map[string]*street.Host{}
 	for _, h := range c.hosts {
 		all, err := running(looking, t.watch.clients[h.Number])
 		if err != nil {
-			return "", fmt.Errorf("what runs on %s: %w", h.Name, err)
+			return fmt.Sprintf("what runs on %s: %v", h.Name, err)
 		}
 		for _, r := range all {
 			name := r.pod().name
@@ -201,22 +199,22 @@ func (c *cluster) unsettled(ctx context.Context, t *trying) (string, error) {
 	for _, d := range wanted {
 		total += d.Spec.Replicas
 		if got := runs[d.Metadata.Name]; len(got) != d.Spec.Replicas {
-			return fmt.Sprintf("%s: %d replicas run, want %d: %v", d.Metadata.Name, len(got), d.Spec.Replicas, got), nil
+			return fmt.Sprintf("%s: %d replicas run, want %d: %v", d.Metadata.Name, len(got), d.Spec.Replicas, got)
 		}
 		for name, hosts := range runs[d.Metadata.Name] {
 			if len(hosts) != 1 {
-				return fmt.Sprintf("%s runs on %v", name, hosts), nil
+				return fmt.Sprintf("%s runs on %v", name, hosts)
 			}
 		}
 		delete(runs, d.Metadata.Name)
 	}
 	for of, pods := range runs {
-		return fmt.Sprintf("%s is not declared, and runs: %v", of, pods), nil
+		return fmt.Sprintf("%s is not declared, and runs: %v", of, pods)
 	}
 	if len(urls) != total {
-		return fmt.Sprintf("%d ports are published, want %d", len(urls), total), nil
+		return fmt.Sprintf("%d ports are published, want %d", len(urls), total)
 	}
-	return c.answers(looking, urls), nil
+	return c.answers(looking, urls)
 }
 
 // answers asks every replica from another host, and says which does not answer.

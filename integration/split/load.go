@@ -58,7 +58,7 @@ type writer struct {
 // newWriter is the n-th writer of the trial.
 func newWriter(n int, h *street.Host, cluster string, seed uint64) *writer {
 	w := &writer{host: h, rnd: rand.New(rand.NewPCG(seed, 1000+uint64(n))), owned: map[id]*own{}, last: uint64(n+1) << 40,
-		every: 20 * time.Millisecond}
+		every: 40 * time.Millisecond}
 	for i := range 6 {
 		w.pairs = append(w.pairs, fmt.Sprintf("own-%d-%d", n, i))
 	}

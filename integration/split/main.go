@@ -38,7 +38,7 @@ func main() {
 	flag.Uint64Var(&o.seed, "seed", rand.Uint64()>>32, "of all that is random here")
 	flag.DurationVar(&o.longest, "longest", 20*time.Second, "the longest time that a disaster lasts")
 	flag.DurationVar(&o.reschedule, "reschedule-after", 10*time.Second, "for how long a host must be silent before its replicas move")
-	flag.DurationVar(&o.deadline, "deadline", time.Minute, "how soon after a heal everything must hold again")
+	flag.DurationVar(&o.deadline, "deadline", 2*time.Minute, "how soon after a heal everything must hold again")
 	flag.BoolVar(&o.alone, "alone", false, "each host is a cluster of its own: to try the trial")
 	flag.BoolVar(&o.keep, "keep", false, "keep the folder with data dirs and the agents' output in any case")
 	flag.StringVar(&o.only, "only", "", "only disasters with this in their name, such as \"cut\" or \"kill\"")

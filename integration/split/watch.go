@@ -35,7 +35,7 @@ func (c *container) pod() pod {
 // podmanClient asks the Podman service of a host.
 func podmanClient(h *street.Host) *http.Client {
 	socket := strings.TrimPrefix(h.Podman.Socket(), "unix://")
-	return &http.Client{Timeout: 10 * time.Second, Transport: &http.Transport{MaxIdleConnsPerHost: 1,
+	return &http.Client{Timeout: 30 * time.Second, Transport: &http.Transport{MaxIdleConnsPerHost: 1,
 		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
 			return (&net.Dialer{}).DialContext(ctx, "unix", socket)
 		}}}
@@ -105,7 +105,7 @@ func (w *watch) run(ctx context.Context) {
 		if ctx.Err() == nil {
 			w.note(seen, deaf, time.Now())
 		}
-		pause(ctx, 250*time.Millisecond)
+		pause(ctx, 300*time.Millisecond)
 	}
 	for _, c := range w.clients {
 		c.CloseIdleConnections()
