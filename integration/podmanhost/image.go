@@ -18,22 +18,35 @@ const (
 	Image2 = "localhost/podman-swarm-web:2"
 )
 
-// importImages builds the test image on the spot, since no registry may be in reach.
-func (h *Host) importImages(ctx context.Context) error {
-	web := filepath.Join(h.dir, "web")
+// BuildImage makes the test image's root file system on the spot, since no registry may be in reach. dir is for the
+// files that this takes.
+func BuildImage(ctx context.Context, dir string) ([]byte, error) {
+	web := filepath.Join(dir, "web")
 	build := exec.CommandContext(ctx, "go", "build", "-trimpath", "-ldflags=-s -w", "-o", web,
 		"github.com/podman-swarm/podman-swarm/integration/testimage")
 	build.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := build.CombinedOutput(); err != nil {
-		return fmt.Errorf("build the test image's program: %w\n%s", err, out)
+		return nil, fmt.Errorf("build the test image's program: %w\n%s", err, out)
 	}
 	program, err := os.ReadFile(web)
 	if err != nil {
-		return fmt.Errorf("read the test image's program: %w", err)
+		return nil, fmt.Errorf("read the test image's program: %w", err)
 	}
 	rootfs, err := archive(program)
 	if err != nil {
-		return fmt.Errorf("pack the test image: %w", err)
+		return nil, fmt.Errorf("pack the test image: %w", err)
+	}
+	return rootfs, nil
+}
+
+// importImages gives the host its images.
+func (h *Host) importImages(ctx context.Context) error {
+	rootfs := h.image
+	if rootfs == nil {
+		var err error
+		if rootfs, err = BuildImage(ctx, h.dir); err != nil {
+			return err
+		}
 	}
 	for version, name := range []string{1: Image1, 2: Image2} {
 		if name == "" {

@@ -111,12 +111,12 @@ func (h *Host) LoseDisk() error {
 }
 
 // open makes the host and connects it.
-func (h *Host) open(ctx context.Context) (err error) {
+func (h *Host) open(ctx context.Context, image []byte) (err error) {
 	home := filepath.Join(h.dir, "podman")
 	if err := os.MkdirAll(home, 0o750); err != nil {
 		return err
 	}
-	if h.Podman, err = podmanhost.OpenApart(ctx, home); err != nil {
+	if h.Podman, err = podmanhost.OpenApart(ctx, home, image); err != nil {
 		return err
 	}
 	h.Agent.Podman = h.Podman.Socket()

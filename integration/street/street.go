@@ -64,13 +64,17 @@ func Open(ctx context.Context, o Options) (s *Street, err error) {
 	if err := s.takeFolder(dir); err != nil {
 		return s, err
 	}
+	image, err := podmanhost.BuildImage(ctx, s.dir)
+	if err != nil {
+		return s, err
+	}
 	together, ctx := errgroup.WithContext(ctx)
 	for n := range o.Hosts {
 		h := &Host{Number: n, Name: fmt.Sprintf("h%d", n+1), dir: filepath.Join(s.dir, fmt.Sprintf("h%d", n+1)), wires: s.Wires}
 		h.Agent = &trial.Agent{Bin: bin, DataDir: filepath.Join(h.dir, "data"), Node: h.Name, Addr: APIAddr, Dial: h.Dial,
 			Args: append([]string{"--node-address", h.Addr()}, o.Args...), Output: filepath.Join(h.dir, "agent.log")}
 		s.Hosts = append(s.Hosts, h)
-		together.Go(func() error { return h.open(ctx) })
+		together.Go(func() error { return h.open(ctx, image) })
 	}
 	return s, together.Wait()
 }

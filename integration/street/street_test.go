@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -117,6 +118,7 @@ func TestStreet(t *testing.T) {
 	t.Run("containersAcrossHosts", s.testContainers)
 	t.Run("links", s.testLinks)
 	t.Run("rate", s.testRate)
+	t.Run("delay", s.testDelay)
 	t.Run("power", s.testPower)
 }
 
@@ -223,6 +225,44 @@ func (s *Street) testRate(t *testing.T) {
 	if rate < 50 { // of 300 and more on a machine with nothing else to do
 		t.Errorf("got %.0f Mbit/s, want 50", rate)
 	}
+}
+
+// testDelay tells how long a word and its answer take over whole wires.
+func (s *Street) testDelay(t *testing.T) {
+	var conns [2]net.PacketConn
+	for i, h := range s.Hosts[:2] {
+		must(t, within(h.Podman.NetworkFile(), func() (err error) {
+			conns[i], err = net.ListenPacket("udp4", h.Addr()+":7001")
+			return err
+		}))
+		defer conns[i].Close()
+	}
+	answered := make(chan struct{})
+	go func() {
+		defer close(answered)
+		for buf := make([]byte, 64); ; {
+			n, from, err := conns[1].ReadFrom(buf)
+			if err != nil {
+				return
+			}
+			_, _ = conns[1].WriteTo(buf[:n], from)
+		}
+	}()
+	var took []time.Duration
+	to := &net.UDPAddr{IP: net.ParseIP(s.Hosts[1].Addr()), Port: 7001}
+	for range 500 {
+		began := time.Now()
+		_, err := conns[0].WriteTo([]byte("word"), to)
+		must(t, err)
+		must(t, conns[0].SetReadDeadline(time.Now().Add(10*time.Second)))
+		_, _, err = conns[0].ReadFrom(make([]byte, 64))
+		must(t, err)
+		took = append(took, time.Since(began))
+	}
+	conns[1].Close()
+	<-answered
+	slices.Sort(took)
+	t.Logf("there and back: p50 %v, p99 %v", took[len(took)/2], took[len(took)*99/100])
 }
 
 func (s *Street) testPower(t *testing.T) {
