@@ -175,9 +175,6 @@ func talk(ctx context.Context, addr string, own *tls.Certificate, ask func([]*x5
 }
 
 func exchange(ctx context.Context, conn net.Conn, own *tls.Certificate, ask func([]*x509.Certificate) request) (answer, error) {
-	if err := readInfo(conn); err != nil {
-		return answer{}, err
-	}
 	c := tls.Client(conn, &tls.Config{
 		MinVersion:         tls.VersionTLS13,
 		NextProtos:         []string{Protocol},

@@ -175,7 +175,6 @@ func TestJoin_saysTheTokenToItsOwnClusterOnly(t *testing.T) {
 		heard := make(chan request, 1)
 		addr := accepting(t, func(_ context.Context, conn net.Conn) {
 			defer conn.Close()
-			io.WriteString(conn, "INFO {}\r\n")
 			c := tls.Server(conn, &tls.Config{Certificates: []tls.Certificate{*cert}, NextProtos: []string{Protocol}})
 			q, _ := decodeRequest(c)
 			heard <- q
@@ -313,12 +312,8 @@ func TestJoin_whoIsNoAgent(t *testing.T) {
 	a := newCluster(t, "blue")
 	token := a.token(t)
 	for _, c := range []struct{ says, why string }{
-		{"", "wait for the first line"},
-		{"INFO {", "wait for the first line"},
-		{"HTTP/1.1 400 Bad Request\r\n", "HTTP/1.1 400"},
-		{"INFO {}\n", "no agent's cluster port"},
-		{"INFO {}\r\nINFO {}\r\n", "more than one line"},
-		{"INFO " + strings.Repeat("x", 2*maxMessage), "a line of more than"},
+		{"", "handshake"},
+		{"HTTP/1.1 400 Bad Request\r\n", "handshake"},
 		{"INFO {}\r\n", "handshake"},
 	} {
 		addr := accepting(t, func(_ context.Context, conn net.Conn) {
@@ -389,7 +384,6 @@ func TestHello_onlyToItsOwnCluster(t *testing.T) {
 	z, _ := first(t, "blue", "z")
 	addr := accepting(t, func(_ context.Context, conn net.Conn) {
 		defer conn.Close()
-		io.WriteString(conn, "INFO {}\r\n")
 		c := tls.Server(conn, &tls.Config{Certificates: []tls.Certificate{*z.current.Load()}, NextProtos: []string{Protocol}})
 		decodeRequest(c)
 		json.NewEncoder(c).Encode(answer{Addresses: []string{"10.6.6.6:6222"}})
@@ -525,16 +519,6 @@ func FuzzDecodeRequest(f *testing.F) {
 		}
 		if _, err := checkCSR(q.CSR, q.Node); err == nil && checkName(q.Node) == nil && len(q.CSR) == 0 {
 			t.Error("an empty request for a certificate was taken")
-		}
-	})
-}
-
-func FuzzReadInfo(f *testing.F) {
-	f.Add([]byte("INFO {}\r\n"))
-	f.Add([]byte("INFO {}\r\nmore"))
-	f.Fuzz(func(t *testing.T, b []byte) {
-		if err := readInfo(strings.NewReader(string(b))); err == nil && strings.Index(string(b), "\r\n") != len(b)-2 && strings.Count(string(b), "\n") != 1 {
-			t.Errorf("%q was taken", b)
 		}
 	})
 }

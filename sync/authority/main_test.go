@@ -190,13 +190,7 @@ func newToken(t *testing.T, l *projection.Ledger, a *Authority, expires time.Tim
 // serving answers at a port of the loopback as a cluster port does, and gives its address.
 func serving(t *testing.T, s *Server) string {
 	t.Helper()
-	return accepting(t, func(ctx context.Context, conn net.Conn) {
-		if _, err := conn.Write([]byte("INFO {\"server_id\":\"a\"}\r\n")); err != nil {
-			conn.Close()
-			return
-		}
-		s.Serve(ctx, conn)
-	})
+	return accepting(t, s.Serve)
 }
 
 // accepting calls serve with every connection to a port of the loopback, and gives its address.

@@ -1,12 +1,10 @@
 package authority
 
 import (
-	"bufio"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
-	"strings"
 	"time"
 
 	"github.com/podman-swarm/podman-swarm/events"
@@ -73,22 +71,4 @@ func decodeMessage(r io.Reader, into any) error {
 		return errors.New("it said nothing")
 	}
 	return err
-}
-
-// readInfo reads the line that a NATS server says before the handshake. The server waits then; one that says more has
-// put in words of its own before there was any protection.
-func readInfo(r io.Reader) error {
-	buffered := bufio.NewReaderSize(r, maxMessage)
-	line, err := buffered.ReadSlice('\n')
-	switch {
-	case errors.Is(err, bufio.ErrBufferFull):
-		return fmt.Errorf("it begins with a line of more than %d bytes: it is no agent's cluster port", maxMessage)
-	case err != nil:
-		return fmt.Errorf("wait for the first line of its cluster port: %w", err)
-	case !strings.HasPrefix(string(line), "INFO ") || !strings.HasSuffix(string(line), "\r\n"):
-		return fmt.Errorf("it begins with %.20q: it is no agent's cluster port", line)
-	case buffered.Buffered() > 0:
-		return errors.New("it says more than one line before the handshake: it is no agent's cluster port")
-	}
-	return nil
 }

@@ -118,9 +118,10 @@ func (m *Mesh) serverOptions(public string) (*server.Options, error) {
 		NoAdvertise: true, // to clients; routes are gossiped all the same
 		PoolSize:    -1,   // one connection per pair of hosts
 		Compression: server.CompressionOpts{Mode: server.CompressionOff},
-		// 0, the default, gives up a route that gossip found after one attempt.
-		ConnectRetries: math.MaxInt32, ConnectBackoff: true,
-		PingInterval: pingEvery, MaxPingsOut: maxPingsOut,
+		// 0, the default, gives up a route that gossip found after one attempt. No back-off: it grows to 30 s, and then a
+		// cut that is healed stays one for as long; a dial a second to a host that is away costs nothing that counts.
+		ConnectRetries: math.MaxInt32,
+		PingInterval:   pingEvery, MaxPingsOut: maxPingsOut,
 		WriteDeadline: writeDeadline,
 		AuthTimeout:   authTimeout.Seconds(), TLSTimeout: tlsTimeout.Seconds(),
 	}
