@@ -70,7 +70,7 @@ var mayImport = map[string]imports{
 		others: []string{"k8s.io/api", "k8s.io/apimachinery", "sigs.k8s.io/yaml", "github.com/spf13", "golang.org/x/sync"},
 	},
 	"cmd/podman-swarm-agent": {
-		ours: []string{"events", "events/manifest", "projection/...", "podman", "snapshot", "sync", "sync/authority", "cmd/internal/..."},
+		ours: []string{"events", "events/manifest", "projection/...", "podman", "snapshot", "sync", "sync/authority", "sync/mesh", "cmd/internal/..."},
 		others: []string{"k8s.io/api", "k8s.io/apimachinery", "github.com/spf13", "github.com/coreos/go-systemd",
 			"github.com/prometheus/client_golang", "golang.org/x/sync", "golang.org/x/sys"},
 	},

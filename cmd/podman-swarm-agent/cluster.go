@@ -242,7 +242,8 @@ func (a *agent) hearOthers(ctx context.Context) error {
 				folded++
 			}
 		}
-		if enough := max(len(known)/2+1, 2); folded >= enough {
+		// Who knows of no other host has heard none that could tell it anything, but perhaps one that is as new.
+		if enough := max(len(known)/2+1, 2); folded >= enough && len(known) > 1 {
 			a.log.Info("heard the other hosts", "folded", folded-1, "known", len(known)-1)
 			return nil
 		} else if time.Since(told) > 10*time.Second {

@@ -143,6 +143,8 @@ func (a *agent) seen() api.Cluster {
 		o := api.Peer{Host: p.Host, Version: p.Version, Alive: p.Alive, Heard: p.Heard, Ready: !p.Starting, Writable: !p.ReadOnly,
 			Lag: p.Behind + p.Lacked, Behind: p.For.Seconds(), Digest: "unknown", Agrees: p.Agrees, Offset: p.Offset, RTT: p.RTT}
 		switch {
+		case !p.Alive:
+			o.Agrees = time.Time{} // what it had when it was heard is no word on what it has now
 		case p.Differs:
 			o.Digest = "differs"
 		case !p.Agrees.IsZero():
