@@ -501,6 +501,63 @@ func TestServe_endsWithItsContext(t *testing.T) {
 	}
 }
 
+// So it does while it waits for a request.
+func TestServe_endsWithItsContextAfterTheHandshake(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "authority")
+	synctest.Test(t, func(t *testing.T) {
+		c, done := piped(t, dir, time.Second)
+		if err := c.Handshake(); err != nil {
+			t.Fatal(err)
+		}
+		if took := <-done; took > time.Second {
+			t.Errorf("held for %v", took)
+		}
+	})
+}
+
+// A host that says too much is heard out within reason: cut off while it still speaks, it would not hear the answer.
+func TestServe_hearsOut(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "authority")
+	synctest.Test(t, func(t *testing.T) {
+		c, done := piped(t, dir, time.Minute)
+		if err := c.Handshake(); err != nil {
+			t.Fatal(err)
+		}
+		heard := make(chan string)
+		go func() {
+			b, _ := io.ReadAll(c)
+			heard <- string(b)
+		}()
+		if _, err := io.WriteString(c, "\""+strings.Repeat("x", 4*maxMessage)); err != nil {
+			t.Error(err)
+		}
+		if got := <-heard; !strings.Contains(got, "longer than") {
+			t.Errorf("heard %q", got)
+		}
+		c.NetConn().Close()
+		<-done
+	})
+}
+
+// piped is a host's end of a connection that is served until its context ends after a while, and how long that was.
+func piped(t *testing.T, dir string, within time.Duration) (*tls.Conn, <-chan time.Duration) {
+	t.Helper()
+	m, err := Create(dir, "blue", Options{Node: "a"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ours, theirs := net.Pipe()
+	done := make(chan time.Duration, 1)
+	go func() {
+		ctx, cancel := context.WithTimeout(context.Background(), within)
+		defer cancel()
+		began := time.Now()
+		(&Server{Member: m}).Serve(ctx, ours)
+		done <- time.Since(began)
+	}()
+	return tls.Client(theirs, &tls.Config{InsecureSkipVerify: true, NextProtos: []string{Protocol}}), done
+}
+
 func FuzzDecodeRequest(f *testing.F) {
 	f.Add([]byte(`{"op":"join","node":"b","token":"PSWTKN-1-a-b-c","authority":"","csr":"AAAA"}`))
 	f.Add([]byte(`{"op":"hello","unknown":[1,{"a":null}]}`))

@@ -70,7 +70,7 @@ func TestToken_keepsItsSecret(t *testing.T) {
 	said.log().Info("said", "token", token)
 	slog.New(slog.NewJSONHandler(said, nil)).Info("said", "token", token)
 	fmt.Fprintf(said, "%v %+v %#v %s", token, token, token, token)
-	if s := said.String(); strings.Contains(s, secret) || strings.Contains(s, fmt.Sprint(token.secret[:])) || !strings.Contains(s, token.ID()) {
+	if s := said.String(); strings.Contains(s, secret) || strings.Contains(s, fmt.Sprint(token.secret)) || strings.Contains(s, fmt.Sprintf("%#v", token.secret)) || !strings.Contains(s, token.ID()) {
 		t.Error(s)
 	}
 	if !strings.Contains(token.Text(), secret) {
