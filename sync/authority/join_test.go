@@ -288,9 +288,16 @@ func TestJoin_answersThatAreNoGood(t *testing.T) {
 	}
 	foreign, _ := x509.MarshalPKCS8PrivateKey(other.Authority.key)
 	for name, change := range map[string]func(*answer){
-		"no certificate":               func(r *answer) { r.Certificate = nil },
-		"no authority":                 func(r *answer) { r.Authority = nil },
-		"another authority":            func(r *answer) { r.Authority = other.cert.Raw },
+		"no certificate":    func(r *answer) { r.Certificate = nil },
+		"no authority":      func(r *answer) { r.Authority = nil },
+		"another authority": func(r *answer) { r.Authority = other.cert.Raw },
+		"all of another authority": func(r *answer) {
+			cert, err := other.issueNode("b", key.Public(), time.Now(), day)
+			if err != nil {
+				t.Fatal(err)
+			}
+			r.Certificate, r.Authority, r.Key = cert.Raw, other.cert.Raw, foreign
+		},
 		"no key":                       func(r *answer) { r.Key = nil },
 		"another authority's key":      func(r *answer) { r.Key = foreign },
 		"another authority's own":      func(r *answer) { r.Certificate = issued(t, other.Authority, "b").Leaf.Raw },
