@@ -60,8 +60,9 @@ func start(t *testing.T, a *apitest.Agent, stdin io.Reader, args ...string) *ses
 }
 
 func environ(a *apitest.Agent) func(string) string {
+	all := map[string]string{"PSCTL_SERVER": a.URL(), "USER": "alice"}
 	return func(name string) string {
-		return map[string]string{"PSCTL_SERVER": a.URL(), "USER": "alice"}[name]
+		return all[name]
 	}
 }
 
