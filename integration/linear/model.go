@@ -1,8 +1,10 @@
 package linear
 
 import (
+	"errors"
 	"fmt"
 	"math"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -117,8 +119,8 @@ func partition(all []porcupine.Operation) [][]porcupine.Operation {
 }
 
 // Check returns nil when one order of all that was done explains all answers; no client may be running. Otherwise it
-// names the objects for which there is none, with what was done to them, and draws each into a page in the folder dir,
-// unless that is "". That it found no order within the time given for each object is an error too.
+// names the objects for which there is none, with what was done to them: as text, or, where dir is not "", in files of
+// that folder, as text and drawn. That it found no order within the time given for each object is an error too.
 func (c *Clients) Check(patience time.Duration, dir string) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -129,13 +131,18 @@ func (c *Clients) Check(patience time.Duration, dir string) error {
 			continue
 		}
 		name := part[0].Input.(question).object
-		text := fmt.Sprintf("%s: nothing explains what was done to it (%s):\n%s", name, result, list(part))
-		if dir != "" {
-			page := filepath.Join(dir, name+".html")
-			if err := porcupine.VisualizePath(model(), info, page); err != nil {
+		text := fmt.Sprintf("%s: nothing explains what came of %d requests", name, len(part))
+		if result == porcupine.Unknown {
+			text = fmt.Sprintf("%s: after %v nothing has been found that explains what came of %d requests", name, patience, len(part))
+		}
+		if dir == "" {
+			text += ":\n" + list(part)
+		} else {
+			file := filepath.Join(dir, name)
+			if err := errors.Join(os.WriteFile(file+".txt", []byte(list(part)), 0o640), porcupine.VisualizePath(model(), info, file+".html")); err != nil {
 				return err
 			}
-			text += "drawn in " + page
+			text += ": see " + file + ".txt and .html"
 		}
 		wrong = append(wrong, text)
 	}

@@ -28,6 +28,7 @@ type trying struct {
 	watch    *watch
 	report   report
 
+	kept            string
 	done, conflicts int // rounds; changes that were listed as lost unseen
 }
 
@@ -98,7 +99,7 @@ func (t *trying) try(ctx context.Context) (err error) {
 // close ends the street, and keeps what it wrote where something was wrong.
 func (t *trying) close(err error) error {
 	if t.keep || err != nil && err != errInterrupted || !t.report.clean() {
-		kept, kerr := os.MkdirTemp(t.dir, "podman-swarm-split-")
+		kept, kerr := t.keptIn()
 		if kerr != nil {
 			return errors.Join(kerr, t.street.Close())
 		}
@@ -106,7 +107,21 @@ func (t *trying) close(err error) error {
 		err = t.street.Keep(kept)
 		return errors.Join(err, t.street.Close())
 	}
-	return t.street.Close()
+	err = t.street.Close()
+	if t.kept != "" {
+		err = errors.Join(err, os.RemoveAll(t.kept))
+	}
+	return err
+}
+
+// keptIn is the folder for what is to be looked at when something was wrong.
+func (t *trying) keptIn() (string, error) {
+	if t.kept != "" {
+		return t.kept, nil
+	}
+	var err error
+	t.kept, err = os.MkdirTemp(t.dir, "podman-swarm-split-")
+	return t.kept, err
 }
 
 // begin starts the agents and declares what stands.
@@ -207,7 +222,11 @@ func (t *trying) twice() int {
 func (t *trying) linearizable(ctx context.Context, asked []*linear.Clients, blind map[int]bool) error {
 	for n, h := range t.street.Hosts {
 		if !blind[n] { // a lost disk forgets what it promised
-			if err := asked[n].Check(20*time.Second, ""); err != nil {
+			kept, err := t.keptIn()
+			if err != nil {
+				return err
+			}
+			if err := asked[n].Check(20*time.Second, kept); err != nil {
 				t.report.add(wrong, "round %d: %s: %v", t.done+1, h.Name, err)
 			}
 		}

@@ -38,18 +38,22 @@ type Host struct {
 func (h *Host) Addr() string { return address(h.Number) }
 
 // Dial connects from within the host's network, so that 127.0.0.1 is the host itself. The address must be an IP and a
-// port.
+// port. Every error is a *net.OpError whose Op is "dial", as of any dialer: nothing has been sent.
 func (h *Host) Dial(ctx context.Context, network, addr string) (conn net.Conn, err error) {
 	h.mu.Lock()
 	file := h.network
 	h.mu.Unlock()
 	if file == "" {
-		return nil, fmt.Errorf("dial %s from %s: the host is off", addr, h.Name)
+		return nil, &net.OpError{Op: "dial", Net: network, Err: fmt.Errorf("%s is off, and %s cannot be reached from it", h.Name, addr)}
 	}
 	err = within(file, func() error {
 		conn, err = (&net.Dialer{}).DialContext(ctx, network, addr)
 		return err
 	})
+	var op *net.OpError
+	if err != nil && !errors.As(err, &op) { // the host has lost its power just now
+		err = &net.OpError{Op: "dial", Net: network, Err: err}
+	}
 	return conn, err
 }
 

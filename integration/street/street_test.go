@@ -271,8 +271,10 @@ func (s *Street) testPower(t *testing.T) {
 	if reaches(t, h1, h2.Addr()+":8000") {
 		t.Error("a host without power answers")
 	}
-	if _, err := h2.Dial(t.Context(), "tcp", h1.Addr()+":8000"); err == nil {
-		t.Error("a host without power dials")
+	_, err := h2.Dial(t.Context(), "tcp", h1.Addr()+":8000")
+	var op *net.OpError
+	if !errors.As(err, &op) || op.Op != "dial" {
+		t.Errorf("a host without power dials: got %v, want that it cannot", err)
 	}
 	must(t, h2.PowerOn(t.Context()))
 	state, err := h2.Podman.Podman(t.Context(), "inspect", "--format", "{{.State.Status}}", "web")
