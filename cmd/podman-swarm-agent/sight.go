@@ -4,6 +4,7 @@ import (
 	"context"
 	"maps"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -162,7 +163,9 @@ func (a *agent) seen() api.Cluster {
 	}
 	for pod, why := range placement.Stuck(view.State, placement.Cluster{Host: a.c.NodeName, Peers: peers, Since: a.cluster.sight.since, Now: time.Now(),
 		RescheduleAfter: a.c.RescheduleAfter}) {
-		c.Unmoved[pod.Namespace+"/"+pod.Name()] = why
+		if cannot, ok := strings.CutPrefix(why, "not moved: "); ok || strings.HasPrefix(why, "stays ") { // others merely have not moved yet
+			c.Unmoved[pod.Namespace+"/"+pod.Name()] = cannot
+		}
 	}
 	for _, p := range st.Problems {
 		c.Stuck = append(c.Stuck, api.Problem{What: p.What, Why: "since " + p.Since.UTC().Format(time.TimeOnly) + " UTC", Do: p.Do})

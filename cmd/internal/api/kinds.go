@@ -42,7 +42,7 @@ func deployments(r *resource) {
 			return o, ok, err
 		}
 		shown, _ := l.Lookup(r.key(n))
-		rollout, err := placement.Of(l.State, shown, l.now)
+		rollout, err := placement.AsSeen(l.State, shown, l.silent(), l.now)
 		if err != nil {
 			return nil, false, err
 		}

@@ -1,0 +1,213 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/podman-swarm/podman-swarm/cmd/internal/api"
+)
+
+// host is an agent of a cluster within this process. Its data dir and its addresses outlive it.
+type host struct {
+	*running
+	name, dir, cluster string
+	api                string
+	args               []string
+}
+
+func freePort(t *testing.T) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	return l.Addr().String()
+}
+
+func newHost(t *testing.T, name string, args ...string) *host {
+	return &host{name: name, dir: filepath.Join(t.TempDir(), name), cluster: freePort(t), api: freePort(t), args: args}
+}
+
+func (h *host) start(t *testing.T, args ...string) *host {
+	t.Helper()
+	ctx, stop := context.WithCancel(context.Background())
+	r := &running{url: "http://" + h.api, stop: stop, code: make(chan int, 1)}
+	all := append([]string{"--data-dir=" + h.dir, "--node-name=" + h.name, "--api-addr=" + h.api, "--cluster-addr=" + h.cluster, "--recovery-delay=1ms",
+		"--podman-url=unix://" + filepath.Join(h.dir, "no-podman.sock")}, append(h.args, args...)...)
+	go func() { r.code <- run(ctx, all, func(string) string { return "" }, io.Discard, &r.said) }()
+	t.Cleanup(stop)
+	h.running = r
+	return h
+}
+
+// kill ends the agent without a word to the others, as far as that can be done to a part of this process.
+func (h *host) token(t *testing.T, args ...string) string {
+	t.Helper()
+	h.ask(t, "GET", "/healthz", "", http.StatusOK)
+	var out, errs lines
+	deadline := time.Now().Add(20 * time.Second)
+	for {
+		if code := run(t.Context(), append([]string{"token", "--api-addr", h.api}, args...), func(string) string { return "" }, &out, &errs); code == 0 {
+			return strings.TrimSpace(out.String())
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("no token: %s", &errs)
+		}
+		time.Sleep(20 * time.Millisecond) // an agent that has just started refuses changes
+	}
+}
+
+// status waits until the host's status is as wanted.
+func (h *host) status(t *testing.T, what string, ok func(*api.Status) bool) {
+	t.Helper()
+	var st api.Status
+	for deadline := time.Now().Add(40 * time.Second); time.Now().Before(deadline); time.Sleep(50 * time.Millisecond) {
+		b := h.ask(t, "GET", "/swarm/v1/status", "", http.StatusOK)
+		st = api.Status{}
+		if err := json.Unmarshal([]byte(b), &st); err != nil {
+			t.Fatal(err)
+		}
+		if ok(&st) {
+			return
+		}
+	}
+	b, _ := json.Marshal(st)
+	t.Fatalf("%s: not %s: %s\n%s", h.name, what, b, &h.said)
+}
+
+func alive(n int) func(*api.Status) bool {
+	return func(st *api.Status) bool {
+		count := 0
+		for _, h := range st.Hosts {
+			if h.State == api.StateAlive {
+				count++
+			}
+		}
+		return count == n && len(st.Hosts) >= n && st.Agree != nil
+	}
+}
+
+// refused waits until the agent has ended by itself, and gives what it said.
+func (h *host) refused(t *testing.T) string {
+	t.Helper()
+	select {
+	case code := <-h.code:
+		if code == 0 {
+			t.Errorf("%s: ended with 0", h.name)
+		}
+	case <-time.After(40 * time.Second):
+		t.Errorf("%s: does not end:\n%s", h.name, &h.said)
+	}
+	return h.said.String()
+}
+
+func svc(name string) string {
+	return fmt.Sprintf("apiVersion: v1\nkind: Service\nmetadata: {name: %s}\nspec: {ports: [{port: 80}], selector: {app: web}}\n", name)
+}
+
+// TestAgent_cluster has three agents form a cluster over mutual TLS and keep one state: failures-to-beat A14 (what was deleted
+// while a host was away stays deleted), A17 (a returning host does not roll the others back), A29 (strangers stay out), A31
+// (who is told to stop says so).
+func TestAgent_cluster(t *testing.T) {
+	a := newHost(t, "a").start(t)
+	token := a.token(t)
+	b := newHost(t, "b", "--join="+a.cluster, "--join-token="+token).start(t)
+	c := newHost(t, "c", "--join="+b.cluster, "--join-token="+token).start(t)
+	a.status(t, "three alive and agreeing", alive(3))
+
+	a.ask(t, "POST", "/api/v1/manifests", svc("kept")+"---\n"+svc("gone"), http.StatusOK)
+	c.ask(t, "GET", "/api/v1/namespaces/default/services/gone", "", http.StatusOK)
+	c.end(t)
+	a.status(t, "told that c left", func(st *api.Status) bool {
+		for _, h := range st.Hosts {
+			if h.Host == "c" {
+				return h.State == api.StateStopped
+			}
+		}
+		return false
+	})
+	b.ask(t, "DELETE", "/api/v1/namespaces/default/services/gone", "", http.StatusOK)
+	a.ask(t, "GET", "/api/v1/namespaces/default/services/gone", "", http.StatusNotFound)
+
+	c.start(t) // with the token that it has no use for any more
+	c.status(t, "three alive and agreeing", alive(3))
+	for _, h := range []*host{a, b, c} {
+		h.ask(t, "GET", "/api/v1/namespaces/default/services/gone", "", http.StatusNotFound)
+		h.ask(t, "GET", "/api/v1/namespaces/default/services/kept", "", http.StatusOK)
+	}
+	// All at once, and nobody is told of anybody: they remember each other.
+	for _, h := range []*host{a, b, c} {
+		h.end(t)
+		h.args = nil
+	}
+	for _, h := range []*host{a, b, c} {
+		h.start(t)
+	}
+	b.status(t, "three alive and agreeing, all restarted at once", alive(3))
+	for _, h := range []*host{a, b, c} {
+		h.end(t)
+	}
+}
+
+// TestAgent_clusterRefuses tries who must stay out: failures-to-beat A29.
+func TestAgent_clusterRefuses(t *testing.T) {
+	a := newHost(t, "a").start(t)
+	old := a.token(t)
+	token := a.token(t, "--rotate")
+	other := newHost(t, "x").start(t)
+	foreign := other.token(t)
+	for what, try := range map[string]struct{ token, says string }{
+		"no token":                   {"", "--join-token"},
+		"no token at all":            {"secret", "--join-token"},
+		"a rotated token":            {old, "rotated"},
+		"a token of another cluster": {foreign, "not of the cluster that the join token is of"},
+	} {
+		h := newHost(t, "s", "--join="+a.cluster, "--join-token="+try.token).start(t)
+		deadline := time.After(10 * time.Second)
+		select {
+		case code := <-h.code:
+			if code == 0 || !strings.Contains(h.said.String(), try.says) {
+				t.Errorf("%s: ended with %d, want it refused for %q:\n%s", what, code, try.says, &h.said)
+			}
+		case <-deadline: // one that pins another authority tries on: it may be that a stranger answers in the members' stead
+			if !strings.Contains(h.said.String(), try.says) || what != "a token of another cluster" {
+				t.Errorf("%s: want it refused for %q:\n%s", what, try.says, &h.said)
+			}
+			h.stop()
+			<-h.code
+		}
+		if strings.Contains(h.said.String(), strings.TrimPrefix(try.token, "PSWTKN")) && len(try.token) > 20 {
+			t.Errorf("%s: the token is in the log:\n%s", what, &h.said)
+		}
+	}
+	if n := strings.Count(a.said.String(), "refused"); n == 0 {
+		t.Errorf("the member says nothing of those that it refused:\n%s", &a.said)
+	}
+
+	b := newHost(t, "b", "--join="+a.cluster, "--join-token="+token).start(t)
+	a.status(t, "two alive and agreeing", alive(2))
+	if said := newHost(t, "b", "--join="+a.cluster, "--join-token="+token).start(t).refused(t); !strings.Contains(said, "called b is alive") {
+		t.Errorf("a second agent of the same name:\n%s", said)
+	}
+	a.ask(t, "POST", "/swarm/v1/nodes/b/remove?force=true", "", http.StatusOK)
+	if said := b.refused(t); !strings.Contains(said, "removed") {
+		t.Errorf("a removed host, told of it:\n%s", said)
+	}
+	if said := b.start(t).refused(t); !strings.Contains(said, "removed") {
+		t.Errorf("a removed host, started again:\n%s", said)
+	}
+	if said := newHost(t, "b", "--join="+a.cluster, "--join-token="+token).start(t).refused(t); !strings.Contains(said, "removed") {
+		t.Errorf("another host of the removed one's name:\n%s", said)
+	}
+	a.end(t)
+	other.end(t)
+}
