@@ -153,11 +153,13 @@ func index(all []event) (byID map[string]*event, replaced, ended map[string]bool
 
 // settle waits until the wanted number of replicas of each Deployment runs, none twice, and each answers.
 func (c *cluster) settle(ctx context.Context, t *trying) {
+	c.waited = ""
 	for {
 		why := c.unsettled(ctx, t)
 		if why == "" {
 			return
 		}
+		c.waited = why
 		if ctx.Err() != nil {
 			t.report.add(wrong, "round %d: after %v: %s", t.done+1, t.deadline, why)
 			return

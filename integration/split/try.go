@@ -38,6 +38,7 @@ type cluster struct {
 	writers   []*writer
 	index     map[int]uint64 // how far each host's log was when all agreed last
 	conflicts int
+	waited    string // what was the last to come right
 }
 
 func (t *trying) acknowledged() (n int) {
@@ -210,6 +211,11 @@ func (t *trying) round(ctx context.Context) error {
 	}
 	fmt.Printf(": agreed after %.1f s, all well after %.1f s, acknowledged %d, moved %d, twice %d\n",
 		t.report.last().Seconds(), took.Seconds(), t.acknowledged(), t.moves()-before, t.twice()-twice)
+	if took > 20*time.Second {
+		for _, c := range t.clusters {
+			fmt.Printf("    %s waited last for: %s\n", c.hosts[0].Name, c.waited)
+		}
+	}
 	return nil
 }
 
