@@ -88,11 +88,9 @@ func (t *trying) any(n int) disaster {
 		return disaster{name: "host killed " + h.Name, host: n, silent: true,
 			begin: func(context.Context) error { return h.PowerOff() }, end: func(ctx context.Context) error { return powerOn(ctx, h) }}
 	case 9:
-		if !t.alone { // a cluster of one whose disk is lost has lost all
-			return disaster{name: "disk lost " + h.Name, host: n, silent: true, blind: true,
-				begin: func(context.Context) error { return errors.Join(h.PowerOff(), h.LoseDisk()) },
-				end:   func(ctx context.Context) error { return powerOn(ctx, h) }}
-		}
+		return disaster{name: "disk lost " + h.Name, host: n, silent: true, blind: true,
+			begin: func(context.Context) error { return errors.Join(h.PowerOff(), h.LoseDisk()) },
+			end:   func(ctx context.Context) error { return powerOn(ctx, h) }}
 	}
 	return t.clock(n)
 }

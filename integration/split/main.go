@@ -24,7 +24,7 @@ type options struct {
 	seed                uint64
 	longest, reschedule time.Duration
 	deadline            time.Duration
-	alone, keep         bool
+	keep                bool
 	bin, dir            string
 	only                string
 }
@@ -39,7 +39,6 @@ func main() {
 	flag.DurationVar(&o.longest, "longest", 20*time.Second, "the longest time that a disaster lasts")
 	flag.DurationVar(&o.reschedule, "reschedule-after", 10*time.Second, "for how long a host must be silent before its replicas move")
 	flag.DurationVar(&o.deadline, "deadline", 2*time.Minute, "how soon after a heal everything must hold again")
-	flag.BoolVar(&o.alone, "alone", false, "each host is a cluster of its own: to try the trial")
 	flag.BoolVar(&o.keep, "keep", false, "keep the folder with data dirs and the agents' output in any case")
 	flag.StringVar(&o.only, "only", "", "only disasters with this in their name, such as \"cut\" or \"kill\"")
 	flag.StringVar(&o.bin, "bin", "bin", "folder of podman-swarm-agent")

@@ -59,10 +59,7 @@ func (t *trying) moves() int {
 
 func (t *trying) try(ctx context.Context) (err error) {
 	began := time.Now()
-	args := []string{"--recovery-delay", "100ms"}
-	if !t.alone {
-		args = append(args, "--reschedule-after", t.reschedule.String())
-	}
+	args := []string{"--recovery-delay", "100ms", "--reschedule-after", t.reschedule.String()}
 	t.street, err = street.Open(ctx, street.Options{Dir: t.dir, Hosts: t.hosts, Bin: t.bin, Seed: t.seed, Args: args})
 	if err != nil && ctx.Err() != nil {
 		return errInterrupted
@@ -127,19 +124,10 @@ func (t *trying) keptIn() (string, error) {
 
 // begin starts the agents and declares what stands.
 func (t *trying) begin(ctx context.Context) error {
-	if t.alone {
-		for _, h := range t.street.Hosts {
-			if err := h.Up(ctx); err != nil {
-				return err
-			}
-			t.clusters = append(t.clusters, &cluster{hosts: []*street.Host{h}})
-		}
-	} else {
-		if err := street.Form(ctx, "split", t.street.Hosts); err != nil {
-			return err
-		}
-		t.clusters = []*cluster{{hosts: t.street.Hosts}}
+	if err := street.Form(ctx, "split", t.street.Hosts); err != nil {
+		return err
 	}
+	t.clusters = []*cluster{{hosts: t.street.Hosts}}
 	n := 0
 	for number, c := range t.clusters {
 		c.index = map[int]uint64{}
