@@ -2,6 +2,7 @@ package projection
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -90,13 +91,10 @@ func (l *Ledger) admitOne(w *writing, b []byte) Admission {
 }
 
 // Renew has this host count its events under another incarnation from now on. It is for one that has to act without having
-// heard the others: they may know more of the old one than it does, as when its disk was put back to what it once was. Under
-// an incarnation that has no events yet, nothing needs to change.
+// heard all others: they may know more of the old one than it does, as when its disk was put back to what it once was, even
+// to where it held no event yet. A full disk does not keep it from that.
 func (l *Ledger) Renew(ctx context.Context) error {
-	return l.ask(ctx, &request{rewrite: func(s *State) (*rewritten, error) {
-		if s.Head(l.log.Incarnation()).Seq == 0 {
-			return nil, nil
-		}
+	return l.ask(ctx, &request{aside: true, rewrite: func(*State) (*rewritten, error) {
 		_, err := l.log.Renew()
 		return nil, err
 	}}).err
@@ -113,7 +111,7 @@ type rewritten struct {
 func (l *Ledger) rewrite(r *request) error {
 	err := l.commitAll(nil) // what is behind comes first
 	v := l.view.Load()
-	if err != nil {
+	if err != nil && !(r.aside && errors.Is(err, events.ErrFull)) {
 		r.done <- result{err: err}
 		return err
 	}

@@ -319,18 +319,23 @@ func TestGiveUp_entangled(t *testing.T) {
 	}
 }
 
-func TestRenew_onlyWhatHasEvents(t *testing.T) {
+// Also under an incarnation without events: a disk may have been put back to before the first, which others have seen.
+func TestRenew_alsoWithoutEventsAndOnAFullDisk(t *testing.T) {
 	log := newMemoryLog()
 	l, _ := running(t, log)
-	if err := l.Renew(context.Background()); err != nil || log.inc != 7 {
+	if err := l.Renew(context.Background()); err != nil || log.inc != 8 {
 		t.Errorf("without events: %v, incarnation %v", err, log.inc)
 	}
-	mustRecord(t, l, put("deployment/default/a", `{}`))
-	if err := l.Renew(context.Background()); err != nil || log.inc == 7 {
-		t.Errorf("with events: %v, incarnation %v", err, log.inc)
+	other, olog := others(t)
+	mustRecord(t, other, put("deployment/default/b", `{}`))
+	log.fail(events.ErrFull)
+	admit(t, l, payloads(t, olog, olog.Incarnation())...)
+	if err := l.Renew(context.Background()); err != nil || log.inc != 9 {
+		t.Errorf("on a full disk, with what is not on it yet: %v, incarnation %v", err, log.inc)
 	}
+	log.fail(nil)
 	r := mustRecord(t, l, put("deployment/default/a", `{"n":2}`))
-	if r.Stamp.ID != (events.ID{Inc: 8, Seq: 1}) {
+	if r.Stamp.ID != (events.ID{Inc: 9, Seq: 1}) {
 		t.Errorf("what follows is %v", r.Stamp.ID)
 	}
 }

@@ -99,3 +99,18 @@ func TestConflicts_appliedAgain(t *testing.T) {
 		t.Errorf("made again as it was meant, and changed: %v, %d objects are kept", s.Conflicts(), len(e.lives))
 	}
 }
+
+// What was lost unseen is listed also when a version after it, which may have replaced it, is on a disk that is lost.
+func TestConflicts_whatComesBetweenIsLost(t *testing.T) {
+	tl := newTeller(t)
+	s := after(NewState(), tl.tell(1, NewState(), web("v1", 1)))
+	b, c := tl.tell(2, s, web("v2", 2)), tl.tell(3, s, web("v3", 2))
+	d := tl.tell(4, after(s, c), web("v4", 3))
+	without := after(s, b, d) // c does not come
+	if got := without.Conflicts(); len(got) != 1 || got[0].Stamp != b.Stamp(0) || !got[0].Open {
+		t.Errorf("conflicts are %v, want the change to v2, and that this may yet be none", got)
+	}
+	if got := after(without, c).Conflicts(); len(got) != 1 || got[0].Stamp != b.Stamp(0) || got[0].Open {
+		t.Errorf("once it has come, conflicts are %v, want the change to v2, for sure", got)
+	}
+}

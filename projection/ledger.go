@@ -133,6 +133,7 @@ type request struct {
 	decide  func(*State) ([]Change, error)
 	commits [][]byte
 	rewrite func(*State) (*rewritten, error)
+	aside   bool // rewrite writes no record, so what is behind need not come first
 	done    chan result
 }
 

@@ -37,7 +37,6 @@ type tree struct {
 	ended    bool
 	versions []told
 	replaced map[events.Stamp]bool
-	missing  bool // something was replaced that is not there
 }
 
 func (m model) trees(key string) map[events.ID]*tree {
@@ -53,9 +52,6 @@ func (m model) trees(key string) map[events.ID]*tree {
 			return
 		}
 		t.replaced[base] = true
-		if _, ok := m[base.ID]; !ok {
-			t.missing = true
-		}
 	}
 	for _, e := range m {
 		if e.Key != key {
@@ -123,7 +119,7 @@ func (m model) picture() string {
 		for uid, t := range m.trees(key) {
 			for _, v := range t.versions {
 				if v.Kind != events.Decided && v.Kind != events.Observed && v.Kind != events.Trust &&
-					!t.replaced[v.stamp] && !t.missing && (!ok || string(v.Object) != string(best.Object)) {
+					!t.replaced[v.stamp] && (!ok || string(v.Object) != string(best.Object)) {
 					lost = append(lost, fmt.Sprintf("lost %s uid %s stamp %s ended %v\n", key, uid, v.stamp, t.ended))
 				}
 			}

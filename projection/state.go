@@ -55,6 +55,9 @@ type Object struct {
 type Conflict struct {
 	Object      // the version that lost
 	Ended  bool // the object it belongs to has ended
+	// Open says that a later version of the object is known of and has not come, which may have replaced this one
+	// knowingly. That lasts a moment, or for ever where the other is on a lost disk: so it is listed all the same.
+	Open bool
 }
 
 // entry is all that is known of a key: every object that ever had it and still matters. Immutable once published.
@@ -153,12 +156,9 @@ func (e *entry) conflicts(all []Conflict) []Conflict {
 	shown, ok := e.shown()
 	for i := range e.lives {
 		l := &e.lives[i]
-		if len(l.missing) > 0 {
-			continue // what came may yet turn out to have been replaced knowingly
-		}
 		for _, v := range l.leaves() {
 			if branches(v.Kind) && (!ok || !same(v.Object, shown.Version.Object)) {
-				all = append(all, Conflict{Object{e.key, l.uid, v}, l.ended})
+				all = append(all, Conflict{Object{e.key, l.uid, v}, l.ended, len(l.missing) > 0 && v.Stamp.Less(l.missing[len(l.missing)-1])})
 			}
 		}
 	}
