@@ -20,6 +20,7 @@ type Ledger interface {
 	Admit(ctx context.Context, commits [][]byte) ([]projection.Admission, error)
 	Join(ctx context.Context, other *projection.State, cause string) error
 	GiveUp(ctx context.Context, inc events.Incarnation, seq uint64, cause string) error
+	Renew(ctx context.Context) error
 }
 
 // Log is what is needed of an events.Log.
@@ -302,6 +303,9 @@ func (c *core) onBeat(node string, data []byte) {
 	if node == c.node {
 		c.second(&b)
 		return
+	}
+	if b.Inc == c.log.Incarnation() {
+		c.copied(node)
 	}
 	p := c.peer(node)
 	if !c.alive(p) {

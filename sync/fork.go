@@ -41,6 +41,21 @@ func (c *core) suspect(peer string, inc events.Incarnation) {
 	c.askChain()
 }
 
+// copied ends it that a host of another name counts its events under this host's incarnation: one of the disks is a copy of
+// the other, as when a machine was cloned. Each that finds out counts anew, before two commits have one number.
+func (c *core) copied(node string) {
+	inc := c.log.Incarnation()
+	if err := c.ledger.Renew(c.ctx); err != nil {
+		c.problem("copied", "the disk of this host is a copy of that of host "+node+", or the other way round, and its events cannot be counted anew: "+err.Error(),
+			"stop the agent of one of the two")
+		return
+	}
+	if c.solved("copied"); inc != c.log.Incarnation() {
+		c.say.Warn("the disk of this host is a copy of another's, or the other way round: this host counts its events anew",
+			"peer", node, "was", inc, "incarnation", c.log.Incarnation())
+	}
+}
+
 // askChain asks about points of the own chain after what is known to be common, all of them if they are not too many.
 func (c *core) askChain() {
 	s := c.search

@@ -3,9 +3,9 @@ package sync
 import (
 	"container/heap"
 	"context"
-	"encoding/json"
+	"crypto/sha256"
 	"fmt"
-	"log/slog"
+	"hash"
 	"maps"
 	"math/rand/v2"
 	"os"
@@ -15,7 +15,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/podman-swarm/podman-swarm/events"
 	"github.com/podman-swarm/podman-swarm/projection"
 )
 
@@ -24,36 +23,18 @@ import (
 type sim struct {
 	t     testing.TB
 	rng   *rand.Rand
+	dir   string
 	now   time.Time
-	nodes map[string]*node
+	nodes map[string]*node // by id
 	queue deliveries
 	cut   map[[2]string]bool // from, to
 	loss  float64
 	twice float64
 	delay time.Duration // at most
 	sent  uint64
-	incs  uint64
-}
-
-// node is one host. Its folder outlives its agent.
-type node struct {
-	*sim
-	name     string
-	dir      string
-	machine  string
-	skew     time.Duration
-	floor    map[events.Incarnation]uint64 // what its log is made to have trimmed
-	up       bool
-	starting bool
-	alone    time.Time // when it recovers alone, if it hears nobody
-
-	log      *events.Log
-	ledger   *projection.Ledger
-	core     *core
-	pub      *publisher
-	stop     func()
-	nextTick time.Time
-	say      *slog.Logger
+	seen  hash.Hash         // of all that was delivered, in order
+	story func(line string) // is told what is delivered and what hosts say; nil: nobody
+	incs  map[string]string // names of incarnations, for people
 }
 
 type delivery struct {
@@ -77,13 +58,16 @@ func (d *deliveries) Pop() any {
 	return last
 }
 
+var simStart = time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
+
 func newSim(t testing.TB, seed uint64, names ...string) *sim {
-	s := &sim{t: t, rng: rand.New(rand.NewPCG(seed, 1)), now: time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC),
-		nodes: map[string]*node{}, cut: map[[2]string]bool{}, delay: 20 * time.Millisecond}
+	s := &sim{t: t, rng: rand.New(rand.NewPCG(seed, 1)), now: simStart, nodes: map[string]*node{}, cut: map[[2]string]bool{},
+		delay: 20 * time.Millisecond, seen: sha256.New(), incs: map[string]string{}}
 	dir, err := os.MkdirTemp("/dev/shm", "sim")
 	if err != nil {
 		dir = t.TempDir()
 	}
+	s.dir = dir
 	t.Cleanup(func() {
 		for _, n := range s.sorted() {
 			n.crash()
@@ -91,100 +75,23 @@ func newSim(t testing.TB, seed uint64, names ...string) *sim {
 		os.RemoveAll(dir)
 	})
 	for _, name := range names {
-		s.add(name, filepath.Join(dir, name), "machine of "+name)
+		s.add(name, name, filepath.Join(dir, name), "machine of "+name)
 	}
 	return s
 }
 
-func (s *sim) add(name, dir, machine string) *node {
-	n := &node{sim: s, name: name, dir: dir, machine: machine, floor: map[events.Incarnation]uint64{}, say: slog.New(slog.DiscardHandler)}
-	if testing.Verbose() && *talk {
-		n.say = slog.New(slog.NewTextHandler(s.t.Output(), &slog.HandlerOptions{Level: slog.LevelDebug})).With("node", name)
-	}
-	s.nodes[name] = n
-	n.start()
-	return n
-}
-
+// sorted are the hosts by id: nothing may depend on the order of a map.
 func (s *sim) sorted() (all []*node) {
-	for _, name := range slices.Sorted(maps.Keys(s.nodes)) {
-		all = append(all, s.nodes[name])
+	for _, id := range slices.Sorted(maps.Keys(s.nodes)) {
+		all = append(all, s.nodes[id])
 	}
 	return all
-}
-
-// trimmed is a log that has been made to have forgotten what is up to a floor.
-type trimmed struct {
-	*events.Log
-	floor map[events.Incarnation]uint64
-}
-
-func (l trimmed) Missing(ctx context.Context, have func(events.Incarnation) uint64, from uint64, fn func(events.Record) error) ([]events.Incarnation, error) {
-	var gone []events.Incarnation
-	more, err := l.Log.Missing(ctx, func(inc events.Incarnation) uint64 {
-		if h := have(inc); h >= l.floor[inc] {
-			return h
-		}
-		gone = append(gone, inc)
-		return 1<<64 - 1
-	}, from, fn)
-	gone = append(gone, more...)
-	slices.Sort(gone)
-	return slices.Compact(gone), err
-}
-
-func (n *node) start() {
-	if n.up {
-		return
-	}
-	log, err := events.Open(n.dir, events.Options{Reserve: -1, MinFree: 1, Machine: n.machine,
-		Now: func() time.Time { return n.now }, Draw: func() events.Incarnation { return events.Incarnation(n.rng.Uint64() | 1) }})
-	if err != nil {
-		n.t.Fatalf("%s: %v", n.name, err)
-	}
-	n.log = log
-	n.ledger, err = projection.OpenLedger(log, nil, 1, func() time.Time { return n.now.Add(n.skew) })
-	if err != nil {
-		n.t.Fatalf("%s: %v", n.name, err)
-	}
-	n.ledger.Node = n.name
-	ctx, cancel := context.WithCancel(context.Background())
-	ended := make(chan error, 1)
-	go func() { ended <- n.ledger.Run(ctx) }()
-	n.stop = func() {
-		cancel()
-		if err := <-ended; err != nil {
-			n.t.Errorf("%s: %v", n.name, err)
-		}
-		if err := log.Close(); err != nil {
-			n.t.Errorf("%s: %v", n.name, err)
-		}
-	}
-	out := &sender{node: n.name, send: n.send}
-	out.parts.Store(n.rng.Uint64() >> 12)
-	source := trimmed{log, n.floor}
-	every := times{2 * time.Second, 5 * time.Second, 30 * time.Second, 5 * time.Second, time.Minute}
-	n.core = newCore(n.name, n.rng.Uint64()>>11, n.now.Add(n.skew).UnixMilli(), every, n.ledger, source, out, n.say)
-	n.core.subject = subjects{"sim"}
-	n.core.wall = func() time.Time { return n.now.Add(n.skew) }
-	n.core.ready = func() (bool, bool) { return n.starting, false }
-	n.pub = &publisher{ledger: n.ledger, log: source, out: out, subject: n.core.subject.commit(n.name), say: n.say}
-	n.pub.begin()
-	n.up, n.starting, n.alone = true, true, n.now.Add(time.Minute)
-	n.nextTick = n.now
-}
-
-func (n *node) crash() {
-	if n.up {
-		n.up = false
-		n.stop()
-	}
 }
 
 // send puts a message on its way to everybody whom it is for.
 func (n *node) send(subject string, data []byte) {
 	kind, to := subjects{"sim"}.read(subject)
-	for _, o := range n.sorted() {
+	for _, o := range n.sim.sorted() {
 		if o == n || kind == "host" && o.name != to {
 			continue
 		}
@@ -193,13 +100,23 @@ func (n *node) send(subject string, data []byte) {
 			times = 2
 		}
 		for range times {
-			if n.cut[[2]string{n.name, o.name}] || n.rng.Float64() < n.loss {
+			if n.cut[[2]string{n.id, o.id}] {
+				n.sim.tell(n, o, message{subject, data}, " (cut)")
+				continue
+			}
+			if n.rng.Float64() < n.loss {
 				continue
 			}
 			n.sim.sent++
-			heap.Push(&n.queue, delivery{n.now.Add(time.Millisecond + time.Duration(n.rng.Int64N(int64(n.delay)))), n.sim.sent, n.name, o.name, message{subject, slices.Clone(data)}})
+			heap.Push(&n.queue, delivery{n.now.Add(time.Millisecond + time.Duration(n.rng.Int64N(int64(n.delay)))), n.sim.sent, n.id, o.id, message{subject, slices.Clone(data)}})
 		}
 	}
+}
+
+// unsend loses what is on its way from a host.
+func (s *sim) unsend(id string) {
+	s.queue = slices.DeleteFunc(s.queue, func(d delivery) bool { return d.from == id })
+	heap.Init(&s.queue)
 }
 
 // run lets time pass.
@@ -217,6 +134,8 @@ func (s *sim) run(d time.Duration) {
 			m := heap.Pop(&s.queue).(delivery)
 			s.now = later(s.now, m.at)
 			if n := s.nodes[m.to]; n.up && !s.cut[[2]string{m.from, m.to}] {
+				fmt.Fprintf(s.seen, "%v %s %s %s %x\n", s.now.Sub(simStart), m.from, m.to, m.subject, sha256.Sum256(m.data))
+				s.tell(s.nodes[m.from], n, m.message, "")
 				n.step(func() { n.core.receive([]message{m.message}) })
 			}
 			continue
@@ -239,70 +158,6 @@ func later(a, b time.Time) time.Time {
 	return a
 }
 
-func (n *node) step(do func()) {
-	n.core.step(context.Background(), n.now, do)
-	n.pub.publish(context.Background())
-	if n.core.fatal != nil {
-		n.t.Logf("%s: %v", n.name, n.core.fatal)
-		n.crash()
-	}
-}
-
-// recover ends the recovery once a majority has been heard, or the patience is over.
-func (n *node) recover() {
-	if !n.starting || !n.up {
-		return
-	}
-	folded := 1
-	for _, p := range n.core.peers {
-		if p.folded {
-			folded++
-		}
-	}
-	switch {
-	case folded > len(n.nodes)/2:
-	case n.now.After(n.alone):
-		if err := n.ledger.Renew(context.Background()); err != nil {
-			n.t.Fatal(err)
-		}
-	default:
-		return
-	}
-	n.starting = false
-}
-
-// ready reports whether the host takes changes.
-func (n *node) ready() bool { return n.up && !n.starting }
-
-// record records changes at the host; false when it takes none.
-func (n *node) record(changes ...projection.Change) bool {
-	if !n.ready() {
-		return false
-	}
-	_, err := n.ledger.Record(context.Background(), projection.By{Actor: "sim", Cause: "sim"},
-		func(*projection.State) ([]projection.Change, error) { return changes, nil })
-	if err != nil {
-		n.t.Fatalf("%s: %v", n.name, err)
-	}
-	n.step(func() {})
-	return true
-}
-
-func key(name string) string { return "deployment/default/" + name }
-
-// content is what an object of the sim says: whose life it is, and which version.
-type content struct{ Life, Version int }
-
-func (n *node) shown(name string) (c content, ok bool) { return shownIn(n.ledger.View().State, name) }
-
-func shownIn(s *projection.State, name string) (c content, ok bool) {
-	o, ok := s.Lookup(key(name))
-	if ok {
-		_ = json.Unmarshal(o.Version.Object, &c)
-	}
-	return c, ok
-}
-
 // agree reports what the hosts that are up do not agree about; "" when they do.
 func (s *sim) agree() string {
 	var first *node
@@ -314,10 +169,10 @@ func (s *sim) agree() string {
 		default:
 			a, b := first.ledger.View(), n.ledger.View()
 			if markOf(a.Vector()) != markOf(b.Vector()) {
-				return fmt.Sprintf("%s has %s\n%s has %s", first.name, heads(a.State), n.name, heads(b.State))
+				return fmt.Sprintf("%s has %s\n%s has %s", first.id, heads(a.State), n.id, heads(b.State))
 			}
 			if a.Digest() != b.Digest() {
-				return fmt.Sprintf("%s and %s differ with the same commits: %s", first.name, n.name, heads(a.State))
+				return fmt.Sprintf("%s and %s differ with the same commits: %s", first.id, n.id, heads(a.State))
 			}
 		}
 	}
@@ -332,21 +187,11 @@ func heads(s *projection.State) string {
 	return strings.Join(all, " ")
 }
 
-// image is a copy of a folder.
-func (n *node) image() string {
-	to := fmt.Sprintf("%s.image%d", n.dir, n.rng.Uint32())
-	if err := os.CopyFS(to, os.DirFS(n.dir)); err != nil {
-		n.t.Fatal(err)
-	}
-	return to
-}
-
-// put puts a copy of a folder in the place of the host's, whose agent must not run.
-func (n *node) put(image string) {
-	if err := os.RemoveAll(n.dir); err != nil {
-		n.t.Fatal(err)
-	}
-	if err := os.CopyFS(n.dir, os.DirFS(image)); err != nil {
-		n.t.Fatal(err)
+func (n *node) step(do func()) {
+	n.core.step(context.Background(), n.now, do)
+	n.pub.publish(context.Background())
+	if n.core.fatal != nil {
+		n.sim.line("%s ends: %v", n.id, n.core.fatal)
+		n.crash()
 	}
 }

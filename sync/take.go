@@ -142,9 +142,10 @@ func (c *core) onCommits(a *answer) {
 	p := c.peers[a.From]
 	switch {
 	case p == nil:
+	case len(a.Astray) > 0: // first must be known whose chain stands: a state has both folded that have it
 	case len(a.Gone) > 0:
 		c.gone(p, a.Gone)
-	case len(a.Astray) == 0 && c.covers(commits):
+	case c.covers(commits):
 		p.folded, p.strange, p.strayed, p.gone = true, 0, time.Time{}, time.Time{}
 		v := c.ledger.View()
 		c.seen.add(a.Vector, passed{v.Index(), c.now})
