@@ -3,8 +3,6 @@ package sync
 import (
 	"cmp"
 	"context"
-	"errors"
-	"fmt"
 	"log/slog"
 	"maps"
 	"slices"
@@ -66,7 +64,10 @@ type core struct {
 	beats     uint64 // sent so far
 	nextBeat  time.Time
 	nextHello time.Time
+	born      time.Time // when the first step was done
 	clash     int
+	clashed   time.Time
+	digestAt  time.Time // when a digest is worth its trouble again
 	counts    Counts
 	problems  map[string]*Problem
 	fatal     error
@@ -91,17 +92,19 @@ type times struct {
 type peer struct {
 	beat
 	name    string
-	number  uint64    // of its newest beat, as far as anybody knows whom this host hears
-	direct  time.Time // when its newest beat was heard here
-	heard   time.Time // when its newest beat was heard by anybody whom this host hears
-	since   time.Time // since when it is heard
-	strange int       // beats in a row that told of a vector that this host has never had
-	strayed time.Time // since when they do
-	folded  bool      // this host has all that it had when it was heard of first
-	gone    time.Time // when it said that it does not hold what is lacked here
-	bad     time.Time // when it sent what cannot be read
-	agrees  time.Time // since when its state is this host's; zero: it is not
-	differs bool      // its digest is another, with the same vector
+	number  uint64        // of its newest beat, as far as anybody knows whom this host hears
+	direct  time.Time     // when its newest beat was heard here
+	heard   time.Time     // when its newest beat was heard by anybody whom this host hears
+	since   time.Time     // since when it is heard
+	strange int           // beats in a row that told of a vector that this host has never had
+	strayed time.Time     // since when they do
+	folded  bool          // this host has all that it had when it was heard of first
+	gone    time.Time     // when it said that it does not hold what is lacked here
+	bad     time.Time     // when it sent what cannot be read
+	agrees  time.Time     // since when its state is this host's; zero: it is not
+	differs bool          // its digest is another, with the same vector
+	joined  time.Time     // when its state was asked for on that account
+	wait    time.Duration // until it is asked for so again
 	offset  time.Duration
 	rtt     time.Duration
 	version string
@@ -152,7 +155,9 @@ func (v *vectors) add(m mark, p passed) {
 
 // step does something at a time.
 func (c *core) step(ctx context.Context, now time.Time, do func()) {
-	c.ctx, c.now = ctx, now
+	if c.ctx, c.now = ctx, now; c.born.IsZero() {
+		c.born = now
+	}
 	c.note()
 	do()
 	c.note()
@@ -215,6 +220,8 @@ func (c *core) tick() {
 		c.pull = nil
 	}
 	c.stash.prune(c.ledger.View().State)
+	maps.DeleteFunc(c.settled, func(_ point, at time.Time) bool { return c.now.Sub(at) >= c.every.sync })
+	c.parts.bound(c.now.Add(-c.every.answer))
 	if c.search != nil && !c.now.Before(c.search.until) {
 		c.search = nil
 	}
@@ -247,143 +254,3 @@ func (c *core) sorted() []*peer {
 
 // alive reports whether the peer is heard by this host itself.
 func (c *core) alive(p *peer) bool { return c.now.Sub(p.direct) < c.every.silence }
-
-// sendBeat says how far this host has come.
-func (c *core) sendBeat() {
-	s := c.ledger.View().OnDisk()
-	inc := c.log.Incarnation()
-	b := beat{Inc: inc, Seq: s.Head(inc).Seq, Vector: markOf(s.Vector()), Boot: c.boot, Started: c.started}
-	b.Starting, b.ReadOnly = c.ready()
-	if b.Vector == c.last {
-		c.digest(b.Vector, s) // it has not changed for a beat: now it is worth the trouble
-	}
-	c.last, b.Digest = b.Vector, c.digests[b.Vector]
-	c.beats++
-	b.Number = uint64(c.started) + c.beats
-	for _, p := range c.sorted() {
-		switch {
-		case c.alive(p):
-			b.Hears = with(b.Hears, p.name, p.number)
-		case c.now.Sub(p.heard) < c.every.silence:
-			b.Told = with(b.Told, p.name, p.number)
-		}
-	}
-	c.out.publish(c.subject.beat(c.node), headed(&b, nil))
-}
-
-func with(m map[string]uint64, name string, n uint64) map[string]uint64 {
-	if m == nil {
-		m = map[string]uint64{}
-	}
-	m[name] = n
-	return m
-}
-
-// digest finds out the state's digest, once for each vector.
-func (c *core) digest(m mark, s *projection.State) {
-	if _, ok := c.digests[m]; ok {
-		return
-	}
-	c.digested = slices.DeleteFunc(c.digested, func(o mark) bool { return o == m })
-	if len(c.digested) >= 100 {
-		delete(c.digests, c.digested[0])
-		c.digested = c.digested[1:]
-	}
-	c.digests[m] = s.Digest()[:16]
-	c.digested = append(c.digested, m)
-}
-
-// onBeat takes what a host says of itself.
-func (c *core) onBeat(node string, data []byte) {
-	var b beat
-	if err := unmarshal(data, &b); err != nil {
-		c.counts.Unreadable++
-		return
-	}
-	if node == c.node {
-		c.second(&b)
-		return
-	}
-	if b.Inc == c.log.Incarnation() {
-		c.copied(node)
-	}
-	p := c.peer(node)
-	if !c.alive(p) {
-		c.say.Info("a host is heard", "peer", node)
-		p.since = c.now
-		c.question(node, &ask{Ask: askHello})
-	}
-	if p.Boot != b.Boot {
-		p.folded, p.strange, p.strayed = false, 0, time.Time{}
-	}
-	p.beat, p.number, p.direct, p.heard = b, b.Number, c.now, c.now
-	for _, of := range []map[string]uint64{b.Hears, b.Told} {
-		for _, name := range slices.Sorted(maps.Keys(of)) {
-			if name == c.node {
-				continue
-			}
-			if o := c.peer(name); of[name] > o.number { // else it tells of a beat that is known
-				o.number, o.heard = of[name], c.now
-			}
-		}
-	}
-	c.compare(p)
-}
-
-func (c *core) peer(name string) *peer {
-	p := c.peers[name]
-	if p == nil {
-		p = &peer{name: name}
-		c.peers[name] = p
-	}
-	return p
-}
-
-// compare finds out from a beat whether the host has something that is lacked here, and whether it agrees.
-func (c *core) compare(p *peer) {
-	s := c.ledger.View().State
-	if _, known := c.seen.at[p.Vector]; known {
-		p.strange, p.strayed, p.folded = 0, time.Time{}, true
-	} else {
-		if p.strange++; p.strayed.IsZero() {
-			p.strayed = c.now
-		}
-		if p.strange >= 2 || !p.folded || p.Seq > s.Head(p.Inc).Seq {
-			c.want[p.name] = true
-		}
-	}
-	mine, ok := c.digests[p.Vector]
-	differs := ok && p.Digest != "" && p.Digest != mine
-	if differs {
-		if !p.differs {
-			c.counts.Unequal++
-			c.say.Error("the state of a host differs with the same commits folded: both take over what the other has", "peer", p.name, "vector", p.Vector)
-		}
-		c.wantState(p, "host "+p.name+" had another state with the same commits")
-	}
-	p.differs = differs
-	switch {
-	case differs || p.Vector != markOf(s.Vector()):
-		p.agrees = time.Time{}
-	case p.agrees.IsZero():
-		p.agrees = c.now
-	}
-}
-
-// ErrSecond says that another agent of the same name was there first.
-var ErrSecond = errors.New("another agent of this name is alive")
-
-// second finds out that another agent has this host's name. The one that started later ends.
-func (c *core) second(b *beat) {
-	if b.Boot == c.boot {
-		return
-	}
-	c.say.Error("another agent has this host's name: one of the two must be given another (--node-name), or be stopped",
-		"started", time.UnixMilli(b.Started).UTC())
-	if b.Started < c.started || b.Started == c.started && b.Boot < c.boot {
-		if c.clash++; c.clash >= 2 {
-			c.fatal = fmt.Errorf("%w: %s, started at %s; give this host another name (--node-name)", ErrSecond, c.node,
-				time.UnixMilli(b.Started).UTC().Format(time.RFC3339))
-		}
-	}
-}

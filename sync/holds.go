@@ -47,20 +47,23 @@ func (s *Sync) Spread(ctx context.Context, event events.ID, hosts []string, enou
 			delete(s.core.held, id)
 		}
 	})
+	note := func(host string) {
+		if i := slices.Index(missing, host); i >= 0 {
+			missing = slices.Delete(missing, i, i+1)
+			have = append(have, host)
+		}
+	}
 	for ask1(); ; {
-		if slices.Contains(missing, s.Node) && s.Ledger.View().OnDisk().Covers(event) {
-			answered <- s.Node
+		if s.Ledger.View().OnDisk().Covers(event) {
+			note(s.Node)
+		}
+		if len(have) >= enough {
+			slices.Sort(have)
+			return have, missing, nil
 		}
 		select {
 		case host := <-answered:
-			if i := slices.Index(missing, host); i >= 0 {
-				missing = slices.Delete(missing, i, i+1)
-				have = append(have, host)
-			}
-			if len(have) >= enough {
-				slices.Sort(have)
-				return have, missing, nil
-			}
+			note(host)
 		case <-again.C:
 			ask1()
 		case <-ctx.Done():

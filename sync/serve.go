@@ -90,11 +90,16 @@ func (c *core) serve(q *ask) *answer {
 	case askLook:
 		c.suspect(q.From, q.Inc)
 	case askHolds:
-		q.Within += time.Duration(c.now.UnixNano()) // from now on, until when
-		c.holding = append(c.holding, *q)
+		if len(c.holding) < holdingMost {
+			q.Within = time.Duration(c.now.Add(min(q.Within, 10*time.Minute)).UnixNano()) // from now on, until when
+			c.holding = append(c.holding, *q)
+		}
 	}
 	return nil // of a later version
 }
+
+// holdingMost bounds how many asks wait for what is not on this host's disk yet.
+const holdingMost = 10_000
 
 // serveCommits gives what the other lacks, a page of it.
 func (c *core) serveCommits(q *ask) *answer {
@@ -207,31 +212,43 @@ func (c *core) whole(b []byte) []byte {
 	if len(b) < 10 || string(b[:8]) != `{"part":` || unmarshal(head, &h) != nil || h.Of < 2 || h.Of > 4096 || h.Piece < 0 || h.Piece >= h.Of {
 		return b
 	}
-	if c.parts.of == nil {
-		c.parts.of = map[partID]*pieces{}
+	return c.parts.add(&h, body, c.now)
+}
+
+// add takes a piece, and gives the message if that was the last of it.
+func (p *parts) add(h *part, body []byte, now time.Time) []byte {
+	if p.of == nil {
+		p.of = map[partID]*pieces{}
 	}
 	id := partID{h.From, h.Part}
-	p := c.parts.of[id]
-	if p == nil {
-		p = &pieces{all: make([][]byte, h.Of), left: h.Of}
-		c.parts.of[id] = p
+	m := p.of[id]
+	if m == nil {
+		m = &pieces{all: make([][]byte, h.Of), left: h.Of}
+		p.of[id] = m
+		p.bytes += pieceCost * h.Of
 	}
-	p.at = c.now
-	if len(p.all) != h.Of || p.all[h.Piece] != nil {
+	m.at = now
+	if len(m.all) != h.Of || m.all[h.Piece] != nil {
 		return nil
 	}
-	p.all[h.Piece] = body
-	c.parts.bytes += len(body)
-	if p.left--; p.left > 0 {
-		c.parts.bound(c.now.Add(-c.every.answer))
+	m.all[h.Piece] = body
+	p.bytes += len(body)
+	if m.left--; m.left > 0 {
+		p.bound(time.Time{})
 		return nil
 	}
-	c.parts.drop(id)
-	return slices.Concat(p.all...)
+	p.drop(id)
+	return slices.Concat(m.all...)
 }
+
+// pieceCost is what a piece costs that has not come.
+const pieceCost = 24
 
 // bound forgets what has waited since before then, and the oldest if it is too much.
 func (p *parts) bound(before time.Time) {
+	if len(p.of) == 0 || p.bytes <= partsMost && before.IsZero() {
+		return
+	}
 	ids := slices.SortedFunc(maps.Keys(p.of), func(a, b partID) int {
 		return cmp.Or(p.of[a].at.Compare(p.of[b].at), cmp.Compare(a.from, b.from), cmp.Compare(a.id, b.id))
 	})
@@ -243,6 +260,7 @@ func (p *parts) bound(before time.Time) {
 }
 
 func (p *parts) drop(id partID) {
+	p.bytes -= pieceCost * len(p.of[id].all)
 	for _, b := range p.of[id].all {
 		p.bytes -= len(b)
 	}

@@ -104,9 +104,15 @@ func (c *core) problem(key, what, do string) {
 		p.What = what
 		return
 	}
+	if len(c.problems) >= problemsMost {
+		return
+	}
 	c.problems[key] = &Problem{What: what, Do: do, Since: c.now}
 	c.say.Error(what, "do", do)
 }
+
+// problemsMost bounds how many problems are told of at once: who has so many has one.
+const problemsMost = 100
 
 // solved takes back what was wrong.
 func (c *core) solved(key string) {

@@ -22,6 +22,9 @@ type transfer struct {
 // statePiece is how much of a state is sent at once.
 const statePiece = 384 << 10
 
+// stateMost bounds what is taken over: a log takes no more in one record.
+const stateMost = 1 << 30
+
 // wantState asks a host for its whole state.
 func (c *core) wantState(p *peer, cause string) {
 	if c.transfer != nil || !c.alive(p) {
@@ -44,7 +47,7 @@ func (c *core) onState(a *answer) {
 	if t == nil || t.id != a.ID || t.peer != a.From {
 		return
 	}
-	if a.Whole == 0 || t.whole != 0 && a.Whole != t.whole || a.Offset != len(t.state) || len(a.body) == 0 {
+	if a.Whole == 0 || t.whole != 0 && a.Whole != t.whole || a.Offset != len(t.state) || len(a.body) == 0 || a.Size > stateMost {
 		c.transfer = nil // the other has forgotten it; it is asked again in time
 		return
 	}
@@ -83,7 +86,7 @@ func (c *core) serveState(q *ask) *answer {
 		c.serving = t
 	}
 	a := &answer{Answer: askState}
-	if t == nil || t.peer != q.From || q.Offset > 0 && t.whole != q.Whole || q.Offset >= len(t.state) {
+	if t == nil || t.peer != q.From || q.Offset < 0 || q.Offset > 0 && t.whole != q.Whole || q.Offset >= len(t.state) {
 		return a // as it is, it says that there is none
 	}
 	t.until = c.now.Add(2 * c.every.answer)

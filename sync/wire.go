@@ -46,6 +46,7 @@ type beat struct {
 	Digest   string             `json:"d,omitempty"` // of the state at Vector, if it is known
 	Boot     uint64             `json:"b"`           // drawn when the agent started: tells two agents of one name apart
 	Started  int64              `json:"t"`           // Unix milliseconds, by its own clock
+	Up       int64              `json:"u"`           // milliseconds since then, by no clock that can be set
 	Starting bool               `json:"r,omitempty"` // it recovers
 	ReadOnly bool               `json:"o,omitempty"`
 	Number   uint64             `json:"n"`           // of this beat; greater than that of every one before, also before a restart

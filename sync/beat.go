@@ -1,0 +1,175 @@
+package sync
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"time"
+
+	"github.com/podman-swarm/podman-swarm/projection"
+)
+
+// sendBeat says how far this host has come.
+func (c *core) sendBeat() {
+	s := c.ledger.View().OnDisk()
+	inc := c.log.Incarnation()
+	b := beat{Inc: inc, Seq: s.Head(inc).Seq, Vector: markOf(s.Vector()), Boot: c.boot, Started: c.started, Up: c.now.Sub(c.born).Milliseconds()}
+	b.Starting, b.ReadOnly = c.ready()
+	if b.Vector == c.last && !c.now.Before(c.digestAt) {
+		c.digest(b.Vector, s) // it has not changed for a beat: now it is worth the trouble
+	}
+	c.last, b.Digest = b.Vector, c.digests[b.Vector]
+	c.beats++
+	b.Number = uint64(c.started) + c.beats
+	for _, p := range c.sorted() {
+		switch {
+		case c.alive(p):
+			b.Hears = with(b.Hears, p.name, p.number)
+		case c.now.Sub(p.heard) < c.every.silence:
+			b.Told = with(b.Told, p.name, p.number)
+		}
+	}
+	c.out.publish(c.subject.beat(c.node), headed(&b, nil))
+}
+
+func with(m map[string]uint64, name string, n uint64) map[string]uint64 {
+	if m == nil {
+		m = map[string]uint64{}
+	}
+	m[name] = n
+	return m
+}
+
+// digest finds out the state's digest, once for each vector.
+func (c *core) digest(m mark, s *projection.State) {
+	if _, ok := c.digests[m]; ok {
+		return
+	}
+	c.digested = slices.DeleteFunc(c.digested, func(o mark) bool { return o == m })
+	if len(c.digested) >= 100 {
+		delete(c.digests, c.digested[0])
+		c.digested = c.digested[1:]
+	}
+	c.digests[m] = s.Digest()[:16]
+	c.digestAt = c.now.Add(time.Duration(s.Len()) * 100 * time.Microsecond) // it takes a hundredth of that
+	c.digested = append(c.digested, m)
+}
+
+// onBeat takes what a host says of itself.
+func (c *core) onBeat(node string, data []byte) {
+	var b beat
+	if err := unmarshal(data, &b); err != nil || node == "" || c.peers[node] == nil && len(c.peers) >= peersMost {
+		c.counts.Unreadable++
+		return
+	}
+	if node == c.node {
+		c.second(&b)
+		return
+	}
+	if b.Inc == c.log.Incarnation() {
+		c.copied(node)
+	}
+	p := c.peer(node)
+	if !c.alive(p) {
+		c.say.Info("a host is heard", "peer", node)
+		p.since = c.now
+		c.question(node, &ask{Ask: askHello})
+	}
+	if p.Boot != b.Boot {
+		p.folded, p.strange, p.strayed = false, 0, time.Time{}
+	}
+	p.beat, p.number, p.direct, p.heard = b, b.Number, c.now, c.now
+	for _, of := range []map[string]uint64{b.Hears, b.Told} {
+		for _, name := range slices.Sorted(maps.Keys(of)) {
+			if name == c.node {
+				c.surpass(of[name])
+			}
+			if name == c.node || name == "" || c.peers[name] == nil && len(c.peers) >= peersMost {
+				continue
+			}
+			if o := c.peer(name); of[name] > o.number { // else it tells of a beat that is known
+				o.number, o.heard = of[name], c.now
+			}
+		}
+	}
+	c.compare(p)
+}
+
+// surpass has this host's beats go on after one that others know, as when its clock was set back between two starts: else
+// those who hear it only through others would take it for silent.
+func (c *core) surpass(number uint64) {
+	if mine := uint64(c.started) + c.beats; number > mine && number-mine < 1<<42 { // a hundred years, in milliseconds
+		c.beats += number - mine
+	}
+}
+
+// peersMost bounds of how many hosts is kept what they say.
+const peersMost = 4096
+
+func (c *core) peer(name string) *peer {
+	p := c.peers[name]
+	if p == nil {
+		p = &peer{name: name}
+		c.peers[name] = p
+	}
+	return p
+}
+
+// compare finds out from a beat whether the host has something that is lacked here, and whether it agrees.
+func (c *core) compare(p *peer) {
+	s := c.ledger.View().State
+	if _, known := c.seen.at[p.Vector]; known {
+		p.strange, p.strayed, p.folded = 0, time.Time{}, true
+	} else {
+		if p.strange++; p.strayed.IsZero() {
+			p.strayed = c.now
+		}
+		if p.strange >= 2 || !p.folded || p.Seq > s.Head(p.Inc).Seq {
+			c.want[p.name] = true
+		}
+	}
+	mine, ok := c.digests[p.Vector]
+	differs := ok && p.Digest != "" && p.Digest != mine
+	if differs {
+		if !p.differs {
+			c.counts.Unequal++
+			c.say.Error("the state of a host differs with the same commits folded: both take over what the other has", "peer", p.name, "vector", p.Vector)
+		}
+		// If that does not help, as between agents that fold differently, it must not fill both disks.
+		if c.now.Sub(p.joined) >= p.wait {
+			p.joined, p.wait = c.now, min(max(2*p.wait, c.every.sync), time.Hour)
+			c.wantState(p, "host "+p.name+" had another state with the same commits")
+		}
+	}
+	p.differs = differs
+	switch {
+	case differs || p.Vector != markOf(s.Vector()):
+		p.agrees = time.Time{}
+	case p.agrees.IsZero():
+		p.agrees, p.wait = c.now, 0
+	}
+}
+
+// ErrSecond says that another agent of the same name was there first.
+var ErrSecond = errors.New("another agent of this name is alive")
+
+// second finds out that another agent has this host's name. The one that has been up for less long ends: that is measured
+// by each on its own, whatever the clocks say.
+func (c *core) second(b *beat) {
+	if b.Boot == c.boot {
+		return
+	}
+	started := time.UnixMilli(b.Started).UTC()
+	c.say.Error("another agent has this host's name: one of the two must be given another (--node-name), or be stopped", "started", started)
+	if c.now.Sub(c.clashed) > 5*c.every.beat {
+		c.clash = 0
+	}
+	c.clashed = c.now
+	older := time.Duration(b.Up)*time.Millisecond - c.now.Sub(c.born)
+	if older > time.Second || older > -time.Second && b.Boot < c.boot {
+		if c.clash++; c.clash >= 2 {
+			c.fatal = fmt.Errorf("%w: %s, started at %s; give this host another name (--node-name)", ErrSecond, c.node, started.Format(time.RFC3339))
+		}
+	}
+}
