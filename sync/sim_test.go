@@ -189,6 +189,7 @@ func heads(s *projection.State) string {
 
 func (n *node) step(do func()) {
 	n.core.step(context.Background(), n.now, do)
+	n.sim.inc(n.log.Incarnation())
 	n.pub.publish(context.Background())
 	if n.core.fatal != nil {
 		n.sim.line("%s ends: %v", n.id, n.core.fatal)

@@ -43,7 +43,7 @@ func (s *sim) add(id, name, dir, machine string) *node {
 	n := &node{sim: s, id: id, name: name, dir: dir, machine: machine, floor: map[events.Incarnation]uint64{}, say: slog.New(slog.DiscardHandler)}
 	switch {
 	case s.story != nil:
-		n.say = slog.New(&teller{n, nil})
+		n.say = slog.New(&teller{n})
 	case testing.Verbose() && *talk:
 		n.say = slog.New(slog.NewTextHandler(s.t.Output(), &slog.HandlerOptions{Level: slog.LevelDebug})).With("node", id)
 	}
@@ -118,6 +118,7 @@ func (n *node) start() {
 	n.pub.begin()
 	n.up, n.starting, n.since = true, true, n.now
 	n.nextTick = n.now
+	n.sim.inc(log.Incarnation())
 }
 
 func (n *node) crash() {
