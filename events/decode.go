@@ -8,7 +8,8 @@ import (
 	"fmt"
 )
 
-// ErrVersion is returned for a commit in a format of a later version.
+// ErrVersion is returned for a commit in a format of a later version. Of the commit then only Inc and Seq are set, if it still
+// says them in the same way.
 var ErrVersion = errors.New("format version is newer than this agent understands: upgrade the agent")
 
 // ParseCommit reads a commit's bytes. The events' objects are parts of b, which must not be changed afterwards.
@@ -303,7 +304,8 @@ func parseSlow(b []byte) (Commit, error) {
 		return Commit{}, fmt.Errorf("commit: %w", err)
 	}
 	if j.V > Version {
-		return Commit{}, fmt.Errorf("commit of format %d: %w", j.V, ErrVersion)
+		inc, _ := parseHex([]byte(j.Inc))
+		return Commit{Inc: Incarnation(inc), Seq: j.Seq}, fmt.Errorf("commit of format %d: %w", j.V, ErrVersion)
 	}
 	inc, ok1 := parseHex([]byte(j.Inc))
 	t, ok2 := parseHex([]byte(j.Time))

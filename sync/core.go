@@ -57,8 +57,9 @@ type core struct {
 	transfer  *transfer
 	serving   *transfer // a state that is being given to another
 	settled   map[point]time.Time
-	holding   []ask             // that are to be answered once what they ask for is on disk
-	held      map[uint64]func() // what to do when an ask of this host for that is answered
+	later     map[events.Incarnation]bool // of which the next commit is of a later version than can be read here
+	holding   []ask                       // that are to be answered once what they ask for is on disk
+	held      map[uint64]func()           // what to do when an ask of this host for that is answered
 	parts     parts
 	asked     uint64
 	beats     uint64 // sent so far
@@ -76,7 +77,7 @@ type core struct {
 func newCore(node string, boot uint64, started int64, every times, ledger Ledger, log Log, out *sender, say *slog.Logger) *core {
 	return &core{node: node, boot: boot, started: started, every: every, ledger: ledger, log: log, out: out, say: say, wall: time.Now,
 		ready: func() (bool, bool) { return false, false }, peers: map[string]*peer{}, digests: map[mark]string{}, want: map[string]bool{},
-		settled: map[point]time.Time{}, held: map[uint64]func(){}, problems: map[string]*Problem{}}
+		settled: map[point]time.Time{}, later: map[events.Incarnation]bool{}, held: map[uint64]func(){}, problems: map[string]*Problem{}}
 }
 
 // times are how long things take. All have defaults.

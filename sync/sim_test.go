@@ -33,6 +33,7 @@ type sim struct {
 	delay time.Duration // at most
 	sent  uint64
 	seen  hash.Hash         // of all that was delivered, in order
+	heard func(message)     // is given what is delivered; nil: nobody
 	story func(line string) // is told what is delivered and what hosts say; nil: nobody
 	incs  map[string]string // names of incarnations, for people
 }
@@ -136,6 +137,9 @@ func (s *sim) run(d time.Duration) {
 			if n := s.nodes[m.to]; n.up && !s.cut[[2]string{m.from, m.to}] {
 				fmt.Fprintf(s.seen, "%v %s %s %s %x\n", s.now.Sub(simStart), m.from, m.to, m.subject, sha256.Sum256(m.data))
 				s.tell(s.nodes[m.from], n, m.message, "")
+				if s.heard != nil {
+					s.heard(m.message)
+				}
 				n.step(func() { n.core.receive([]message{m.message}) })
 			}
 			continue

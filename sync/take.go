@@ -2,6 +2,7 @@ package sync
 
 import (
 	"errors"
+	"maps"
 	"slices"
 	"time"
 
@@ -59,6 +60,9 @@ func (c *core) unread(peer string, a *projection.Admission) {
 	c.counts.Unreadable++
 	c.say.Warn("a commit cannot be read; other hosts are asked for it", "peer", peer, "incarnation", a.Inc, "seq", a.Seq, "err", a.Err)
 	if errors.Is(a.Err, events.ErrVersion) {
+		if len(c.later) < problemsMost {
+			c.later[a.Inc] = true
+		}
 		c.problem("unread "+a.Inc.String(), "commits of incarnation "+a.Inc.String()+" are of a later version", "upgrade the agent of this host")
 	}
 	if p := c.peers[peer]; p != nil {
@@ -102,9 +106,12 @@ func (c *core) next() {
 func (c *core) askCommits(peer string, record uint64) {
 	q := ask{Ask: askCommits, Record: record}
 	for _, h := range c.ledger.View().Vector() {
-		if h.Seq > 0 {
+		if h.Seq > 0 && !c.later[h.Inc] {
 			q.Have = append(q.Have, point{h.Inc, h.Seq, h.Hash})
 		}
+	}
+	for _, inc := range slices.Sorted(maps.Keys(c.later)) { // what cannot be read need not be sent again and again
+		q.Have = append(q.Have, point{Inc: inc, Seq: 1<<64 - 1})
 	}
 	taken := 0
 	if c.pull != nil {
