@@ -70,6 +70,8 @@ const tickEvery = 200 * time.Millisecond
 // was there first, or when the Bus cannot be listened to. It records nothing of its own; a crash leaves what the ledger has.
 func (s *Sync) Run(ctx context.Context) error {
 	defer close(s.ended)
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
 	in := make(chan message, inbox)
 	deliver := func(subject string, data []byte) {
 		select {
@@ -98,7 +100,7 @@ func (s *Sync) Run(ctx context.Context) error {
 			}
 		}
 	}()
-	defer func() { <-ended }()
+	defer func() { cancel(); <-ended }() // also when Run ends by itself
 	tick := time.NewTicker(tickEvery)
 	defer tick.Stop()
 	for {
