@@ -78,6 +78,7 @@ func (c *core) onBeat(node string, data []byte) {
 	}
 	if p.Boot != b.Boot {
 		p.folded, p.strange, p.strayed = false, 0, time.Time{}
+		c.stash.forget(b.Inc) // its disk may have been put back, and what it said is no longer so
 	}
 	p.beat, p.number, p.direct, p.heard = b, b.Number, c.now, c.now
 	for _, of := range []map[string]uint64{b.Hears, b.Told} {

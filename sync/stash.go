@@ -59,6 +59,13 @@ func (s *stash) prune(state *projection.State) {
 	}
 }
 
+// forget forgets what is kept of an incarnation.
+func (s *stash) forget(inc events.Incarnation) {
+	for seq := range s.held[inc] {
+		s.drop(inc, seq)
+	}
+}
+
 func (s *stash) drop(inc events.Incarnation, seq uint64) {
 	s.bytes -= len(s.held[inc][seq].commit)
 	if delete(s.held[inc], seq); len(s.held[inc]) == 0 {

@@ -83,6 +83,19 @@ func TestStash_isBoundedAndForgetsWhatIsFolded(t *testing.T) {
 	}
 }
 
+// A host that starts again may come from a disk that was put back: what it had said then is not held against it.
+func TestStash_forgetsWhoStartsAgain(t *testing.T) {
+	n, _ := lone(t)
+	all := chain(t, 9, 3)
+	n.hear(n.core.subject.beat("b"), headed(&beat{Boot: 1, Number: 1, Inc: 9, Seq: 3}, nil))
+	n.hear(n.core.subject.commit("b"), all[1])
+	n.hear(n.core.subject.beat("b"), headed(&beat{Boot: 2, Number: 2, Inc: 9, Seq: 1}, nil))
+	n.hear(n.core.subject.commit("b"), all[0])
+	if got := n.ledger.View().Head(9).Seq; got != 1 {
+		t.Errorf("folded up to %d, want 1", got)
+	}
+}
+
 func pieceOf(id uint64, i, of int, body []byte) []byte {
 	return headed(&part{id, "b", i, of}, body)
 }
