@@ -80,6 +80,9 @@ func (c *core) onBeat(node string, data []byte) {
 		p.folded, p.strange, p.strayed = false, 0, time.Time{}
 		c.stash.forget(b.Inc) // its disk may have been put back, and what it said is no longer so
 	}
+	if p.ReadOnly && !b.ReadOnly { // what it had heard meanwhile, and claimed nothing of, is on its disk now
+		p.folded = false
+	}
 	p.beat, p.number, p.direct, p.heard = b, b.Number, c.now, c.now
 	for _, of := range []map[string]uint64{b.Hears, b.Told} {
 		for _, name := range slices.Sorted(maps.Keys(of)) {

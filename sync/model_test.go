@@ -101,6 +101,9 @@ func newHistory(t *testing.T, seed uint64) *history {
 		names = append(names, string(rune('a'+i)))
 	}
 	h.sim = newSim(t, seed, names...)
+	if *talk && testing.Verbose() {
+		h.story = func(line string) { t.Log(line) }
+	}
 	h.forks = h.rng.IntN(3) == 0
 	h.loss, h.twice = h.rng.Float64()*.2, h.rng.Float64()*.2
 	h.delay = time.Duration(1+h.rng.IntN(400)) * time.Millisecond
@@ -175,6 +178,7 @@ func (h *history) act() {
 
 func (h *history) disaster(n *node) {
 	old, imaged := h.images[n.id]
+	h.line("disaster at %s", n.id)
 	switch p := h.rng.Float64(); {
 	case !imaged || p < .4:
 		up := n.up

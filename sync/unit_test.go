@@ -96,6 +96,22 @@ func TestStash_forgetsWhoStartsAgain(t *testing.T) {
 	}
 }
 
+// A host whose disk was full claims afterwards what it had only heard before: it has to be heard again.
+func TestBeats_whoWasReadOnlyIsFoldedAnew(t *testing.T) {
+	n, _ := lone(t)
+	m := markOf(n.ledger.View().Vector())
+	for i, c := range []struct{ readOnly, folded bool }{{true, true}, {false, false}, {false, true}} {
+		b := beat{Boot: 1, Number: uint64(i + 1), Inc: 9, ReadOnly: c.readOnly, Vector: m}
+		if i == 1 {
+			b.Vector = 77 // with what it had heard
+		}
+		n.hear(n.core.subject.beat("b"), headed(&b, nil))
+		if got := n.core.peers["b"].folded; got != c.folded {
+			t.Errorf("after beat %d all that b has is folded: %v, want %v", i+1, got, c.folded)
+		}
+	}
+}
+
 func pieceOf(id uint64, i, of int, body []byte) []byte {
 	return headed(&part{id, "b", i, of}, body)
 }
