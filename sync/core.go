@@ -18,6 +18,7 @@ type Ledger interface {
 	Admit(ctx context.Context, commits [][]byte) ([]projection.Admission, error)
 	Join(ctx context.Context, other *projection.State, cause string) error
 	GiveUp(ctx context.Context, inc events.Incarnation, seq uint64, cause string) error
+	Yield(ctx context.Context, inc events.Incarnation, seq uint64, other *projection.State, cause string) error
 	Renew(ctx context.Context) error
 }
 

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/podman-swarm/podman-swarm/events"
+	"github.com/podman-swarm/podman-swarm/projection"
 )
 
 // errEnough ends the reading of a log.
@@ -161,7 +162,16 @@ func (c *core) part(s *search, own, theirs events.Hash) {
 	cause := fmt.Sprintf("two hosts have written under incarnation %v after event %d: what stands is with host %s", s.inc, s.common, s.peer)
 	c.say.Warn("two hosts have written under one incarnation: a copied disk, or one put back to an earlier state; what this host holds is recorded again under another, and nothing is lost",
 		"incarnation", s.inc, "after", s.common, "events", head.Seq-s.common, "peer", s.peer)
-	if err := c.ledger.GiveUp(c.ctx, s.inc, s.common, cause); err != nil {
+	err := c.ledger.GiveUp(c.ctx, s.inc, s.common, cause)
+	if errors.Is(err, projection.ErrEntangled) { // then by way of the other's state
+		if p := c.peers[s.peer]; p != nil {
+			if c.wantState(p, cause); c.transfer != nil && c.transfer.peer == s.peer {
+				c.transfer.yield = &point{Inc: s.inc, Seq: s.common}
+			}
+		}
+		return
+	}
+	if err != nil {
 		c.problem("fork "+s.inc.String(), "a fork of incarnation "+s.inc.String()+" cannot be ended: "+err.Error(),
 			"stop the agent of this host, move its events folder aside and start it: the others tell it their state")
 		return

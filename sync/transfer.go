@@ -15,6 +15,7 @@ type transfer struct {
 	state []byte // so far; where it is served, all of it
 	size  int
 	cause string
+	yield *point // from here on, what is held here of an incarnation is given up for what the other holds
 	id    uint64
 	until time.Time
 }
@@ -58,7 +59,11 @@ func (c *core) onState(a *answer) {
 	}
 	c.transfer = nil
 	s, err := projection.DecodeState(bytes.NewReader(t.state))
-	if err == nil {
+	switch {
+	case err != nil:
+	case t.yield != nil:
+		err = c.ledger.Yield(c.ctx, t.yield.Inc, t.yield.Seq, s, t.cause)
+	default:
 		err = c.ledger.Join(c.ctx, s, t.cause)
 	}
 	if err != nil {

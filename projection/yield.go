@@ -1,0 +1,141 @@
+package projection
+
+import (
+	"context"
+	"fmt"
+	"slices"
+
+	"github.com/podman-swarm/podman-swarm/events"
+)
+
+// Yield has this host give up the commits of an incarnation after event seq, as GiveUp does, where they cannot be taken out of
+// its log any more: they are part of a state that it took over. other is the state of a host that holds the commits that stand;
+// the ledger may change it. What only this host holds of what is given up (versions that are shown, and such as were lost
+// unseen) is recorded again, at the same times, under an incarnation that follows from it. On nil the log holds all that; after an
+// error, and after a crash, all or nothing of it, save that another incarnation may have been drawn.
+func (l *Ledger) Yield(ctx context.Context, inc events.Incarnation, seq uint64, other *State, cause string) error {
+	return l.ask(ctx, &request{rewrite: func(s *State) (*rewritten, error) {
+		if s.Head(inc).Seq <= seq {
+			return nil, nil
+		}
+		if other.Head(inc).Seq <= seq {
+			return nil, fmt.Errorf("yield event %d of incarnation %v: the other state holds nothing in its place", seq+1, inc)
+		}
+		other.renumber(s.index + 1)
+		mine, taken := s.stripped(inc, seq)
+		again, err := taken.record(inc, seq)
+		if err != nil {
+			return nil, err
+		}
+		if inc == l.log.Incarnation() {
+			if _, err := l.log.Renew(); err != nil {
+				return nil, err
+			}
+		}
+		n := Join(mine, other)
+		n.dropEmpty()
+		return &rewritten{n, cause, again}, nil
+	}}).err
+}
+
+// yielded is a version that is given up.
+type yielded struct {
+	key string
+	uid events.ID
+	*Version
+}
+
+type yieldedAll []yielded
+
+// stripped is the state without the versions that are commits' of an incarnation after event seq, and those.
+func (s *State) stripped(inc events.Incarnation, seq uint64) (*State, yieldedAll) {
+	gone := func(id events.ID) bool { return id.Inc == inc && id.Seq > seq }
+	n := s.clone()
+	if i, ok := n.find(inc); ok {
+		n.vector[i] = Head{Inc: inc, Seq: seq} // its hash is the other's
+	}
+	var taken yieldedAll
+	s.objects.Scan(func(key string, e *entry) bool {
+		next := &entry{key: key}
+		for i := range e.lives {
+			l := e.lives[i]
+			all := gone(l.uid)
+			for _, v := range l.leaves() {
+				if all || gone(v.Stamp.ID) {
+					taken = append(taken, yielded{key, l.uid, v})
+				}
+			}
+			if all {
+				continue
+			}
+			out := func(v *Version) bool { return gone(v.Stamp.ID) }
+			l.lost = slices.DeleteFunc(slices.Clone(l.lost), out)
+			l.missing = slices.DeleteFunc(slices.Clone(l.missing), func(m events.Stamp) bool { return gone(m.ID) })
+			if l.top != nil && out(l.top) {
+				l.top = nil
+			}
+			next.lives = append(next.lives, l)
+		}
+		n.put(n.objects, e, next)
+		return true
+	})
+	slices.SortFunc(taken, func(a, b yielded) int { return a.Stamp.Compare(b.Stamp) })
+	return n, taken
+}
+
+// record makes commits of the versions, of one incarnation that follows from them.
+func (all yieldedAll) record(inc events.Incarnation, seq uint64) (commits [][]byte, err error) {
+	var name []byte
+	for _, y := range all {
+		name = append(name, y.Stamp.String()...)
+	}
+	to := forkOf(inc, events.HashOf(name))
+	uids := map[events.ID]events.ID{}
+	var prev events.Hash
+	for i, y := range all {
+		id := events.ID{Inc: to, Seq: uint64(i) + 1}
+		e := events.Event{Kind: y.Kind, Key: y.key, UID: y.uid, Base: y.Base, For: y.For, Object: y.Version.Object}
+		if y.uid.Inc == inc && y.uid.Seq > seq {
+			if uids[y.uid].IsZero() {
+				uids[y.uid] = id
+			}
+			e.UID = uids[y.uid]
+		}
+		if e.Base.Inc == inc && e.Base.Seq > seq {
+			e.Base = events.Stamp{}
+		}
+		c := events.Commit{Inc: to, Seq: id.Seq, Time: y.Stamp.Time, Prev: prev, Actor: "podman-swarm-agent", Cause: "recorded again: " + y.Stamp.String(), Events: []events.Event{e}}
+		b, err := c.Append(nil)
+		if err != nil {
+			return nil, fmt.Errorf("record again %v: %w", y.Stamp, err)
+		}
+		prev = events.HashOf(b)
+		commits = append(commits, b)
+	}
+	return commits, nil
+}
+
+// dropEmpty forgets live objects of which no version is held: what they showed is recorded again.
+func (s *State) dropEmpty() {
+	var with []*entry
+	s.objects.Scan(func(_ string, e *entry) bool {
+		if slices.ContainsFunc(e.lives, func(l life) bool { return l.hollow() }) {
+			with = append(with, e)
+		}
+		return true
+	})
+	for _, e := range with {
+		next := &entry{key: e.key}
+		for _, l := range e.lives {
+			if l.hollow() && len(l.lost) > 0 {
+				l.top, l.lost = l.lost[len(l.lost)-1], slices.Clone(l.lost[:len(l.lost)-1])
+			}
+			if !l.hollow() {
+				next.lives = append(next.lives, l)
+			}
+		}
+		s.put(s.objects, e, next)
+	}
+}
+
+func (l *life) hollow() bool { return !l.ended && l.top == nil }

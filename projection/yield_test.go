@@ -1,0 +1,63 @@
+package projection
+
+import (
+	"context"
+	"errors"
+	"testing"
+
+	"github.com/podman-swarm/podman-swarm/events"
+)
+
+// A host has taken over a state of which a part is commits of one number with others that stand. It gives up that part for the state
+// of a host that holds those, and records again what it had of it.
+func TestYield_whatATakenOverStateHolds(t *testing.T) {
+	ctx := context.Background()
+	alog, blog := newMemoryLog(), newMemoryLog() // of one incarnation, as when a disk was copied
+	a, _ := running(t, alog)
+	b, _ := running(t, blog)
+	mustRecord(t, a, put("deployment/default/x", `{"n":1}`))
+	mustRecord(t, a, put("deployment/default/old", `{}`))
+	admit(t, b, alog.records[0].Payload, alog.records[1].Payload)
+	mustRecord(t, a, put("deployment/default/x", `{"by":"a"}`))
+	mustRecord(t, a, put("deployment/default/new", `{"by":"a"}`))
+	mustRecord(t, a, Change{Kind: events.Declared, Key: "deployment/default/old"})
+	mustRecord(t, b, put("deployment/default/x", `{"by":"b"}`))
+
+	clog := realLog(t, t.TempDir())
+	c, _ := running(t, clog)
+	if err := c.Join(ctx, copied(t, a.View().State), "trimmed"); err != nil {
+		t.Fatal(err)
+	}
+	mustRecord(t, c, put("deployment/default/own", `{}`))
+	if err := c.GiveUp(ctx, 7, 2, "a fork"); !errors.Is(err, ErrEntangled) {
+		t.Fatalf("got %v, want %v", err, ErrEntangled)
+	}
+	if err := c.Yield(ctx, 7, 2, copied(t, b.View().State), "a fork"); err != nil {
+		t.Fatal(err)
+	}
+	v := c.View()
+	if v.Head(7) != b.View().Head(7) {
+		t.Errorf("its head is %v, want %v", v.Head(7), b.View().Head(7))
+	}
+	seen := map[string]bool{}
+	for o := range v.All("") {
+		seen[o.Key+" "+string(o.Version.Object)] = true
+	}
+	for _, l := range v.Conflicts() {
+		seen[l.Key+" "+string(l.Version.Object)] = true
+	}
+	for _, want := range []string{`x {"by":"a"}`, `x {"by":"b"}`, `new {"by":"a"}`, `own {}`} {
+		if !seen["deployment/default/"+want] {
+			t.Errorf("%s is neither shown nor listed as lost: %v", want, seen)
+		}
+	}
+	if _, ok := v.Lookup("deployment/default/old"); ok {
+		t.Error("what was deleted is back")
+	}
+	if again := mustOpen(t, clog, nil, 0); again.View().Digest() != v.Digest() {
+		t.Error("opened again, the state is another one")
+	}
+	if err := c.Yield(ctx, 7, 9, copied(t, b.View().State), "a fork"); err != nil || c.View().State != v.State {
+		t.Errorf("with nothing to give up: %v", err)
+	}
+}
