@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -226,6 +227,20 @@ func (a *agent) known() []string {
 	return all
 }
 
+// expected are the known hosts, but for those that somebody has said are dead, and that have not started since.
+func (a *agent) expected() []string {
+	s := a.ledger.View().State
+	return slices.DeleteFunc(a.known(), func(host string) bool {
+		var n projection.Node
+		var h projection.Host
+		if o, ok := s.Lookup(projection.NodeKey(host)); !ok || json.Unmarshal(o.Version.Object, &n) != nil || n.Down.IsZero() || host == a.c.NodeName {
+			return false
+		}
+		o, ok := s.Lookup(projection.HostKey(host))
+		return !ok || json.Unmarshal(o.Version.Object, &h) != nil || n.Down.After(h.Started)
+	})
+}
+
 // hearOthers returns once everything that a majority of the hosts had is folded here; or when patience is over, and then
 // this host goes on under another incarnation: others may know more of the old one than it does, if its disk is not the
 // newest.
@@ -235,7 +250,7 @@ func (a *agent) hearOthers(ctx context.Context) error {
 	told := time.Time{}
 	for {
 		st, next := a.cluster.sync.Status()
-		known := a.known()
+		known := a.expected()
 		folded := 1
 		for _, p := range st.Peers {
 			if p.Folded {
@@ -243,7 +258,7 @@ func (a *agent) hearOthers(ctx context.Context) error {
 			}
 		}
 		// Who knows of no other host has heard none that could tell it anything, but perhaps one that is as new.
-		if enough := max(len(known)/2+1, 2); folded >= enough && len(known) > 1 {
+		if enough := max(len(known)/2+1, 2); folded >= enough && len(a.known()) > 1 {
 			a.log.Info("heard the other hosts", "folded", folded-1, "known", len(known)-1)
 			return nil
 		} else if time.Since(told) > 10*time.Second {

@@ -158,7 +158,7 @@ func (a *agent) say(replayed uint64) {
 // known that is a delay, in which whoever started the machine can still stop the agent. Until then changes are
 // refused, and nothing is started, made or removed.
 func (a *agent) hear(ctx context.Context) error {
-	if a.many() && (len(a.known()) > 1 || len(a.c.Join) > 0) {
+	if a.many() && (len(a.expected()) > 1 || len(a.known()) == 1 && len(a.c.Join) > 0) {
 		if err := a.hearOthers(ctx); err != nil {
 			return err
 		}
