@@ -27,6 +27,7 @@ type cluster struct {
 	mesh   *mesh.Mesh        // nil: there is no cluster port
 	sync   *peersync.Sync    // nil, as mesh
 	sight  *sight
+	talk   *talk
 }
 
 // many reports whether this host speaks to others.
@@ -110,7 +111,8 @@ func (a *agent) connect() error {
 	}
 	c := &a.cluster
 	server := &authority.Server{Member: c.member, State: func() *projection.State { return a.ledger.View().State }, Admit: a.admit, Addresses: a.addresses}
-	c.mesh = &mesh.Mesh{Cluster: a.c.ClusterName, Node: a.c.NodeName, Addr: a.c.ClusterAddr, Advertise: a.c.ClusterAdvertise,
+	c.talk = newTalk(c.member.TLS(a.welcome))
+	c.mesh = &mesh.Mesh{Talk: c.talk.serve, Cluster: a.c.ClusterName, Node: a.c.NodeName, Addr: a.c.ClusterAddr, Advertise: a.c.ClusterAdvertise,
 		TLS: c.member.TLS(a.welcome), Peers: a.c.Join, Remember: filepath.Join(a.c.DataDir, "peers"), Log: a.part("mesh"),
 		Join: func(conn net.Conn) { server.Serve(context.Background(), conn) }}
 	if err := c.mesh.Open(); err != nil {

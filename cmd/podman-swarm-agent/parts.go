@@ -5,7 +5,6 @@ import (
 	"cmp"
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"io/fs"
 	"maps"
@@ -49,7 +48,7 @@ func (a *agent) health() api.Health {
 // logs opens the log of one of this host's containers.
 func (a *agent) logs(ctx context.Context, host, container string, o api.LogOptions) (io.ReadCloser, error) {
 	if host != a.c.NodeName {
-		return nil, apierrors.NewBadRequest(fmt.Sprintf("the container runs on host %s: ask there", host))
+		return a.otherLog(ctx, host, container, o)
 	}
 	r, err := a.engine.Logs(ctx, container, podman.LogOptions{
 		Follow: o.Follow, Timestamps: o.Timestamps, Since: o.Since, Tail: int(max(0, o.Tail)), Limit: o.Tail >= 0})

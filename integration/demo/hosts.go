@@ -109,6 +109,11 @@ func (c *cluster) declare(ctx context.Context, manifest string) error {
 	if err := c.answering(ctx, at); err != nil {
 		return err
 	}
+	for n := range 3 { // one of them runs there, the others elsewhere: any host can be asked
+		if _, err := c.psctl(ctx, c.Hosts[0], "logs", fmt.Sprintf("web-%d", n), "--tail", "1"); err != nil {
+			return err
+		}
+	}
 	say("And a second one, which is to be deleted")
 	if err := c.apply(ctx, c.Hosts[0], trial.Deployment("old", len(c.Hosts), "")); err != nil {
 		return err

@@ -16,6 +16,7 @@ const (
 	maxSilent    = 256             // that have not said yet what they want
 	maxSilentOf  = 32              // from one address
 	maxJoining   = 32              // that are with Join
+	maxTalking   = 256             // that are with Talk
 
 	// A peer that lets what we wrote lie for so long is gone, or does not read.
 	userTimeout = 15 * time.Second
@@ -27,6 +28,7 @@ const (
 	refusedHello   = "no TLS hello"
 	refusedCrowd   = "too many connections"
 	refusedJoin    = "no joining here"
+	refusedTalk    = "no talking here"
 	refusedTLS     = "TLS handshake"
 	refusedCluster = "other cluster"
 	refusedName    = "same name"
@@ -39,6 +41,7 @@ type front struct {
 	listener *net.TCPListener
 	tls      bool // else all are for NATS
 	join     func(net.Conn)
+	talk     func(net.Conn)
 	log      *natsLog
 	backend  atomic.Pointer[net.TCPAddr] // of embedded NATS
 
@@ -51,15 +54,16 @@ type front struct {
 	silent map[string]int    // by address without port
 	quiet  int               // the sum of silent
 	joins  int               // with join
+	talks  int               // with talk
 	real   map[string]string // by the address that NATS sees, whose connection it is
 }
 
-func listen(addr string, tls bool, join func(net.Conn), log *natsLog) (*front, error) {
+func listen(addr string, tls bool, join, talk func(net.Conn), log *natsLog) (*front, error) {
 	l, err := net.Listen("tcp", addr)
 	if err != nil {
 		return nil, err
 	}
-	f := &front{listener: l.(*net.TCPListener), tls: tls, join: join, log: log,
+	f := &front{listener: l.(*net.TCPListener), tls: tls, join: join, talk: talk, log: log,
 		conns: map[net.Conn]bool{}, silent: map[string]int{}, real: map[string]string{}}
 	f.closing, f.end = context.WithCancel(context.Background())
 	return f, nil
@@ -121,9 +125,9 @@ func (f *front) admit(conn *net.TCPConn) {
 func (f *front) serveOne(conn *net.TCPConn, from string) {
 	defer f.drop(conn)
 	hello, err := []byte(nil), error(nil)
-	joins := false
+	asked := ""
 	if f.tls {
-		hello, joins, err = peek(conn, helloTimeout)
+		hello, asked, err = peek(conn, helloTimeout)
 	}
 	f.spoken(from)
 	switch {
@@ -134,8 +138,10 @@ func (f *front) serveOne(conn *net.TCPConn, from string) {
 		f.log.out.Debug("a connection to the cluster port went before it said anything", "from", conn.RemoteAddr())
 	case err != nil:
 		f.log.refuse(conn.RemoteAddr().String(), refusedHello, err)
-	case joins:
-		f.joining(&begun{TCPConn: conn, begin: hello})
+	case asked == Protocol:
+		f.give(&begun{TCPConn: conn, begin: hello}, f.join, &f.joins, maxJoining, refusedJoin)
+	case asked == Talk:
+		f.give(&begun{TCPConn: conn, begin: hello}, f.talk, &f.talks, maxTalking, refusedTalk)
 	default:
 		f.relay(conn, hello)
 	}
@@ -151,25 +157,26 @@ func (f *front) spoken(from string) {
 	}
 }
 
-func (f *front) joining(conn net.Conn) {
+// give hands a connection to who speaks its protocol, if anybody does, and not too many are with them.
+func (f *front) give(conn net.Conn, to func(net.Conn), with *int, most int, nobody string) {
 	f.mu.Lock()
-	full := f.joins >= maxJoining
-	if f.join != nil && !full {
-		f.joins++
+	full := *with >= most
+	if to != nil && !full {
+		*with++
 	}
 	f.mu.Unlock()
 	switch {
-	case f.join == nil:
-		f.log.refuse(conn.RemoteAddr().String(), refusedJoin, nil)
+	case to == nil:
+		f.log.refuse(conn.RemoteAddr().String(), nobody, nil)
 		return
 	case full:
-		f.log.refuse(conn.RemoteAddr().String(), refusedCrowd, fmt.Errorf("%d hosts are joining already", maxJoining))
+		f.log.refuse(conn.RemoteAddr().String(), refusedCrowd, fmt.Errorf("%d are at it already", most))
 		return
 	}
-	f.join(conn)
+	to(conn)
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.joins--
+	*with--
 }
 
 // track lets close end a connection as well; if that has begun, it is ended at once.

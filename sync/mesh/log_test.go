@@ -48,7 +48,7 @@ func TestLog_isBounded(t *testing.T) {
 func TestLog_linesOfNATS(t *testing.T) {
 	text := &lines{}
 	l := newNATSLog(slog.New(slog.NewTextHandler(text, nil)))
-	f, err := listen("127.0.0.1:0", true, nil, l)
+	f, err := listen("127.0.0.1:0", true, nil, nil, l)
 	if err != nil {
 		t.Fatal(err)
 	}

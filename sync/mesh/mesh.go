@@ -18,6 +18,9 @@ import (
 // Protocol is what a host asks for in its TLS hello (ALPN) that wants to speak to Join.
 const Protocol = "podman-swarm-join/1"
 
+// Talk is what a member asks for (ALPN) that wants to speak to the Talk of another.
+const Talk = "podman-swarm-host/1"
+
 // Mesh is this host's end of the mesh, a sync.Bus. Its exported fields are its configuration, which must not change
 // after Open, and before which nothing else may be called.
 type Mesh struct {
@@ -45,6 +48,8 @@ type Mesh struct {
 	// Join is given each connection that asks for Protocol, its TLS handshake yet to come, and may keep it for as long
 	// as it runs, which is for it to bound. It is closed when Join returns, or by Close. Nil: they are refused.
 	Join func(net.Conn)
+	// Talk is the same for connections that ask for the protocol Talk.
+	Talk func(net.Conn)
 	Log  *slog.Logger // nil: nothing is logged
 
 	server    *server.Server
@@ -86,7 +91,7 @@ func (m *Mesh) Open() (err error) {
 		}
 	}()
 	if m.Addr != "" {
-		if m.front, err = listen(m.Addr, m.TLS != nil, m.Join, m.log); err != nil {
+		if m.front, err = listen(m.Addr, m.TLS != nil, m.Join, m.Talk, m.log); err != nil {
 			return fmt.Errorf("listen for other hosts on %s: %w", m.Addr, err)
 		}
 		if m.advertise, err = advertised(m.Advertise, m.front.listener.Addr()); err != nil {
@@ -186,8 +191,8 @@ func (m *Mesh) check() error {
 	case m.TLS == nil && !addr.IP.IsLoopback():
 		errs = append(errs, fmt.Errorf("no TLS, but %s is not a loopback address: anybody could join", m.Addr))
 	}
-	if m.TLS != nil && slices.Contains(m.TLS.NextProtos, Protocol) {
-		errs = append(errs, fmt.Errorf("TLS for routes must not ask for %s, by which joiners are known", Protocol))
+	if m.TLS != nil && (slices.Contains(m.TLS.NextProtos, Protocol) || slices.Contains(m.TLS.NextProtos, Talk)) {
+		errs = append(errs, fmt.Errorf("TLS for routes must not ask for %s or %s, by which others are known", Protocol, Talk))
 	}
 	return errors.Join(errs...)
 }

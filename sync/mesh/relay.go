@@ -27,27 +27,31 @@ var (
 	errPeeked = errors.New("peeked")
 )
 
-// peek reads how a TLS connection begins. It returns what it has read, for whoever speaks TLS, and whether the other
-// side asks for Protocol.
-func peek(conn net.Conn, timeout time.Duration) (hello []byte, joins bool, err error) {
+// peek reads how a TLS connection begins. It returns what it has read, for whoever speaks TLS, and which of the protocols
+// that are not NATS's the other side asks for; "" for none.
+func peek(conn net.Conn, timeout time.Duration) (hello []byte, asked string, err error) {
 	if err := conn.SetReadDeadline(time.Now().Add(timeout)); err != nil {
-		return nil, false, errGone
+		return nil, "", errGone
 	}
 	reading := &recorder{Conn: conn}
 	err = tls.Server(reading, &tls.Config{GetConfigForClient: func(h *tls.ClientHelloInfo) (*tls.Config, error) {
-		joins = slices.Contains(h.SupportedProtos, Protocol)
+		for _, p := range []string{Protocol, Talk} {
+			if slices.Contains(h.SupportedProtos, p) {
+				asked = p
+			}
+		}
 		return nil, errPeeked
 	}}).HandshakeContext(context.Background())
 	var netErr net.Error
 	switch {
 	case errors.Is(err, errPeeked):
-		return reading.bytes, joins, conn.SetReadDeadline(time.Time{})
+		return reading.bytes, asked, conn.SetReadDeadline(time.Time{})
 	case errors.As(err, &netErr) && netErr.Timeout():
-		return nil, false, errSilent
+		return nil, "", errSilent
 	case len(reading.bytes) == 0:
-		return nil, false, errGone
+		return nil, "", errGone
 	}
-	return nil, false, err
+	return nil, "", err
 }
 
 // recorder keeps what is read, and sends nothing.
