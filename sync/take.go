@@ -91,7 +91,7 @@ func (c *core) next() {
 			delete(c.want, p.name)
 			continue
 		}
-		if best == nil || p.bad.Before(best.bad) {
+		if best == nil || c.rather(p, best) {
 			best = p
 		}
 	}
@@ -101,6 +101,13 @@ func (c *core) next() {
 	}
 	delete(c.want, best.name)
 	c.askCommits(best.name, 0)
+}
+
+// rather reports whether a is to be asked before b: one that hears this host, and of those the one whose last failure is longer ago.
+func (c *core) rather(a, b *peer) bool {
+	_, hearsA := a.beat.Hears[c.node]
+	_, hearsB := b.beat.Hears[c.node]
+	return hearsA && !hearsB || hearsA == hearsB && a.bad.Before(b.bad)
 }
 
 func (c *core) askCommits(peer string, record uint64) {

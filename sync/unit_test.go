@@ -112,6 +112,18 @@ func TestBeats_whoWasReadOnlyIsFoldedAnew(t *testing.T) {
 	}
 }
 
+// Where a link is cut one way, nobody waits for the answer of who cannot hear the question.
+func TestNext_asksWhoHearsThisHost(t *testing.T) {
+	n, said := lone(t)
+	n.hear(n.core.subject.beat("c"), headed(&beat{Boot: 1, Number: 1, Vector: 7, Hears: map[string]uint64{"a": 1}}, nil))
+	n.core.pull, *said = nil, nil
+	n.core.want = map[string]bool{"c": true}
+	n.hear(n.core.subject.beat("b"), headed(&beat{Boot: 1, Number: 1, Vector: 8, Hears: map[string]uint64{"c": 1}}, nil))
+	if n.core.pull == nil || n.core.pull.peer != "c" || !n.core.want["b"] {
+		t.Errorf("asked is %+v, want c, and b after it", n.core.pull)
+	}
+}
+
 func pieceOf(id uint64, i, of int, body []byte) []byte {
 	return headed(&part{id, "b", i, of}, body)
 }
