@@ -26,7 +26,6 @@ type history struct {
 	forks   bool // disks are put back under running agents, which go on under numbers that others have seen; else logs are trimmed
 	images  map[string]string
 	digests map[mark]string
-	did     string
 }
 
 // TestModel has random clusters live through random histories. Of each it holds true: what a host shows and what it lists as lost
