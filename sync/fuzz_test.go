@@ -83,3 +83,25 @@ func heardIn(f *testing.F, name string) (all []message) {
 	}
 	return all
 }
+
+// What is off the chain of what is known is not taken, and holds up nothing that comes with it.
+func TestTake_offTheChain(t *testing.T) {
+	n, _ := lone(t)
+	here, there := chain(t, 9, 2), chain(t, 9, 1)
+	n.hear(n.core.subject.commit("b"), here[0])
+	c, err := events.ParseCommit(here[1])
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.Prev = events.HashOf(there[0][1:]) // it follows on another
+	off, err := c.Append(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	other := chain(t, 8, 1)
+	n.hear(n.core.subject.commit("b"), bytes.Join([][]byte{off, other[0]}, []byte("\n")))
+	s := n.ledger.View().State
+	if n.core.counts.Astray != 1 || s.Head(9).Seq != 1 || s.Head(8).Seq != 1 {
+		t.Errorf("%d are off the chain, folded is %s; want 1, and the other incarnation's", n.core.counts.Astray, heads(s))
+	}
+}
