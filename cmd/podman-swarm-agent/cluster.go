@@ -243,37 +243,49 @@ func (a *agent) expected() []string {
 	})
 }
 
-// hearOthers returns once everything that a majority of the hosts had is folded here; or when patience is over, and then
-// this host goes on under another incarnation: others may know more of the old one than it does, if its disk is not the
-// newest.
+// grace is how long the rest of the hosts is waited for once a majority has been heard.
+const grace = 3 * time.Second
+
+// hearOthers returns once everything that a majority of the hosts had is folded here, or when patience is over. Unless it is
+// everything that all of them had, this host then counts its events under another incarnation: one that was not heard may
+// know more of the old one than this host does, if its disk is not the newest.
 func (a *agent) hearOthers(ctx context.Context) error {
 	patience := time.NewTimer(a.c.RecoverAloneAfter)
 	defer patience.Stop()
-	told := time.Time{}
+	var told, majority time.Time
 	for {
 		st, next := a.cluster.sync.Status()
 		known := a.expected()
-		folded := 1
-		for _, p := range st.Peers {
-			if p.Folded {
+		folded, all := 1, true
+		for _, host := range a.known() {
+			i := slices.IndexFunc(st.Peers, func(p peersync.Peer) bool { return p.Host == host })
+			if i >= 0 && st.Peers[i].Folded && slices.Contains(known, host) {
 				folded++
 			}
+			all = all && (host == a.c.NodeName || i >= 0 && st.Peers[i].Folded && !st.Peers[i].ReadOnly)
 		}
 		// Who knows of no other host has heard none that could tell it anything, but perhaps one that is as new.
-		if enough := max(len(known)/2+1, 2); folded >= enough && len(a.known()) > 1 {
-			a.log.Info("heard the other hosts", "folded", folded-1, "known", len(known)-1)
+		enough := max(len(known)/2+1, 2)
+		switch reached := folded >= enough && len(a.known()) > 1; {
+		case reached && all:
+			a.log.Info("heard the other hosts", "heard", folded-1)
 			return nil
-		} else if time.Since(told) > 10*time.Second {
+		case reached && majority.IsZero():
+			majority = time.Now()
+		case reached && time.Since(majority) > grace:
+			a.log.Info("heard a majority of the hosts, and not all", "heard", folded-1, "known", len(a.known())-1)
+			return a.ledger.Renew(ctx)
+		case !reached && time.Since(told) > 10*time.Second:
 			a.log.Info("hearing the other hosts before anything is changed", "heard", folded-1, "wanted", enough-1, "alone_after", a.c.RecoverAloneAfter)
 			told = time.Now()
 		}
-		a.waiting.Store(fmt.Sprintf("hearing the other hosts: %d of %d that are needed", folded, max(len(known)/2+1, 2)))
+		a.waiting.Store(fmt.Sprintf("hearing the other hosts: %d of %d that are needed", folded, enough))
 		select {
 		case <-ctx.Done():
 			return nil
 		case <-next:
 		case <-patience.C:
-			a.log.Warn("not enough of the other hosts could be heard; going on alone", "known", strings.Join(known, ", "), "after", a.c.RecoverAloneAfter)
+			a.log.Warn("not enough of the other hosts could be heard; going on alone", "known", strings.Join(a.known(), ", "), "after", a.c.RecoverAloneAfter)
 			return a.ledger.Renew(ctx)
 		}
 	}
