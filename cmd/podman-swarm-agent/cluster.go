@@ -47,6 +47,9 @@ func (a *agent) belong(ctx context.Context) error {
 		if jerr != nil {
 			return jerr
 		}
+		if joined.Cluster() != a.c.ClusterName { // before it is one of that cluster
+			return fmt.Errorf("--cluster-name %q: the cluster to join is called %q: start this host with --cluster-name %[2]s", a.c.ClusterName, joined.Cluster())
+		}
 		a.c.Join = append(a.c.Join, joined.Addresses...)
 		if m, err = joined.Install(dir, o); err == nil {
 			a.log.Info("joined the cluster", "cluster", joined.Cluster(), "members", strings.Join(joined.Addresses, ", "))
@@ -60,7 +63,8 @@ func (a *agent) belong(ctx context.Context) error {
 		return fmt.Errorf("who this host's cluster is: %w", err)
 	}
 	if m.Cluster() != a.c.ClusterName {
-		return fmt.Errorf("--cluster-name %q: this host is a member of cluster %q, by %s", a.c.ClusterName, m.Cluster(), dir)
+		return fmt.Errorf("--cluster-name %q: this host is a member of cluster %q, by %s: start it with --cluster-name %[2]s, or with another --data-dir",
+			a.c.ClusterName, m.Cluster(), dir)
 	}
 	a.cluster.member = m
 	return nil
@@ -70,7 +74,7 @@ func (a *agent) belong(ctx context.Context) error {
 func (a *agent) join(ctx context.Context) (*authority.Joined, error) {
 	token, err := authority.ParseToken(a.c.JoinToken)
 	if err != nil {
-		return nil, fmt.Errorf("--join-token: %w; `podman-swarm-agent token` on a member prints one", err)
+		return nil, fmt.Errorf("--join takes a token the first time, in %sJOIN_TOKEN or --join-token: %w", envPrefix, err)
 	}
 	said := ""
 	for pause := time.Second; ; pause = min(2*pause, 30*time.Second) {
@@ -82,17 +86,17 @@ func (a *agent) join(ctx context.Context) (*authority.Joined, error) {
 			case err == nil:
 				return j, nil
 			case errors.As(err, &refused):
-				return nil, fmt.Errorf("join: %w", err)
+				return nil, fmt.Errorf("join the cluster: %w", refused)
 			}
 			errs = append(errs, err)
 		}
 		if text := errors.Join(errs...).Error(); text != said && ctx.Err() == nil {
-			a.log.Warn("no member of the cluster could be reached to join it; trying on", "addresses", strings.Join(a.c.Join, ", "), "err", text)
+			a.log.Warn("no member of the cluster could be reached at its --cluster-addr to join it; trying on", "addresses", strings.Join(a.c.Join, ", "), "err", text)
 			said = text
 		}
 		select {
 		case <-ctx.Done():
-			return nil, ctx.Err()
+			return nil, fmt.Errorf("stopped before a member of the cluster could be reached to join it: %w", ctx.Err())
 		case <-time.After(pause):
 		}
 	}
@@ -116,7 +120,11 @@ func (a *agent) connect() error {
 		TLS: c.member.TLS(a.welcome), Peers: a.c.Join, Remember: filepath.Join(a.c.DataDir, "peers"), Log: a.part("mesh"),
 		Join: func(conn net.Conn) { server.Serve(context.Background(), conn) }}
 	if err := c.mesh.Open(); err != nil {
-		return fmt.Errorf("--cluster-addr: %w", err)
+		host, _, _ := net.SplitHostPort(a.c.ClusterAddr) // it was checked
+		if every := host == "" || net.ParseIP(host).IsUnspecified(); every && a.c.ClusterAdvertise == "" {
+			err = fmt.Errorf("%w, by --cluster-advertise HOST:PORT", err)
+		}
+		return fmt.Errorf("--cluster-addr %s: %w", a.c.ClusterAddr, err)
 	}
 	a.log.Info("the cluster port listens", "address", c.mesh.Advertised(), "cluster", a.c.ClusterName)
 	c.sync = &peersync.Sync{Bus: c.mesh, Ledger: a.ledger, Log: a.events, Node: a.c.NodeName, Cluster: a.c.ClusterName, Version: version,
@@ -141,14 +149,15 @@ func (a *agent) admit(node, instance string) error {
 		return err
 	}
 	if node == a.c.NodeName && !strings.HasSuffix(instance, strings.TrimPrefix(a.request("").Instance, " ")) {
-		return fmt.Errorf("this host is called %s itself: give the other another name (--node-name)", node)
+		return fmt.Errorf("the member that was asked is called %s itself: who joins needs another name (--node-name)", node)
 	}
 	if !strings.HasPrefix(instance, "join ") {
 		return nil
 	}
 	st, _ := a.cluster.sync.Status()
 	if slices.ContainsFunc(st.Peers, func(p peersync.Peer) bool { return p.Host == node && p.Alive }) {
-		return fmt.Errorf("a host called %s is alive in this cluster: give the other another name (--node-name), or stop it first", node)
+		return fmt.Errorf("a host called %s is alive in this cluster: who joins needs another name (--node-name). If it is the same host, "+
+			"which lost its disk just now: try again in %v", node, silence)
 	}
 	return nil
 }
@@ -176,7 +185,8 @@ func (a *agent) stay(ctx context.Context) error {
 			case err == nil:
 				return a.cluster.mesh.AddPeers(addrs...)
 			case errors.As(err, &refused):
-				return fmt.Errorf("this host is no member of the cluster any more: %w", err)
+				return fmt.Errorf("this host is no member of the cluster that it is to --join: %w. If %s is of another cluster, move it away and join "+
+					"with a token; a host that was removed needs another --node-name and an empty --data-dir", err, filepath.Join(a.c.DataDir, "authority"))
 			}
 		}
 		st, _ := a.cluster.sync.Status()

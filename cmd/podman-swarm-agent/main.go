@@ -54,6 +54,9 @@ func root(getenv func(string) string) *cobra.Command {
 		Long: `The agent of one host. It takes manifests through its API (psctl, or any HTTP client), puts every change into its
 log before it acknowledges it, and makes the containers of this host what the log says. Stopping it stops no container.
 
+Without --cluster-addr it is alone. With it, and no --join, it makes a cluster; other hosts join that by --join and a token.
+Who has joined once needs neither any more: it remembers the others.
+
 Every flag has an environment variable, which the flag wins over: PODMAN_SWARM_DATA_DIR for --data-dir, and so on.`,
 		Args:          usage(cobra.NoArgs),
 		Version:       version,

@@ -83,7 +83,7 @@ func kubeconfigCommand(getenv func(string) string) *cobra.Command {
 		Short: "Print a kubeconfig with a certificate for a user, for kubectl and psctl on other hosts",
 		Long: `Print a kubeconfig with a client certificate for a user, who may do everything. It cannot be taken back before it ends, so
 give it no longer than needed; for less than everything, or to take it back, make a token: psctl token create.`,
-		Example: `  podman-swarm-agent kubeconfig --user alice --server https://192.168.1.11:6443 > alice.kubeconfig`,
+		Example: `  umask 077; podman-swarm-agent kubeconfig --user alice --server https://192.168.1.11:6443 > alice.kubeconfig`,
 		Args:    usage(cobra.NoArgs),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			u, err := url.Parse(server)
@@ -118,6 +118,7 @@ give it no longer than needed; for less than everything, or to take it back, mak
 	cmd.Flags().StringVar(&server, "server", "", "`URL` of the API on TLS, as that user reaches it")
 	cmd.Flags().DurationVar(&ttl, "ttl", 30*24*time.Hour, "how `long` the certificate is good")
 	dataDir(cmd, getenv)
+	cmd.Flag("data-dir").Usage = "`folder` of the agent, whose authority/ signs it"
 	return cmd
 }
 
