@@ -220,7 +220,7 @@ func (p *program) hostCommand(v hostVerb) *cobra.Command {
 		Args: usageArgs(cobra.MinimumNArgs(1), v.verb+" which host? psctl nodes lists them"),
 		RunE: func(c *cobra.Command, hosts []string) error {
 			for _, host := range hosts {
-				changed, err := p.hostDo(c.Context(), host, v.verb, "psctl "+v.verb+" "+host, nil)
+				changed, err := p.hostDo(c.Context(), host, v.verb, c.CommandPath()+" "+host, nil)
 				if err != nil {
 					return err
 				}
@@ -263,7 +263,7 @@ func (p *program) hostDo(ctx context.Context, host, verb, cause string, q url.Va
 	case client.IsNotFound(err):
 		return changed, notFound("no host %q: psctl nodes lists them", host)
 	case err != nil:
-		return changed, unanswered(ctx, cmp.Or(cause, verb), err)
+		return changed, unanswered(ctx, strings.TrimPrefix(cmp.Or(cause, verb), "psctl "), err)
 	}
 	return changed, nil
 }
