@@ -40,19 +40,26 @@ type bench struct {
 // part measures one lettered figure.
 type part struct {
 	name, what string
+	of         string // the name of several parts together
 	run        func(*bench, context.Context) ([]row, error)
 }
 
 func parts() []part {
 	return []part{
-		{"a", "one durable commit through the ledger", (*bench).appends},
-		{"b", "concurrent writers", (*bench).writers},
-		{"c", "bytes written per apply", (*bench).written},
-		{"d", "replay and fold on one core", (*bench).replay},
-		{"e", "from start to ready", (*bench).start},
-		{"f", "recovery of exited containers", (*bench).recovery},
-		{"g", "memory", (*bench).memory},
-		{"h", "the way of the state file", (*bench).whole},
+		{"a", "one durable commit through the ledger", "host", (*bench).appends},
+		{"b", "concurrent writers", "host", (*bench).writers},
+		{"c", "bytes written per apply", "host", (*bench).written},
+		{"d", "replay and fold on one core", "host", (*bench).replay},
+		{"e", "from start to ready", "host", (*bench).start},
+		{"f", "recovery of exited containers", "host", (*bench).recovery},
+		{"g", "memory", "host", (*bench).memory},
+		{"h", "the way of the state file", "host", (*bench).whole},
+		{"i", "from an apply on one host until the others show it", "sync", (*bench).spread},
+		{"j", "events through a cluster", "sync", (*bench).flow},
+		{"k", "missed events healed", "sync", (*bench).heal},
+		{"l", "idle hosts in one process", "sync", (*bench).quiet},
+		{"m", "three agents", "sync", (*bench).agents},
+		{"n", "many hosts, simulated", "sync", (*bench).wide},
 	}
 }
 
@@ -60,7 +67,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) (err erro
 	b := &bench{say: stderr}
 	flags := flag.NewFlagSet("bench", flag.ContinueOnError)
 	flags.SetOutput(stderr)
-	only := flags.String("only", "", "measure only these `parts`: a,b,c,d,e,f,g,h")
+	only := flags.String("only", "", "measure only these `parts`: a to n; host for a to h, sync for i to n")
 	asJSON := flags.Bool("json", false, "print one JSON object a line instead of a table")
 	parent := flags.String("dir", "/var/tmp", "`folder` on the disk to measure; what is made there is removed again")
 	flags.BoolVar(&b.short, "short", false, "measure less of everything: to see that it works")
@@ -117,7 +124,7 @@ func choose(all []part, only string) ([]part, error) {
 	for name := range strings.SplitSeq(only, ",") {
 		was := len(chosen)
 		for _, p := range all {
-			if p.name == strings.TrimSpace(name) {
+			if name := strings.TrimSpace(name); p.name == name || p.of == name {
 				chosen = append(chosen, p)
 			}
 		}

@@ -1,0 +1,163 @@
+package sync
+
+import (
+	"encoding/json"
+	"flag"
+	"fmt"
+	"path/filepath"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/podman-swarm/podman-swarm/events"
+	"github.com/podman-swarm/podman-swarm/projection"
+)
+
+var (
+	sizes     = flag.Bool("size", false, "simulate clusters of many hosts, and say what they cost, for the benchmarks")
+	sizeShort = flag.Bool("size.short", false, "with -size: fewer of them")
+)
+
+// counted is what goes through a simulated network.
+type counted struct {
+	messages, bytes uint64
+}
+
+// count has all hosts' messages counted, once for each receiver.
+func (s *sim) count() *counted {
+	c := &counted{}
+	for _, n := range s.sorted() {
+		send := n.core.out.send
+		n.core.out.send = func(subject string, data []byte) {
+			to := uint64(len(s.nodes) - 1)
+			if kind, _ := n.core.subject.read(subject); kind == "host" {
+				to = 1
+			}
+			c.messages += to
+			c.bytes += to * uint64(len(subject)+len(data))
+			send(subject, data)
+		}
+	}
+	return c
+}
+
+// What hosts say and how soon they have an event, where there are more of them than one machine could run. It is no test:
+// it says so only when it is asked, one figure a line, for the benchmarks to read.
+func TestSize_whatManyHostsSay(t *testing.T) {
+	if !*sizes {
+		t.Skip("only with -size")
+	}
+	whole, beats := 100, 1000
+	if *sizeShort {
+		whole, beats = 20, 100
+	}
+	t.Run("all that sync does", func(t *testing.T) { sayAll(t, whole) })
+	t.Run("commits, and the beats of one host", func(t *testing.T) { sayCommits(t, beats) })
+}
+
+// figure is a line of the benchmarks' table.
+type figure struct {
+	Figure string  `json:"figure"`
+	Ours   string  `json:"ours"`
+	With   string  `json:"compared_with"`
+	Theirs string  `json:"theirs"`
+	Ratio  float64 `json:"ratio"`
+	Note   string  `json:"note"`
+}
+
+func say(f figure) {
+	b, err := json.Marshal(f)
+	if err != nil {
+		panic(err) // texts and numbers
+	}
+	fmt.Println("size: " + string(b))
+}
+
+func names(n int) (all []string) {
+	for i := range n {
+		all = append(all, fmt.Sprintf("host%04d", i))
+	}
+	return all
+}
+
+// sayAll simulates everything, beats and all.
+func sayAll(t *testing.T, n int) {
+	s := newSim(t, 1, names(n)...)
+	for _, o := range s.sorted() {
+		o.starting = false
+	}
+	s.run(5 * time.Second) // all have heard all
+	c := s.count()
+	const window = 6 * time.Second // three beats; the asks for the time come each 30 s, and are few
+	s.run(window)
+	perMinute := float64(n) * window.Minutes()
+	messages, bytes := float64(c.messages)/perMinute, float64(c.bytes)/perMinute
+	say(figure{fmt.Sprintf("n  sent while idle by each of %d simulated hosts", n), fmt.Sprintf("%.0f kB/min", bytes/1000),
+		"30 empty beats a minute to each other", fmt.Sprintf("%.0f kB/min", float64(n-1)*30*perFrame/1000), bytes / (float64(n-1) * 30 * perFrame),
+		fmt.Sprintf("%.0f messages a minute, of %.0f bytes each with their subjects, without what NATS, TLS and TCP add; each tells of all others",
+			messages, bytes/messages)})
+	for _, loss := range []float64{0, 0.01} {
+		s.loss = loss
+		took := s.oneEvent(t)
+		say(figure{fmt.Sprintf("n  an event at all of %d simulated hosts, %.0f%% of messages lost", n, 100*loss), fmt.Sprintf("%d ms", took.Milliseconds()),
+			"the longest way there", fmt.Sprintf("%d ms", (s.delay + time.Millisecond).Milliseconds()), float64(took) / float64(s.delay+time.Millisecond),
+			"virtual time, without what disks and cores take; each message takes 1 to 21 ms"})
+	}
+}
+
+// perFrame is what an empty message takes on the wire: as in the benchmarks.
+const perFrame = 161
+
+// sayCommits simulates commits and what they lead to, with the beats of the host that wrote them: those of all would be
+// a million messages in a beat, each of which tells of all hosts, and what they cost is computed instead.
+func sayCommits(t *testing.T, n int) {
+	s := newSim(t, 1, names(n)...)
+	all := s.sorted()
+	for _, o := range all {
+		o.starting = false
+		o.core.nextBeat, o.core.nextHello = s.now.Add(24*time.Hour), s.now.Add(24*time.Hour)
+		o.nextTick = s.now.Add(24 * time.Hour)
+	}
+	writer := all[0]
+	writer.core.nextBeat, writer.nextTick = s.now, s.now
+	s.run(3 * time.Second)
+	for _, o := range all[1:] { // what those lack who lost a message is found by a beat, and asked for
+		o.nextTick = s.now.Add(time.Duration(s.rng.Int64N(int64(tickEvery))))
+	}
+	for _, loss := range []float64{0, 0.01} {
+		s.loss = loss
+		took := s.oneEvent(t)
+		say(figure{fmt.Sprintf("n  an event at all of %d simulated hosts, %.0f%% of messages lost", n, 100*loss), fmt.Sprintf("%d ms", took.Milliseconds()),
+			"the longest way there", fmt.Sprintf("%d ms", (s.delay + time.Millisecond).Milliseconds()), float64(took) / float64(s.delay+time.Millisecond),
+			"virtual time, as above, and only the host that wrote it beats"})
+	}
+	full := beat{Inc: events.NewIncarnation(), Seq: 1 << 20, Vector: 1 << 63, Digest: "0123456789abcdef", Boot: 1 << 52, Started: s.now.UnixMilli(),
+		Number: uint64(s.now.UnixMilli())}
+	for _, o := range all[1:] {
+		full.Hears = with(full.Hears, o.name, full.Number)
+	}
+	size := float64(len(headed(&full, nil)) + len(writer.core.subject.beat(writer.name)))
+	say(figure{fmt.Sprintf("n  sent while idle by each of %d hosts, computed", n), fmt.Sprintf("%.0f MB/min", size*30*float64(n-1)/1e6),
+		"30 empty beats a minute to each other", fmt.Sprintf("%.0f MB/min", float64(n-1)*30*perFrame/1e6), size / perFrame,
+		fmt.Sprintf("a beat that tells of all others has %.0f bytes", size)})
+}
+
+// oneEvent has the first host record something, and gives how long until all have it.
+func (s *sim) oneEvent(t *testing.T) time.Duration {
+	all := s.sorted()
+	writer := all[0]
+	began := s.now
+	object := []byte(`{"Life":1,"Version":1}`)
+	if !writer.record(projection.Change{Kind: events.Declared, Key: key(fmt.Sprintf("o%d", began.UnixNano())), Object: object}) {
+		t.Fatalf("%s takes no change: see %s", writer.name, filepath.Base(writer.dir))
+	}
+	id := events.ID{Inc: writer.log.Incarnation(), Seq: writer.ledger.View().Head(writer.log.Incarnation()).Seq}
+	for s.now.Sub(began) < 2*time.Minute {
+		if !slices.ContainsFunc(all, func(n *node) bool { return !n.ledger.View().Covers(id) }) {
+			return s.now.Sub(began)
+		}
+		s.run(time.Millisecond)
+	}
+	t.Fatal("an event did not come to all hosts within two minutes")
+	return 0
+}
