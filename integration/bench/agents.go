@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"time"
@@ -214,14 +215,14 @@ func (a *crowd) idle(ctx context.Context, b *bench) (rows []row, err error) {
 	if err := idle(ctx, 6*time.Second); err != nil {
 		return nil, err
 	}
-	was, err := a.carried(ctx)
+	was, err := a.carried()
 	if err != nil {
 		return nil, err
 	}
 	if err := idle(ctx, window); err != nil {
 		return nil, err
 	}
-	is, err := a.carried(ctx)
+	is, err := a.carried()
 	if err != nil {
 		return nil, err
 	}
@@ -247,26 +248,24 @@ const device = "eth0"
 type carried struct{ bytes, frames float64 }
 
 // carried is what all hosts have sent on the street.
-func (a *crowd) carried(ctx context.Context) (all carried, err error) {
+func (a *crowd) carried() (all carried, err error) {
 	for _, h := range a.street.Hosts {
-		out, err := h.Command(ctx, "cat", "/proc/net/dev").Output()
+		// The first process of the host is in its network: /proc/PID/ns/net, and beside it /proc/PID/net.
+		file := filepath.Join(filepath.Dir(filepath.Dir(h.Podman.NetworkFile())), "net", "dev")
+		found := false
+		err := lines(file, func(line string) {
+			name, counters, _ := strings.Cut(strings.TrimSpace(line), ":")
+			if f := strings.Fields(counters); name == device && len(f) >= 10 {
+				bytes, err1 := strconv.ParseFloat(f[8], 64)
+				frames, err2 := strconv.ParseFloat(f[9], 64)
+				all.bytes, all.frames, found = all.bytes+bytes, all.frames+frames, err1 == nil && err2 == nil
+			}
+		})
 		if err != nil {
 			return all, fmt.Errorf("read the counters of %s: %w", h.Name, err)
 		}
-		found := false
-		for line := range strings.Lines(string(out)) {
-			name, counters, ok := strings.Cut(strings.TrimSpace(line), ":")
-			if f := strings.Fields(counters); ok && name == device && len(f) >= 10 {
-				bytes, err1 := strconv.ParseFloat(f[8], 64)
-				frames, err2 := strconv.ParseFloat(f[9], 64)
-				if err := errors.Join(err1, err2); err != nil {
-					return all, err
-				}
-				all.bytes, all.frames, found = all.bytes+bytes, all.frames+frames, true
-			}
-		}
 		if !found {
-			return all, fmt.Errorf("%s has no device %s:\n%s", h.Name, device, out)
+			return all, fmt.Errorf("%s has no device %s in %s", h.Name, device, file)
 		}
 	}
 	return all, nil
