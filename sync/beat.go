@@ -74,6 +74,7 @@ func (c *core) onBeat(node string, data []byte) {
 	if !c.alive(p) {
 		c.say.Info("a host is heard", "peer", node)
 		p.since = c.now
+		c.nextBeat = c.now // it may have missed something, and asks when it hears how far others are
 		c.question(node, &ask{Ask: askHello})
 	}
 	if p.Boot != b.Boot {
