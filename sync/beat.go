@@ -74,7 +74,9 @@ func (c *core) onBeat(node string, data []byte) {
 	if !c.alive(p) {
 		c.say.Info("a host is heard", "peer", node)
 		p.since = c.now
-		c.nextBeat = c.now // it may have missed something, and asks when it hears how far others are
+		if wait := c.every.beat / 4; c.nextBeat.Sub(c.now) > 2*wait { // bounded: many may be heard anew, one after the other
+			c.nextBeat = c.now.Add(wait) // it may have missed something, and asks when it hears how far others are
+		}
 		c.question(node, &ask{Ask: askHello})
 	}
 	if p.Boot != b.Boot {

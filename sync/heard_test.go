@@ -3,9 +3,6 @@ package sync
 import (
 	"testing"
 	"time"
-
-	"github.com/podman-swarm/podman-swarm/events"
-	"github.com/podman-swarm/podman-swarm/projection"
 )
 
 // A host that comes back asks for what it has missed once it hears a beat: it must not wait for one that is just over.
@@ -16,16 +13,14 @@ func TestBeat_whoIsHeardAnewHearsOneAtOnce(t *testing.T) {
 	s.run(10 * time.Second)
 	b.crash()
 	s.run(10 * time.Second)
-	if !a.record(projection.Change{Kind: events.Declared, Key: key("web"), Object: []byte(`{"Life":1,"Version":1}`)}) {
-		t.Fatal("a takes no change")
-	}
+	id := a.recordOne(t, "web")
 	for a.core.nextBeat.Sub(s.now) < a.core.every.beat-tickEvery {
 		s.run(time.Millisecond)
 	}
 	s.run(2 * s.delay) // and what was sent then is over
 	b.start()
 	began := s.now
-	for _, ok := b.shown("web"); !ok; _, ok = b.shown("web") {
+	for !b.ledger.View().Covers(id) {
 		if s.run(time.Millisecond); s.now.Sub(began) > a.core.every.beat/2 {
 			t.Fatalf("a host that came back did not have what it had missed after %v", s.now.Sub(began))
 		}

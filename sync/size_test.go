@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"flag"
 	"fmt"
-	"path/filepath"
 	"slices"
 	"testing"
 	"time"
@@ -149,11 +148,7 @@ func (s *sim) oneEvent(t *testing.T) time.Duration {
 	all := s.sorted()
 	writer := all[0]
 	began := s.now
-	object := []byte(`{"Life":1,"Version":1}`)
-	if !writer.record(projection.Change{Kind: events.Declared, Key: key(fmt.Sprintf("o%d", began.UnixNano())), Object: object}) {
-		t.Fatalf("%s takes no change: see %s", writer.name, filepath.Base(writer.dir))
-	}
-	id := events.ID{Inc: writer.log.Incarnation(), Seq: writer.ledger.View().Head(writer.log.Incarnation()).Seq}
+	id := writer.recordOne(t, fmt.Sprintf("o%d", began.UnixNano()))
 	for s.now.Sub(began) < 2*time.Minute {
 		if !slices.ContainsFunc(all, func(n *node) bool { return !n.ledger.View().Covers(id) }) {
 			return s.now.Sub(began)
@@ -162,4 +157,16 @@ func (s *sim) oneEvent(t *testing.T) time.Duration {
 	}
 	t.Fatal("an event did not come to all hosts within two minutes")
 	return 0
+}
+
+// recordOne has the host record an object of that name, and gives the event.
+func (n *node) recordOne(t *testing.T, name string) events.ID {
+	change := projection.Change{Kind: events.Declared, Key: key(name), Object: []byte(`{"Life":1,"Version":1}`)}
+	r, err := n.ledger.Record(t.Context(), projection.By{Actor: "sim", Cause: "sim"},
+		func(*projection.State) ([]projection.Change, error) { return []projection.Change{change}, nil })
+	if err != nil {
+		t.Fatalf("%s: %v", n.name, err)
+	}
+	n.step(func() {})
+	return r.Stamp.ID
 }

@@ -66,8 +66,16 @@ func openCluster(ctx context.Context, dir string, n int, inMemory bool, size int
 			return c, err
 		}
 		h.begin(ctx)
+		if err := h.routes(ctx, i); err != nil { // one after the other: all at once are a thousand handshakes that time out
+			return c, err
+		}
 	}
-	return c, c.meshed(ctx)
+	for _, h := range c.hosts {
+		if err := h.routes(ctx, n-1); err != nil {
+			return c, err
+		}
+	}
+	return c, nil
 }
 
 func (c *cluster) add(ctx context.Context, parent string, issuer *issuer, i int) (*host, error) {
@@ -95,7 +103,7 @@ func (c *cluster) add(ctx context.Context, parent string, issuer *issuer, i int)
 	if h.ledger, err = projection.OpenLedger(h.log, nil, 1, nil); err != nil {
 		return nil, errors.Join(err, h.mesh.Close(), h.log.Close())
 	}
-	h.ledger.Node = h.name
+	h.ledger.Node, h.stop = h.name, func() {}
 	h.sync = &sync.Sync{Bus: h.mesh, Ledger: h.ledger, Log: h.log, Node: h.name, Cluster: "bench", Version: "bench",
 		Address: h.mesh.Advertised(), Ready: func() (bool, bool) { return false, false }, Say: slog.New(slog.DiscardHandler)}
 	h.sync.Open()
@@ -123,15 +131,13 @@ func (h *host) close() error {
 	return errors.Join(h.mesh.Close(), h.done.Wait(), h.log.Close())
 }
 
-// meshed waits until each host has a route to each other.
-func (c *cluster) meshed(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, 2*time.Minute)
+// routes waits until the host has so many routes.
+func (h *host) routes(ctx context.Context, want int) error {
+	ctx, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
 	return until(ctx, 20*time.Millisecond, func() error {
-		for _, h := range c.hosts {
-			if got, want := len(h.mesh.Routes()), len(c.hosts)-1; got != want {
-				return fmt.Errorf("%s has %d routes, want %d", h.name, got, want)
-			}
+		if got := len(h.mesh.Routes()); got != want {
+			return fmt.Errorf("%s has %d routes, want %d", h.name, got, want)
 		}
 		return nil
 	})
@@ -162,10 +168,18 @@ func (c *cluster) join(ctx context.Context) error {
 }
 
 func (c *cluster) close() error {
-	var errs []error
 	for _, h := range c.hosts {
-		errs = append(errs, h.close())
+		h.stop() // all of them first, so that none looks for those that are closed
 	}
+	errs := make([]error, len(c.hosts))
+	var together errgroup.Group
+	for i, h := range c.hosts {
+		together.Go(func() error {
+			errs[i] = h.close()
+			return nil
+		})
+	}
+	_ = together.Wait() // each has left its own error
 	for _, dir := range c.dirs {
 		errs = append(errs, os.RemoveAll(dir))
 	}
