@@ -3,7 +3,9 @@
 // is a module of its own.
 //
 // The project began as a list of what an earlier agent, one without a log, did to its users. Each line of that list that
-// concerns one host has a test:
+// concerns what there is so far has a test, or several; those that concern hosts among each other are tried with whole agents that speak mutual TLS, and
+// where containers matter with a real Podman on each of three hosts, beside the model of sync and its stories
+// (sync: TestModel, TestStories, testdata/*.txt). cmd is cmd/podman-swarm-agent:
 //
 //	 1  exits with its documented flags         TestFailure_A1_flags; cmd/podman-swarm-agent: TestConfig_everyMistakeAtOnce
 //	 2  a nil panics 30 s after every start     TestFailure_A2_A26_input; events, events/manifest: the fuzz targets
@@ -13,14 +15,33 @@
 //	 6  kill -9: "name already in use"          TestFailure_A6_A7_A12_A31_restarts, TestCrash_short, task crash
 //	 7  exited containers stay so               TestFailure_A6_A7_A12_A31_restarts
 //	 8  "recovers" what is applied meanwhile    TestFailure_A8_A11_apply
+//	 9  replicas that nobody creates            TestFailures_onThreeHosts/A9_A19_everywhere; projection/placement
+//	10  another number after restart and split  TestFailures_onThreeHosts/A10_restarts, A10_B12_split, task split
 //	11  applied again: 500                      TestFailure_A8_A11_apply
 //	12  pending for ever, listed when deleted   TestFailure_A6_A7_A12_A31_restarts
+//	13  one timestamp for the whole state       cmd: TestFailures_inACluster/A13_B11_split; sync: newest-per-object.txt
+//	14  what was deleted comes back             cmd: TestAgent_cluster; sync: away-during-a-delete.txt
+//	15  idle nodes rewrite everything           cmd: TestFailures_inACluster/A15_idle; task bench
+//	16  a fast clock reverts every peer         cmd: TestFailures_inACluster/A16_clock; sync: fast-clock.txt
+//	17  who returns rolls the cluster back      cmd: TestAgent_cluster; sync: returning-host.txt
+//	19  peers' objects reach a file only        TestFailures_onThreeHosts/A9_A19_everywhere
 //	20  deadlocks and races                     TestFailure_A20_race; every test runs with the race detector
 //	21  two agents on one data dir              TestAgent_secondOnTheFolder; events: TestOpen_secondOpenerOfAnotherProcess
 //	23  version is never read, null panics      TestFailure_A4_A23_stateFile; events: TestOpen_newerFormat
 //	24  DELETE has no kind                      TestFailure_A24_A25_wholeAndByKind; cmd/internal/api: TestManifests_deleteNeedsAKind
 //	25  part of a manifest applied              TestFailure_A24_A25_wholeAndByKind, TestCrash_short; cmd/internal/api: TestManifests_nobodySeesAPart
 //	26  --- splits values, fields are dropped   TestFailure_A2_A26_input; events/manifest: TestParse_bad
+//	27  sync fails above 39 Deployments         cmd: TestFailures_inACluster/A27_size; sync: big-message.txt
+//	29  any token joins, or none                cmd: TestAgent_clusterRefuses; TestFailures_onThreeHosts/ports; sync/authority
 //	30  the cost of an apply grows              TestFailure_A30_bytesPerApply; task bench
-//	31  SIGTERM saves nothing                   TestFailure_A6_A7_A12_A31_restarts
+//	31  SIGTERM saves nothing                   TestFailure_A6_A7_A12_A31_restarts; cmd: TestAgent_cluster
+//
+// And of the list of what users of this field complain of:
+//
+//	 2  nothing can be managed without a quorum cmd: TestFailures_inACluster/B2_lostMajority; sync: even-split.txt
+//	10  an acknowledged write vanishes          cmd: TestFailures_inACluster/B10_lostDisk; sync: lost-disk.txt; task split
+//	11  of two edits one is dropped in silence  cmd: TestFailures_inACluster/A13_B11_split; sync: two-updates-at-once.txt
+//	12  after a partition the view lies         TestFailures_onThreeHosts/A10_B12_split; task split
+//
+// Agents of adjacent versions: sync: TestFormat1_askedAsThen, TestFormat1_heardAsThen.
 package integration
