@@ -26,6 +26,7 @@ type far struct {
 	*host
 	wire  *wire
 	wrong time.Duration // its clock
+	until *testing.T    // by whose end its agent ends, whichever part of it has started that
 }
 
 // trio is a cluster of three that all of a test share: to form one takes seconds.
@@ -36,12 +37,12 @@ func newTrio(t *testing.T) *trio {
 	one := func(name string) *far {
 		h := newHost(t, name, "--recover-alone-after=3s")
 		w := newWire(t, h.cluster)
-		f := &far{host: h, wire: w}
+		f := &far{host: h, wire: w, until: t}
 		h.args = append(h.args, "--cluster-advertise="+w.Addr().String())
 		if join != "" {
 			h.args = append(h.args, "--join="+join, "--join-token="+token)
 		}
-		f.start(t)
+		f.start()
 		if join == "" {
 			join, token = w.Addr().String(), f.token(t)
 		}
@@ -76,14 +77,13 @@ func (s *trio) heal(t *testing.T) {
 	s.agree(t)
 }
 
-func (f *far) start(t *testing.T) {
-	t.Helper()
+func (f *far) start() {
 	ctx, stop := context.WithCancel(context.Background())
 	r := &running{url: "http://" + f.api, stop: stop, code: make(chan int, 1)}
 	args := append([]string{"--data-dir=" + f.dir, "--node-name=" + f.name, "--api-addr=" + f.api, "--cluster-addr=" + f.cluster,
 		"--podman-url=unix://" + filepath.Join(f.dir, "no-podman.sock")}, f.args...)
 	go func() { r.code <- serveAt(ctx, args, f.wrong, &r.said) }()
-	t.Cleanup(stop)
+	f.until.Cleanup(stop)
 	f.running = r
 }
 
@@ -172,6 +172,14 @@ func (f *far) metric(t *testing.T, sample string) (sum float64) {
 
 func TestFailures_inACluster(t *testing.T) {
 	s := newTrio(t)
+	t.Cleanup(func() {
+		if t.Failed() { // the log of the host that was asked is seldom enough
+			for _, h := range s.all() {
+				said := h.said.String()
+				t.Logf("host %s, cluster port %s by %s, said last:\n%s", h.name, h.cluster, h.wire.Addr(), said[max(0, len(said)-4000):])
+			}
+		}
+	})
 	for _, c := range []struct {
 		name string
 		test func(*testing.T)
@@ -287,7 +295,7 @@ func (s *trio) clock(t *testing.T) {
 	s.a.apply(t, "untouched", "of a, first")
 	s.c.end(t)
 	s.c.wrong = time.Hour
-	s.c.start(t)
+	s.c.start()
 	s.agree(t)
 	s.c.apply(t, "seen", "of c, an hour ahead")
 	s.a.shows(t, "seen", "of c, an hour ahead")
@@ -321,7 +329,7 @@ func (s *trio) clock(t *testing.T) {
 	}
 	s.c.end(t)
 	s.c.wrong = 0
-	s.c.start(t)
+	s.c.start()
 	s.agree(t)
 	s.a.status(t, "calm again", func(st *api.Status) bool { return len(st.Problems) == 0 })
 }
@@ -356,7 +364,7 @@ func (s *trio) lostDisk(t *testing.T) {
 	token := s.b.token(t)
 	s.a.args = []string{"--recover-alone-after=3s", "--cluster-advertise=" + s.a.wire.Addr().String(), "--join=" + s.b.wire.Addr().String(), "--join-token=" + token}
 	s.a.wire.set(false)
-	s.a.start(t)
+	s.a.start()
 	s.agree(t)
 	s.a.shows(t, "durable", "kept")
 }
@@ -372,11 +380,11 @@ func (s *trio) lostMajority(t *testing.T) {
 	s.c.apply(t, "lonely", "one")
 	s.c.ask(t, "DELETE", path("doomed"), "", http.StatusOK)
 	s.c.end(t)
-	s.c.start(t) // takes changes once it has waited for the others
+	s.c.start() // takes changes once it has waited for the others
 	s.c.apply(t, "lonely", "two")
 	s.c.shows(t, "lonely", "two")
-	s.a.start(t)
-	s.b.start(t)
+	s.a.start()
+	s.b.start()
 	s.heal(t)
 	for _, h := range s.all() {
 		h.shows(t, "lonely", "two")

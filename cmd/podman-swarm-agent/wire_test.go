@@ -49,6 +49,10 @@ func (w *wire) accept() {
 		if err != nil {
 			return
 		}
+		if w.isCut() { // and the host is not bothered
+			in.Close()
+			continue
+		}
 		out, err := net.Dial("tcp", w.to)
 		if err != nil {
 			in.Close()
@@ -56,6 +60,12 @@ func (w *wire) accept() {
 		}
 		w.carry(in, out)
 	}
+}
+
+func (w *wire) isCut() bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.cut
 }
 
 func (w *wire) carry(in, out net.Conn) {
