@@ -309,11 +309,21 @@ func (a *agent) spread(ctx context.Context, commit events.ID, hosts int) (have, 
 	return a.cluster.sync.Spread(ctx, commit, a.known(), hosts)
 }
 
-// leave tells the others that this host means to come back, and waits a moment until one of them knows.
+// saidHost is what this host has said of itself last.
+func (a *agent) saidHost() (h projection.Host, ok bool) {
+	o, ok := a.ledger.View().Lookup(projection.HostKey(a.c.NodeName))
+	return h, ok && json.Unmarshal(o.Version.Object, &h) == nil
+}
+
+// leave tells the others that this host means to come back, and waits a moment until one of them knows. It must not be
+// called before this host may record anything.
 func (a *agent) leave() {
 	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
 	defer cancel()
-	h := a.host(ctx)
+	h, ok := a.saidHost() // Podman is not asked: it may be about to end as well, and this must not wait for it
+	if !ok {
+		return
+	}
 	h.Left = time.Now().UTC().Truncate(time.Millisecond)
 	r, err := a.sayHost(ctx, h, "the agent was told to stop, and means to come back")
 	if err != nil {

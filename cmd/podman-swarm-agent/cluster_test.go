@@ -211,3 +211,35 @@ func TestAgent_clusterRefuses(t *testing.T) {
 	a.end(t)
 	other.end(t)
 }
+
+// ends stops the agent and gives the index that it says its log ends with.
+func (h *host) ends(t *testing.T) string {
+	t.Helper()
+	h.end(t)
+	_, rest, _ := strings.Cut(h.said.String(), `"stopped; containers run on" index=`)
+	index, _, _ := strings.Cut(rest, "\n")
+	return index
+}
+
+// says waits until the agent has said something.
+func (h *host) says(t *testing.T, what string) {
+	t.Helper()
+	for deadline := time.Now().Add(30 * time.Second); !strings.Contains(h.said.String(), what); time.Sleep(10 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("%s does not say %q:\n%s", h.name, what, &h.said)
+		}
+	}
+}
+
+// TestAgent_stoppedBeforeItHasHeard has an agent be stopped that has not heard the others yet. Its disk may be an older one,
+// and others may know other events by the numbers that it would go on with: it must record nothing, not even that it leaves.
+func TestAgent_stoppedBeforeItHasHeard(t *testing.T) {
+	a := newHost(t, "a").start(t)
+	a.token(t)
+	was := a.ends(t)
+	a.start(t, "--join="+freePort(t))
+	a.says(t, "hearing the other hosts before anything is changed")
+	if is := a.ends(t); is != was {
+		t.Errorf("the log ends at %s, want %s, where it did before the start:\n%s", is, was, &a.said)
+	}
+}

@@ -252,7 +252,7 @@ func (a *agent) run(ctx context.Context) error {
 	}
 	err := parts.Wait()
 	a.log.Info("stopping; containers are left running", "index", a.ledger.View().Index())
-	if err == nil && a.many() {
+	if err == nil && a.many() && a.refusing() == "" { // a host that has not heard the others must not count on: its disk may be an old one
 		a.leave()
 	}
 	stopOthers()
