@@ -2,6 +2,7 @@ package mesh
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 )
 
@@ -50,22 +51,19 @@ func (m *Mesh) sayAddress() {
 // was one of Peers, and a route to it ends. Whether it may dial us again is up to the TLS configuration.
 func (m *Mesh) Forget(node string) error {
 	addr, err := m.known.forget(node)
-	if err != nil || m.front == nil {
+	if m.front == nil {
 		return err
 	}
+	// That the file cannot be written, as on a full disk, is no reason to keep the route.
 	if addr != "" && addr != m.advertise {
 		// A route that gossip found ends, and stays away, only if it was configured and is so no longer.
-		if err := m.reroute(func(routes map[string]bool) { routes[addr] = true }); err != nil {
-			return err
-		}
-		if err := m.reroute(func(routes map[string]bool) { delete(routes, addr) }); err != nil {
-			return err
-		}
+		err = errors.Join(err, m.reroute(func(routes map[string]bool) { routes[addr] = true }),
+			m.reroute(func(routes map[string]bool) { delete(routes, addr) }))
 	}
 	for _, r := range m.Routes() {
 		if r.Node == node && !r.Dialed {
 			m.front.hangUp(r.Addr)
 		}
 	}
-	return nil
+	return err
 }

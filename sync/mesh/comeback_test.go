@@ -275,3 +275,24 @@ func TestClose_leavesNothing(t *testing.T) {
 	}
 	until(t, "no goroutine is left", func() bool { return runtime.NumGoroutine() <= before })
 }
+
+// A host that is shut out loses its route also where the disk does not take that its address is forgotten.
+func TestMesh_forgetsOnAFullDisk(t *testing.T) {
+	a := newAuthority(t)
+	folder := filepath.Join(t.TempDir(), "data")
+	if err := os.Mkdir(folder, 0o750); err != nil {
+		t.Fatal(err)
+	}
+	x := run(t, &Mesh{Node: "x", TLS: a.node(t, "x"), Remember: filepath.Join(folder, "peers")})
+	y := run(t, &Mesh{Node: "y", TLS: a.node(t, "y"), Peers: []string{x.Advertised()}})
+	meshed(t, x, y)
+	until(t, "y is remembered", func() bool { return len(x.known.dial(nil, "")) == 1 })
+	since := x.Routes()[0].Since
+	if err := os.RemoveAll(folder); err != nil { // as good as full
+		t.Fatal(err)
+	}
+	if err := x.Forget("y"); err == nil {
+		t.Error("does not say that the address is still in the file")
+	}
+	until(t, "the route has ended", func() bool { r := x.Routes(); return len(r) == 0 || !r[0].Since.Equal(since) })
+}
