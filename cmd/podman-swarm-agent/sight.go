@@ -70,9 +70,13 @@ func (s *sight) look(st *peersync.Status) []placement.Peer {
 	return append(all, self)
 }
 
+// recordAgain is how long to wait with who is silent when the log does not take it, as on a full disk.
+const recordAgain = 10 * time.Second
+
 // Run follows what is heard until ctx ends, and records which hosts are silent: what the API shows of them is what the
 // log says.
 func (s *sight) Run(ctx context.Context) error {
+	var failed time.Time
 	for {
 		st, next := s.a.cluster.sync.Status()
 		now := s.look(st)
@@ -85,7 +89,11 @@ func (s *sight) Run(ctx context.Context) error {
 		s.mu.Unlock()
 		select {
 		case <-s.a.heard:
+			if time.Since(failed) < recordAgain {
+				break
+			}
 			if err := s.record(ctx, now); err != nil && ctx.Err() == nil {
+				failed = time.Now()
 				s.a.log.Warn("which hosts are silent cannot be recorded; trying again", "err", err)
 			}
 		default:
