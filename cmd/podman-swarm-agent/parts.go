@@ -4,12 +4,14 @@ import (
 	"bytes"
 	"cmp"
 	"context"
+	"encoding/json"
 	"errors"
 	"io"
 	"io/fs"
 	"maps"
 	"net"
 	"runtime"
+	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 
@@ -73,6 +75,12 @@ func (a *agent) host(ctx context.Context) projection.Host {
 	h.Labels = map[string]string{
 		"kubernetes.io/hostname": a.c.NodeName, "kubernetes.io/os": runtime.GOOS, "kubernetes.io/arch": runtime.GOARCH}
 	maps.Copy(h.Labels, a.c.NodeLabels)
+	// Somebody's word that this host is dead is over: it was cut off, and is here. Every reader goes by whether it has
+	// started since, and the clock of who gave that word may be ahead.
+	var n projection.Node
+	if o, ok := a.ledger.View().Lookup(projection.NodeKey(a.c.NodeName)); ok && json.Unmarshal(o.Version.Object, &n) == nil && n.Down.After(h.Started) {
+		h.Started = n.Down.Add(time.Millisecond).UTC()
+	}
 	return h
 }
 
