@@ -24,6 +24,7 @@ import (
 // cluster is what an agent has when it is not alone.
 type cluster struct {
 	member *authority.Member // also where only the API is to listen on TLS
+	old    bool              // member was one before this start
 	mesh   *mesh.Mesh        // nil: there is no cluster port
 	sync   *peersync.Sync    // nil, as mesh
 	sight  *sight
@@ -41,6 +42,7 @@ func (a *agent) belong(ctx context.Context) error {
 	}
 	dir, o := filepath.Join(a.c.DataDir, "authority"), authority.Options{Node: a.c.NodeName, Log: a.part("authority")}
 	m, err := authority.Open(dir, o)
+	old := err == nil
 	switch {
 	case errors.Is(err, fs.ErrNotExist) && len(a.c.Join) > 0:
 		joined, jerr := a.join(ctx)
@@ -54,6 +56,10 @@ func (a *agent) belong(ctx context.Context) error {
 		if m, err = joined.Install(dir, o); err == nil {
 			a.log.Info("joined the cluster", "cluster", joined.Cluster(), "members", strings.Join(joined.Addresses, ", "))
 		}
+	case errors.Is(err, fs.ErrNotExist) && len(a.known()) > 1: // one that is made anew would shut this host out from the others
+		return fmt.Errorf("%s is missing, and this host knows of others (%s): copy it from one of them, or join again with --join and a token; "+
+			"if they are all gone for good, remove them first: start without --cluster-addr and --api-tls-addr, psctl node remove --force NAME",
+			dir, strings.Join(a.known()[1:], ", "))
 	case errors.Is(err, fs.ErrNotExist):
 		if m, err = authority.Create(dir, a.c.ClusterName, o); err == nil {
 			a.log.Info("made the cluster's authority: print the token by which other hosts join with podman-swarm-agent token", "cluster", a.c.ClusterName)
@@ -66,7 +72,7 @@ func (a *agent) belong(ctx context.Context) error {
 		return fmt.Errorf("--cluster-name %q: this host is a member of cluster %q, by %s: start it with --cluster-name %[2]s, or with another --data-dir",
 			a.c.ClusterName, m.Cluster(), dir)
 	}
-	a.cluster.member = m
+	a.cluster.member, a.cluster.old = m, old
 	return nil
 }
 
@@ -239,17 +245,35 @@ func (a *agent) known() []string {
 	return all
 }
 
-// expected are the known hosts, but for those that somebody has said are dead, and that have not started since.
-func (a *agent) expected() []string {
+// others reports whether there are other hosts that may know more than this one.
+func (a *agent) others() bool {
+	if !a.many() {
+		return false
+	}
+	ever := false
+	for o := range a.ledger.View().All(projection.HostType + "/") {
+		ever = ever || o.Key != projection.HostKey(a.c.NodeName)
+	}
+	if len(a.known()) > 1 || ever {
+		return len(a.known()) > 1 // else all others were removed, for good
+	}
+	// Who is to join has heard of nobody yet; nor has a member that has lost its log.
+	return len(a.c.Join) > 0 || a.empty && a.cluster.old
+}
+
+// awaited are the known hosts that can be heard: without those of which somebody has said that they are dead, unless they
+// are heard all the same.
+func (a *agent) awaited(peers []peersync.Peer) []string {
 	s := a.ledger.View().State
-	return slices.DeleteFunc(a.known(), func(host string) bool {
+	return slices.DeleteFunc(a.known(), func(name string) bool {
 		var n projection.Node
 		var h projection.Host
-		if o, ok := s.Lookup(projection.NodeKey(host)); !ok || json.Unmarshal(o.Version.Object, &n) != nil || n.Down.IsZero() || host == a.c.NodeName {
-			return false
+		is := func(key string, into any) bool {
+			o, ok := s.Lookup(key)
+			return ok && json.Unmarshal(o.Version.Object, into) == nil
 		}
-		o, ok := s.Lookup(projection.HostKey(host))
-		return !ok || json.Unmarshal(o.Version.Object, &h) != nil || n.Down.After(h.Started)
+		return name != a.c.NodeName && is(projection.NodeKey(name), &n) && is(projection.HostKey(name), &h) && n.Down.After(h.Started) &&
+			!slices.ContainsFunc(peers, func(p peersync.Peer) bool { return p.Host == name && p.Alive })
 	})
 }
 
@@ -260,16 +284,20 @@ const grace = 3 * time.Second
 // everything that all of them had, this host then counts its events under another incarnation: one that was not heard may
 // know more of the old one than this host does, if its disk is not the newest.
 func (a *agent) hearOthers(ctx context.Context) error {
-	patience := time.NewTimer(a.c.RecoverAloneAfter)
+	wait := a.c.RecoverAloneAfter
+	if len(a.known()) > 1 && len(a.awaited(nil)) == 1 {
+		wait = min(wait, a.c.RecoveryDelay) // all others are said to be dead
+	}
+	patience := time.NewTimer(wait)
 	defer patience.Stop()
 	var told, majority time.Time
 	for {
 		st, next := a.cluster.sync.Status()
-		known := a.expected()
+		known := a.awaited(st.Peers)
 		folded, all := 1, true
 		for _, host := range a.known() {
 			i := slices.IndexFunc(st.Peers, func(p peersync.Peer) bool { return p.Host == host })
-			if i >= 0 && st.Peers[i].Folded && slices.Contains(known, host) {
+			if i >= 0 && st.Peers[i].Folded && slices.Contains(known, host) { // one that has only just joined has nothing to tell
 				folded++
 			}
 			all = all && (host == a.c.NodeName || i >= 0 && st.Peers[i].Folded && !st.Peers[i].ReadOnly)
@@ -286,7 +314,7 @@ func (a *agent) hearOthers(ctx context.Context) error {
 			a.log.Info("heard a majority of the hosts, and not all", "heard", folded-1, "known", len(a.known())-1)
 			return a.ledger.Renew(ctx)
 		case !reached && time.Since(told) > 10*time.Second:
-			a.log.Info("hearing the other hosts before anything is changed", "heard", folded-1, "wanted", enough-1, "alone_after", a.c.RecoverAloneAfter)
+			a.log.Info("hearing the other hosts before anything is changed", "heard", folded-1, "wanted", enough-1, "alone_after", wait)
 			told = time.Now()
 		}
 		a.waiting.Store(fmt.Sprintf("hearing the other hosts: %d of %d that are needed", folded, enough))
@@ -295,7 +323,7 @@ func (a *agent) hearOthers(ctx context.Context) error {
 			return nil
 		case <-next:
 		case <-patience.C:
-			a.log.Warn("not enough of the other hosts could be heard; going on alone", "known", strings.Join(a.known(), ", "), "after", a.c.RecoverAloneAfter)
+			a.log.Warn("not enough of the other hosts could be heard; going on alone", "known", strings.Join(a.known(), ", "), "after", wait)
 			return a.ledger.Renew(ctx)
 		}
 	}

@@ -7,6 +7,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -242,4 +243,36 @@ func TestAgent_stoppedBeforeItHasHeard(t *testing.T) {
 	if is := a.ends(t); is != was {
 		t.Errorf("the log ends at %s, want %s, where it did before the start:\n%s", is, was, &a.said)
 	}
+}
+
+// TestAgent_partOfTheFolderIsLost has the first host of a cluster, which was never told to join anybody, lose its log, and
+// then its authority: it must neither act before it has heard the others, nor make an authority that they do not know.
+func TestAgent_partOfTheFolderIsLost(t *testing.T) {
+	a := newHost(t, "a").start(t)
+	b := newHost(t, "b", "--join="+a.cluster, "--join-token="+a.token(t)).start(t)
+	a.status(t, "two alive and agreeing", alive(2))
+	b.ask(t, "POST", "/api/v1/manifests", svc("kept"), http.StatusOK)
+	a.end(t)
+	if err := os.RemoveAll(filepath.Join(a.dir, "events")); err != nil {
+		t.Fatal(err)
+	}
+	a.start(t)
+	a.says(t, "heard the other hosts")
+	a.status(t, "two alive and agreeing", alive(2))
+	a.ask(t, "GET", "/api/v1/namespaces/default/services/kept", "", http.StatusOK)
+	a.end(t)
+	if err := os.RemoveAll(filepath.Join(a.dir, "authority")); err != nil {
+		t.Fatal(err)
+	}
+	if said := a.start(t).refused(t); !strings.Contains(said, "is missing, and this host knows of others (b)") {
+		t.Errorf("without its authority:\n%s", said)
+	}
+
+	// b is alone now, and knows that a is dead: then it need not be waited for.
+	b.status(t, "a is not here", func(st *api.Status) bool { return !alive(2)(st) })
+	b.ask(t, "POST", "/swarm/v1/nodes/a/down", "", http.StatusOK)
+	b.end(t)
+	b.start(t, "--recover-alone-after=1h")
+	b.ask(t, "POST", "/api/v1/manifests", svc("more"), http.StatusOK)
+	b.end(t)
 }

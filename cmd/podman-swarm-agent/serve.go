@@ -41,6 +41,7 @@ type agent struct {
 	heard      chan struct{} // closed once this host may act
 	waiting    atomic.Value  // what it waits for before that, a string
 	started    time.Time
+	empty      bool // the log was, at the start
 }
 
 // serve runs the agent until ctx ends, and leaves the containers running. When it returns nil, every commit that
@@ -91,6 +92,7 @@ func (a *agent) open(ctx context.Context) (err error) {
 		replayed -= start.Index()
 	}
 	a.say(replayed)
+	a.empty = a.ledger.View().Index() == 0
 
 	a.view = &snapshot.View{Path: filepath.Join(a.c.DataDir, "state.json"), Sums: filepath.Join(dir, "state.sum"),
 		Node: a.c.NodeName, Ledger: a.ledger, Log: a.part("snapshot")}
@@ -158,7 +160,7 @@ func (a *agent) say(replayed uint64) {
 // known that is a delay, in which whoever started the machine can still stop the agent. Until then changes are
 // refused, and nothing is started, made or removed.
 func (a *agent) hear(ctx context.Context) error {
-	if a.many() && (len(a.expected()) > 1 || len(a.known()) == 1 && len(a.c.Join) > 0) {
+	if a.others() {
 		if err := a.hearOthers(ctx); err != nil {
 			return err
 		}
