@@ -86,6 +86,9 @@ func TestChoose(t *testing.T) {
 	if err != nil || len(got) != 2 || got[0].name != "h" || got[1].name != "a" {
 		t.Errorf("got %v, %v, want parts h and a", got, err)
 	}
+	if got, err := choose(parts(), "sync"); err != nil || len(got) != 6 || got[0].name != "i" {
+		t.Errorf("got %v, %v, want the parts from i on", got, err)
+	}
 	if _, err := choose(parts(), "a,z"); err == nil || !strings.Contains(err.Error(), `"z"`) {
 		t.Errorf("got %v, want an error that names z", err)
 	}

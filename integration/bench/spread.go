@@ -59,7 +59,7 @@ func (b *bench) spread(ctx context.Context) (rows []row, err error) {
 	defer func() { err = errors.Join(err, three.close()) }()
 	way := timed("NATS", func() error { return three.send(ctx, raw.block[:bytes], 1) })
 	fsync := &series{name: "fsync", once: func() (time.Duration, error) { return raw.write(bytes) }}
-	if err := interleave(ctx, b.scale(500, 20), append(all, way, fsync)...); err != nil {
+	if err := interleave(ctx, b.scale(300, 20), append(all, way, fsync)...); err != nil {
 		return nil, err
 	}
 	return spreadRows(b.clusterSizes(), applies, shows, way, fsync), nil
