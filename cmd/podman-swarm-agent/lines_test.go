@@ -35,7 +35,8 @@ type trio struct{ a, b, c *far }
 func newTrio(t *testing.T) *trio {
 	token, join := "", ""
 	one := func(name string) *far {
-		h := newHost(t, name, "--recover-alone-after=3s")
+		// Clocks are compared at each sync interval; half a minute is long to wait for.
+		h := newHost(t, name, "--recover-alone-after=3s", "--sync-interval=5s")
 		w := newWire(t, h.cluster)
 		f := &far{host: h, wire: w, until: t}
 		h.args = append(h.args, "--cluster-advertise="+w.Addr().String())
@@ -206,7 +207,7 @@ func (s *trio) idle(t *testing.T) {
 		before[h], sent[h] = index(h), h.metric(t, out)
 	}
 	began := time.Now()
-	for ; beats < 4; time.Sleep(20 * time.Millisecond) {
+	for ; beats < 4 || time.Since(began) < 11*time.Second; time.Sleep(50 * time.Millisecond) { // what a host is, it says anew every 10 s
 		if time.Since(began) > 40*time.Second {
 			t.Fatal("host a beats no more")
 		}
@@ -362,7 +363,7 @@ func (s *trio) lostDisk(t *testing.T) {
 		h.shows(t, "durable", "kept")
 	}
 	token := s.b.token(t)
-	s.a.args = []string{"--recover-alone-after=3s", "--cluster-advertise=" + s.a.wire.Addr().String(), "--join=" + s.b.wire.Addr().String(), "--join-token=" + token}
+	s.a.args = []string{"--recover-alone-after=3s", "--sync-interval=5s", "--cluster-advertise=" + s.a.wire.Addr().String(), "--join=" + s.b.wire.Addr().String(), "--join-token=" + token}
 	s.a.wire.set(false)
 	s.a.start()
 	s.agree(t)
