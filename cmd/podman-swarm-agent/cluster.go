@@ -85,16 +85,20 @@ func (a *agent) join(ctx context.Context) (*authority.Joined, error) {
 	said := ""
 	for pause := time.Second; ; pause = min(2*pause, 30*time.Second) {
 		var errs []error
+		var refusal error // one member may be behind, and not know yet what another does
 		for _, addr := range a.c.Join {
 			j, err := authority.Join(ctx, addr, token, a.request("join"))
 			var refused *authority.RefusedError
 			switch {
 			case err == nil:
 				return j, nil
-			case errors.As(err, &refused):
-				return nil, fmt.Errorf("join the cluster: %w", refused)
+			case errors.As(err, &refused) && !refused.Again:
+				refusal = errors.Join(refusal, fmt.Errorf("join the cluster: %w", refused))
 			}
 			errs = append(errs, err)
+		}
+		if refusal != nil {
+			return nil, refusal
 		}
 		if text := errors.Join(errs...).Error(); text != said && ctx.Err() == nil {
 			a.log.Warn("no member of the cluster could be reached at its --cluster-addr to join it; trying on", "addresses", strings.Join(a.c.Join, ", "), "err", text)
@@ -120,7 +124,8 @@ func (a *agent) connect() error {
 		return nil
 	}
 	c := &a.cluster
-	server := &authority.Server{Member: c.member, State: func() *projection.State { return a.ledger.View().State }, Admit: a.admit, Addresses: a.addresses}
+	server := &authority.Server{Member: c.member, State: func() *projection.State { return a.ledger.View().State }, Admit: a.admit, Addresses: a.addresses,
+		Ready: a.knowing}
 	c.talk = newTalk(c.member.TLS(a.welcome))
 	c.mesh = &mesh.Mesh{Talk: c.talk.serve, Cluster: a.c.ClusterName, Node: a.c.NodeName, Addr: a.c.ClusterAddr, Advertise: a.c.ClusterAdvertise,
 		TLS: c.member.TLS(a.welcome), Peers: a.c.Join, Remember: filepath.Join(a.c.DataDir, "peers"), Log: a.part("mesh"),
@@ -148,6 +153,14 @@ func (a *agent) standing() (starting, readOnly bool) {
 
 // welcome is the reason not to have a route to a host.
 func (a *agent) welcome(node string) error { return authority.Removed(a.ledger.View().State, node) }
+
+// knowing is the reason why this host cannot say yet who may join.
+func (a *agent) knowing() error {
+	if why := a.refusing(); why != "" {
+		return fmt.Errorf("host %s has just started, and does not know yet who may join (%s): it can be asked again in a moment", a.c.NodeName, why)
+	}
+	return nil
+}
 
 // admit is the reason not to let a host in, which wants to join or asks whether it may stay.
 func (a *agent) admit(node, instance string) error {
@@ -180,29 +193,44 @@ func (a *agent) addresses() []string {
 	return all
 }
 
-// stay asks the members whether this host is still one of them, until one has said so. What they say when it is not is
-// something that a refused handshake cannot.
+// stay asks the members whether this host is still one of them, at first and whenever none is heard. What they say when it
+// is not is something that a refused handshake cannot; and the event that says so may never come to who is shut out by it.
 func (a *agent) stay(ctx context.Context) error {
 	for pause := time.Second; ; pause = min(2*pause, time.Minute) {
-		for _, addr := range a.c.Join {
-			addrs, err := a.cluster.member.Hello(ctx, addr, a.request("hello"))
+		var refusal error
+		welcome := false
+		addrs := slices.Concat(a.c.Join, a.cluster.mesh.Remembered())
+		slices.Sort(addrs)
+		for _, addr := range slices.Compact(addrs) {
+			more, err := a.cluster.member.Hello(ctx, addr, a.request("hello"))
 			var refused *authority.RefusedError
 			switch {
 			case err == nil:
-				return a.cluster.mesh.AddPeers(addrs...)
+				welcome = true
+				if err := a.cluster.mesh.AddPeers(more...); err != nil {
+					a.log.Warn("not all of the other hosts' addresses are good", "err", err)
+				}
+			case errors.As(err, &refused) && refused.Again:
+				a.log.Warn("a member does not take this host for one", "err", err)
 			case errors.As(err, &refused):
-				return fmt.Errorf("this host is no member of the cluster that it is to --join: %w. If %s is of another cluster, move it away and join "+
+				refusal = fmt.Errorf("this host is no member of the cluster whose other hosts it knows: %w. If %s is of another cluster, move it away and join "+
 					"with a token; a host that was removed needs another --node-name and an empty --data-dir", err, filepath.Join(a.c.DataDir, "authority"))
 			}
+			if welcome {
+				break
+			}
 		}
-		st, _ := a.cluster.sync.Status()
-		if len(a.c.Join) == 0 || slices.ContainsFunc(st.Peers, func(p peersync.Peer) bool { return p.Alive }) {
-			return nil
+		if refusal != nil && !welcome {
+			return refusal
 		}
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-time.After(pause):
+		for heard := true; heard; {
+			select {
+			case <-ctx.Done():
+				return nil
+			case <-time.After(pause):
+			}
+			st, _ := a.cluster.sync.Status()
+			heard = slices.ContainsFunc(st.Peers, func(p peersync.Peer) bool { return p.Alive })
 		}
 	}
 }
@@ -221,6 +249,11 @@ func (a *agent) members(ctx context.Context) error {
 				return fmt.Errorf("%w: its agent ends, and its containers run on", a.welcome(name))
 			}
 			gone[name] = true
+			select { // it is to hear of it itself; no new connection is let in meanwhile
+			case <-ctx.Done():
+				return nil
+			case <-time.After(2 * time.Second):
+			}
 			if err := a.cluster.mesh.Forget(name); err != nil {
 				a.log.Warn("the address of a host that was removed is still remembered", "host", name, "err", err)
 			}
@@ -243,90 +276,6 @@ func (a *agent) known() []string {
 		}
 	}
 	return all
-}
-
-// others reports whether there are other hosts that may know more than this one.
-func (a *agent) others() bool {
-	if !a.many() {
-		return false
-	}
-	ever := false
-	for o := range a.ledger.View().All(projection.HostType + "/") {
-		ever = ever || o.Key != projection.HostKey(a.c.NodeName)
-	}
-	if len(a.known()) > 1 || ever {
-		return len(a.known()) > 1 // else all others were removed, for good
-	}
-	// Who is to join has heard of nobody yet; nor has a member that has lost its log.
-	return len(a.c.Join) > 0 || a.empty && a.cluster.old
-}
-
-// awaited are the known hosts that can be heard: without those of which somebody has said that they are dead, unless they
-// are heard all the same.
-func (a *agent) awaited(peers []peersync.Peer) []string {
-	s := a.ledger.View().State
-	return slices.DeleteFunc(a.known(), func(name string) bool {
-		var n projection.Node
-		var h projection.Host
-		is := func(key string, into any) bool {
-			o, ok := s.Lookup(key)
-			return ok && json.Unmarshal(o.Version.Object, into) == nil
-		}
-		return name != a.c.NodeName && is(projection.NodeKey(name), &n) && is(projection.HostKey(name), &h) && n.Down.After(h.Started) &&
-			!slices.ContainsFunc(peers, func(p peersync.Peer) bool { return p.Host == name && p.Alive })
-	})
-}
-
-// grace is how long the rest of the hosts is waited for once a majority has been heard.
-const grace = 3 * time.Second
-
-// hearOthers returns once everything that a majority of the hosts had is folded here, or when patience is over. Unless it is
-// everything that all of them had, this host then counts its events under another incarnation: one that was not heard may
-// know more of the old one than this host does, if its disk is not the newest.
-func (a *agent) hearOthers(ctx context.Context) error {
-	wait := a.c.RecoverAloneAfter
-	if len(a.known()) > 1 && len(a.awaited(nil)) == 1 {
-		wait = min(wait, a.c.RecoveryDelay) // all others are said to be dead
-	}
-	patience := time.NewTimer(wait)
-	defer patience.Stop()
-	var told, majority time.Time
-	for {
-		st, next := a.cluster.sync.Status()
-		known := a.awaited(st.Peers)
-		folded, all := 1, true
-		for _, host := range a.known() {
-			i := slices.IndexFunc(st.Peers, func(p peersync.Peer) bool { return p.Host == host })
-			if i >= 0 && st.Peers[i].Folded && slices.Contains(known, host) { // one that has only just joined has nothing to tell
-				folded++
-			}
-			all = all && (host == a.c.NodeName || i >= 0 && st.Peers[i].Folded && !st.Peers[i].ReadOnly)
-		}
-		// Who knows of no other host has heard none that could tell it anything, but perhaps one that is as new.
-		enough := max(len(known)/2+1, 2)
-		switch reached := folded >= enough && len(a.known()) > 1; {
-		case reached && all:
-			a.log.Info("heard the other hosts", "heard", folded-1)
-			return nil
-		case reached && majority.IsZero():
-			majority = time.Now()
-		case reached && time.Since(majority) > grace:
-			a.log.Info("heard a majority of the hosts, and not all", "heard", folded-1, "known", len(a.known())-1)
-			return a.ledger.Renew(ctx)
-		case !reached && time.Since(told) > 10*time.Second:
-			a.log.Info("hearing the other hosts before anything is changed", "heard", folded-1, "wanted", enough-1, "alone_after", wait)
-			told = time.Now()
-		}
-		a.waiting.Store(fmt.Sprintf("hearing the other hosts: %d of %d that are needed", folded, enough))
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-next:
-		case <-patience.C:
-			a.log.Warn("not enough of the other hosts could be heard; going on alone", "known", strings.Join(a.known(), ", "), "after", wait)
-			return a.ledger.Renew(ctx)
-		}
-	}
 }
 
 // spread waits until hosts have a commit on disk.

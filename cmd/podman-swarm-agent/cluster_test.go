@@ -276,3 +276,40 @@ func TestAgent_partOfTheFolderIsLost(t *testing.T) {
 	b.ask(t, "POST", "/api/v1/manifests", svc("more"), http.StatusOK)
 	b.end(t)
 }
+
+// TestAgent_silentFromTheStart has a host start while another is away: it must say so before it may act, since what that
+// host said last of its containers holds no longer.
+func TestAgent_silentFromTheStart(t *testing.T) {
+	a := newHost(t, "a").start(t)
+	token := a.token(t)
+	b := newHost(t, "b", "--join="+a.cluster, "--join-token="+token).start(t)
+	c := newHost(t, "c", "--join="+a.cluster, "--join-token="+token).start(t)
+	a.status(t, "three alive and agreeing", alive(3))
+	for _, h := range []*host{a, b} {
+		h.ask(t, "GET", "/api/v1/nodes/c", "", http.StatusOK) // it has spoken
+	}
+	a.end(t)
+	c.end(t)
+	a.start(t)
+	a.ask(t, "POST", "/api/v1/manifests", svc("first"), http.StatusOK)
+	if said := a.said.String(); !strings.Contains(said, `"a host is silent" host=c`) {
+		t.Errorf("takes changes, and has not said that c is silent:\n%s", said)
+	}
+	a.end(t)
+	b.end(t)
+}
+
+// TestAgent_removedWhileAway has the first host of a cluster, which was never told to join anybody, be removed while it is
+// away: it asks those that it remembers, and ends.
+func TestAgent_removedWhileAway(t *testing.T) {
+	a := newHost(t, "a").start(t)
+	b := newHost(t, "b", "--join="+a.cluster, "--join-token="+a.token(t)).start(t)
+	a.status(t, "two alive and agreeing", alive(2))
+	b.ask(t, "GET", "/api/v1/nodes/a", "", http.StatusOK) // it has spoken
+	a.end(t)
+	b.ask(t, "POST", "/swarm/v1/nodes/a/remove?force=true", "", http.StatusOK)
+	if said := a.start(t).refused(t); !strings.Contains(said, "removed") {
+		t.Errorf("a host that was removed while it was away:\n%s", said)
+	}
+	b.end(t)
+}

@@ -171,6 +171,9 @@ func (a *agent) hear(ctx context.Context) error {
 		case <-time.After(a.c.RecoveryDelay):
 		}
 	}
+	if ctx.Err() == nil && a.many() {
+		a.cluster.sight.settle(ctx)
+	}
 	if ctx.Err() == nil {
 		close(a.heard)
 	}

@@ -106,6 +106,31 @@ func (s *sight) Run(ctx context.Context) error {
 	}
 }
 
+// settle waits until each known host is heard, or has been silent for long enough to be known for silent, and records which
+// are. Before that, what a host said last of its containers would count as if it were heard, and this host could let go
+// of one of its own for it.
+func (s *sight) settle(ctx context.Context) {
+	for {
+		st, next := s.a.cluster.sync.Status()
+		now := s.look(st)
+		unsure := slices.ContainsFunc(s.a.known(), func(host string) bool {
+			return host != s.a.c.NodeName && !slices.ContainsFunc(st.Peers, func(p peersync.Peer) bool { return p.Host == host && p.Alive }) &&
+				!slices.ContainsFunc(now, func(p placement.Peer) bool { return p.Host == host && !p.Silent.IsZero() })
+		})
+		if !unsure || st.At.Sub(s.since) >= 2*silence { // one that only others hear is neither
+			if err := s.record(ctx, now); err != nil && ctx.Err() == nil {
+				s.a.log.Warn("which hosts are silent cannot be recorded", "err", err)
+			}
+			return
+		}
+		select {
+		case <-next:
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
 func samePeer(a, b placement.Peer) bool {
 	return a.Host == b.Host && a.Silent.Equal(b.Silent) && a.Ready == b.Ready && a.Writable == b.Writable && slices.Equal(a.Hears, b.Hears)
 }

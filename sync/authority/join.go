@@ -18,7 +18,10 @@ import (
 
 // RefusedError is what the other end said why it will not have this host. Other errors of Join and Hello say that
 // nobody there could be asked, or that whoever is there is not of this cluster.
-type RefusedError struct{ Addr, Reason string }
+type RefusedError struct {
+	Addr, Reason string
+	Again        bool // in a moment it may be otherwise
+}
 
 func (e *RefusedError) Error() string {
 	return fmt.Sprintf("%s refuses this host: %s", e.Addr, e.Reason)
@@ -169,7 +172,7 @@ func talk(ctx context.Context, addr string, own *tls.Certificate, ask func([]*x5
 		return answer{}, fmt.Errorf("no answer in time: %w", ended)
 	}
 	if err == nil && reply.Error != "" {
-		return answer{}, &RefusedError{addr, short(reply.Error)}
+		return answer{}, &RefusedError{addr, short(reply.Error), reply.Again}
 	}
 	return reply, err
 }

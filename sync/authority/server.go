@@ -24,6 +24,9 @@ type Server struct {
 	// Admit is the reason not to let in a host of that name, or nil: that it was removed, or that another agent of
 	// that name lives. instance is what the host says to tell its lives apart. It is also called before a host joins.
 	Admit func(node, instance string) error
+	// Ready is the reason why it cannot be said yet who may join, as before the other members have been heard: who asks
+	// is told to ask again. Nil: it can.
+	Ready func() error
 	// Addresses are those of the members' cluster ports, host:port.
 	Addresses func() []string
 	Patience  time.Duration // for one connection, from its first byte to its last; zero: 10 s
@@ -60,7 +63,7 @@ func (s *Server) Serve(ctx context.Context, conn net.Conn) {
 	}
 	if err != nil {
 		refuse(q.Node, err)
-		reply = answer{Error: err.Error()}
+		reply = answer{Error: err.Error(), Again: reply.Again}
 	}
 	if err := json.NewEncoder(c).Encode(reply); err != nil {
 		s.Member.options.Log.Warn("a host did not take its answer", "remote", conn.RemoteAddr(), "node", q.Node, "error", err)
@@ -82,6 +85,11 @@ func (s *Server) config() *tls.Config {
 func (s *Server) answer(q request, chain []*x509.Certificate) (answer, error) {
 	switch q.Op {
 	case opJoin:
+		if s.Ready != nil {
+			if err := s.Ready(); err != nil {
+				return answer{Again: true}, err
+			}
+		}
 		return s.join(q)
 	case opHello:
 		return s.hello(q, chain)
@@ -93,8 +101,8 @@ func (s *Server) answer(q request, chain []*x509.Certificate) (answer, error) {
 func (s *Server) hello(q request, chain []*x509.Certificate) (answer, error) {
 	m := s.Member
 	node, err := m.node(chain, m.options.Now())
-	if err != nil {
-		return answer{}, err
+	if err != nil { // it may be a clock, and this host's
+		return answer{Again: true}, err
 	}
 	if node != q.Node {
 		return answer{}, fmt.Errorf("its certificate is for %q", node)

@@ -37,6 +37,7 @@ type request struct {
 // answer is all that a member says back: why not, or what was asked for.
 type answer struct {
 	Error       string   `json:"error,omitempty"`
+	Again       bool     `json:"again,omitempty"`       // the error is one of this moment
 	Addresses   []string `json:"addresses,omitempty"`   // of members
 	Certificate []byte   `json:"certificate,omitempty"` // join: the node's, in DER
 	Authority   []byte   `json:"authority,omitempty"`   // join: its certificate, in DER

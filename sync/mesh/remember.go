@@ -58,6 +58,9 @@ func (a *addresses) dial(wanted []string, own string) (addrs []string) {
 	return addrs
 }
 
+// Remembered returns the addresses of the other hosts, as far as they have said where they are.
+func (m *Mesh) Remembered() []string { return m.known.dial(nil, m.advertise) }
+
 // learn remembers where a host is. When it returns nil, so does the file.
 func (a *addresses) learn(node, addr string) error {
 	a.mu.Lock()

@@ -1,0 +1,97 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/podman-swarm/podman-swarm/projection"
+	peersync "github.com/podman-swarm/podman-swarm/sync"
+)
+
+// others reports whether there are other hosts that may know more than this one.
+func (a *agent) others() bool {
+	if !a.many() {
+		return false
+	}
+	ever := false
+	for o := range a.ledger.View().All(projection.HostType + "/") {
+		ever = ever || o.Key != projection.HostKey(a.c.NodeName)
+	}
+	if len(a.known()) > 1 || ever {
+		return len(a.known()) > 1 // else all others were removed, for good
+	}
+	// Who is to join has heard of nobody yet; nor has a member that has lost its log.
+	return len(a.c.Join) > 0 || a.empty && a.cluster.old
+}
+
+// awaited are the known hosts that can be heard: without those of which somebody has said that they are dead, unless they
+// are heard all the same.
+func (a *agent) awaited(peers []peersync.Peer) []string {
+	s := a.ledger.View().State
+	return slices.DeleteFunc(a.known(), func(name string) bool {
+		var n projection.Node
+		var h projection.Host
+		is := func(key string, into any) bool {
+			o, ok := s.Lookup(key)
+			return ok && json.Unmarshal(o.Version.Object, into) == nil
+		}
+		return name != a.c.NodeName && is(projection.NodeKey(name), &n) && is(projection.HostKey(name), &h) && n.Down.After(h.Started) &&
+			!slices.ContainsFunc(peers, func(p peersync.Peer) bool { return p.Host == name && p.Alive })
+	})
+}
+
+// grace is how long the rest of the hosts is waited for once a majority has been heard.
+const grace = 3 * time.Second
+
+// hearOthers returns once everything that a majority of the hosts had is folded here, or when patience is over. Unless it is
+// everything that all of them had, this host then counts its events under another incarnation: one that was not heard may
+// know more of the old one than this host does, if its disk is not the newest.
+func (a *agent) hearOthers(ctx context.Context) error {
+	wait := a.c.RecoverAloneAfter
+	if len(a.known()) > 1 && len(a.awaited(nil)) == 1 {
+		wait = min(wait, a.c.RecoveryDelay) // all others are said to be dead
+	}
+	patience := time.NewTimer(wait)
+	defer patience.Stop()
+	var told, majority time.Time
+	for {
+		st, next := a.cluster.sync.Status()
+		known := a.awaited(st.Peers)
+		folded, all := 1, true
+		for _, host := range a.known() {
+			i := slices.IndexFunc(st.Peers, func(p peersync.Peer) bool { return p.Host == host })
+			if i >= 0 && st.Peers[i].Folded && slices.Contains(known, host) { // one that has only just joined has nothing to tell
+				folded++
+			}
+			all = all && (host == a.c.NodeName || i >= 0 && st.Peers[i].Folded && !st.Peers[i].ReadOnly)
+		}
+		// Who knows of no other host has heard none that could tell it anything, but perhaps one that is as new.
+		enough := max(len(known)/2+1, 2)
+		switch reached := folded >= enough && len(a.known()) > 1; {
+		case reached && all:
+			a.log.Info("heard the other hosts", "heard", folded-1)
+			return nil
+		case reached && majority.IsZero():
+			majority = time.Now()
+		case reached && time.Since(majority) > grace:
+			a.log.Info("heard a majority of the hosts, and not all", "heard", folded-1, "known", len(a.known())-1)
+			return a.ledger.Renew(ctx)
+		case !reached && time.Since(told) > 10*time.Second:
+			a.log.Info("hearing the other hosts before anything is changed", "heard", folded-1, "wanted", enough-1, "alone_after", wait)
+			told = time.Now()
+		}
+		a.waiting.Store(fmt.Sprintf("hearing the other hosts: %d of %d that are needed", folded, enough))
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-next:
+		case <-patience.C:
+			a.log.Warn("not enough of the other hosts could be heard; going on alone", "known", strings.Join(a.known(), ", "), "after", wait)
+			return a.ledger.Renew(ctx)
+		}
+	}
+}
