@@ -127,6 +127,7 @@ func TestAgent_cluster(t *testing.T) {
 
 	a.ask(t, "POST", "/api/v1/manifests", svc("kept")+"---\n"+svc("gone"), http.StatusOK)
 	c.ask(t, "GET", "/api/v1/namespaces/default/services/gone", "", http.StatusOK)
+	a.ask(t, "GET", "/api/v1/nodes/c", "", http.StatusOK) // it has spoken of itself, so it may record
 	c.end(t)
 	a.status(t, "told that c left", func(st *api.Status) bool {
 		for _, h := range st.Hosts {
