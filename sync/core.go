@@ -53,6 +53,8 @@ type core struct {
 	last      mark   // at the last beat
 	stash     stash
 	pull      *pull
+	missed    bool            // something that came since the pull began could not be folded
+	paused    time.Time       // until when nothing is asked for
 	want      map[string]bool // peers that have what this host lacks
 	search    *search
 	transfer  *transfer
@@ -226,6 +228,9 @@ func (c *core) tick() {
 	c.parts.bound(c.now.Add(-c.every.answer))
 	if c.search != nil && !c.now.Before(c.search.until) {
 		c.search = nil
+	}
+	if c.serving != nil && !c.now.Before(c.serving.until) {
+		c.serving = nil // whoever asked for it is gone
 	}
 	if c.transfer != nil && !c.now.Before(c.transfer.until) {
 		c.transfer = nil

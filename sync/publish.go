@@ -67,7 +67,7 @@ func (p *publisher) publish(ctx context.Context) {
 		}
 		b = nil
 	}
-	_, err := p.log.Missing(ctx, only(inc, p.sent.Seq), 0, func(r events.Record) error {
+	gone, err := p.log.Missing(ctx, only(inc, p.sent.Seq), 0, func(r events.Record) error {
 		if len(b) > 0 && len(b)+len(r.Payload) > pageBytes {
 			flush()
 		}
@@ -77,6 +77,9 @@ func (p *publisher) publish(ctx context.Context) {
 		return nil
 	})
 	flush()
+	if len(gone) > 0 { // the log jumped over what is between: that others have, or ask for
+		p.sent.Seq = p.ledger.View().OnDisk().Head(inc).Seq
+	}
 	if err != nil && ctx.Err() == nil {
 		p.say.Error("the own log cannot be read; other hosts will ask for what they lack", "err", err)
 	}

@@ -54,6 +54,7 @@ func (s *Sync) Open() {
 	}}
 	out.parts.Store(rand.Uint64() >> 12) // so that pieces of before a restart are told apart
 	s.core = newCore(s.Node, rand.Uint64()>>11, wall().UnixMilli(), every, s.Ledger, s.Log, out, s.Say)
+	s.core.asked = rand.Uint64() >> 12 // an answer to what was asked before a restart must not pass for one to what is asked now
 	s.core.wall, s.core.ready, s.core.subject = wall, s.Ready, subjects{s.Cluster}
 	s.core.about = answer{Version: s.Version, Address: s.Address}
 	s.jobs, s.ended = make(chan func()), make(chan struct{})
@@ -61,7 +62,7 @@ func (s *Sync) Open() {
 }
 
 // inbox is how many messages may wait. More wait in the Bus, and are lost if that has no room.
-const inbox = 4096
+const inbox = 256
 
 // tickEvery is how often is looked at what time alone changes.
 const tickEvery = 200 * time.Millisecond

@@ -18,7 +18,9 @@ func (c *core) take(commits [][]byte, from []string) {
 			if c.ctx.Err() == nil && !errors.Is(err, projection.ErrClosed) {
 				c.problem("admit", "commits of other hosts cannot be taken: "+err.Error(), "make room on the disk of this host")
 			}
-			return // they are asked for again
+			c.missed, c.pull = true, nil
+			c.paused = c.now.Add(c.every.answer) // they are asked for again, and not as fast as they can come
+			return
 		}
 		c.solved("admit")
 		before := commits
@@ -35,13 +37,17 @@ func (c *core) take(commits [][]byte, from []string) {
 			case projection.Known:
 				c.counts.Known += a.Last - a.Seq + 1
 			case projection.Ahead:
+				c.missed = true
 				c.counts.Gaps++
 				c.stash.put(&a, before[i])
 				c.wants(peer)
 			case projection.Astray:
+				c.missed = true
 				c.counts.Astray++
 				c.suspect(peer, a.Inc)
 			case projection.Unread:
+				c.missed = true
+				c.paused = c.now.Add(c.every.beat) // what follows on it in the same answer must not have it asked for at once, for ever
 				c.unread(peer, &a)
 			}
 		}
@@ -79,7 +85,7 @@ func (c *core) unread(peer string, a *projection.Admission) {
 
 // next begins the next ask for commits, if one is wanted and none is under way.
 func (c *core) next() {
-	if c.pull != nil || c.transfer != nil || len(c.want) == 0 {
+	if c.pull != nil || c.transfer != nil || len(c.want) == 0 || c.now.Before(c.paused) {
 		return
 	}
 	var best *peer
@@ -131,20 +137,24 @@ func (c *core) askCommits(peer string, record uint64) {
 
 // onCommits takes an answer with commits. The next piece is asked for before this one is folded.
 func (c *core) onCommits(a *answer) {
-	if c.pull == nil || c.pull.id != a.ID || c.pull.peer != a.From {
-		return // it came too late, and what it has was asked for again
-	}
 	commits := lines(a.body)
+	from := make([]string, len(commits))
+	for i := range from {
+		from[i] = a.From
+	}
+	if c.pull == nil || c.pull.id != a.ID || c.pull.peer != a.From {
+		c.take(commits, from) // it came too late, as all do where the link is slow: without them nothing would ever get on
+		return
+	}
 	c.pull.taken += len(commits)
 	done := c.pull
+	if done.record == 0 {
+		c.missed = false
+	}
 	if a.More && a.Record > done.record {
 		c.askCommits(a.From, a.Record)
 	} else {
 		c.pull = nil
-	}
-	from := make([]string, len(commits))
-	for i := range from {
-		from[i] = a.From
 	}
 	c.take(commits, from)
 	if a.More {
@@ -159,7 +169,7 @@ func (c *core) onCommits(a *answer) {
 	case len(a.Astray) > 0: // first must be known whose chain stands: a state has both folded that have it
 	case len(a.Gone) > 0:
 		c.gone(p, a.Gone)
-	case c.covers(commits):
+	case !c.missed && c.covers(commits):
 		p.folded, p.strange, p.strayed, p.gone = true, 0, time.Time{}, time.Time{}
 		v := c.ledger.View()
 		c.seen.add(a.Vector, passed{v.Index(), c.now})

@@ -69,6 +69,7 @@ func (c *core) onState(a *answer) {
 	if err != nil {
 		c.counts.Unreadable++
 		c.say.Error("the state of a host cannot be taken over", "peer", t.peer, "err", err)
+		c.paused = c.now.Add(c.every.sync)
 		return
 	}
 	c.counts.Transfers++

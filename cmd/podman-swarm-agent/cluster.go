@@ -42,6 +42,11 @@ func (a *agent) belong(ctx context.Context) error {
 	}
 	dir, o := filepath.Join(a.c.DataDir, "authority"), authority.Options{Node: a.c.NodeName, Log: a.part("authority")}
 	m, err := authority.Open(dir, o)
+	if errors.Is(err, fs.ErrNotExist) {
+		if err := a.sameCluster(); err != nil {
+			return err
+		}
+	}
 	old := err == nil
 	switch {
 	case errors.Is(err, fs.ErrNotExist) && len(a.c.Join) > 0:
@@ -73,6 +78,33 @@ func (a *agent) belong(ctx context.Context) error {
 			a.c.ClusterName, m.Cluster(), dir)
 	}
 	a.cluster.member, a.cluster.old = m, old
+	return nil
+}
+
+// sameName refuses to start a host under another name than its log has it: names own containers, and those of the old one
+// would be nobody's.
+func (a *agent) sameName() error {
+	for o := range a.ledger.View().All(projection.HostType + "/") {
+		if name := strings.TrimPrefix(o.Key, projection.HostType+"/"); name != a.c.NodeName && o.Stamp.Inc == a.events.Incarnation() {
+			return fmt.Errorf("--node-name %q: by its log, this host is %s, and its containers are known by that name: start it with --node-name %[2]s, or with another --data-dir",
+				a.c.NodeName, name)
+		}
+	}
+	return nil
+}
+
+// sameCluster refuses to give a host that has been alone, and runs containers, to a cluster of another name: they are known by the one that they
+// were made under, which is the default.
+func (a *agent) sameCluster() error {
+	if a.c.ClusterName == "default" || len(a.known()) > 1 {
+		return nil
+	}
+	for p, err := range a.ledger.View().Placements("") {
+		if err == nil && p.Host == a.c.NodeName {
+			return fmt.Errorf("--cluster-name %q: this host already runs containers, of cluster \"default\": call the cluster that, or delete what runs here first",
+				a.c.ClusterName)
+		}
+	}
 	return nil
 }
 

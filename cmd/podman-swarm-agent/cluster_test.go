@@ -314,3 +314,14 @@ func TestAgent_removedWhileAway(t *testing.T) {
 	}
 	b.end(t)
 }
+
+// TestAgent_staysWhoItIs: names own containers, so a host must not be started under another by accident.
+func TestAgent_staysWhoItIs(t *testing.T) {
+	h := newHost(t, "a").start(t)
+	h.ask(t, "GET", "/api/v1/nodes/a", "", http.StatusOK)
+	h.end(t)
+	h.name = "b"
+	if said := h.start(t).refused(t); !strings.Contains(said, "this host is a") || !strings.Contains(said, "--node-name a") {
+		t.Errorf("started under another name:\n%s", said)
+	}
+}

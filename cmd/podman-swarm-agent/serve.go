@@ -107,6 +107,9 @@ func (a *agent) open(ctx context.Context) (err error) {
 	if err := authority.Removed(a.ledger.View().State, a.c.NodeName); err != nil {
 		return fmt.Errorf("%w; to use this machine again, give it another --node-name and an empty --data-dir", err)
 	}
+	if err := a.sameName(); err != nil {
+		return err
+	}
 	if err := a.belong(ctx); err != nil {
 		return err
 	}
