@@ -80,6 +80,12 @@ func (c *core) onBeat(node string, data []byte) {
 		c.question(node, &ask{Ask: askHello})
 	}
 	if p.Boot != b.Boot {
+		if b.Boot == p.other.Boot && c.now.Sub(p.otherAt) < c.every.silence {
+			c.twins(p, &b)
+		} else {
+			c.solved("twins " + node)
+		}
+		p.other, p.otherAt = p.beat, p.direct
 		p.folded, p.strange, p.strayed = false, 0, time.Time{}
 		c.stash.forget(b.Inc) // its disk may have been put back, and what it said is no longer so
 	}
@@ -156,6 +162,17 @@ func (c *core) compare(p *peer) {
 	case p.agrees.IsZero():
 		p.agrees, p.wait = c.now, 0
 	}
+}
+
+// twins tells two agents of one name of each other: they have no route to each other, and perhaps know of none. The one
+// that has been up for less long ends.
+func (c *core) twins(p *peer, b *beat) {
+	c.problem("twins "+p.name, "two agents are called "+p.name, "stop the one that should not be, or give it another --node-name")
+	elder := b
+	if p.beat.Up > b.Up {
+		elder = &p.beat
+	}
+	c.question(p.name, &ask{Ask: askTwin, Beat: elder})
 }
 
 // ErrSecond says that another agent of the same name was there first.

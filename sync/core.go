@@ -107,6 +107,8 @@ type peer struct {
 	bad     time.Time     // when it sent what cannot be read
 	agrees  time.Time     // since when its state is this host's; zero: it is not
 	differs bool          // its digest is another, with the same vector
+	other   beat          // of the agent of that name before the one now heard
+	otherAt time.Time     // when it was heard last
 	joined  time.Time     // when its state was asked for on that account
 	wait    time.Duration // until it is asked for so again
 	offset  time.Duration

@@ -89,6 +89,10 @@ func (c *core) serve(q *ask) *answer {
 		return c.serveState(q)
 	case askLook:
 		c.suspect(q.From, q.Inc)
+	case askTwin:
+		if q.Beat != nil {
+			c.second(q.Beat)
+		}
 	case askHolds:
 		if len(c.holding) < holdingMost {
 			q.Within = time.Duration(c.now.Add(min(q.Within, 10*time.Minute)).UnixNano()) // from now on, until when

@@ -97,6 +97,7 @@ const (
 	askChain   = "chain"   // up to which of these Points do we agree about Inc
 	askState   = "state"   // your whole state, from byte Offset on
 	askLook    = "look"    // find out where our chains of Inc part; there is no answer
+	askTwin    = "twin"    // another agent of your name has said Beat; there is no answer
 	askHolds   = "holds"   // say so once event ID is on your disk
 )
 
@@ -112,6 +113,7 @@ type ask struct {
 	Whole  uint64             `json:"whole,omitempty"` // state: which of them, from the answer before
 	Offset int                `json:"offset,omitempty"`
 	Event  events.ID          `json:"event,omitzero"`
+	Beat   *beat              `json:"beat,omitempty"`
 	Within time.Duration      `json:"within,omitempty"`
 }
 

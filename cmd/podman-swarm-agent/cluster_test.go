@@ -325,3 +325,35 @@ func TestAgent_staysWhoItIs(t *testing.T) {
 		t.Errorf("started under another name:\n%s", said)
 	}
 }
+
+// TestAgent_copiedMember starts a copy of a member's folder beside the member: of two agents of one name, with one
+// certificate, the second ends. They have no route to each other; a third host tells them.
+func TestAgent_copiedMember(t *testing.T) {
+	a := newHost(t, "a").start(t)
+	b := newHost(t, "b", "--join="+a.cluster, "--join-token="+a.token(t)).start(t)
+	a.status(t, "two alive and agreeing", alive(2))
+	a.ask(t, "GET", "/api/v1/nodes/b", "", http.StatusOK)
+	b.end(t)
+	twin := newHost(t, "b")
+	if err := os.CopyFS(twin.dir, os.DirFS(b.dir)); err != nil {
+		t.Fatal(err)
+	}
+	for _, dir := range []string{twin.dir, filepath.Join(twin.dir, "authority")} { // CopyFS takes no modes over
+		if err := os.Chmod(dir, 0o750); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, key := range []string{"authority.key", "node.key"} {
+		if err := os.Chmod(filepath.Join(twin.dir, "authority", key), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	b.start(t)
+	a.status(t, "two alive and agreeing", alive(2))
+	if said := twin.start(t).refused(t); !strings.Contains(said, "another agent of this name is alive") {
+		t.Errorf("the copy:\n%s", said)
+	}
+	a.status(t, "two alive and agreeing", alive(2))
+	b.end(t)
+	a.end(t)
+}

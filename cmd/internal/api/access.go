@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"crypto/subtle"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
 	"slices"
@@ -130,8 +131,9 @@ func (q *request) may(n need, what string, gr schema.GroupResource, name string)
 			takes = " in all namespaces"
 		}
 	}
-	why := fmt.Errorf("User %q cannot %s%s: it has scope %s in %s, and this takes scope %s%s", c.name, what, where, c.scope, in, n.scope, takes)
-	return apierrors.NewForbidden(gr, name, why)
+	// As Kubernetes words it; kubectl shows it as a sentence.
+	why := fmt.Sprintf("User %q cannot %s%s: it has scope %s in %s, and this takes scope %s%s", c.name, what, where, c.scope, in, n.scope, takes)
+	return apierrors.NewForbidden(gr, name, errors.New(why))
 }
 
 func firstOf(all []string) string {
