@@ -144,6 +144,14 @@ type passed struct {
 
 const remembered = 512
 
+// left is when this host had another vector after it had this one: from then on, who still has it is behind.
+func (v *vectors) left(m mark) time.Time {
+	if i := slices.Index(v.ring, m); i >= 0 && i+1 < len(v.ring) {
+		return v.at[v.ring[i+1]].at
+	}
+	return v.at[m].at
+}
+
 func (v *vectors) add(m mark, p passed) {
 	if _, ok := v.at[m]; ok {
 		return

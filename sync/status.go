@@ -69,7 +69,7 @@ func (c *core) status() *Status {
 		if had, ok := c.seen.at[p.Vector]; !ok {
 			o.Unknown = true
 		} else if o.Behind = s.Index() - min(had.index, s.Index()); o.Behind > 0 {
-			o.For = c.now.Sub(had.at)
+			o.For = c.now.Sub(c.seen.left(p.Vector))
 		}
 		if head := s.Head(p.Inc); head.Seq < p.Seq {
 			o.Lacked = p.Seq - head.Seq
