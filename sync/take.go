@@ -46,8 +46,6 @@ func (c *core) take(commits [][]byte, from []string) {
 				c.counts.Astray++
 				c.suspect(peer, a.Inc)
 			case projection.Unread:
-				c.missed = true
-				c.paused = c.now.Add(c.every.beat) // what follows on it in the same answer must not have it asked for at once, for ever
 				c.unread(peer, &a)
 			}
 		}
@@ -156,7 +154,12 @@ func (c *core) onCommits(a *answer) {
 	} else {
 		c.pull = nil
 	}
-	c.take(commits, from)
+	unreadable := c.counts.Unreadable
+	if c.take(commits, from); c.counts.Unreadable > unreadable {
+		// What follows on it must not have it asked for again at once, for ever. What comes unasked holds up nothing: a host of
+		// a later version may say it all the time.
+		c.missed, c.paused = true, c.now.Add(c.every.beat)
+	}
 	if a.More {
 		return
 	}

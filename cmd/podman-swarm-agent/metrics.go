@@ -116,12 +116,9 @@ func (m *metrics) reconciled(took time.Duration, err error) { m.reconcile.Observ
 // containers collects what the reconciler says of itself, each at one moment.
 type containers struct{ r *podman.Reconciler }
 
-// Describe sends nothing: the labels of what Collect sends are not known before.
-func (c *containers) Describe(chan<- *prometheus.Desc) {}
-
-// Collect sends the recovery's report and the containers by phase.
-func (c *containers) Collect(out chan<- prometheus.Metric) {
-	send := func(typ prometheus.ValueType, name, help string, value float64, labels ...string) {
+// sending sends figures to out; labels are names and values by turns.
+func sending(out chan<- prometheus.Metric) func(typ prometheus.ValueType, name, help string, value float64, labels ...string) {
+	return func(typ prometheus.ValueType, name, help string, value float64, labels ...string) {
 		var names, values []string
 		for i := 0; i < len(labels); i += 2 {
 			names, values = append(names, labels[i]), append(values, labels[i+1])
@@ -129,6 +126,14 @@ func (c *containers) Collect(out chan<- prometheus.Metric) {
 		desc := prometheus.NewDesc(namespace+"_"+name, help, names, nil)
 		out <- prometheus.MustNewConstMetric(desc, typ, value, values...)
 	}
+}
+
+// Describe sends nothing: the labels of what Collect sends are not known before.
+func (c *containers) Describe(chan<- *prometheus.Desc) {}
+
+// Collect sends the recovery's report and the containers by phase.
+func (c *containers) Collect(out chan<- prometheus.Metric) {
+	send := sending(out)
 	gauge, counter := prometheus.GaugeValue, prometheus.CounterValue
 
 	report, progress, stats := c.r.Report(), c.r.Progress(), c.r.Stats()

@@ -16,14 +16,7 @@ func (p *peers) Describe(chan<- *prometheus.Desc) {}
 
 // Collect sends how the other hosts are heard, and what sync has done.
 func (p *peers) Collect(out chan<- prometheus.Metric) {
-	send := func(typ prometheus.ValueType, name, help string, value float64, labels ...string) {
-		var names, values []string
-		for i := 0; i < len(labels); i += 2 {
-			names, values = append(names, labels[i]), append(values, labels[i+1])
-		}
-		desc := prometheus.NewDesc(namespace+"_"+name, help, names, nil)
-		out <- prometheus.MustNewConstMetric(desc, typ, value, values...)
-	}
+	send := sending(out)
 	gauge, counter := prometheus.GaugeValue, prometheus.CounterValue
 	truth := func(b bool) float64 {
 		if b {
