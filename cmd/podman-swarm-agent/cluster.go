@@ -115,15 +115,19 @@ func (a *agent) join(ctx context.Context) (*authority.Joined, error) {
 		return nil, fmt.Errorf("--join takes a token the first time, in %sJOIN_TOKEN or --join-token: %w", envPrefix, err)
 	}
 	said := ""
+	var inUse time.Time // since when this host's name has been
 	for pause := time.Second; ; pause = min(2*pause, 30*time.Second) {
 		var errs []error
 		var refusal error // one member may be behind, and not know yet what another does
+		taken := false
 		for _, addr := range a.c.Join {
 			j, err := authority.Join(ctx, addr, token, a.request("join"))
 			var refused *authority.RefusedError
 			switch {
 			case err == nil:
 				return j, nil
+			case errors.As(err, &refused) && refused.InUse && (inUse.IsZero() || time.Since(inUse) < 3*silence):
+				taken = true
 			case errors.As(err, &refused) && !refused.Again:
 				refusal = errors.Join(refusal, fmt.Errorf("join the cluster: %w", refused))
 			}
@@ -132,9 +136,18 @@ func (a *agent) join(ctx context.Context) (*authority.Joined, error) {
 		if refusal != nil {
 			return nil, refusal
 		}
-		if text := errors.Join(errs...).Error(); text != said && ctx.Err() == nil {
+		text := errors.Join(errs...).Error()
+		switch {
+		case taken && inUse.IsZero():
+			inUse = time.Now()
+			a.log.Warn("the name of this host is in use; if it is this host itself that lost its disk just now, the others will miss it in a moment: "+
+				"trying on for so long", "node", a.c.NodeName, "for", 3*silence, "err", text)
+		case !taken && text != said && ctx.Err() == nil:
 			a.log.Warn("no member of the cluster could be reached at its --cluster-addr to join it; trying on", "addresses", strings.Join(a.c.Join, ", "), "err", text)
 			said = text
+		}
+		if taken {
+			pause = time.Second
 		}
 		select {
 		case <-ctx.Done():
@@ -207,8 +220,7 @@ func (a *agent) admit(node, instance string) error {
 	}
 	st, _ := a.cluster.sync.Status()
 	if slices.ContainsFunc(st.Peers, func(p peersync.Peer) bool { return p.Host == node && p.Alive }) {
-		return fmt.Errorf("a host called %s is alive in this cluster: who joins needs another name (--node-name). If it is the same host, "+
-			"which lost its disk just now: try again in %v", node, silence)
+		return fmt.Errorf("a host called %s is alive in this cluster: %w", node, authority.ErrInUse)
 	}
 	return nil
 }

@@ -21,6 +21,7 @@ import (
 type RefusedError struct {
 	Addr, Reason string
 	Again        bool // in a moment it may be otherwise
+	InUse        bool // the name is that of a host that lives, or did until just now: see ErrInUse
 }
 
 func (e *RefusedError) Error() string {
@@ -172,7 +173,7 @@ func talk(ctx context.Context, addr string, own *tls.Certificate, ask func([]*x5
 		return answer{}, fmt.Errorf("no answer in time: %w", ended)
 	}
 	if err == nil && reply.Error != "" {
-		return answer{}, &RefusedError{addr, short(reply.Error), reply.Again}
+		return answer{}, &RefusedError{addr, short(reply.Error), reply.Again, reply.InUse}
 	}
 	return reply, err
 }

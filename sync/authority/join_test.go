@@ -201,6 +201,12 @@ func TestJoin_hostsThatAreNotAdmitted(t *testing.T) {
 		return fmt.Errorf("another agent of name %s lives, and this is %s", node, instance)
 	}
 	a.mustRefuseJoin(t, token, Request{Node: "a", Instance: "7"}, "another agent of name a lives, and this is 7")
+	a.server.Admit = func(string, string) error { return fmt.Errorf("it is alive: %w", ErrInUse) }
+	_, err := Join(t.Context(), a.addr, token, Request{Node: "c"})
+	var refused *RefusedError
+	if !errors.As(err, &refused) || !refused.InUse || refused.Again {
+		t.Errorf("a name that is in use: got %+v, %v", refused, err)
+	}
 	a.mustRefuseJoin(t, token, Request{Node: "A b"}, "want small letters")
 	a.mustRefuseJoin(t, token, Request{}, "the host's name", "there is none")
 }

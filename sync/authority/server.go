@@ -16,13 +16,17 @@ import (
 	"github.com/podman-swarm/podman-swarm/projection"
 )
 
+// ErrInUse is why a host is not let in whose name another has that lives. That may be the same host, which lost its disk
+// and is back before it was missed: then it is let in once it has been.
+var ErrInUse = errors.New("who joins needs another name (--node-name)")
+
 // Server answers hosts that want to join, and members that ask whether they are still welcome.
 type Server struct {
 	Member *Member
 	// State is the newest state: it says which join tokens hold.
 	State func() *projection.State
 	// Admit is the reason not to let in a host of that name, or nil: that it was removed, or that another agent of
-	// that name lives. instance is what the host says to tell its lives apart. It is also called before a host joins.
+	// that name lives (ErrInUse). instance is what the host says to tell its lives apart. It is also called before a host joins.
 	Admit func(node, instance string) error
 	// Ready is the reason why it cannot be said yet who may join, as before the other members have been heard: who asks
 	// is told to ask again. Nil: it can.
@@ -63,7 +67,7 @@ func (s *Server) Serve(ctx context.Context, conn net.Conn) {
 	}
 	if err != nil {
 		refuse(q.Node, err)
-		reply = answer{Error: err.Error(), Again: reply.Again}
+		reply = answer{Error: err.Error(), Again: reply.Again, InUse: errors.Is(err, ErrInUse)}
 	}
 	if err := json.NewEncoder(c).Encode(reply); err != nil {
 		s.Member.options.Log.Warn("a host did not take its answer", "remote", conn.RemoteAddr(), "node", q.Node, "error", err)

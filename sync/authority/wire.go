@@ -38,6 +38,7 @@ type request struct {
 type answer struct {
 	Error       string   `json:"error,omitempty"`
 	Again       bool     `json:"again,omitempty"`       // the error is one of this moment
+	InUse       bool     `json:"in_use,omitempty"`      // join: the error is ErrInUse
 	Addresses   []string `json:"addresses,omitempty"`   // of members
 	Certificate []byte   `json:"certificate,omitempty"` // join: the node's, in DER
 	Authority   []byte   `json:"authority,omitempty"`   // join: its certificate, in DER
