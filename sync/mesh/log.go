@@ -179,6 +179,9 @@ func (l *natsLog) ofRoute(level slog.Level, addr, text string) {
 		l.refuse(real, refusedCluster, errors.New(strings.TrimPrefix(text, "Rejecting connection, ")))
 	case inbound && strings.HasPrefix(text, "Remote server has a duplicate name"):
 		l.refuse(real, refusedName, errors.New("it has the name of this host: one of the two must be given another"))
+	case !inbound && strings.HasPrefix(text, "TLS route handshake error"): // its text tells of our port, which is another each time
+		l.say(level, "the connection to another host does not get so far as to be one; trying on", real, "peer", real,
+			"err", strings.TrimPrefix(text, "TLS route handshake error: "))
 	default:
 		l.say(level, text, hostOf(real), "peer", real)
 	}

@@ -14,13 +14,15 @@ func TestLog_saysItOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		text := &lines{}
 		l := newNATSLog(slog.New(slog.NewTextHandler(text, nil)))
+		l.front = &front{}
 		for i := range 100 {
 			l.Errorf("Error trying to connect to route (attempt %d): %v", i, "dial tcp 10.0.0.2:6222: connection refused")
 			l.Errorf("Error trying to connect to route (attempt %d): %v", i, "dial tcp 10.0.0.3:6222: connection refused")
+			l.Errorf("10.0.0.4:6222 - rid:%d - TLS route handshake error: read tcp 10.0.0.1:%d->10.0.0.4:6222: connection reset by peer", i, 40000+i)
 			time.Sleep(time.Second)
 		}
-		if got := strings.Count(text.String(), "\n"); got != 2 {
-			t.Errorf("said %d times, want once of each of two:\n%s", got, text)
+		if got := strings.Count(text.String(), "\n"); got != 3 {
+			t.Errorf("said %d times, want once of each of three:\n%s", got, text)
 		}
 		time.Sleep(sayWindow)
 		l.Errorf("Error trying to connect to route (attempt %d): %v", 200, "dial tcp 10.0.0.2:6222: connection refused")
