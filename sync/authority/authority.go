@@ -59,7 +59,7 @@ func newAuthority(cluster string, now time.Time) (*Authority, error) {
 	template := &x509.Certificate{
 		SerialNumber:          serial(),
 		Subject:               subject(authorityMark, cluster, "authority of "+cluster),
-		NotBefore:             now.Add(-slack),
+		NotBefore:             time.Unix(0, 0), // one made by a clock that is ahead would hold nowhere once that is set right
 		NotAfter:              now.Add(authorityLife),
 		KeyUsage:              x509.KeyUsageCertSign,
 		BasicConstraintsValid: true,

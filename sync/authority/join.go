@@ -142,7 +142,7 @@ func accept(reply answer, authority events.Hash, key *ecdsa.PrivateKey, node str
 func (m *Member) Hello(ctx context.Context, addr string, r Request) ([]string, error) {
 	q := request{Op: opHello, Node: m.options.Node, Instance: r.Instance, Version: r.Version, Authority: m.Digest()}
 	var stranger error
-	reply, err := talk(ctx, addr, m.current.Load(), func(chain []*x509.Certificate) request {
+	reply, err := talk(ctx, addr, m.shown(), func(chain []*x509.Certificate) request {
 		_, stranger = m.node(chain, m.options.Now())
 		return q
 	})

@@ -11,6 +11,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"sync"
 	"sync/atomic"
 	"time"
 )
@@ -55,6 +56,7 @@ type Member struct {
 	options  Options // with the defaults filled in
 	dir      string
 	key      *ecdsa.PrivateKey
+	renewing sync.Mutex
 	current  atomic.Pointer[tls.Certificate] // the node's, with the authority's behind it
 	refusals refusals
 }
@@ -182,6 +184,27 @@ func (m *Member) use(cert *x509.Certificate) {
 	m.current.Store(&tls.Certificate{Certificate: [][]byte{cert.Raw, m.cert.Raw}, PrivateKey: m.key, Leaf: cert})
 }
 
+// shown is the certificate that a new connection is shown. A clock may have leapt since Run looked last, as where a machine
+// has none while it is off and is told the time after the start: what no longer holds, or does not yet, is not shown.
+func (m *Member) shown() *tls.Certificate {
+	if err := m.keep(); err != nil {
+		m.options.Log.Warn(notOnDisk, "error", err)
+	}
+	return m.current.Load()
+}
+
+const notOnDisk = "the renewed certificate is in use but not on disk; a start makes another"
+
+// keep renews the certificate if it is due.
+func (m *Member) keep() error {
+	m.renewing.Lock()
+	defer m.renewing.Unlock()
+	if !m.due(m.current.Load().Leaf) {
+		return nil
+	}
+	return m.renew()
+}
+
 // due reports whether a certificate has less than a third of its life left. One that does not hold yet was made when
 // the clock was ahead, and others whose clocks are right refuse it.
 func (m *Member) due(cert *x509.Certificate) bool {
@@ -216,10 +239,7 @@ func (m *Member) Expires() time.Time {
 // Once renews the node's certificate if a third of its life is left, and warns of what nears its end all the same.
 // On an error the old certificate may be what the disk has, and the new one is in use.
 func (m *Member) Once(context.Context) error {
-	var err error
-	if m.due(m.current.Load().Leaf) {
-		err = m.renew()
-	}
+	err := m.keep()
 	if left := m.Expires().Sub(m.options.Now()); left < m.options.Warn {
 		m.options.Log.Warn("a certificate of this host nears its end: without it no other host talks to this one",
 			"until", m.Expires(), "left", left.Round(time.Minute))
@@ -232,7 +252,7 @@ func (m *Member) Once(context.Context) error {
 func (m *Member) Run(ctx context.Context) error {
 	for {
 		if err := m.Once(ctx); err != nil {
-			m.options.Log.Warn("the renewed certificate is in use but not on disk; a start makes another", "error", err)
+			m.options.Log.Warn(notOnDisk, "error", err)
 		}
 		wait := min(max(m.renewal(m.current.Load().Leaf).Sub(m.options.Now()), time.Minute), time.Hour)
 		timer := time.NewTimer(wait)

@@ -35,8 +35,8 @@ func (m *Member) bothWays() *tls.Config {
 		MinVersion:             tls.VersionTLS13,
 		Time:                   m.options.Now,
 		SessionTicketsDisabled: true, // each connection is checked in full
-		GetCertificate:         func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return m.current.Load(), nil },
-		GetClientCertificate:   func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return m.current.Load(), nil },
+		GetCertificate:         func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return m.shown(), nil },
+		GetClientCertificate:   func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return m.shown(), nil },
 	}
 }
 

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -211,4 +212,53 @@ func TestTLS_renewalNeedsNoReload(t *testing.T) {
 	if want := a.current.Load().Leaf.SerialNumber; shown != want.String() || want.Cmp(before) == 0 {
 		t.Errorf("shown %s, want %s, before %s", shown, want, before)
 	}
+}
+
+// A host whose clock is of 1970 until it is told the time, or years ahead until it is set right, talks to the others from that
+// moment on, and not before; nobody needs to wait until a certificate is looked at again. That goes for the host that made
+// the authority, too.
+func TestTLS_clockThatLeaps(t *testing.T) {
+	for name, wrong := range map[string]time.Time{"behind": time.Unix(60, 0), "ahead": time.Now().AddDate(12, 0, 0)} {
+		t.Run(name, func(t *testing.T) {
+			now := wrong
+			clock := func() time.Time { return now }
+			made, err := Create(filepath.Join(t.TempDir(), "authority"), "blue", Options{Node: "a", Now: clock})
+			if err != nil {
+				t.Fatal(err)
+			}
+			now = time.Now()
+			right := member(t, made, "b", time.Now, now)
+			for _, m := range []*Member{made, member(t, made, "c", clock, wrong)} {
+				now = wrong
+				if dialled, _ := meet(t, right.TLS(anybody), m.TLS(anybody)); dialled == nil {
+					t.Errorf("%s: taken with a clock at %v", m.Node(), wrong)
+				}
+				now = time.Now()
+				if dialled, accepted := meet(t, right.TLS(anybody), m.TLS(anybody)); dialled != nil || accepted != nil {
+					t.Errorf("%s, whose clock is right now: dialler %v, acceptor %v", m.Node(), dialled, accepted)
+				}
+				if dialled, accepted := meet(t, m.TLS(anybody), right.TLS(anybody)); dialled != nil || accepted != nil {
+					t.Errorf("%s dials, and its clock is right now: dialler %v, acceptor %v", m.Node(), dialled, accepted)
+				}
+			}
+		})
+	}
+}
+
+// member is another host of a's cluster, which got its certificate at that time.
+func member(t *testing.T, a *Member, name string, now func() time.Time, at time.Time) *Member {
+	t.Helper()
+	key, err := newKey()
+	if err != nil {
+		t.Fatal(err)
+	}
+	cert, err := a.issueNode(name, key.Public(), at, defaultLifetime)
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := filepath.Join(t.TempDir(), "authority")
+	if err := install(dir, a.Authority, key, cert); err != nil {
+		t.Fatal(err)
+	}
+	return newMember(dir, a.Authority, key, cert, Options{Node: name, Now: now}.withDefaults())
 }
