@@ -29,7 +29,7 @@ type Cluster struct {
 	Now   time.Time
 
 	RescheduleAfter time.Duration // how long a host must be silent before its replicas move; zero: 60 s
-	ReturnAfter     time.Duration // how long one that said it would be back is waited for; zero: 15 min
+	ReturnAfter     time.Duration // how long one that said it would be back must be silent; zero: 15 min
 }
 
 const (
@@ -179,10 +179,11 @@ func (hs *hosts) judge(h *host) {
 		return
 	}
 	silent := !h.silent.IsZero()
-	h.due = h.silent.Add(c.reschedule())
-	if back := h.fact.Left.Add(cmp.Or(c.ReturnAfter, returnAfter)); !h.fact.Left.IsZero() && back.After(h.due) {
-		h.due = back
+	wait := c.reschedule()
+	if !h.fact.Left.IsZero() { // since when is by this host's clock: the other's may be wrong
+		wait = max(wait, cmp.Or(c.ReturnAfter, returnAfter))
 	}
+	h.due = h.silent.Add(wait)
 	switch {
 	case h.removed:
 		h.gone = "removed from the cluster"
@@ -197,12 +198,13 @@ func (hs *hosts) judge(h *host) {
 	default:
 		h.gone = h.quiet()
 	}
-	switch left := !h.fact.Left.IsZero() && !h.self; {
+	left := !h.fact.Left.IsZero() && !h.self
+	switch {
 	case h.removed:
 		h.closed = "removed"
 	case h.down:
 		h.closed = "down"
-	case silent && left, left:
+	case silent && left:
 		h.closed = "stopped"
 	case silent:
 		h.closed = "silent"
@@ -217,7 +219,9 @@ func (hs *hosts) judge(h *host) {
 	case !c.Alone && h.fact.Podman == "":
 		h.closed = "without an answer from Podman"
 	case !h.writable || h.fact.ReadOnly != "":
-		h.closed = "read-only"
+		h.closed = "read-only" // then one that is back cannot take back that it left, either
+	case left:
+		h.closed = "stopped"
 	}
 }
 

@@ -34,7 +34,7 @@ type Decider struct {
 	// one goroutine, and the slice must not be changed afterwards. nil: this host is alone.
 	Peers           func() (peers []Peer, changed <-chan struct{})
 	RescheduleAfter time.Duration // how long a host must be silent before its replicas move; zero: 60 s
-	ReturnAfter     time.Duration // how long one that said it would be back is waited for; zero: 15 min
+	ReturnAfter     time.Duration // how long one that said it would be back must be silent; zero: 15 min
 }
 
 type deployment struct{ namespace, name string }

@@ -29,7 +29,7 @@
 // # When a host is gone
 //
 // Its replicas get other hosts when nobody on this side has heard of it for RescheduleAfter (or, if it said that it would
-// be back, ReturnAfter after that), and this side is a majority of the known hosts: by the word of each member that it hears
+// be back, for ReturnAfter), and this side is a majority of the known hosts: by the word of each member that it hears
 // the next, so a link that works one way only counts for nothing. Of two halves it is the one with the first name. Hosts
 // that a person said to be down are not counted; of those, and of removed ones, replicas move at once. A replica that was
 // moved stays twice as long before it is moved again, an hour at most. One that may write to a folder of its host moves on a

@@ -57,17 +57,42 @@ func TestMove_fieldsOfTheDecider(t *testing.T) {
 	h.runs("web", "web-0:a web-1:a web-2:c")
 }
 
+// A host that said that it would be back is waited for as long as nobody hears it, whatever its clock said when it left.
 func TestMove_leftHostIsWaitedFor(t *testing.T) {
-	h := newCluster(t, "a", "b", "c")
-	h.deploy("web", 3)
-	h.settle("web")
+	for _, wrong := range []time.Duration{0, time.Hour, -time.Hour} {
+		h := newCluster(t, "a", "b", "c")
+		h.deploy("web", 3)
+		h.settle("web")
+		h.host("b", func(f *projection.Host) { f.Left = h.now.Add(wrong) })
+		h.runs("web", "web-0:a web-1:b web-2:c")
+		h.hear("a", "c")
+		h.later(15*time.Minute - time.Second)
+		h.runs("web", "web-0:a web-1:b web-2:c")
+		h.later(time.Second)
+		h.runs("web", "web-0:a web-1:a web-2:c")
+	}
+}
+
+// What is heard of a host goes before what it said last: one that is back on a full disk cannot take back that it left.
+func TestCluster_leftAndHeard(t *testing.T) {
+	h := newCluster(t, "a", "b")
 	h.host("b", func(f *projection.Host) { f.Left = h.now })
-	h.runs("web", "web-0:a web-1:b web-2:c")
-	h.hear("a", "c")
-	h.later(15*time.Minute - time.Second)
-	h.runs("web", "web-0:a web-1:b web-2:c")
-	h.later(time.Second)
-	h.runs("web", "web-0:a web-1:a web-2:c")
+	closed := func() string { return h.cluster().hosts(h.View().State, register{}).at("b").closed }
+	if got := closed(); got != "stopped" {
+		t.Errorf("closed as %q, and it is about to stop", got)
+	}
+	h.peer("b", func(p *Peer) { p.Writable = false })
+	if got := closed(); got != "read-only" {
+		t.Errorf("closed as %q, and it is heard to be read-only", got)
+	}
+	h.later(time.Hour)
+	if gone := h.cluster().hosts(h.View().State, register{}).at("b").gone; gone != "" {
+		t.Errorf("its replicas would move: %s", gone)
+	}
+	h.hear("a")
+	if got := closed(); got != "stopped" {
+		t.Errorf("closed as %q, and it is not heard any more", got)
+	}
 }
 
 // Only the side that is a majority moves anything; of two halves, the one with the first name.
