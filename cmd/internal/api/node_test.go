@@ -172,6 +172,68 @@ func TestNode_silent(t *testing.T) {
 	}
 }
 
+// What is heard of a host goes before what was said of it last: one that is back on a full disk can take back neither that it
+// left, nor that it is dead. When it falls silent again, a person can say anew that it is dead.
+func TestNode_backAndMute(t *testing.T) {
+	a := start(t, t.TempDir())
+	a.want(200, "POST", apply, deployment("web", 1, "w"))
+	a.join("h1", "h2")
+	a.runs(0, "h2")
+	a.silence()
+	state := func() string { return a.want(200, "GET", "/swarm/v1/nodes", "").field("1.state") }
+	left := projection.Host{CPUs: 1, Podman: "5", Started: time.Now().Add(-time.Hour), Left: time.Now()}
+	a.say("h2", left)
+	if got := state(); got != StateStopped {
+		t.Errorf("left: %s", got)
+	}
+	nodes, pods := a.follow("/api/v1/nodes?watch=true"), a.follow("/api/v1/pods?watch=true")
+	nodes.wantEvents("ADDED h1", "ADDED h2")
+	pods.wantEvents("ADDED web-0")
+	a.silence() // said anew, and nothing else is another: h2 is heard
+	if n := nodes.wantEvents("MODIFIED h2"); n.field("status.conditions.0.status") != "True" {
+		t.Errorf("heard since: got %s", n.body)
+	}
+	if p := pods.wantEvents("MODIFIED web-0"); p.field("status.phase") != "Running" {
+		t.Errorf("heard since: got %s", p.body)
+	}
+	if got := state(); got != StateAlive {
+		t.Errorf("heard since: %s", got)
+	}
+	for _, verb := range []string{"down", "remove"} {
+		if got := a.want(409, "POST", "/swarm/v1/nodes/h2/"+verb, ""); !strings.Contains(got.field("message"), "is alive") {
+			t.Errorf("%s: got %s", verb, got.body)
+		}
+	}
+
+	// A clock that is an hour ahead must not make the word void: who is silent since when is by the clock of who says so.
+	ahead := time.Now().Add(time.Hour).UTC().Truncate(time.Millisecond)
+	sees := func(host string, s projection.Sight) {
+		a.record(projection.Change{Kind: events.Observed, Key: projection.SightKey(host), Object: projection.Encode(s)})
+	}
+	sees("h1", projection.Sight{Silent: map[string]time.Time{"h2": time.Now().UTC()}})
+	a.join("h3")
+	sees("h3", projection.Sight{Silent: map[string]time.Time{"h2": ahead}})
+	down := func(changed string) {
+		t.Helper()
+		if got := a.want(200, "POST", "/swarm/v1/nodes/h2/down", ""); got.field("changed") != changed {
+			t.Errorf("got %s, want changed %s", got.body, changed)
+		}
+	}
+	down("true")
+	if got := a.node("h2").Down; got.Before(ahead) {
+		t.Errorf("down at %v, want it after %v", got, ahead)
+	}
+	down("false")
+	cordoned := func() { a.want(200, "POST", "/swarm/v1/nodes/h2/cordon", "") }
+	a.silence()
+	cordoned()
+	if got := state(); got != StateAlive {
+		t.Errorf("heard again, and cordoned: %s", got)
+	}
+	sees("h1", projection.Sight{Silent: map[string]time.Time{"h2": ahead.Add(time.Minute)}})
+	down("true") // it was heard since they said so
+}
+
 // A replica that moves is another pod of its name, as who waits for the old one to be gone must see.
 func TestPod_moved(t *testing.T) {
 	a := start(t, t.TempDir())

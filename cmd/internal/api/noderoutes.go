@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 	"strings"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	policyv1 "k8s.io/api/policy/v1"
@@ -92,11 +93,31 @@ func (s *Server) declareDown(st *projection.State, host string) ([]projection.Ch
 		return nil, conflict(host, "it is alive, as this host hears it: nobody needs to say that it is dead; to move what it runs, drain it")
 	}
 	n := said(st, host)
-	if a := (&look{State: st, self: s.Node}).absence(host); a != nil && a.state == StateDown {
+	newest := s.lastSign(st, host)
+	if a := (&look{State: st, self: s.Node}).absence(host); a != nil && a.state == StateDown && !n.Down.Before(newest) {
 		return nil, nil
 	}
-	n.Down = s.now().UTC()
+	if n.Down = s.now().UTC(); n.Down.Before(newest) {
+		n.Down = newest
+	}
 	return sayNode(st, host, n), nil
+}
+
+// lastSign is after everything by which a host that is to be taken for dead could count as alive since: that it has started, and
+// was heard until then, by the clock of whoever says so. The clock of who is asked need not be ahead of all of them.
+func (s *Server) lastSign(st *projection.State, host string) (newest time.Time) {
+	if h, ok := read[projection.Host](st, projection.HostKey(host)); ok {
+		newest = h.Started
+	}
+	for other := range knownHosts(st) {
+		if since := silences(st, other)[host]; since.After(newest) {
+			newest = since
+		}
+	}
+	if !newest.IsZero() {
+		newest = newest.Add(time.Millisecond).UTC()
+	}
+	return newest
 }
 
 // shutOut removes a host from the cluster for good. Unless force is given, it must not be alive, and most of the hosts that
@@ -125,16 +146,18 @@ func (s *Server) shutOut(st *projection.State, host string, force bool, why stri
 		Object: projection.Encode(projection.Member{Removed: true, Why: plain(why, 500)})}), nil
 }
 
-// alive reports whether this host hears the other one, and it has not said that it stops.
+// alive reports whether this host hears the other one, and it has not said since that it stops.
 func (s *Server) alive(st *projection.State, host string) bool {
 	if host == s.Node {
 		return true
 	}
-	if _, silent := silences(st, s.Node)[host]; silent {
+	l := &look{State: st, self: s.Node}
+	if _, silent := l.silent()[host]; silent {
 		return false
 	}
-	h, ok := read[projection.Host](st, projection.HostKey(host))
-	return ok && h.Left.IsZero()
+	o, ok := st.Lookup(projection.HostKey(host))
+	h, read := read[projection.Host](st, projection.HostKey(host))
+	return ok && read && (h.Left.IsZero() || l.heardSince(host, o.Version))
 }
 
 // inSight counts the hosts that are known, and those of them that are alive.

@@ -53,7 +53,8 @@ func nodes() *resource {
 		version: func(l *look, n name) uint64 {
 			newest := uint64(0)
 			keys := []string{projection.HostKey(n.name), projection.NodeKey(n.name)}
-			if _, ok := l.silent()[n.name]; ok {
+			h, _ := read[projection.Host](l.State, projection.HostKey(n.name))
+			if _, ok := l.silent()[n.name]; ok || h != nil && !h.Left.IsZero() {
 				keys = append(keys, projection.SightKey(l.self))
 			}
 			for _, key := range keys {

@@ -5,6 +5,8 @@ import (
 	"encoding/json"
 	"fmt"
 	"iter"
+	"maps"
+	"slices"
 	"strings"
 	"time"
 
@@ -53,7 +55,15 @@ type absence struct {
 	since  time.Time
 }
 
-// absence of a host; nil when it is here. This host is always here: it answers.
+// heardSince reports whether this host has said whom it hears after it was told so of the other one, and that it hears that.
+func (l *look) heardSince(host string, told *projection.Version) bool {
+	o, ok := l.Lookup(projection.SightKey(l.self))
+	_, silent := l.silent()[host]
+	return ok && !silent && o.Version.Index > told.Index
+}
+
+// absence of a host; nil when it is here. This host is always here: it answers. What is heard of one goes before what it, or
+// a person, said of it last: one that is back on a full disk can take nothing back.
 func (l *look) absence(host string) *absence {
 	if host == "" || host == l.self {
 		return nil
@@ -61,13 +71,19 @@ func (l *look) absence(host string) *absence {
 	h, spoken := read[projection.Host](l.State, projection.HostKey(host))
 	n := said(l.State, host)
 	since, silent := l.silent()[host]
+	left := false
+	if spoken && !h.Left.IsZero() {
+		o, _ := l.Lookup(projection.HostKey(host))
+		left = !l.heardSince(host, o.Version)
+	}
+	_, sighted := l.Lookup(projection.SightKey(l.self))
 	switch {
 	case removed(l.State, host):
 		o, _ := l.Lookup(projection.MemberKey(host))
 		return &absence{StateRemoved, "NodeRemoved", "host " + host + " was removed from the cluster", o.Stamp.Time.Wall()}
-	case !n.Down.IsZero() && (!spoken || n.Down.After(h.Started)):
+	case !n.Down.IsZero() && (!spoken || n.Down.After(h.Started)) && (silent || left || !sighted):
 		return &absence{StateDown, "NodeDown", "somebody gave their word that host " + host + " is dead", n.Down}
-	case spoken && !h.Left.IsZero():
+	case left:
 		return &absence{StateStopped, "NodeStopped", fmt.Sprintf("the agent of host %s was stopped at %s; its containers run on, and nobody looks after them",
 			host, stamp(h.Left)), h.Left}
 	case silent:
@@ -103,15 +119,19 @@ func stirred(step *projection.Step, self, key string) []string {
 		if host != self {
 			return nil
 		}
-		before, after := silences(step.Before, self), silences(step.After, self)
-		var all []string
-		for h, since := range after {
-			if was, ok := before[h]; !ok || !was.Equal(since) {
-				all = append(all, h)
+		before, after := &look{State: step.Before, self: self}, &look{State: step.After, self: self}
+		hosts := map[string]bool{}
+		for _, l := range []*look{before, after} {
+			for h := range l.silent() {
+				hosts[h] = true
 			}
 		}
-		for h := range before {
-			if _, ok := after[h]; !ok {
+		for h := range knownHosts(step.After) {
+			hosts[h] = true
+		}
+		var all []string
+		for _, h := range slices.Sorted(maps.Keys(hosts)) {
+			if !sameAbsence(before.absence(h), after.absence(h)) {
 				all = append(all, h)
 			}
 		}
@@ -120,13 +140,17 @@ func stirred(step *projection.Step, self, key string) []string {
 	return nil
 }
 
+func sameAbsence(a, b *absence) bool {
+	return a == nil && b == nil || a != nil && b != nil && a.state == b.state && a.text == b.text && a.since.Equal(b.since)
+}
+
 // stirredPods are the pods on the hosts that an event brings back or takes away.
 func stirredPods(step *projection.Step, self, key string) []projection.Pod {
 	gone := map[string]bool{}
 	for _, host := range stirred(step, self, key) {
 		was := (&look{State: step.Before, self: self}).absence(host)
 		is := (&look{State: step.After, self: self}).absence(host)
-		if was == nil && is != nil || was != nil && is == nil || was != nil && *was != *is {
+		if !sameAbsence(was, is) {
 			gone[host] = true
 		}
 	}
