@@ -279,8 +279,8 @@ func (a *agent) stay(ctx context.Context) error {
 	}
 }
 
-// members keeps out who is removed, this host included.
-func (a *agent) members(ctx context.Context) error {
+// expel keeps out who is removed, this host included.
+func (a *agent) expel(ctx context.Context) error {
 	gone := map[string]bool{}
 	for {
 		v := a.ledger.View()
@@ -322,12 +322,17 @@ func (a *agent) known() []string {
 	return all
 }
 
-// spread waits until hosts have a commit on disk.
+// spread waits until hosts have a commit on disk. All are those of which nobody has said that they are dead.
 func (a *agent) spread(ctx context.Context, commit events.ID, hosts int) (have, missing []string, err error) {
 	if !a.many() {
 		return []string{a.c.NodeName}, nil, nil // it is, or nobody would know of the commit
 	}
-	return a.cluster.sync.Spread(ctx, commit, a.known(), hosts)
+	all := a.known()
+	if hosts == 0 {
+		st, _ := a.cluster.sync.Status()
+		all = a.awaited(st.Peers)
+	}
+	return a.cluster.sync.Spread(ctx, commit, all, hosts)
 }
 
 // saidHost is what this host has said of itself last.

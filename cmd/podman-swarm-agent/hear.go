@@ -28,6 +28,11 @@ func (a *agent) others() bool {
 	return len(a.c.Join) > 0 || a.empty && a.cluster.old
 }
 
+// members are the other hosts of which anything was heard, without those that were removed.
+func (a *agent) members(st *peersync.Status) []peersync.Peer {
+	return slices.DeleteFunc(slices.Clone(st.Peers), func(p peersync.Peer) bool { return a.welcome(p.Host) != nil })
+}
+
 // awaited are the known hosts that can be heard: without those of which somebody has said that they are dead, unless they
 // are heard all the same.
 func (a *agent) awaited(peers []peersync.Peer) []string {

@@ -26,8 +26,9 @@ func (p *peers) Collect(out chan<- prometheus.Metric) {
 	}
 	st, _ := p.a.cluster.sync.Status()
 	agree := true
-	for i := range st.Peers {
-		o := &st.Peers[i]
+	members := p.a.members(st)
+	for i := range members {
+		o := &members[i]
 		p.peer(o, func(name, help string, value float64) { send(gauge, name, help, value, "peer", o.Host) })
 		agree = agree && (!o.Alive || !o.Agrees.IsZero())
 	}

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"maps"
 	"slices"
 	"strings"
@@ -19,6 +20,7 @@ import (
 type sight struct {
 	a     *agent
 	since time.Time
+	left  map[string]time.Time // hosts that said that they stop, and since when they are heard all the same
 
 	mu      sync.Mutex
 	peers   []placement.Peer
@@ -26,7 +28,7 @@ type sight struct {
 }
 
 func newSight(a *agent) *sight {
-	return &sight{a: a, since: time.Now(), changed: make(chan struct{}), peers: []placement.Peer{{Host: a.c.NodeName}}}
+	return &sight{a: a, since: time.Now(), left: map[string]time.Time{}, changed: make(chan struct{}), peers: []placement.Peer{{Host: a.c.NodeName}}}
 }
 
 // Peers are the hosts as they are heard now, and a channel that is closed when that changes.
@@ -45,7 +47,7 @@ func (s *sight) look(st *peersync.Status) []placement.Peer {
 	self := placement.Peer{Host: s.a.c.NodeName, Ready: !starting, Writable: !readOnly, Hears: []string{s.a.c.NodeName}}
 	all := []placement.Peer{}
 	heard := map[string]bool{self.Host: true}
-	for _, p := range st.Peers {
+	for _, p := range s.a.members(st) {
 		heard[p.Host] = true
 		o := placement.Peer{Host: p.Host, Ready: !p.Starting, Writable: !p.ReadOnly, Hears: p.Hears}
 		switch {
@@ -56,6 +58,8 @@ func (s *sight) look(st *peersync.Status) []placement.Peer {
 				o.Silent = s.since
 			}
 			o.Silent = o.Silent.UTC().Truncate(time.Millisecond)
+		default:
+			o.Hears = s.recorded(p.Host)
 		}
 		all = append(all, o)
 	}
@@ -68,6 +72,38 @@ func (s *sight) look(st *peersync.Status) []placement.Peer {
 	}
 	slices.Sort(self.Hears)
 	return append(all, self)
+}
+
+// recorded are the hosts that one hears by what it has recorded, which comes also from others. It is asked of those whose
+// beats do not come here: what they said in their last one need not be so any more.
+func (s *sight) recorded(host string) []string {
+	silent := placement.Silent(s.a.ledger.View().State, host)
+	return slices.DeleteFunc(s.a.known(), func(other string) bool { _, ok := silent[other]; return ok })
+}
+
+// backAfter is for how long a host that said that it stops must be heard all the same to count as back: one that does stop
+// is silent by then.
+const backAfter = 2 * silence
+
+// back reports whether a host is back that said that it stops, and has not taken that back, as on a full disk, and whether
+// that is to be recorded: it is by saying anew who is silent.
+func (s *sight) back(v *projection.View, at time.Time, peers []placement.Peer) bool {
+	said, ok := v.Lookup(projection.SightKey(s.a.c.NodeName))
+	back := false
+	for _, p := range peers {
+		var h projection.Host
+		o, spoken := v.Lookup(projection.HostKey(p.Host))
+		if !spoken || json.Unmarshal(o.Version.Object, &h) != nil || h.Left.IsZero() || !p.Silent.IsZero() || p.Host == s.a.c.NodeName ||
+			ok && said.Version.Index > o.Version.Index {
+			delete(s.left, p.Host)
+			continue
+		}
+		if _, ok := s.left[p.Host]; !ok {
+			s.left[p.Host] = at
+		}
+		back = back || at.Sub(s.left[p.Host]) >= backAfter
+	}
+	return back
 }
 
 // recordAgain is how long to wait with who is silent when the log does not take it, as on a full disk.
@@ -92,7 +128,7 @@ func (s *sight) Run(ctx context.Context) error {
 			if time.Since(failed) < recordAgain {
 				break
 			}
-			if err := s.record(ctx, now); err != nil && ctx.Err() == nil {
+			if err := s.record(ctx, st.At, now); err != nil && ctx.Err() == nil {
 				failed = time.Now()
 				s.a.log.Warn("which hosts are silent cannot be recorded; trying again", "err", err)
 			}
@@ -118,7 +154,7 @@ func (s *sight) settle(ctx context.Context) {
 				!slices.ContainsFunc(now, func(p placement.Peer) bool { return p.Host == host && !p.Silent.IsZero() })
 		})
 		if !unsure || st.At.Sub(s.since) >= 2*silence { // one that only others hear is neither
-			if err := s.record(ctx, now); err != nil && ctx.Err() == nil {
+			if err := s.record(ctx, st.At, now); err != nil && ctx.Err() == nil {
 				s.a.log.Warn("which hosts are silent cannot be recorded", "err", err)
 			}
 			return
@@ -136,7 +172,7 @@ func samePeer(a, b placement.Peer) bool {
 }
 
 // record records who is silent, if that is not what is recorded.
-func (s *sight) record(ctx context.Context, peers []placement.Peer) error {
+func (s *sight) record(ctx context.Context, at time.Time, peers []placement.Peer) error {
 	key, silent := projection.SightKey(s.a.c.NodeName), map[string]time.Time{}
 	known := s.a.known()
 	for _, p := range peers {
@@ -146,7 +182,8 @@ func (s *sight) record(ctx context.Context, peers []placement.Peer) error {
 	}
 	view := s.a.ledger.View()
 	was := placement.Silent(view.State, s.a.c.NodeName)
-	if slices.Equal(slices.Sorted(maps.Keys(silent)), slices.Sorted(maps.Keys(was))) { // since when may be seen to be a little later
+	back := s.back(view, at, peers)
+	if slices.Equal(slices.Sorted(maps.Keys(silent)), slices.Sorted(maps.Keys(was))) && !back { // since when may be seen to be a little later
 		return nil
 	}
 	for host := range silent {
@@ -173,7 +210,7 @@ func (a *agent) seen() api.Cluster {
 	peers, _ := a.cluster.sight.Peers()
 	c := api.Cluster{Name: a.c.ClusterName, Digest: view.Digest()[:16], Unmoved: map[string]string{}}
 	agree := true
-	for _, p := range st.Peers {
+	for _, p := range a.members(st) {
 		o := api.Peer{Host: p.Host, Version: p.Version, Alive: p.Alive, Heard: p.Heard, Ready: !p.Starting, Writable: !p.ReadOnly,
 			Lag: p.Behind + p.Lacked, Behind: p.For.Seconds(), Digest: "unknown", Agrees: p.Agrees, Offset: p.Offset, RTT: p.RTT}
 		switch {
@@ -206,6 +243,10 @@ func (a *agent) seen() api.Cluster {
 	if left := time.Until(a.cluster.member.Expires()); left < 14*24*time.Hour {
 		c.Stuck = append(c.Stuck, api.Problem{What: "this host's certificate, or the cluster's authority, ends in " + left.Round(time.Minute).String(),
 			Why: "it could not be renewed", Do: "see the agent's log; is the disk full, or the clock wrong?"})
+	}
+	if back := view.At().Sub(a.now()); back > time.Minute {
+		c.Stuck = append(c.Stuck, api.Problem{What: "the clock of this host says that it is " + a.now().UTC().Format(time.DateTime) + " UTC, and its log was written at " +
+			view.At().UTC().Format(time.DateTime) + " already", Why: "the others refuse a host whose clock is off by more than a day", Do: "set it right (timedatectl, chrony); if it was ahead then, and is right now, nothing is to be done"})
 	}
 	for _, p := range st.Peers {
 		if p.Alive && p.Offset.Abs() > a.c.MaxClockSkew/2 {

@@ -1,0 +1,153 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"log/slog"
+	"path/filepath"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/podman-swarm/podman-swarm/events"
+	"github.com/podman-swarm/podman-swarm/podman"
+	"github.com/podman-swarm/podman-swarm/projection"
+	"github.com/podman-swarm/podman-swarm/projection/placement"
+	peersync "github.com/podman-swarm/podman-swarm/sync"
+)
+
+// seeing is an agent that has a log and nothing else, and knows of some hosts.
+func seeing(t *testing.T, others ...string) *agent {
+	t.Helper()
+	l, err := events.Open(filepath.Join(t.TempDir(), "events"), events.Options{MinFree: 1, Reserve: -1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ledger, err := projection.OpenLedger(l, nil, 1, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	ran := make(chan error, 1)
+	go func() { ran <- ledger.Run(ctx) }()
+	t.Cleanup(func() {
+		cancel()
+		if err := errors.Join(<-ran, l.Close()); err != nil {
+			t.Error(err)
+		}
+	})
+	ledger.Node = "a"
+	a := &agent{c: &config{NodeName: "a"}, log: slog.New(slog.DiscardHandler), events: l, ledger: ledger, reconciler: &podman.Reconciler{}, now: time.Now}
+	a.cluster.sight = newSight(a)
+	for _, name := range append([]string{"a"}, others...) {
+		a.tell(t, projection.HostKey(name), projection.Host{Started: time.Now()})
+	}
+	return a
+}
+
+// tell records what a host says.
+func (a *agent) tell(t *testing.T, key string, object any) {
+	t.Helper()
+	kind := events.Observed
+	if _, ok := object.(projection.Member); ok {
+		kind = events.Trust
+	}
+	_, err := a.ledger.Record(t.Context(), projection.By{Actor: "test"}, func(*projection.State) ([]projection.Change, error) {
+		return []projection.Change{{Kind: kind, Key: key, Object: projection.Encode(object)}}, nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+func peerNamed(t *testing.T, all []placement.Peer, name string) placement.Peer {
+	t.Helper()
+	i := slices.IndexFunc(all, func(p placement.Peer) bool { return p.Host == name })
+	if i < 0 {
+		t.Fatalf("no host %s in %v", name, all)
+	}
+	return all[i]
+}
+
+// A host whose beats come no more, and of which others tell, is not to be taken at the word of its last beat on whom it hears:
+// what it has recorded since is newer, and comes by way of the others, too.
+func TestSight_toldOf(t *testing.T) {
+	a := seeing(t, "b", "c")
+	at := time.Now()
+	st := &peersync.Status{At: at, Peers: []peersync.Peer{
+		{Host: "b", Alive: true, Heard: at, Hears: []string{"a", "b", "c"}},
+		{Host: "c", Heard: at, Hears: []string{"a", "b", "c"}},
+	}}
+	hears := func() []string { return slices.Sorted(slices.Values(peerNamed(t, a.cluster.sight.look(st), "c").Hears)) }
+	if got := hears(); !slices.Equal(got, []string{"a", "b", "c"}) {
+		t.Errorf("c hears %v", got)
+	}
+	a.tell(t, projection.SightKey("c"), projection.Sight{Silent: map[string]time.Time{"a": at, "b": at}})
+	if got := hears(); !slices.Equal(got, []string{"c"}) {
+		t.Errorf("c hears %v, and has recorded that it hears neither a nor b", got)
+	}
+	if got := peerNamed(t, a.cluster.sight.look(st), "b").Hears; len(got) != 3 {
+		t.Errorf("b, whose beats come, hears %v", got)
+	}
+}
+
+// A host that was removed is seen no more, though its last beat was just now.
+func TestSight_removed(t *testing.T) {
+	a := seeing(t, "b")
+	st := &peersync.Status{At: time.Now(), Peers: []peersync.Peer{{Host: "b", Alive: true, Heard: time.Now()}}}
+	if got := a.cluster.sight.look(st); len(got) != 2 || len(a.members(st)) != 1 {
+		t.Fatalf("sees %v", got)
+	}
+	a.tell(t, projection.MemberKey("b"), projection.Member{Removed: true})
+	if got := a.cluster.sight.look(st); len(got) != 1 || len(peerNamed(t, got, "a").Hears) != 1 || len(a.members(st)) != 0 {
+		t.Errorf("sees %v", got)
+	}
+}
+
+// A host that said that it stops and is heard on is back, though it takes nothing back: that is recorded once.
+func TestSight_back(t *testing.T) {
+	a := seeing(t, "b")
+	s, at := a.cluster.sight, time.Now()
+	recorded := func(after time.Duration, silent time.Time) (index uint64) {
+		t.Helper()
+		if err := s.record(t.Context(), at.Add(after), []placement.Peer{{Host: "a"}, {Host: "b", Silent: silent}}); err != nil {
+			t.Fatal(err)
+		}
+		o, ok := a.ledger.View().Lookup(projection.SightKey("a"))
+		if !ok {
+			return 0
+		}
+		return o.Version.Index
+	}
+	if got := recorded(0, time.Time{}); got != 0 {
+		t.Errorf("recorded at %d, and nothing is to be said", got)
+	}
+	a.tell(t, projection.HostKey("b"), projection.Host{Left: at})
+	for _, early := range []time.Duration{0, silence, backAfter - 1} {
+		if got := recorded(early, time.Time{}); got != 0 {
+			t.Errorf("recorded at %d, %v after it left", got, early)
+		}
+	}
+	first := recorded(backAfter, time.Time{})
+	if first == 0 {
+		t.Fatal("not recorded")
+	}
+	if again := recorded(2*backAfter, time.Time{}); again != first {
+		t.Errorf("recorded again, at %d", again)
+	}
+	// It leaves once more, this time for good; and the first word of that begins the wait anew.
+	a.tell(t, projection.HostKey("b"), projection.Host{Left: at.Add(time.Second)})
+	if got := recorded(3*backAfter, time.Time{}); got != first {
+		t.Errorf("recorded at %d", got)
+	}
+	silent := recorded(3*backAfter+silence, at)
+	if got := recorded(9*backAfter, at); got != silent || silent == first {
+		t.Errorf("recorded at %d, and then %d", silent, got)
+	}
+	var sight projection.Sight
+	o, _ := a.ledger.View().Lookup(projection.SightKey("a"))
+	if err := json.Unmarshal(o.Version.Object, &sight); err != nil || len(sight.Silent) != 1 {
+		t.Errorf("%s: %v", o.Version.Object, err)
+	}
+}
