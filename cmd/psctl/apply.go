@@ -39,9 +39,7 @@ again changes nothing.
 
 When something is wrong, all that is wrong is said, with file and line, and nothing is applied.
 
-Other hosts get it from that one at once. --wait-for N returns when N hosts have it on disk, the asked one included, and
---wait-for all when all that are known have; when --wait-timeout is over it says which have not, and ends with exit code 6:
-what was applied stands, and they get it as soon as they are in reach.
+` + spreadHelp + `
 
 --wait returns when every Deployment among them runs as told and its replicas have stayed up for 5 s: it shows how far each
 is, and what holds a replica up as soon as that is known, with the last lines of the container's log. When --timeout is
@@ -59,15 +57,11 @@ each object.`,
 			if err := checkTimeout(c, a.wait, a.timeout); err != nil {
 				return err
 			}
-			if c.Flags().Changed("wait-timeout") && a.hosts == "" {
-				return usage("--wait-timeout says how long to --wait-for hosts")
-			}
 			return a.run(c.Context())
 		},
 	}
 	a.files.flags(c)
-	c.Flags().StringVar(&a.hosts, "wait-for", "", "wait until so many hosts have it on disk: a number, or all")
-	c.Flags().DurationVar(&a.hostsTimeout, "wait-timeout", 30*time.Second, "how long to --wait-for hosts")
+	a.spread.flags(c)
 	a.form = output(c, asJSON, asYAML, asName)
 	c.Flags().VarPF((*dryRun)(&a.dryRun), "dry-run", "", "check everything and say what would change; change nothing").NoOptDefVal = "true"
 	c.Flags().BoolVarP(&a.verbose, "verbose", "v", false, "show every field that changes")
@@ -120,20 +114,15 @@ type applier struct {
 	dryRun, verbose bool
 	wait            bool
 	timeout         time.Duration
-	hosts           string // --wait-for
-	hostsTimeout    time.Duration
+	spread          spread
 }
 
 func (a *applier) run(ctx context.Context) error {
 	switch {
 	case len(a.files.names) == 0:
 		return usage("apply what? psctl apply -f FILE")
-	case a.dryRun && (a.wait || a.hosts != ""):
+	case a.dryRun && (a.wait || a.spread.WaitFor != ""):
 		return usage("--dry-run changes nothing, so there is nothing to wait for")
-	case a.hosts != "" && a.hosts != "all" && !isCount(a.hosts):
-		return usage("--wait-for %q: want a number of hosts, the asked one included, or all", a.hosts)
-	case a.hostsTimeout <= 0:
-		return usage("--wait-timeout %v: want a time span like 30s", a.hostsTimeout)
 	}
 	m, err := a.readManifest(ctx, a.files.names, a.recursive)
 	if err != nil {
@@ -144,7 +133,7 @@ func (a *applier) run(ctx context.Context) error {
 		return err
 	}
 	done, err := c.Apply(ctx, m.text, client.ApplyOptions{Namespace: a.namespace, Cause: "psctl apply -f " + m.names(), DryRun: a.dryRun,
-		WaitFor: a.hosts, Timeout: a.hostsTimeout})
+		Spread: &a.spread.Spread})
 	var wrong *client.StatusError
 	if errors.As(err, &wrong) && len(wrong.Mistakes) > 0 {
 		return a.refused(m, wrong.Mistakes)
@@ -155,12 +144,8 @@ func (a *applier) run(ctx context.Context) error {
 	if err := a.show(done); err != nil {
 		return err
 	}
-	few := a.spread(done.OnDisk)
 	if !a.wait {
-		return few
-	}
-	if few != nil {
-		a.note("psctl: %v", few)
+		return a.spread.told(a.program, sameCommand)
 	}
 	var ds []deployment
 	for _, r := range done.Results {
@@ -168,38 +153,7 @@ func (a *applier) run(ctx context.Context) error {
 			ds = append(ds, deployment{r.Namespace, r.Name})
 		}
 	}
-	if err := a.waitFor(ctx, c, ds, a.timeout, a.progressTo()); err != nil || few == nil {
-		return err
-	}
-	return &notSpreadError{"the Deployments run as told; on which hosts the change is not yet is said above"}
-}
-
-func isCount(text string) bool {
-	n, err := strconv.Atoi(text)
-	return err == nil && n > 0
-}
-
-// spread says which hosts have what was applied on disk; the error is that too few have.
-func (a *applier) spread(d *client.OnDisk) error {
-	switch {
-	case a.hosts == "":
-		return nil
-	case d == nil:
-		return &notSpreadError{"what was applied stands and is on disk of the asked host; that agent cannot tell which others have it"}
-	case !d.Enough:
-		return &notSpreadError{fmt.Sprintf("what was applied stands. It is on disk of %s, and not yet known to be on disk of %s: %s\n"+
-			"They get it as soon as they are in reach. To see how:  psctl status\nTo wait on:  the same command again, which changes nothing more",
-			andWord(d.Have), orNobody(d.Missing), d.Why)}
-	}
-	a.note("on disk of %s", andWord(d.Have))
-	return nil
-}
-
-func orNobody(hosts []string) string {
-	if len(hosts) == 0 {
-		return "others"
-	}
-	return andWord(hosts)
+	return a.spread.before(a.program, sameCommand, func() error { return a.waitFor(ctx, c, ds, a.timeout, a.progressTo()) })
 }
 
 // progressTo is where progress is shown: beside an answer that a script reads, not within it.

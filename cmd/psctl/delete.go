@@ -28,7 +28,9 @@ is another one. With a Namespace goes everything that is declared in it. Contain
 it; --wait returns when they are gone.
 
 What is not there is said, and ends with exit code 4 once all else is deleted; with --ignore-not-found it is no error.
--o name gives KIND/NAME of each that was deleted.`,
+-o name gives KIND/NAME of each that was deleted.
+
+` + spreadHelp,
 		Example: `  psctl delete deployment web --wait
   psctl delete svc/web ing/web
   psctl delete -f web.yaml --ignore-not-found`,
@@ -40,6 +42,7 @@ What is not there is said, and ends with exit code 4 once all else is deleted; w
 		},
 	}
 	d.files.flags(c)
+	d.spread.flags(c)
 	d.form = output(c, asName)
 	c.Flags().BoolVar(&d.ignore, "ignore-not-found", false, "what is not there is no error")
 	waitFlags(c, &d.wait, &d.timeout, "wait until the containers are gone")
@@ -55,6 +58,7 @@ type deleter struct {
 	ignore  bool
 	wait    bool
 	timeout time.Duration
+	spread  spread
 }
 
 // victim is one object to be deleted.
@@ -79,8 +83,11 @@ func (d *deleter) run(ctx context.Context, args []string) error {
 		}
 	}
 	absent, err := d.deleteAll(ctx, c, victims)
-	if err == nil && d.wait {
-		err = left.waitGone(ctx, d.timeout)
+	switch {
+	case err == nil && d.wait:
+		err = d.spread.before(d.program, "", func() error { return left.waitGone(ctx, d.timeout) })
+	case err == nil:
+		err = d.spread.told(d.program, "")
 	}
 	return errors.Join(err, absent)
 }
@@ -89,7 +96,7 @@ func (d *deleter) run(ctx context.Context, args []string) error {
 func (d *deleter) deleteAll(ctx context.Context, c *client.Client, victims []victim) (absent, err error) {
 	for _, v := range victims {
 		why := url.Values{"cause": {"psctl delete " + v.label(v.name)}}
-		_, err := c.Do(ctx, client.Request{Method: http.MethodDelete, Path: v.one(v.namespace, v.name), Query: why})
+		_, err := c.Do(ctx, client.Request{Method: http.MethodDelete, Path: v.one(v.namespace, v.name), Query: why, Spread: &d.spread.Spread})
 		switch {
 		case client.IsNotFound(err) && d.ignore:
 			continue

@@ -14,12 +14,16 @@ import (
 
 func (p *program) drain() *cobra.Command {
 	var timeout time.Duration
+	var on spread
 	c := &cobra.Command{
 		Use:   "drain NAME",
 		Short: "Move what runs on a host elsewhere, and wait for that",
 		Long: `drain has a host be given no new replicas, and has what runs there move to others. It returns when nothing is left
 there but what cannot move: then it says what that is, and why, and ends with exit code 1. When --timeout is over it ends
-with exit code 5; the host goes on being drained. uncordon ends that.`,
+with exit code 5; the host goes on being drained. uncordon ends that.
+
+` + spreadHelp + `
+That comes before what runs there moves.`,
 		Example: `  psctl drain host2 && ssh host2 systemctl poweroff
   psctl drain host2 --timeout 10m`,
 		Args: usageArgs(cobra.ExactArgs(1), "drain which host? psctl nodes lists them; psctl drain NAME"),
@@ -27,10 +31,11 @@ with exit code 5; the host goes on being drained. uncordon ends that.`,
 			if timeout <= 0 {
 				return usage("--timeout %v: want a time span like 5m", timeout)
 			}
-			return p.drainHost(c.Context(), strings.TrimPrefix(args[0], "node/"), timeout)
+			return p.drainHost(c.Context(), hostName(args[0]), timeout, &on)
 		},
 	}
 	c.Flags().DurationVar(&timeout, "timeout", 5*time.Minute, "how long to wait")
+	on.flags(c)
 	c.ValidArgsFunction = p.completeHosts
 	return c
 }
@@ -52,7 +57,7 @@ type left struct {
 	starting []string            // elsewhere, and not ready yet
 }
 
-func (p *program) drainHost(ctx context.Context, host string, timeout time.Duration) error {
+func (p *program) drainHost(ctx context.Context, host string, timeout time.Duration, on *spread) error {
 	c, err := p.client()
 	if err != nil {
 		return err
@@ -61,9 +66,18 @@ func (p *program) drainHost(ctx context.Context, host string, timeout time.Durat
 	if err := d.remember(ctx); err != nil {
 		return err
 	}
-	if _, err := p.hostDo(ctx, host, "drain", "psctl drain "+host, nil); err != nil {
+	if _, err := p.hostDo(ctx, host, "drain", "psctl drain "+host, nil, &on.Spread); err != nil {
 		return err
 	}
+	if on.WaitFor == "" {
+		return d.wait(ctx, timeout)
+	}
+	return on.before(p, sameCommand, func() error { return d.wait(ctx, timeout) })
+}
+
+// wait returns when the host is rid of them, or of all that can move.
+func (d *drainer) wait(ctx context.Context, timeout time.Duration) error {
+	p, host := d.program, d.host
 	show := p.newProgress(p.out)
 	over := time.NewTimer(timeout)
 	defer over.Stop()
@@ -71,6 +85,7 @@ func (p *program) drainHost(ctx context.Context, host string, timeout time.Durat
 	defer every.Stop()
 	var l *left
 	for {
+		var err error
 		if l, err = d.look(ctx, l); err != nil && ctx.Err() == nil {
 			return err
 		}

@@ -3,6 +3,7 @@ package main
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
 	"net/url"
@@ -159,16 +160,17 @@ func seconds(s *float64, signed bool) string {
 // hostVerb is a command that does one thing with a host.
 type hostVerb struct {
 	verb, short, long, example, done, already string
+	on                                        *spread
 }
 
 func (p *program) cordon() *cobra.Command {
 	return p.hostCommand(hostVerb{"cordon", "Give a host no new replicas", `cordon has a host be given no new replicas; what runs there stays. uncordon ends it.`,
-		"  psctl cordon host2", "is given no new replicas; what runs there stays", "was cordoned already"})
+		"  psctl cordon host2", "is given no new replicas; what runs there stays", "was cordoned already", new(spread)})
 }
 
 func (p *program) uncordon() *cobra.Command {
 	return p.hostCommand(hostVerb{"uncordon", "Give a host replicas again", `uncordon has a host be given replicas again, after cordon, drain, or node down where that was a mistake. Nothing moves back by
-itself.`, "  psctl uncordon host2", "is given replicas again; nothing moves back by itself", "was not cordoned"})
+itself.`, "  psctl uncordon host2", "is given replicas again; nothing moves back by itself", "was not cordoned", new(spread)})
 }
 
 func (p *program) node() *cobra.Command {
@@ -182,15 +184,16 @@ func (p *program) node() *cobra.Command {
 	down := p.hostCommand(hostVerb{"down", "Give your word that a host is dead: what it ran moves at once", `down is a person's word that a host which is silent is dead. What it ran moves at once, also where too few hosts are in
 sight to decide that by themselves. If it is not dead, its replicas run twice until it is heard again; it then yields what
 was moved. It is over when the host's agent has started again, or with uncordon.`,
-		"  psctl node down host2", "is taken for dead: what it ran moves", "was taken for dead already"})
+		"  psctl node down host2", "is taken for dead: what it ran moves", "was taken for dead already", new(spread)})
 	down.Use = "down NAME"
 	var force bool
+	on := new(spread)
 	remove := p.hostCommand(hostVerb{"remove", "Shut a host out for good", `remove shuts a host out of the cluster for good: no other host speaks with it any more, and it cannot join again under its
 name. What it recorded while it was a member stays. What it ran moves to other hosts.
 
 It is refused of a host that is alive, which is to be drained and stopped first, and while less than a majority of the known
 hosts is in sight, since the others may be alive beyond a split. --force does it all the same.`,
-		"  psctl drain host2 && psctl node remove host2 --force\n  psctl node remove host2", "", "was removed already"})
+		"  psctl drain host2 && psctl node remove host2 --force\n  psctl node remove host2", "", "was removed already", on})
 	remove.Use = "remove NAME"
 	remove.Flags().BoolVar(&force, "force", false, "also a host that is alive, and without a majority in sight")
 	remove.RunE = func(c *cobra.Command, args []string) error {
@@ -198,16 +201,21 @@ hosts is in sight, since the others may be alive beyond a split. --force does it
 		if force {
 			q.Set("force", "true")
 		}
-		changed, err := p.hostDo(c.Context(), args[0], "remove", "psctl node remove "+args[0], q)
+		host := hostName(args[0])
+		changed, err := p.hostDo(c.Context(), host, "remove", "psctl node remove "+host, q, &on.Spread)
 		if err != nil {
 			return err
 		}
+		text := "node/%s is removed for good. If its machine still runs: stop the agent there " +
+			"(systemctl disable --now podman-swarm-agent); containers that it leaves behind run on until somebody removes them.\n" +
+			"To use the machine again, give its agent another --node-name and an empty --data-dir.\n"
 		if !changed.Changed {
-			return p.printf("node/%s was removed already\n", args[0])
+			text = "node/%s was removed already\n"
 		}
-		return p.printf("node/%s is removed for good. If its machine still runs: stop the agent there "+
-			"(systemctl disable --now podman-swarm-agent); containers that it leaves behind run on until somebody removes them.\n"+
-			"To use the machine again, give its agent another --node-name and an empty --data-dir.\n", args[0])
+		if err := p.printf(text, host); err != nil {
+			return err
+		}
+		return on.told(p, sameCommand)
 	}
 	c.AddCommand(down, remove)
 	return c
@@ -216,13 +224,19 @@ hosts is in sight, since the others may be alive beyond a split. --force does it
 // hostCommand is a command that does it with each host that is named.
 func (p *program) hostCommand(v hostVerb) *cobra.Command {
 	c := &cobra.Command{
-		Use: v.verb + " NAME…", Short: v.short, Long: v.long, Example: v.example,
+		Use: v.verb + " NAME…", Short: v.short, Long: v.long + "\n\n" + spreadHelp, Example: v.example,
 		Args: usageArgs(cobra.MinimumNArgs(1), v.verb+" which host? psctl nodes lists them"),
 		RunE: func(c *cobra.Command, hosts []string) error {
+			var absent error
 			for _, host := range hosts {
-				changed, err := p.hostDo(c.Context(), host, v.verb, c.CommandPath()+" "+host, nil)
+				host = hostName(host)
+				changed, err := p.hostDo(c.Context(), host, v.verb, c.CommandPath()+" "+host, nil, &v.on.Spread)
+				if bad := new(notFoundError); errors.As(err, &bad) {
+					absent = errors.Join(absent, err)
+					continue
+				}
 				if err != nil {
-					return err
+					return errors.Join(err, absent)
 				}
 				text := v.done
 				if !changed.Changed {
@@ -232,9 +246,10 @@ func (p *program) hostCommand(v hostVerb) *cobra.Command {
 					return err
 				}
 			}
-			return nil
+			return errors.Join(v.on.told(p, sameCommand), absent)
 		},
 	}
+	v.on.flags(c)
 	if v.verb == "down" || v.verb == "remove" { // one at a time
 		c.Args = usageArgs(cobra.ExactArgs(1), v.verb+" which host? psctl nodes lists them; psctl node "+v.verb+" NAME")
 	}
@@ -246,9 +261,13 @@ func (p *program) completeHosts(c *cobra.Command, _ []string, _ string) ([]strin
 	return p.nameList(c.Context(), the("Node")), cobra.ShellCompDirectiveNoFileComp
 }
 
+// hostName is the host that an argument names: NAME, or node/NAME, as it stands in what psctl prints.
+func hostName(arg string) string {
+	return strings.TrimPrefix(strings.TrimPrefix(arg, "nodes/"), "node/")
+}
+
 // hostDo asks the agent to do it.
-func (p *program) hostDo(ctx context.Context, host, verb, cause string, q url.Values) (client.NodeChanged, error) {
-	host = strings.TrimPrefix(strings.TrimPrefix(host, "nodes/"), "node/")
+func (p *program) hostDo(ctx context.Context, host, verb, cause string, q url.Values, on *client.Spread) (client.NodeChanged, error) {
 	var changed client.NodeChanged
 	c, err := p.client()
 	if err != nil {
@@ -258,7 +277,7 @@ func (p *program) hostDo(ctx context.Context, host, verb, cause string, q url.Va
 		q = url.Values{}
 	}
 	q.Set("cause", cause)
-	err = c.Into(ctx, client.Request{Method: http.MethodPost, Path: "/swarm/v1/nodes" + client.Path(host, verb), Query: q}, &changed)
+	err = c.Into(ctx, client.Request{Method: http.MethodPost, Path: "/swarm/v1/nodes" + client.Path(host, verb), Query: q, Spread: on}, &changed)
 	switch {
 	case client.IsNotFound(err):
 		return changed, notFound("no host %q: psctl nodes lists them", host)

@@ -35,11 +35,14 @@ func (p *program) scale() *cobra.Command {
 		replicas int32
 		wait     bool
 		timeout  time.Duration
+		on       spread
 	)
 	c := &cobra.Command{
-		Use:     "scale deployment/NAME --replicas N",
-		Short:   "Change how many replicas a Deployment has",
-		Long:    `scale changes how many replicas a Deployment has; 0 stops it. --wait returns when it runs so many, see psctl apply --help.`,
+		Use:   "scale deployment/NAME --replicas N",
+		Short: "Change how many replicas a Deployment has",
+		Long: `scale changes how many replicas a Deployment has; 0 stops it. --wait returns when it runs so many, see psctl apply --help.
+
+` + spreadHelp,
 		Example: `  psctl scale deployment/web --replicas 5 --wait`,
 		Args:    usageArgs(cobra.RangeArgs(1, 2), "scale what? psctl scale deployment/NAME --replicas N"),
 		RunE: func(c *cobra.Command, args []string) error {
@@ -56,16 +59,17 @@ func (p *program) scale() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return p.scaleTo(c.Context(), d, replicas, wait, timeout)
+			return p.scaleTo(c.Context(), d, replicas, wait, timeout, &on)
 		},
 	}
 	c.Flags().Int32Var(&replicas, "replicas", 0, "how many")
+	on.flags(c)
 	waitFlags(c, &wait, &timeout, "wait until so many run")
 	c.ValidArgsFunction = p.completeNamed("deployment", false)
 	return c
 }
 
-func (p *program) scaleTo(ctx context.Context, d deployment, replicas int32, wait bool, timeout time.Duration) error {
+func (p *program) scaleTo(ctx context.Context, d deployment, replicas int32, wait bool, timeout time.Duration, on *spread) error {
 	c, err := p.client()
 	if err != nil {
 		return err
@@ -81,16 +85,16 @@ func (p *program) scaleTo(ctx context.Context, d deployment, replicas int32, wai
 	}
 	cause := url.Values{"cause": {fmt.Sprintf("psctl scale --replicas %d", replicas)}}
 	if err := c.Into(ctx, client.Request{Method: http.MethodPatch, Path: k.one(d.namespace, d.name), Query: cause, Body: patch,
-		Type: "application/merge-patch+json"}, &is); err != nil {
+		Type: "application/merge-patch+json", Spread: &on.Spread}, &is); err != nil {
 		return unanswered(ctx, fmt.Sprintf("scale %s to %d", d, replicas), err)
 	}
 	if err := p.printf("%s scaled: %d -> %d\n", k.label(d.name), wanted(&was), wanted(&is)); err != nil {
 		return err
 	}
 	if !wait {
-		return nil
+		return on.told(p, sameCommand)
 	}
-	return p.waitFor(ctx, c, []deployment{d}, timeout, p.out)
+	return on.before(p, sameCommand, func() error { return p.waitFor(ctx, c, []deployment{d}, timeout, p.out) })
 }
 
 // read reads a Deployment.
@@ -149,11 +153,14 @@ func (p *program) rolloutStatus() *cobra.Command {
 }
 
 func (p *program) rolloutRestart() *cobra.Command {
-	return &cobra.Command{
+	var on spread
+	c := &cobra.Command{
 		Use:   "restart deployment/NAME",
 		Short: "Replace every replica of a Deployment by a new one, in the way of its strategy",
 		Long: `restart makes every replica of a Deployment anew, in the way of its strategy, as after a change of its template: it sets the
-annotation kubectl.kubernetes.io/restartedAt there, as kubectl does. psctl rollout status tells how far it is.`,
+annotation kubectl.kubernetes.io/restartedAt there, as kubectl does. psctl rollout status tells how far it is.
+
+` + spreadHelp,
 		Example: `  psctl rollout restart deployment/web && psctl rollout status deployment/web`,
 		Args:    usageArgs(cobra.RangeArgs(1, 2), "restart what? psctl rollout restart deployment/NAME"),
 		RunE: func(c *cobra.Command, args []string) error {
@@ -165,12 +172,14 @@ annotation kubectl.kubernetes.io/restartedAt there, as kubectl does. psctl rollo
 			if err != nil {
 				return err
 			}
-			return p.restart(c.Context(), cl, d)
+			return p.restart(c.Context(), cl, d, &on)
 		},
 	}
+	on.flags(c)
+	return c
 }
 
-func (p *program) restart(ctx context.Context, c *client.Client, d deployment) error {
+func (p *program) restart(ctx context.Context, c *client.Client, d deployment, on *spread) error {
 	if err := p.read(ctx, c, d, &appsv1.Deployment{}); err != nil {
 		return err
 	}
@@ -178,8 +187,11 @@ func (p *program) restart(ctx context.Context, c *client.Client, d deployment) e
 	patch := fmt.Sprintf(`{"spec":{"template":{"metadata":{"annotations":{"kubectl.kubernetes.io/restartedAt":%q}}}}}`,
 		p.now().Format(time.RFC3339Nano))
 	if _, err := c.Do(ctx, client.Request{Method: http.MethodPatch, Path: k.one(d.namespace, d.name), Body: []byte(patch),
-		Query: url.Values{"cause": {"psctl rollout restart"}}, Type: "application/merge-patch+json"}); err != nil {
+		Query: url.Values{"cause": {"psctl rollout restart"}}, Type: "application/merge-patch+json", Spread: &on.Spread}); err != nil {
 		return unanswered(ctx, "restart "+d.String(), err)
 	}
-	return p.printf("%s restarted\n", k.label(d.name))
+	if err := p.printf("%s restarted\n", k.label(d.name)); err != nil {
+		return err
+	}
+	return on.told(p, "")
 }

@@ -32,12 +32,15 @@ by a hash: the secret itself is shown once, to who makes it. (How hosts join is 
 func (p *program) tokenCreate() *cobra.Command {
 	var scope, ttl string
 	var namespaces []string
+	var on spread
 	c := &cobra.Command{
 		Use:   "create NAME --scope read|write|admin",
 		Short: "Make a token, and show its secret once",
 		Long: `create makes a token and prints its secret, alone on a line: keep it, since it is not to be had again. The scope read sees,
 write also changes what is declared, and admin also hosts and tokens. With --namespace it is good for some namespaces only, and sees
-nothing of what is the cluster's as a whole.`,
+nothing of what is the cluster's as a whole.
+
+` + spreadHelp,
 		Example: `  psctl token create ci --scope write -n shop --ttl 720h > ci.token
   PSCTL_TOKEN=@ci.token psctl --server https://host1:6443 --ca ca.pem get pods -n shop`,
 		Args: usageArgs(cobra.ExactArgs(1), "what is the token's name? psctl token create NAME --scope read"),
@@ -60,7 +63,7 @@ nothing of what is the cluster's as a whole.`,
 			}
 			var t client.Token
 			err = api.Into(c.Context(), client.Request{Method: http.MethodPost, Path: "/swarm/v1/tokens", Body: body,
-				Query: url.Values{"cause": {"psctl token create " + args[0]}}}, &t)
+				Query: url.Values{"cause": {"psctl token create " + args[0]}}, Spread: &on.Spread}, &t)
 			if err != nil {
 				return unanswered(c.Context(), "create token "+args[0], err)
 			}
@@ -69,9 +72,13 @@ nothing of what is the cluster's as a whole.`,
 				until = "until " + p.clock(t.Expires)
 			}
 			p.note("token %s: scope %s in %s, good %s. This is its secret, shown once:", t.Name, t.Scope, cmp.Or(andWord(t.Namespaces), "all namespaces"), until)
-			return p.printf("%s\n", t.Secret)
+			if err := p.printf("%s\n", t.Secret); err != nil {
+				return err
+			}
+			return on.told(p, "")
 		},
 	}
+	on.flags(c)
 	c.Flags().StringVar(&scope, "scope", "", "read, write or admin")
 	c.Flags().StringSliceVarP(&namespaces, "namespace", "n", nil, "namespaces that it is good for, with commas, or repeated (default: all)")
 	c.Flags().StringVar(&ttl, "ttl", "", "how long it is good, such as 720h (default: until it is revoked)")
@@ -107,12 +114,15 @@ func (p *program) tokenList() *cobra.Command {
 }
 
 func (p *program) tokenRevoke() *cobra.Command {
+	var on spread
 	c := &cobra.Command{
 		Use:     "revoke NAME…",
 		Aliases: []string{"rm", "delete"},
 		Short:   "Revoke tokens for good",
-		Long:    `revoke ends tokens for good, on every host as soon as it hears of it, and with them whatever goes on by them, such as a watch.`,
-		Args:    usageArgs(cobra.MinimumNArgs(1), "revoke which token? psctl token list lists them"),
+		Long: `revoke ends tokens for good, on every host as soon as it hears of it, and with them whatever goes on by them, such as a watch.
+
+` + spreadHelp,
+		Args: usageArgs(cobra.MinimumNArgs(1), "revoke which token? psctl token list lists them"),
 		RunE: func(c *cobra.Command, names []string) error {
 			api, err := p.client()
 			if err != nil {
@@ -120,7 +130,7 @@ func (p *program) tokenRevoke() *cobra.Command {
 			}
 			for _, name := range names {
 				_, err := api.Do(c.Context(), client.Request{Method: http.MethodDelete, Path: "/swarm/v1/tokens" + client.Path(name),
-					Query: url.Values{"cause": {"psctl token revoke " + name}}})
+					Query: url.Values{"cause": {"psctl token revoke " + name}}, Spread: &on.Spread})
 				switch {
 				case client.IsNotFound(err):
 					return notFound("no token %q: psctl token list lists them", name)
@@ -131,9 +141,10 @@ func (p *program) tokenRevoke() *cobra.Command {
 					return err
 				}
 			}
-			return nil
+			return on.told(p, "")
 		},
 	}
+	on.flags(c)
 	c.ValidArgsFunction = func(c *cobra.Command, _ []string, _ string) ([]string, cobra.ShellCompDirective) {
 		raw, err := p.ask(c.Context(), "/swarm/v1/tokens")
 		all, err2 := readAs[[]client.Token]("tokens", raw)

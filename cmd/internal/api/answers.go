@@ -112,8 +112,9 @@ type Conflict struct {
 type OnDisk struct {
 	Enough  bool     `json:"enough"` // as many as was asked for; when not, the change stands all the same
 	Have    []string `json:"have"`
-	Missing []string `json:"missing"`       // known hosts that are not known to have it
-	Why     string   `json:"why,omitempty"` // why not enough have it
+	Missing []string `json:"missing"`        // known hosts that are not known to have it
+	Dead    []string `json:"dead,omitempty"` // those of which somebody has said that they are; all does not mean them
+	Why     string   `json:"why,omitempty"`  // why not enough have it
 }
 
 // How a host is, as the asked one sees it.

@@ -14,18 +14,19 @@ import (
 )
 
 // By these headers of a write the answer waits until so many hosts have the change on disk, this one included; or all
-// that are known. The answer says which have it by the last two. When time is up, the change stands all the same, and the
-// answer is that of success, with a warning that says so.
+// that are known, but for those of which somebody has said that they are dead. The answer says which have it by the last
+// three. When time is up, the change stands all the same, and the answer is that of success, with a warning that says so.
 const (
 	HeaderWaitFor     = "Podman-Swarm-Wait-For"     // N, or "all"
 	HeaderWaitTimeout = "Podman-Swarm-Wait-Timeout" // "30s", which it is by default
 	HeaderOnDisk      = "Podman-Swarm-On-Disk"      // "h1, h2"
 	HeaderNotOnDisk   = "Podman-Swarm-Not-On-Disk"  // "h3"; absent when as many have it as was asked for
+	HeaderDead        = "Podman-Swarm-Not-Waited-For"
 )
 
 // durability is what an answer waits for.
 type durability struct {
-	hosts   int // 0: all that are known
+	hosts   int // 0: all that are known, and not said to be dead
 	timeout time.Duration
 }
 
@@ -100,8 +101,14 @@ func (q *request) spread() *OnDisk {
 	slices.Sort(d.Have)
 	slices.Sort(d.Missing)
 	d.Missing = slices.Compact(d.Missing)
+	if q.wait.hosts == 0 {
+		d.Dead = q.s.dead(d.Have)
+	}
 	q.wait, q.onDisk = nil, d
 	head := q.w.Header()
+	if d.Dead != nil {
+		head.Set(HeaderDead, strings.Join(d.Dead, ", "))
+	}
 	head.Set(HeaderOnDisk, strings.Join(d.Have, ", "))
 	if !d.Enough {
 		head.Set(HeaderNotOnDisk, strings.Join(d.Missing, ", "))
@@ -110,13 +117,24 @@ func (q *request) spread() *OnDisk {
 	return d
 }
 
+// dead are the hosts, but for these, of which somebody has said that they are.
+func (s *Server) dead(but []string) (all []string) {
+	l := s.look()
+	for host := range knownHosts(l.State) {
+		if a := l.absence(host); a != nil && a.state == StateDown && !slices.Contains(but, host) {
+			all = append(all, host)
+		}
+	}
+	return all
+}
+
 // say is what a warning says of a change that not as many hosts have as was asked for.
 func (d *OnDisk) say() string {
 	return fmt.Sprintf("the change is made and stands, on disk of %s; not yet known to be on disk of %s (%s): they get it as soon as they are in reach",
 		strings.Join(d.Have, ", "), strings.Join(d.Missing, ", "), d.Why)
 }
 
-// SpreadFunc waits until so many hosts (0: all that are known), this one included, have the commit on disk. It says who
+// SpreadFunc waits until so many hosts (0: all that are known and not said to be dead), this one included, have the commit on disk. It says who
 // has, this host first of all, and which known ones have not. The error says why not as many have it as was wanted: that
 // of ctx when time was up.
 type SpreadFunc func(ctx context.Context, commit events.ID, hosts int) (have, missing []string, err error)

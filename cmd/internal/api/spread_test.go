@@ -28,7 +28,7 @@ func TestSpread(t *testing.T) {
 		return []string{HeaderWaitFor + ": " + n, HeaderWaitTimeout + ": 20ms"}
 	}
 	got := a.want(200, "POST", apply, deployment("web", 1, "w"), wait("2")...)
-	if got.header.Get(HeaderOnDisk) != "h1, h2" || got.header.Get("Warning") != "" || got.field("on_disk.enough") != "true" {
+	if got.header.Get(HeaderDead) != "" || got.header.Get(HeaderOnDisk) != "h1, h2" || got.header.Get("Warning") != "" || got.field("on_disk.enough") != "true" {
 		t.Errorf("got %v %s", got.header, got.body)
 	}
 	if want := got.field("commit") + " 2"; len(asked) != 1 || asked[0] != want {
@@ -77,6 +77,23 @@ func TestSpread(t *testing.T) {
 	}
 	if a.index() != before {
 		t.Error("what cannot be waited for was recorded")
+	}
+}
+
+// All are not those of which somebody has said that they are dead; and which those are is said.
+func TestSpread_dead(t *testing.T) {
+	a := start(t, t.TempDir(), func(s *Server) {
+		s.Spread = func(context.Context, events.ID, int) (have, missing []string, err error) { return []string{"h1"}, nil, nil }
+	})
+	a.join("h1", "h2", "h3")
+	a.silence("h2", "h3")
+	a.want(200, "POST", "/swarm/v1/nodes/h2/down", "")
+	got := a.want(200, "POST", apply, deployment("web", 1, "w"), HeaderWaitFor+": all")
+	if got.header.Get(HeaderDead) != "h2" || got.field("on_disk.dead") != `["h2"]` || got.field("on_disk.enough") != "true" {
+		t.Errorf("got %v %s", got.header, got.body)
+	}
+	if got := a.want(200, "POST", apply, deployment("web", 2, "w"), HeaderWaitFor+": 1"); got.header.Get(HeaderDead) != "" || got.field("on_disk.dead") != "" {
+		t.Errorf("got %v %s", got.header, got.body)
 	}
 }
 

@@ -105,13 +105,15 @@ func (a *Agent) cluster() api.Cluster {
 	return c
 }
 
-// spread has everybody have everything on disk who is not silent.
+// spread has everybody have everything on disk who is not silent. All are not those that are said to be dead.
 func (a *Agent) spread(ctx context.Context, _ events.ID, hosts int) (have, missing []string, err error) {
 	a.mu.Lock()
 	have = []string{Node}
 	for _, name := range a.others {
-		if slices.Contains(a.silent, name) {
-			missing = append(missing, name)
+		if _, said := a.ledger.View().Lookup(projection.NodeKey(name)); slices.Contains(a.silent, name) {
+			if !said || hosts != 0 {
+				missing = append(missing, name)
+			}
 		} else {
 			have = append(have, name)
 		}

@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"maps"
 	"net"
 	"net/http"
 	"net/url"
@@ -55,7 +54,7 @@ type Request struct {
 	Query  url.Values
 	Body   []byte
 	Type   string // media type of Body; "" is JSON
-	Header http.Header
+	Spread *Spread
 }
 
 // Path joins elements to a path, each escaped, so that a name with a slash in it stays a name.
@@ -84,7 +83,7 @@ func (c *Client) Open(ctx context.Context, r Request) (io.ReadCloser, error) {
 	if err := setPath(req.URL, u.Path, r.Path); err != nil {
 		return nil, fmt.Errorf("%s %s: %w", method, r.Path, err)
 	}
-	maps.Copy(req.Header, r.Header)
+	r.Spread.ask(req.Header)
 	if c.token != "" {
 		req.Header.Set("Authorization", "Bearer "+c.token)
 	}
@@ -101,6 +100,7 @@ func (c *Client) Open(ctx context.Context, r Request) (io.ReadCloser, error) {
 		return nil, c.unreachable(ctx, method, err)
 	}
 	if resp.StatusCode/100 == 2 {
+		r.Spread.read(resp.Header)
 		return resp.Body, nil
 	}
 	defer resp.Body.Close()

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
-	"time"
 )
 
 // Change is one field that an apply changes. Old is absent where the field is new, New where it goes.
@@ -30,17 +29,7 @@ type Applied struct {
 	Commit  string   `json:"commit,omitempty"` // id of the first event; "" when nothing was recorded
 	Index   uint64   `json:"index,omitempty"`
 	Results []Result `json:"results"`
-	OnDisk  *OnDisk  `json:"on_disk,omitempty"` // nil: that was not asked for
-
 	Raw json.RawMessage `json:"-"` // the answer as it came
-}
-
-// OnDisk says which hosts have a change on disk.
-type OnDisk struct {
-	Enough  bool     `json:"enough"`
-	Have    []string `json:"have"`
-	Missing []string `json:"missing"`
-	Why     string   `json:"why"`
 }
 
 // ApplyOptions are how a manifest is to be applied.
@@ -48,10 +37,7 @@ type ApplyOptions struct {
 	Namespace string // of objects that name none
 	Cause     string // put down in the log
 	DryRun    bool   // say what would change, and change nothing
-	// WaitFor is on how many hosts it is to be on disk when it is answered: a number, or "all"; "": on the asked one.
-	// Timeout is for how long that is waited for; then the answer says so, and the change stands.
-	WaitFor string
-	Timeout time.Duration
+	Spread    *Spread
 }
 
 // Apply hands the agent a manifest. When it returns nil, all of it is durable on the asked host, or, of a dry run,
@@ -59,18 +45,14 @@ type ApplyOptions struct {
 // and its Mistakes say what is wrong. On an *UnreachableError that is Sent it is not known whether the manifest was
 // applied; applying it again is safe.
 func (c *Client) Apply(ctx context.Context, manifest []byte, o ApplyOptions) (Applied, error) {
-	q, h := url.Values{"cause": {o.Cause}}, http.Header{}
+	q := url.Values{"cause": {o.Cause}}
 	if o.Namespace != "" {
 		q.Set("namespace", o.Namespace)
 	}
 	if o.DryRun {
 		q.Set("dryRun", "All")
 	}
-	if o.WaitFor != "" {
-		h.Set("Podman-Swarm-Wait-For", o.WaitFor)
-		h.Set("Podman-Swarm-Wait-Timeout", o.Timeout.String())
-	}
-	raw, err := c.Do(ctx, Request{Method: http.MethodPost, Path: "/api/v1/manifests", Query: q, Body: manifest, Type: "application/yaml", Header: h})
+	raw, err := c.Do(ctx, Request{Method: http.MethodPost, Path: "/api/v1/manifests", Query: q, Body: manifest, Type: "application/yaml", Spread: o.Spread})
 	if err != nil {
 		return Applied{}, err
 	}
