@@ -29,6 +29,11 @@ func (a *agent) recovering() (bool, string) {
 	if p.Stage == podman.Ready {
 		return false, ""
 	}
+	if p.Stage == "" || p.Stage == podman.Settling {
+		if why := a.refusing(); why != "" {
+			return true, why
+		}
+	}
 	return true, string(p.Stage)
 }
 

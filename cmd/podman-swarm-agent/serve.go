@@ -110,9 +110,6 @@ func (a *agent) open(ctx context.Context) (err error) {
 	if err := a.sameName(); err != nil {
 		return err
 	}
-	if err := a.belong(ctx); err != nil {
-		return err
-	}
 	a.reconciler = &podman.Reconciler{Engine: a.engine, Ledger: a.ledger, Host: a.c.NodeName, Cluster: a.c.ClusterName, Log: a.part("podman"),
 		Settle: a.settle, Observe: a.metrics.reconciled,
 		Begun: projection.Recovery{Started: a.started, Replayed: replayed,
@@ -126,6 +123,11 @@ func (a *agent) open(ctx context.Context) (err error) {
 			err = errors.Join(err, a.listener.Close())
 		}
 	}()
+	answered := a.answerMeanwhile(ctx)
+	err = a.belong(ctx)
+	if err = errors.Join(err, answered()); err != nil {
+		return err
+	}
 	if a.c.APITLSAddr != "" {
 		if a.tls, err = net.Listen("tcp", a.c.APITLSAddr); err != nil {
 			return fmt.Errorf("--api-tls-addr: %w", err)

@@ -1,11 +1,13 @@
 package main
 
 import (
+	"context"
 	"crypto/x509"
 	"encoding/json"
 	"encoding/pem"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"net/http"
 	"net/url"
@@ -29,7 +31,9 @@ func tokenCommand(getenv func(string) string) *cobra.Command {
 		Short: "Print the token by which a host joins this host's cluster",
 		Long: `Print the token by which a host joins this host's cluster, making one if none is valid. Any member prints the same. Who
 has it can make himself a member, and so do everything: keep it as you keep a root password. It is good until it is
-rotated, unless it was made with --ttl; what has joined stays in when it ends.`,
+rotated, unless it was made with --ttl; what has joined stays in when it ends.
+
+An agent that has just started is waited for: up to 5 s until it answers, and up to 2 m while it hears the other hosts.`,
 		Example: `  podman-swarm-agent token
   podman-swarm-agent token --ttl 1h      one that is good for an hour, beside those there are
   podman-swarm-agent token --rotate      a new one; those there are end
@@ -52,7 +56,9 @@ rotated, unless it was made with --ttl; what has joined stays in when it ends.`,
 			if err != nil {
 				return err
 			}
-			b, err := c.Do(cmd.Context(), client.Request{Method: http.MethodPost, Path: "/swarm/v1/join-token", Body: wish})
+			b, err := patiently(cmd.Context(), cmd.ErrOrStderr(), func(ctx context.Context) ([]byte, error) {
+				return c.Do(ctx, client.Request{Method: http.MethodPost, Path: "/swarm/v1/join-token", Body: wish})
+			})
 			var answer *client.StatusError
 			if errors.As(err, &answer) && answer.Code == http.StatusNotImplemented {
 				return errors.New("the agent has no cluster port, so nobody can join it: start it with --cluster-addr")
@@ -72,6 +78,42 @@ rotated, unless it was made with --ttl; what has joined stays in when it ends.`,
 	cmd.Flags().BoolVar(&rotate, "rotate", false, "make a new one, and end those there are")
 	cmd.Flags().DurationVar(&ttl, "ttl", 0, "make one that is good for as `long`")
 	return cmd
+}
+
+// For how long is waited for an agent that has just been started: until it answers, and until it takes changes. The other
+// hosts are heard for a minute at most, unless it was told otherwise.
+const (
+	untilThere = 5 * time.Second
+	untilHeard = 2 * time.Minute
+)
+
+// patiently asks until the agent does it, if it has only just started. What was refused so far changed nothing.
+func patiently(ctx context.Context, says io.Writer, ask func(context.Context) ([]byte, error)) ([]byte, error) {
+	began, said := time.Now(), false
+	for {
+		b, err := ask(ctx)
+		var away *client.UnreachableError
+		patience := time.Duration(0)
+		switch {
+		case client.IsUnavailable(err):
+			patience = untilHeard
+		case errors.As(err, &away) && !away.Sent && !away.Untrusted():
+			patience = untilThere
+		}
+		left := patience - time.Since(began)
+		if left <= 0 {
+			return b, err
+		}
+		if !said {
+			fmt.Fprintf(says, "%v; it may have been started just now: trying for up to %v\n", err, patience)
+			said = true
+		}
+		select {
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		case <-time.After(min(left, time.Second/4)):
+		}
+	}
 }
 
 // kubeconfigCommand is `podman-swarm-agent kubeconfig`: what kubectl and psctl need elsewhere.
@@ -96,7 +138,7 @@ give it no longer than needed; for less than everything, or to take it back, mak
 			dir := filepath.Join(cmd.Flag("data-dir").Value.String(), "authority")
 			m, err := openAuthority(dir)
 			if errors.Is(err, fs.ErrNotExist) {
-				return fmt.Errorf("%s: this host has no authority: its agent makes one when it is started with --api-tls-addr or --cluster-addr", dir)
+				return fmt.Errorf("%s: this host has no authority: its agent makes one when it is started with --api-tls-addr or --cluster-addr; if it has been just now, try again in a moment", dir)
 			}
 			if err != nil {
 				return err
