@@ -79,7 +79,9 @@ func TestSight_toldOf(t *testing.T) {
 		{Host: "b", Alive: true, Heard: at, Hears: []string{"a", "b", "c"}},
 		{Host: "c", Heard: at, Hears: []string{"a", "b", "c"}},
 	}}
-	hears := func() []string { return slices.Sorted(slices.Values(peerNamed(t, a.cluster.sight.look(st), "c").Hears)) }
+	hears := func() []string {
+		return slices.Sorted(slices.Values(peerNamed(t, a.cluster.sight.look(st), "c").Hears))
+	}
 	if got := hears(); !slices.Equal(got, []string{"a", "b", "c"}) {
 		t.Errorf("c hears %v", got)
 	}

@@ -56,6 +56,9 @@ func (p *pass) decide(namespace, name string) (changes []projection.Change, wake
 		d.roll()
 	}
 	d.move()
+	if len(d.changes) == 0 {
+		d.flee()
+	}
 	d.retry()
 	return d.changes, r.Wake, nil
 }
@@ -159,6 +162,9 @@ func (d *decision) roll() {
 	least := d.wanted - unavailable
 	budget := len(d.updated) + len(others) - least - notReady
 	worstFirst(others)
+	slices.SortStableFunc(others, func(a, b *Replica) int { // of those that serve, first those that must go in any case
+		return cmp.Or(rank(a)-rank(b), stays(d.leaves(a))-stays(d.leaves(b)))
+	})
 	for _, r := range others {
 		switch {
 		case r.Available && available <= least, !r.Available && budget <= 0, !d.spared(r):
@@ -212,17 +218,6 @@ func (d *decision) recreate() {
 // worstFirst sorts replicas in the order in which they can best be spared: those that serve last, and of these those
 // that have a host to themselves.
 func worstFirst(rs []*Replica) {
-	rank := func(r *Replica) int {
-		switch {
-		case r.Available:
-			return 3
-		case r.Ready:
-			return 2
-		case r.Host != "":
-			return 1
-		}
-		return 0
-	}
 	slices.SortFunc(rs, func(a, b *Replica) int { return cmp.Or(rank(b)-rank(a), a.Ordinal-b.Ordinal) })
 	before, on := map[*Replica]int{}, map[string]int{}
 	for _, r := range rs {
@@ -232,6 +227,19 @@ func worstFirst(rs []*Replica) {
 	slices.SortFunc(rs, func(a, b *Replica) int {
 		return cmp.Or(rank(a)-rank(b), before[b]-before[a], b.Ordinal-a.Ordinal)
 	})
+}
+
+// rank is the greater, the less a replica can be spared.
+func rank(r *Replica) int {
+	switch {
+	case r.Available:
+		return 3
+	case r.Ready:
+		return 2
+	case r.Host != "":
+		return 1
+	}
+	return 0
 }
 
 // scaleDown drops replicas until n are left, and returns those.

@@ -36,7 +36,9 @@
 // person's word only. One for which there is no other host stays placed where it is. Nothing moves back by itself.
 //
 // From a host that is drained, or has a NoExecute taint that they do not tolerate, replicas leave as old ones leave in a
-// rolling update, within maxSurge and maxUnavailable, and only for room that there is. [Stuck] says what each waits for.
+// rolling update, within maxSurge and maxUnavailable, and only for room that there is; in a roll-out that is under way, first.
+// Where it stands still, since what is new does not run, the old ones leave as they are, one by one: each runs on there until
+// it runs elsewhere. [Stuck] says what each waits for.
 //
 // What hosts said of their replicas holds no longer once they are silent ([AsSeen]): such replicas are neither ready nor
 // available.

@@ -92,6 +92,52 @@ func (d *decision) elsewhere(r *Replica) bool {
 	return host != ""
 }
 
+// stays is 1 for a replica that need not leave its host, and 0 for one that must, for the given reason.
+func stays(leaves string) int {
+	if leaves == "" {
+		return 1
+	}
+	return 0
+}
+
+// flee has an old replica leave a host that it must leave when the roll-out that is to replace it stands still: as it is, so
+// from its own template, and one after the other. Meanwhile it counts as one that does not serve, and one less than the
+// strategy wants may count; but its container runs on until the other does.
+func (d *decision) flee() {
+	available := 0
+	for _, r := range slices.Concat(d.old, d.updated, d.leaving) {
+		if r.Available {
+			available++
+		}
+	}
+	if slices.ContainsFunc(slices.Concat(d.updated, d.leaving), d.comes) {
+		return // one that comes may be for one that is to go
+	}
+	_, unavailable := bounds(d.rollout.Deployment)
+	old := slices.Clone(d.old)
+	worstFirst(old)
+	for _, r := range old {
+		why := d.leaves(r)
+		if why == "" || r.Available && available < d.wanted-unavailable {
+			continue
+		}
+		if host, reason := d.place(r.Pod, r.Template, r.SpecHash); host != "" {
+			d.put(r.Pod, projection.Placement{Host: host, SpecHash: r.SpecHash, Template: r.Template, Moves: r.Moves, Moved: r.Moved,
+				Why: fmt.Sprintf("moved from %s, which is %s, while the roll-out stands still: %s", r.Host, why, reason)})
+			return
+		}
+	}
+}
+
+// comes reports whether the replica is on its way to serve, as far as is known: it has neither failed nor taken too long.
+func (d *decision) comes(r *Replica) bool {
+	if deadline, running := d.rollout.deadline(); r.Host == "" || running && !deadline.After(d.cluster.Now) {
+		return false
+	}
+	return r.Seen == nil || r.Seen.Phase == projection.Running && !d.steady(r, false) ||
+		r.Seen.Phase == projection.Pending && (r.Seen.Reason == "" || r.Seen.Reason == "ContainerCreating")
+}
+
 // move gives the replicas of hosts that are gone other hosts. One for which there is none stays where it is: its host may
 // return.
 func (d *decision) move() {

@@ -454,6 +454,86 @@ func TestDrain_oneByOne(t *testing.T) {
 	}
 }
 
+// A host that is drained is emptied also of replicas from an old template, whose roll-out stands still: what is new does not
+// run. No more than one at a time is on its way, whatever the strategy.
+func TestDrain_rolloutThatStandsStill(t *testing.T) {
+	for _, c := range []struct {
+		name     string
+		strategy func(*appsv1.Deployment)
+		replicas int32
+	}{
+		{"a new one first", rolling("1", "0"), 3}, {"one may be away", rolling("0", "1"), 3}, {"a quarter", rolling("25%", "25%"), 6},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			h := newCluster(t, "a", "b", "c")
+			h.deploy("web", c.replicas, c.strategy)
+			h.settle("web")
+			h.deploy("web", c.replicas, c.strategy, image("bad"))
+			h.settle("web")
+			before := h.shape("web")
+			h.node("c", func(n *projection.Node) { n.Draining = true })
+			_, unavailable := bounds(h.rollout("web").Deployment)
+			for range 100 {
+				said := h.once("web")
+				n := 0
+				for _, r := range h.rollout("web").Replicas {
+					if r.Available {
+						n++
+					}
+				}
+				if least := int(c.replicas) - unavailable - 1; n < least {
+					t.Errorf("%s: %d serve, want %d", said, n, least)
+				}
+				if did := h.work(); said == "" && !did {
+					break
+				}
+			}
+			if got := h.where("web"); strings.Contains(got, ":c") {
+				t.Errorf("placed %s", got)
+			}
+			if got := h.shape("web"); got != before {
+				t.Errorf("runs %s, want %s as before", got, before)
+			}
+			h.deploy("web", c.replicas, c.strategy, image("v2"))
+			h.settle("web")
+			if r := h.rollout("web"); !r.Complete() || strings.Contains(h.where("web"), ":c") {
+				t.Errorf("placed %s", h.where("web"))
+			}
+		})
+	}
+}
+
+// While a roll-out gets on, what is old leaves a drained host by it, and before it leaves others.
+func TestDrain_rolloutUnderWay(t *testing.T) {
+	h := newCluster(t, "a", "b", "c")
+	h.deploy("web", 6, rolling("1", "0"))
+	h.settle("web")
+	h.ran = 0
+	h.node("b", func(n *projection.Node) { n.Draining = true })
+	h.deploy("web", 6, rolling("1", "0"), image("v2"))
+	on := func(host string) int { return strings.Count(h.where("web"), ":"+host) }
+	for range 100 {
+		h.later(2 * time.Second)
+		said := h.once("web")
+		if strings.Contains(said, "v1") {
+			t.Fatalf("%s: an old one was placed anew", said)
+		}
+		olds := 0
+		for _, r := range h.rollout("web").Replicas {
+			if imageOf(r.Placed) == "v1" && r.Host != "b" {
+				olds++
+			}
+		}
+		if olds < 4 && on("b") > 0 {
+			t.Fatalf("%s: an old one left another host before b is empty: %s", said, h.where("web"))
+		}
+		h.work()
+	}
+	if on("b") > 0 || !h.rollout("web").Complete() {
+		t.Errorf("placed %s", h.where("web"))
+	}
+}
+
 func TestDrain_whatStays(t *testing.T) {
 	h := newCluster(t, "a", "b")
 	h.deploy("db", 2, writes("/data"), rolling("0", "1"))

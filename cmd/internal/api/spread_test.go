@@ -83,7 +83,9 @@ func TestSpread(t *testing.T) {
 // All are not those of which somebody has said that they are dead; and which those are is said.
 func TestSpread_dead(t *testing.T) {
 	a := start(t, t.TempDir(), func(s *Server) {
-		s.Spread = func(context.Context, events.ID, int) (have, missing []string, err error) { return []string{"h1"}, nil, nil }
+		s.Spread = func(context.Context, events.ID, int) (have, missing []string, err error) {
+			return []string{"h1"}, nil, nil
+		}
 	})
 	a.join("h1", "h2", "h3")
 	a.silence("h2", "h3")

@@ -26,10 +26,10 @@ type Result struct {
 
 // Applied is the answer to a manifest.
 type Applied struct {
-	Commit  string   `json:"commit,omitempty"` // id of the first event; "" when nothing was recorded
-	Index   uint64   `json:"index,omitempty"`
-	Results []Result `json:"results"`
-	Raw json.RawMessage `json:"-"` // the answer as it came
+	Commit  string          `json:"commit,omitempty"` // id of the first event; "" when nothing was recorded
+	Index   uint64          `json:"index,omitempty"`
+	Results []Result        `json:"results"`
+	Raw     json.RawMessage `json:"-"` // the answer as it came
 }
 
 // ApplyOptions are how a manifest is to be applied.
