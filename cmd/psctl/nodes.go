@@ -269,6 +269,9 @@ func hostName(arg string) string {
 // hostDo asks the agent to do it.
 func (p *program) hostDo(ctx context.Context, host, verb, cause string, q url.Values, on *client.Spread) (client.NodeChanged, error) {
 	var changed client.NodeChanged
+	if host == "" {
+		return changed, usage("\"\" is no host: psctl nodes lists them")
+	}
 	c, err := p.client()
 	if err != nil {
 		return changed, err
