@@ -10,16 +10,24 @@ import (
 	"github.com/podman-swarm/podman-swarm/projection"
 )
 
-// sendBeat says how far this host has come.
+// sendBeat says to all how far this host has come.
 func (c *core) sendBeat() {
+	s := c.ledger.View().OnDisk()
+	vector := markOf(s.Vector())
+	if vector == c.last && !c.now.Before(c.digestAt) {
+		c.digest(vector, s) // it has not changed for a beat: now it is worth the trouble
+	}
+	c.last = vector
+	c.out.publish(c.subject.beat(c.node), headed(c.nextOwn(), nil))
+}
+
+// nextOwn is this host's next beat.
+func (c *core) nextOwn() *beat {
 	s := c.ledger.View().OnDisk()
 	inc := c.log.Incarnation()
 	b := beat{Inc: inc, Seq: s.Head(inc).Seq, Vector: markOf(s.Vector()), Boot: c.boot, Started: c.started, Up: c.now.Sub(c.born).Milliseconds()}
 	b.Starting, b.ReadOnly = c.ready()
-	if b.Vector == c.last && !c.now.Before(c.digestAt) {
-		c.digest(b.Vector, s) // it has not changed for a beat: now it is worth the trouble
-	}
-	c.last, b.Digest = b.Vector, c.digests[b.Vector]
+	b.Digest = c.digests[b.Vector]
 	c.beats++
 	b.Number = uint64(c.started) + c.beats
 	for _, p := range c.sorted() {
@@ -30,7 +38,7 @@ func (c *core) sendBeat() {
 			b.Told = with(b.Told, p.name, p.number)
 		}
 	}
-	c.out.publish(c.subject.beat(c.node), headed(&b, nil))
+	return &b
 }
 
 func with(m map[string]uint64, name string, n uint64) map[string]uint64 {
@@ -59,7 +67,16 @@ func (c *core) digest(m mark, s *projection.State) {
 // onBeat takes what a host says of itself.
 func (c *core) onBeat(node string, data []byte) {
 	var b beat
-	if err := unmarshal(data, &b); err != nil || node == "" || c.peers[node] == nil && len(c.peers) >= peersMost {
+	if err := unmarshal(data, &b); err != nil {
+		c.counts.Unreadable++
+		return
+	}
+	c.heed(node, b)
+}
+
+// heed takes a beat, by whichever way it came.
+func (c *core) heed(node string, b beat) {
+	if node == "" || c.peers[node] == nil && len(c.peers) >= peersMost {
 		c.counts.Unreadable++
 		return
 	}
@@ -74,10 +91,7 @@ func (c *core) onBeat(node string, data []byte) {
 	if !c.alive(p) {
 		c.say.Info("a host is heard", "peer", node)
 		p.since = c.now
-		if wait := c.every.beat / 4; c.nextBeat.Sub(c.now) > 2*wait { // bounded: many may be heard anew, one after the other
-			c.nextBeat = c.now.Add(wait) // it may have missed something, and asks when it hears how far others are
-		}
-		c.question(node, &ask{Ask: askHello})
+		c.question(node, &ask{Ask: askHello, Beat: c.nextOwn()}) // it may have missed something, and asks once it hears how far others are
 	}
 	if p.Boot != b.Boot {
 		if b.Boot == p.other.Boot && c.now.Sub(p.otherAt) < c.every.silence {

@@ -256,7 +256,7 @@ func (c *core) tick() {
 			}
 		}
 	}
-	if !c.now.Before(c.nextBeat) {
+	if !c.now.Before(c.nextBeat) || c.alone() { // then it costs nothing, and who comes hears it at once
 		c.nextBeat = c.now.Add(c.every.beat)
 		c.sendBeat()
 	}
@@ -267,6 +267,16 @@ func (c *core) sorted() []*peer {
 	all := slices.Collect(maps.Values(c.peers))
 	slices.SortFunc(all, func(a, b *peer) int { return cmp.Compare(a.name, b.name) })
 	return all
+}
+
+// alone reports whether this host hears no other.
+func (c *core) alone() bool {
+	for _, p := range c.peers {
+		if c.alive(p) {
+			return false
+		}
+	}
+	return true
 }
 
 // alive reports whether the peer is heard by this host itself.

@@ -5,24 +5,41 @@ import (
 	"time"
 )
 
-// A host that comes back asks for what it has missed once it hears a beat: it must not wait for one that is just over.
-func TestBeat_whoIsHeardAnewHearsOneAtOnce(t *testing.T) {
-	s := newSim(t, 1, "a", "b")
-	a, b := s.nodes["a"], s.nodes["b"]
-	a.starting, b.starting = false, false
-	s.run(10 * time.Second)
-	b.crash()
-	s.run(10 * time.Second)
-	id := a.recordOne(t, "web")
-	for a.core.nextBeat.Sub(s.now) < a.core.every.beat-tickEvery {
-		s.run(time.Millisecond)
-	}
-	s.run(2 * s.delay) // and what was sent then is over
-	b.start()
-	began := s.now
-	for !b.ledger.View().Covers(id) {
-		if s.run(time.Millisecond); s.now.Sub(began) > a.core.every.beat/2 {
-			t.Fatalf("a host that came back did not have what it had missed after %v", s.now.Sub(began))
+// A host that comes back asks for what it has missed as soon as it is heard: it waits for no beat that is due some time.
+func TestBeat_whoIsHeardAnewIsToldAtOnce(t *testing.T) {
+	for name, away := range map[string]struct {
+		goes, comes func(*sim)
+		within      time.Duration // ways there and back
+	}{
+		"started": {func(s *sim) { s.nodes["b"].crash() }, func(s *sim) { s.nodes["b"].start() }, 0},
+		"cut off": {func(s *sim) { s.isolate("b", true) }, func(s *sim) { s.isolate("b", false) }, tickEvery},
+	} {
+		s := newSim(t, 1, "a", "b", "c")
+		for _, n := range s.sorted() {
+			n.starting = false
 		}
+		s.run(10 * time.Second)
+		away.goes(s)
+		s.run(10 * time.Second)
+		a, b := s.nodes["a"], s.nodes["b"]
+		id := a.recordOne(t, "web")
+		for a.core.nextBeat.Sub(s.now) < a.core.every.beat-tickEvery {
+			s.run(time.Millisecond)
+		}
+		s.run(2 * s.delay) // and what was sent then is over
+		away.comes(s)
+		began := s.now
+		for !b.ledger.View().Covers(id) {
+			if s.run(time.Millisecond); s.now.Sub(began) > away.within+5*s.delay {
+				t.Fatalf("a host that was %s did not have what it had missed after %v", name, s.now.Sub(began))
+			}
+		}
+	}
+}
+
+// isolate cuts a host off from all others, or joins it to them again.
+func (s *sim) isolate(id string, cut bool) {
+	for _, o := range s.sorted() {
+		s.cut[[2]string{id, o.id}], s.cut[[2]string{o.id, id}] = cut, cut
 	}
 }

@@ -78,6 +78,9 @@ func (c *core) onDirect(b []byte) {
 func (c *core) serve(q *ask) *answer {
 	switch q.Ask {
 	case askHello:
+		if q.Beat != nil {
+			c.heed(q.From, *q.Beat)
+		}
 		a := c.about
 		a.Answer, a.Wall = askHello, c.wall().UnixMicro()
 		return &a

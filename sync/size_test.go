@@ -124,7 +124,6 @@ func sayCommits(t *testing.T, n int) {
 	s.run(3 * time.Second)
 	for _, o := range all[1:] { // what those lack who lost a message is found by a beat, and asked for
 		o.nextTick = s.now.Add(time.Duration(s.rng.Int64N(int64(tickEvery))))
-		o.core.nextBeat = s.now.Add(24 * time.Hour) // it was hastened by the beat that came
 	}
 	for _, loss := range []float64{0, 0.01} {
 		s.loss = loss

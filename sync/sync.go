@@ -104,8 +104,15 @@ func (s *Sync) Run(ctx context.Context) error {
 	defer func() { cancel(); <-ended }() // also when Run ends by itself
 	tick := time.NewTicker(tickEvery)
 	defer tick.Stop()
+	do := s.core.tick // at once: who hears this host says how far it is
 	for {
-		var do func()
+		s.core.step(ctx, time.Now(), do)
+		if s.core.fatal != nil {
+			return s.core.fatal
+		}
+		s.core.counts.Published = pub.events.Load()
+		s.core.counts.BytesOut = s.core.out.bytes.Load()
+		s.report()
 		var changed <-chan struct{}
 		if len(s.core.holding) > 0 {
 			changed = s.Ledger.View().Changed
@@ -122,13 +129,6 @@ func (s *Sync) Run(ctx context.Context) error {
 		case <-tick.C:
 			do = s.core.tick
 		}
-		s.core.step(ctx, time.Now(), do)
-		if s.core.fatal != nil {
-			return s.core.fatal
-		}
-		s.core.counts.Published = pub.events.Load()
-		s.core.counts.BytesOut = s.core.out.bytes.Load()
-		s.report()
 	}
 }
 
