@@ -91,8 +91,9 @@ func (c *core) lostFork(s *search) {
 }
 
 // chain is what this host holds of an incarnation after an event: the last event of each commit, and its hash. It is not
-// whole when the log does not hold all of it.
+// whole when the log does not hold all of it, or holds other commits in its place, which were given up for a state.
 func (c *core) chain(inc events.Incarnation, after uint64) (all []point, whole bool) {
+	head := c.ledger.View().OnDisk().Head(inc) // before the log is read, which may have more by then
 	gone, err := c.log.Missing(c.ctx, only(inc, after), 0, func(r events.Record) error {
 		all = append(all, point{inc, r.Seq + uint64(r.Count) - 1, r.Hash})
 		return nil
@@ -100,7 +101,7 @@ func (c *core) chain(inc events.Incarnation, after uint64) (all []point, whole b
 	if err != nil {
 		c.say.Warn("the own log cannot be read", "err", err)
 	}
-	return all, err == nil && len(gone) == 0
+	return all, err == nil && len(gone) == 0 && (head.Seq <= after || slices.Contains(all, point(head)))
 }
 
 // only is having everything, but of one incarnation nothing after an event.
@@ -156,6 +157,7 @@ func (c *core) part(s *search, own, theirs events.Hash) {
 		c.question(s.peer, &ask{Ask: askLook, Inc: s.inc}) // one that is further ahead cannot see it from what this host has
 		c.say.Warn("two hosts have written under one incarnation: a copied disk, or one put back to an earlier state; what this host holds stands, the other records its own again",
 			"incarnation", s.inc, "after", s.common, "peer", s.peer)
+		c.countAnew(s.inc)
 		return
 	}
 	c.counts.Forks++
@@ -178,4 +180,15 @@ func (c *core) part(s *search, own, theirs events.Hash) {
 	}
 	c.solved("fork " + s.inc.String())
 	c.want[s.peer] = true
+}
+
+// countAnew has this host not go on under an incarnation of its own that was forked, though its commits stand: of the numbers to
+// come, others may have said what they mean to say of the commits that are given up.
+func (c *core) countAnew(inc events.Incarnation) {
+	if inc != c.log.Incarnation() {
+		return
+	}
+	if err := c.ledger.Renew(c.ctx); err != nil {
+		c.say.Warn("this host's events cannot be counted anew", "incarnation", inc, "err", err)
+	}
 }

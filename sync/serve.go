@@ -161,13 +161,17 @@ func (c *core) serveChain(q *ask) *answer {
 	if len(q.Have) > 0 {
 		from = q.Have[0].Seq
 	}
+	if _, whole := c.chain(q.Inc, from); !whole {
+		a.Gone = []events.Incarnation{q.Inc}
+		return a
+	}
 	a.Common = from
 	points := map[uint64]events.Hash{}
 	for _, p := range q.Points {
 		points[p.Seq] = p.Hash
 	}
 	parted := false
-	gone, err := c.log.Missing(c.ctx, only(q.Inc, from), 0, func(r events.Record) error {
+	_, err := c.log.Missing(c.ctx, only(q.Inc, from), 0, func(r events.Record) error {
 		last := r.Seq + uint64(r.Count) - 1
 		hash, asked := points[last]
 		switch {
@@ -188,7 +192,6 @@ func (c *core) serveChain(q *ask) *answer {
 	if err != nil && !errors.Is(err, errEnough) {
 		return nil
 	}
-	a.Gone = gone
 	return a
 }
 

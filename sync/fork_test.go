@@ -1,0 +1,61 @@
+package sync
+
+import (
+	"context"
+	"testing"
+
+	"github.com/podman-swarm/podman-swarm/events"
+	"github.com/podman-swarm/podman-swarm/projection"
+)
+
+// A host that gave up commits for a state that holds others has those others in its state alone. What its log still has under their
+// numbers is no answer to where two chains part.
+func TestChain_whatTheLogHoldsMayBeGivenUp(t *testing.T) {
+	ctx := context.Background()
+	n, _ := lone(t)
+	if _, err := n.ledger.Admit(ctx, chain(t, 9, 4)); err != nil {
+		t.Fatal(err)
+	}
+	n.step(func() {
+		if all, whole := n.core.chain(9, 0); !whole || len(all) != 4 {
+			t.Fatalf("%d points, whole: %v, want 4", len(all), whole)
+		}
+	})
+	stands := projection.NewState()
+	for _, b := range chain(t, 9, 1) {
+		c, err := events.ParseCommit(b)
+		if err != nil {
+			t.Fatal(err)
+		}
+		c.Actor = "another"
+		if b, err = c.Append(nil); err != nil {
+			t.Fatal(err)
+		}
+		stands = stands.Fold(&c, events.HashOf(b), 1, simStart)
+	}
+	if err := n.ledger.Yield(ctx, 9, 0, stands, "a fork"); err != nil {
+		t.Fatal(err)
+	}
+	n.step(func() {
+		if all, whole := n.core.chain(9, 0); whole {
+			t.Errorf("%d points that were given up pass for the chain", len(all))
+		}
+		if a := n.core.serveChain(&ask{Ask: askChain, Inc: 9}); len(a.Gone) != 1 || a.body != nil {
+			t.Errorf("the answer is %+v, want that it is gone", a)
+		}
+	})
+}
+
+// Others may have used the numbers to come of an incarnation that was forked, and said something of what they counted by them.
+func TestPart_whoseChainStandsCountsAnewAllTheSame(t *testing.T) {
+	n, _ := lone(t)
+	own := n.log.Incarnation()
+	n.step(func() { n.core.part(&search{peer: "b", inc: own + 1}, events.Hash{1}, events.Hash{2}) })
+	if got := n.log.Incarnation(); got != own {
+		t.Errorf("for a fork of another incarnation it counts anew, as %v", got)
+	}
+	n.step(func() { n.core.part(&search{peer: "b", inc: own}, events.Hash{1}, events.Hash{2}) })
+	if got := n.log.Incarnation(); got == own {
+		t.Error("it goes on under the incarnation that was forked")
+	}
+}
