@@ -2,10 +2,7 @@ package projection
 
 import (
 	"bytes"
-	"cmp"
 	"context"
-	"crypto/sha256"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"slices"
@@ -56,7 +53,7 @@ var ErrEntangled = errors.New("what has to be given up is part of a state that w
 // GiveUp has this host forget the commits of an incarnation after event seq: others know other commits by their numbers,
 // and all hosts have agreed, each by itself, that those stand. What is given up is recorded again, at the same time and by
 // the same hands, under an incarnation that follows from what it is, so that all hosts that do so write the very same
-// commits. If the incarnation is this host's own, it draws another for what it writes from now on.
+// commits; and so is what others said of its objects. If the incarnation is this host's own, it draws another for what it writes from now on.
 //
 // It reads the whole log. When it returns nil, the log holds all that; after an error, and after a crash, either all or
 // nothing of it, save that another incarnation may have been drawn. Where nothing is known after seq, nothing happens.
@@ -65,11 +62,11 @@ func (l *Ledger) GiveUp(ctx context.Context, inc events.Incarnation, seq uint64,
 		if s.Head(inc).Seq <= seq {
 			return nil, nil
 		}
-		before, given, err := l.without(inc, seq)
+		before, given, others, err := l.without(inc, seq)
 		if err != nil {
 			return nil, err
 		}
-		again, err := recordAgain(given, seq)
+		again, err := recordAgain(given, seq, others)
 		if err != nil {
 			return nil, err
 		}
@@ -78,15 +75,16 @@ func (l *Ledger) GiveUp(ctx context.Context, inc events.Incarnation, seq uint64,
 				return nil, err
 			}
 		}
-		return &rewritten{before, cause, again}, nil
+		return &rewritten{before, cause, again.commits}, nil
 	}}).err
 }
 
-// without is what the log comes to without the commits of an incarnation after event seq, and those commits.
-func (l *Ledger) without(inc events.Incarnation, seq uint64) (*State, [][]byte, error) {
-	s := NewState()
-	var given [][]byte
-	err := l.log.Scan(1, func(rec events.Record) error {
+// without is what the log comes to without the commits of an incarnation after event seq, those commits, and commits of
+// others that say something of objects under such numbers.
+func (l *Ledger) without(inc events.Incarnation, seq uint64) (s *State, given [][]byte, others []said, err error) {
+	s = NewState()
+	r := renumbering{inc: inc, after: seq}
+	err = l.log.Scan(1, func(rec events.Record) error {
 		if rec.Inc == 0 {
 			n, err := jumped(&rec)
 			if err != nil {
@@ -107,67 +105,11 @@ func (l *Ledger) without(inc events.Incarnation, seq uint64) (*State, [][]byte, 
 		if err != nil {
 			return err
 		}
+		if slices.ContainsFunc(c.Events, r.named) {
+			others = append(others, said{c, rec.Hash})
+		}
 		s.fold(s.objects, &c, rec.Hash, rec.Index, rec.At)
 		return nil
 	})
-	return s, given, err
-}
-
-// recordAgain makes of commits of one incarnation after event seq those of another, which follows from the first of them.
-// What they say of each other says so under the new numbers.
-func recordAgain(given [][]byte, seq uint64) ([][]byte, error) {
-	var to events.Incarnation
-	var prev events.Hash
-	var all [][]byte
-	for i, b := range given {
-		c, err := events.ParseCommit(b)
-		if err != nil {
-			return nil, err
-		}
-		if i == 0 {
-			to = forkOf(c.Inc, events.HashOf(b))
-		}
-		r := renumbering{c.Inc, seq, to}
-		for n := range c.Events {
-			r.event(&c.Events[n])
-		}
-		c.Inc, c.Seq, c.Prev = to, c.Seq-seq, prev
-		again, err := c.Append(nil)
-		if err != nil {
-			return nil, fmt.Errorf("record again event %d of incarnation %v: %w", c.Seq+seq, r.inc, err)
-		}
-		prev = events.HashOf(again)
-		all = append(all, again)
-	}
-	return all, nil
-}
-
-// forkOf is the incarnation under which is recorded again what was given up of another, from a certain commit on.
-func forkOf(inc events.Incarnation, first events.Hash) events.Incarnation {
-	b := binary.LittleEndian.AppendUint64([]byte("podman-swarm fork "), uint64(inc))
-	sum := sha256.Sum256(append(b, first[:]...))
-	return cmp.Or(events.Incarnation(binary.LittleEndian.Uint64(sum[:])), 1)
-}
-
-// renumbering is what ids become of an incarnation's events after one.
-type renumbering struct {
-	inc   events.Incarnation
-	after uint64
-	to    events.Incarnation
-}
-
-func (r *renumbering) id(id *events.ID) {
-	if id.Inc == r.inc && id.Seq > r.after {
-		id.Inc, id.Seq = r.to, id.Seq-r.after
-	}
-}
-
-func (r *renumbering) event(e *events.Event) {
-	r.id(&e.UID)
-	r.id(&e.Base.ID)
-	r.id(&e.For.ID)
-	for i := range e.Ends {
-		r.id(&e.Ends[i].UID)
-		r.id(&e.Ends[i].Base.ID)
-	}
+	return s, given, others, err
 }

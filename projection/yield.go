@@ -1,6 +1,7 @@
 package projection
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"slices"
@@ -10,9 +11,10 @@ import (
 
 // Yield has this host give up the commits of an incarnation after event seq, as GiveUp does, where they cannot be taken out of
 // its log any more: they are part of a state that it took over. other is the state of a host that holds the commits that stand;
-// the ledger may change it. What only this host holds of what is given up (versions that are shown, and such as were lost
-// unseen) is recorded again, at the same times, under an incarnation that follows from it. On nil the log holds all that; after an
-// error, and after a crash, all or nothing of it, save that another incarnation may have been drawn.
+// the ledger may change it. What the log still holds of the commits is recorded again as GiveUp does it. What else only this host
+// holds of what is given up (versions that are shown, and such as were lost unseen) is recorded again, at the same times, under an
+// incarnation that follows from it. On nil the log holds all that; after an error, and after a crash, all or nothing of it, save
+// that another incarnation may have been drawn.
 func (l *Ledger) Yield(ctx context.Context, inc events.Incarnation, seq uint64, other *State, cause string) error {
 	return l.ask(ctx, &request{rewrite: func(s *State) (*rewritten, error) {
 		if s.Head(inc).Seq <= seq {
@@ -23,7 +25,15 @@ func (l *Ledger) Yield(ctx context.Context, inc events.Incarnation, seq uint64, 
 		}
 		other.renumber(s.index + 1)
 		mine, taken := s.stripped(inc, seq)
-		again, err := taken.record(inc, seq)
+		given, others, err := l.held(inc, seq)
+		if err != nil {
+			return nil, err
+		}
+		again, err := recordAgain(given, seq, others)
+		if err != nil {
+			return nil, err
+		}
+		rest, err := taken.record(inc, seq, again)
 		if err != nil {
 			return nil, err
 		}
@@ -34,8 +44,38 @@ func (l *Ledger) Yield(ctx context.Context, inc events.Incarnation, seq uint64, 
 		}
 		n := Join(mine, other)
 		n.dropEmpty()
-		return &rewritten{n, cause, again}, nil
+		return &rewritten{n, cause, append(again.commits, rest...)}, nil
 	}}).err
+}
+
+// held are the commits of an incarnation after event seq, and what others said of objects under such numbers; none, when the log
+// does not hold all of them.
+func (l *Ledger) held(inc events.Incarnation, seq uint64) (given [][]byte, others []said, err error) {
+	r := renumbering{inc: inc, after: seq}
+	var chain []Head // of what is given, where each commit ends
+	err = l.log.Scan(1, func(rec events.Record) error {
+		if rec.Inc == 0 {
+			s, err := jumped(&rec)
+			if err != nil {
+				return err
+			}
+			n := slices.Index(chain, s.Head(inc)) + 1 // what is after it, or other than it, is not the incarnation's any more
+			given, chain = given[:n], chain[:n]
+			return nil
+		}
+		c, err := events.ParseCommit(bytes.Clone(rec.Payload))
+		switch {
+		case err != nil:
+			return err
+		case c.Inc == inc && (c.Seq == seq+1 || len(chain) > 0):
+			given = append(given, bytes.Clone(rec.Payload))
+			chain = append(chain, Head{inc, c.Last(), rec.Hash})
+		case c.Inc != inc && slices.ContainsFunc(c.Events, r.named):
+			others = append(others, said{c, rec.Hash})
+		}
+		return nil
+	})
+	return given, others, err
 }
 
 // yielded is a version that is given up.
@@ -83,25 +123,32 @@ func (s *State) stripped(inc events.Incarnation, seq uint64) (*State, yieldedAll
 	return n, taken
 }
 
-// record makes commits of the versions, of one incarnation that follows from them.
-func (all yieldedAll) record(inc events.Incarnation, seq uint64) (commits [][]byte, err error) {
-	var name []byte
+// record makes commits of the versions that are not recorded again already, of one incarnation that follows from them.
+func (all yieldedAll) record(inc events.Incarnation, seq uint64, again *again) (commits [][]byte, err error) {
+	all = slices.DeleteFunc(all, func(y yielded) bool { to, ok := again.moved[y.Stamp]; return ok && to != y.Stamp })
+	name := events.ID{Inc: again.to, Seq: seq}.String()
 	for _, y := range all {
-		name = append(name, y.Stamp.String()...)
+		name += y.Stamp.String()
 	}
-	to := forkOf(inc, events.HashOf(name))
+	to := forkOf(inc, events.HashOf([]byte(name)))
 	uids := map[events.ID]events.ID{}
 	var prev events.Hash
 	for i, y := range all {
 		id := events.ID{Inc: to, Seq: uint64(i) + 1}
 		e := events.Event{Kind: y.Kind, Key: y.key, UID: y.uid, Base: y.Base, For: y.For, Object: y.Version.Object}
-		if y.uid.Inc == inc && y.uid.Seq > seq {
+		switch {
+		case y.uid.Inc != inc || y.uid.Seq <= seq:
+		case len(again.moved) > 0:
+			again.uid(&e.UID, y.key)
+		default:
 			if uids[y.uid].IsZero() {
 				uids[y.uid] = id
 			}
 			e.UID = uids[y.uid]
 		}
-		if e.Base.Inc == inc && e.Base.Seq > seq {
+		if base, ok := again.moved[e.Base]; ok {
+			e.Base = base
+		} else if e.Base.Inc == inc && e.Base.Seq > seq {
 			e.Base = events.Stamp{}
 		}
 		c := events.Commit{Inc: to, Seq: id.Seq, Time: y.Stamp.Time, Prev: prev, Actor: "podman-swarm-agent", Cause: "recorded again: " + y.Stamp.String(), Events: []events.Event{e}}

@@ -73,6 +73,11 @@ func (t *truth) happened(c *change, keys []string, now []content) {
 	}
 }
 
+// ended reports whether the change ended the life: where a fork has made two objects of it, not if it went on with one of them.
+func (t *truth) ended(c *change, life int) bool {
+	return slices.Contains(c.ends, life) && !slices.ContainsFunc(c.gives, func(v int) bool { return t.versions[v].life == life })
+}
+
 // picture is what a state must show that has folded the changes that it has folded, and list as lost.
 func (t *truth) picture(s *projection.State) string {
 	ended := map[int]bool{}

@@ -1,0 +1,170 @@
+package projection
+
+import (
+	"cmp"
+	"crypto/sha256"
+	"encoding/binary"
+	"fmt"
+	"slices"
+
+	"github.com/podman-swarm/podman-swarm/events"
+)
+
+// again is what is given up of an incarnation, as it is recorded again.
+type again struct {
+	renumbering
+	created map[events.ID]string          // the keys of its objects, by the uids that are given up
+	moved   map[events.Stamp]events.Stamp // what versions of its objects are stamped now
+	commits [][]byte
+}
+
+// recordAgain makes of commits of one incarnation after event seq those of another, which follows from the first of them.
+// What they say of each other says so under the new numbers, and so does what others said of their objects. What they say of
+// what stands, under numbers which they have themselves, stays as it is.
+func recordAgain(given [][]byte, seq uint64, others []said) (*again, error) {
+	a := &again{created: map[events.ID]string{}, moved: map[events.Stamp]events.Stamp{}}
+	var prev events.Hash
+	for i, b := range given {
+		c, err := events.ParseCommit(b)
+		if err != nil {
+			return nil, err
+		}
+		if i == 0 {
+			a.renumbering = renumbering{c.Inc, seq, forkOf(c.Inc, events.HashOf(b))}
+		}
+		for n := range c.Events {
+			if c.Events[n].UID == c.ID(n) {
+				a.created[c.ID(n)] = c.Events[n].Key
+			}
+			to := c.Stamp(n)
+			a.id(&to.ID)
+			a.moved[c.Stamp(n)] = to
+		}
+		for n := range c.Events {
+			a.event(&c.Events[n])
+		}
+		c.Inc, c.Seq, c.Prev = a.to, c.Seq-seq, prev
+		again, err := c.Append(nil)
+		if err != nil {
+			return nil, fmt.Errorf("record again event %d of incarnation %v: %w", c.Seq+seq, a.inc, err)
+		}
+		prev = events.HashOf(again)
+		a.commits = append(a.commits, again)
+	}
+	return a, a.say(others)
+}
+
+// said is a commit of another incarnation, and the hash of its bytes.
+type said struct {
+	events.Commit
+	hash events.Hash
+}
+
+// say adds what others have said of objects that are given up: what they deleted must not come back because its creation has
+// another number now, and what they changed must not stay behind under the old one. Each is of an incarnation that follows
+// from the commit that said so: what another host knows of others may be more or less than what this one does.
+func (a *again) say(others []said) error {
+	slices.SortStableFunc(others, func(a, b said) int { return a.Stamp(0).Compare(b.Stamp(0)) }) // what is replaced comes first
+	for _, c := range others {
+		again := events.Commit{Inc: forkOf(a.to, c.hash), Seq: 1, Time: min(c.Time+1, events.LastTime), Node: c.Node, Actor: c.Actor, Cause: c.Cause}
+		for n := range c.Events {
+			if e, ok := a.follow(&c.Events[n], c.Stamp(n)); ok {
+				if e.Object != nil {
+					a.moved[c.Stamp(n)] = again.Stamp(len(again.Events))
+				}
+				again.Events = append(again.Events, e)
+			}
+		}
+		if len(again.Events) == 0 {
+			continue
+		}
+		b, err := again.Append(nil)
+		if err != nil {
+			return fmt.Errorf("record again %v: %w", c.Stamp(0), err)
+		}
+		a.commits = append(a.commits, b)
+	}
+	return nil
+}
+
+// follow gives what an event of another incarnation says of objects that are given up, under their new numbers, if it says
+// anything. The stamps of versions tell whether these objects are meant, and not others that were given their numbers.
+func (a *again) follow(e *events.Event, stamp events.Stamp) (events.Event, bool) {
+	again := events.Event{Kind: e.Kind, Key: e.Key}
+	for _, end := range e.Ends {
+		base, ok := a.moved[end.Base]
+		was := end.UID
+		if !ok || !a.uid(&end.UID, e.Key) {
+			continue
+		}
+		if e.Object != nil && (e.UID == was || e.UID == end.UID) {
+			continue // it ends nothing, or nothing but the old number
+		}
+		end.Base = base
+		again.UID, again.Base, again.Ends = end.UID, base, append(again.Ends, end)
+	}
+	uid := e.UID
+	if base, ok := a.moved[e.Base]; ok && e.Object != nil && a.uid(&uid, e.Key) {
+		if !branches(e.Kind) { // who decides, or observes, does it anew
+			a.moved[stamp] = stamp
+			return again, len(again.Ends) > 0
+		}
+		again.UID, again.Base, again.For, again.Object = uid, base, a.stamp(e.For), e.Object
+		again.Ends = append(again.Ends, events.End{UID: e.UID, Base: stamp}) // under the old number it is over
+	}
+	return again, again.Object != nil || len(again.Ends) > 0
+}
+
+// forkOf is the incarnation under which is recorded again what was given up of another, from a certain commit on.
+func forkOf(inc events.Incarnation, first events.Hash) events.Incarnation {
+	b := binary.LittleEndian.AppendUint64([]byte("podman-swarm fork "), uint64(inc))
+	sum := sha256.Sum256(append(b, first[:]...))
+	return cmp.Or(events.Incarnation(binary.LittleEndian.Uint64(sum[:])), 1)
+}
+
+// renumbering is what ids become of an incarnation's events after one.
+type renumbering struct {
+	inc   events.Incarnation
+	after uint64
+	to    events.Incarnation
+}
+
+func (r *renumbering) of(id events.ID) bool { return id.Inc == r.inc && id.Seq > r.after }
+
+// named reports whether the event is about an object of the incarnation's.
+func (r *renumbering) named(e events.Event) bool {
+	return r.of(e.UID) || slices.ContainsFunc(e.Ends, func(end events.End) bool { return r.of(end.UID) })
+}
+
+func (r *renumbering) id(id *events.ID) {
+	if r.of(*id) {
+		id.Inc, id.Seq = r.to, id.Seq-r.after
+	}
+}
+
+// uid renumbers the uid of an object of that key, and reports whether it is one of those that are given up.
+func (a *again) uid(id *events.ID, key string) bool {
+	if of, ok := a.created[*id]; !ok || of != key {
+		return false
+	}
+	a.id(id)
+	return true
+}
+
+// stamp is what the version is stamped now.
+func (a *again) stamp(was events.Stamp) events.Stamp {
+	if now, ok := a.moved[was]; ok {
+		return now
+	}
+	return was
+}
+
+// event renumbers what an event that is given up says.
+func (a *again) event(e *events.Event) {
+	a.uid(&e.UID, e.Key)
+	e.Base, e.For = a.stamp(e.Base), a.stamp(e.For)
+	for i := range e.Ends {
+		a.uid(&e.Ends[i].UID, e.Key)
+		e.Ends[i].Base = a.stamp(e.Ends[i].Base)
+	}
+}
