@@ -17,9 +17,11 @@ type known struct {
 	host string
 }
 
-// Serves reports whether the placement's host says that the pod runs there, and this host hears it.
+// Serves reports whether the placement's host says that the pod runs there, and this host hears it, and has heard it say so
+// since it was last silent: its machine may have been off.
 func (k known) Serves(p *projection.Placed) bool {
-	if _, silent := placement.Silent(k.State, k.host)[p.Host]; silent {
+	sight := placement.SightOf(k.State, k.host)
+	if _, silent := sight.Silent[p.Host]; silent || slices.Contains(sight.Recovering, p.Host) {
 		return false
 	}
 	r, err := k.Replica(p)

@@ -69,6 +69,11 @@ func TestYield(t *testing.T) {
 		if got := stamp(w.one(three[0])); got != before[0] {
 			t.Errorf("got %s although the other host is not heard, want %s", got, before[0])
 		}
+		w.record(projection.Change{Kind: events.Observed, Key: projection.SightKey(host), Object: projection.Encode(projection.Sight{Recovering: []string{"two"}})})
+		w.settled(time.Hour)
+		if got := stamp(w.one(three[0])); got != before[0] {
+			t.Errorf("got %s although the other host recovers, want %s", got, before[0])
+		}
 		w.hears()
 		w.settled(time.Minute)
 		if got := w.of(three[0]); len(got) != 0 || w.fact(three[0]) != nil {

@@ -35,6 +35,9 @@ func NodeKey(host string) string { return NodeType + "/" + host }
 // Sight is which hosts one host does not hear, and since when.
 type Sight struct {
 	Silent map[string]time.Time `json:"silent,omitempty"`
+	// Recovering are those that it hears after it did not, and that have not recovered yet, in order: what they said of their
+	// containers is of before that.
+	Recovering []string `json:"recovering,omitempty"`
 }
 
 // SightKey is the key under which a host says whom it does not hear.

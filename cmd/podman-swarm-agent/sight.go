@@ -128,7 +128,7 @@ func (s *sight) Run(ctx context.Context) error {
 			if time.Since(failed) < recordAgain {
 				break
 			}
-			if err := s.record(ctx, st.At, now); err != nil && ctx.Err() == nil {
+			if err := s.record(ctx, st.At, false, now); err != nil && ctx.Err() == nil {
 				failed = time.Now()
 				s.a.log.Warn("which hosts are silent cannot be recorded; trying again", "err", err)
 			}
@@ -154,7 +154,7 @@ func (s *sight) settle(ctx context.Context) {
 				!slices.ContainsFunc(now, func(p placement.Peer) bool { return p.Host == host && !p.Silent.IsZero() })
 		})
 		if !unsure || st.At.Sub(s.since) >= 2*silence { // one that only others hear is neither
-			if err := s.record(ctx, st.At, now); err != nil && ctx.Err() == nil {
+			if err := s.record(ctx, st.At, true, now); err != nil && ctx.Err() == nil {
 				s.a.log.Warn("which hosts are silent cannot be recorded", "err", err)
 			}
 			return
@@ -171,19 +171,26 @@ func samePeer(a, b placement.Peer) bool {
 	return a.Host == b.Host && a.Silent.Equal(b.Silent) && a.Ready == b.Ready && a.Writable == b.Writable && slices.Equal(a.Hears, b.Hears)
 }
 
-// record records who is silent, if that is not what is recorded.
-func (s *sight) record(ctx context.Context, at time.Time, peers []placement.Peer) error {
-	key, silent := projection.SightKey(s.a.c.NodeName), map[string]time.Time{}
-	known := s.a.known()
+// record records who is silent, and who recovers since it was, if that is not what is recorded. When this host sees the others
+// for the first time since it started, it does not know who was.
+func (s *sight) record(ctx context.Context, at time.Time, first bool, peers []placement.Peer) error {
+	key, silent, recovering := projection.SightKey(s.a.c.NodeName), map[string]time.Time{}, []string(nil)
+	known, view := s.a.known(), s.a.ledger.View()
+	saw := placement.SightOf(view.State, s.a.c.NodeName)
+	was := saw.Silent
 	for _, p := range peers {
-		if !p.Silent.IsZero() && slices.Contains(known, p.Host) {
+		_, unheard := was[p.Host]
+		switch {
+		case !slices.Contains(known, p.Host), p.Host == s.a.c.NodeName:
+		case !p.Silent.IsZero():
 			silent[p.Host] = p.Silent
+		case !p.Ready && (unheard || first || slices.Contains(saw.Recovering, p.Host)):
+			recovering = append(recovering, p.Host)
 		}
 	}
-	view := s.a.ledger.View()
-	was := placement.Silent(view.State, s.a.c.NodeName)
+	slices.Sort(recovering)
 	back := s.back(view, at, peers)
-	if slices.Equal(slices.Sorted(maps.Keys(silent)), slices.Sorted(maps.Keys(was))) && !back { // since when may be seen to be a little later
+	if slices.Equal(slices.Sorted(maps.Keys(silent)), slices.Sorted(maps.Keys(was))) && slices.Equal(recovering, saw.Recovering) && !back { // since when may be seen to be a little later
 		return nil
 	}
 	for host := range silent {
@@ -196,7 +203,7 @@ func (s *sight) record(ctx context.Context, at time.Time, peers []placement.Peer
 			s.a.log.Info("a host is heard again", "host", host)
 		}
 	}
-	object := projection.Encode(projection.Sight{Silent: silent})
+	object := projection.Encode(projection.Sight{Silent: silent, Recovering: recovering})
 	_, err := s.a.ledger.Record(ctx, projection.By{Actor: "agent", Cause: "which hosts are heard"}, func(*projection.State) ([]projection.Change, error) {
 		return []projection.Change{{Kind: events.Observed, Key: key, Object: object}}, nil
 	})

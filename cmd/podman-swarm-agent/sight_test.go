@@ -113,7 +113,7 @@ func TestSight_back(t *testing.T) {
 	s, at := a.cluster.sight, time.Now()
 	recorded := func(after time.Duration, silent time.Time) (index uint64) {
 		t.Helper()
-		if err := s.record(t.Context(), at.Add(after), []placement.Peer{{Host: "a"}, {Host: "b", Silent: silent}}); err != nil {
+		if err := s.record(t.Context(), at.Add(after), false, []placement.Peer{{Host: "a"}, {Host: "b", Silent: silent}}); err != nil {
 			t.Fatal(err)
 		}
 		o, ok := a.ledger.View().Lookup(projection.SightKey("a"))
@@ -151,5 +151,38 @@ func TestSight_back(t *testing.T) {
 	o, _ := a.ledger.View().Lookup(projection.SightKey("a"))
 	if err := json.Unmarshal(o.Version.Object, &sight); err != nil || len(sight.Silent) != 1 {
 		t.Errorf("%s: %v", o.Version.Object, err)
+	}
+}
+
+// Who recovers after it was silent is recorded as such until it has recovered: what it said of its containers is of before
+// that. One that was heard all along, as when only its agent was started anew, has its containers still.
+func TestSight_recovering(t *testing.T) {
+	a := seeing(t, "b", "c")
+	recovering := func(first bool, b placement.Peer) []string {
+		t.Helper()
+		b.Host = "b"
+		if err := a.cluster.sight.record(t.Context(), time.Now(), first, []placement.Peer{{Host: "a"}, b, {Host: "c", Ready: true}}); err != nil {
+			t.Fatal(err)
+		}
+		return placement.SightOf(a.ledger.View().State, "a").Recovering
+	}
+	for i, c := range []struct {
+		first bool
+		b     placement.Peer
+		want  []string
+	}{
+		{b: placement.Peer{Ready: true}},
+		{b: placement.Peer{}},
+		{b: placement.Peer{Silent: time.Now()}},
+		{b: placement.Peer{}, want: []string{"b"}},
+		{b: placement.Peer{}, want: []string{"b"}},
+		{b: placement.Peer{Ready: true}},
+		{b: placement.Peer{}},
+		{first: true, b: placement.Peer{}, want: []string{"b"}},
+		{b: placement.Peer{Silent: time.Now()}},
+	} {
+		if got := recovering(c.first, c.b); !slices.Equal(got, c.want) {
+			t.Errorf("%d: got %v, want %v", i, got, c.want)
+		}
 	}
 }

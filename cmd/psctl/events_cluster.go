@@ -33,15 +33,20 @@ func (ev *event) aboutHosts(typ string) string {
 		return strings.TrimSuffix("changed, "+strings.Join(words, ", "), ", ")
 	case "sight":
 		var s struct {
-			Silent map[string]time.Time `json:"silent"`
+			Silent     map[string]time.Time `json:"silent"`
+			Recovering []string             `json:"recovering"`
 		}
 		if json.Unmarshal(ev.Object, &s) != nil {
 			return ""
 		}
-		if len(s.Silent) == 0 {
-			return "hears all others"
+		text := "hears all others"
+		if len(s.Silent) > 0 {
+			text = "does not hear " + andWord(slices.Sorted(maps.Keys(s.Silent)))
 		}
-		return "does not hear " + andWord(slices.Sorted(maps.Keys(s.Silent)))
+		if len(s.Recovering) > 0 {
+			text += "; waits for " + andWord(s.Recovering) + " to recover"
+		}
+		return text
 	case "member":
 		var m struct {
 			Removed bool `json:"removed"`

@@ -50,12 +50,12 @@ func AsSeen(s *projection.State, o projection.Object, silent map[string]time.Tim
 
 // Silent are the hosts that the given one does not hear, and since when, by what it has recorded: so everybody who
 // looks at the same state sees the same.
-func Silent(s *projection.State, host string) map[string]time.Time {
-	var sight projection.Sight
-	if o, ok := s.Lookup(projection.SightKey(host)); ok && read(o.Version, &sight) {
-		return sight.Silent
-	}
-	return nil
+func Silent(s *projection.State, host string) map[string]time.Time { return SightOf(s, host).Silent }
+
+// SightOf is what a host has recorded of whom it hears; the zero Sight, by which it hears all, when it has recorded nothing.
+func SightOf(s *projection.State, host string) (sight projection.Sight) {
+	read(version(s, projection.SightKey(host)), &sight)
+	return sight
 }
 
 func removed(s *projection.State, host string) bool {
