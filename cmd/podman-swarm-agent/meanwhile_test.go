@@ -26,6 +26,7 @@ func TestAgent_answersWhileItJoins(t *testing.T) {
 	}
 	b.ask(t, "GET", "/metrics", "", http.StatusOK)
 	b.ask(t, "POST", "/api/v1/manifests", svc("early"), http.StatusServiceUnavailable)
+	b.ask(t, "POST", "/swarm/v1/join-token", "{}", http.StatusServiceUnavailable)
 	a.start(t)
 	b.status(t, "two alive and agreeing", alive(2))
 	b.ask(t, "POST", "/api/v1/manifests", svc("later"), http.StatusOK)

@@ -31,7 +31,10 @@ func (a *agent) server() *api.Server {
 		s.User = a.user
 	}
 	if a.many() {
-		s.Cluster, s.JoinToken = a.seen, a.joinToken
+		s.Cluster = a.seen
+	}
+	if a.c.ClusterAddr != "" {
+		s.JoinToken = a.joinToken // refused as all changes are until there is a cluster
 	}
 	return s
 }

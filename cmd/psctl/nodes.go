@@ -72,6 +72,9 @@ func (p *program) nodesText(raw []byte, wide bool) (string, error) {
 	if err != nil {
 		return "", err
 	}
+	if len(all) == 0 {
+		return "no host has spoken of itself yet: the agent has just started, or looks for a cluster to join (psctl status)\n", nil
+	}
 	var b strings.Builder
 	err = p.hostTable(all, wide).write(&b, false)
 	return b.String(), err

@@ -38,6 +38,16 @@ func TestStatus_watch(t *testing.T) {
 	}
 }
 
+// An agent that looks for a cluster to join knows of no host, itself included.
+func TestNodes_none(t *testing.T) {
+	for _, wide := range []bool{false, true} {
+		got, err := new(program).nodesText([]byte("[]"), wide)
+		if err != nil || !strings.HasPrefix(got, "no host has spoken of itself yet") {
+			t.Errorf("got %q, %v", got, err)
+		}
+	}
+}
+
 // An interrupt of a drain says that it goes on.
 func TestDrain_interrupted(t *testing.T) {
 	a := startAgent(t)
