@@ -169,7 +169,9 @@ func (c *core) compare(p *peer) {
 			c.wantState(p, "host "+p.name+" had another state with the same commits")
 		}
 	}
-	p.differs = differs
+	if p.differs = differs; !differs {
+		p.parts = ""
+	}
 	switch {
 	case differs || p.Vector != markOf(s.Vector()):
 		p.agrees = time.Time{}

@@ -107,6 +107,7 @@ type peer struct {
 	bad     time.Time     // when it sent what cannot be read
 	agrees  time.Time     // since when its state is this host's; zero: it is not
 	differs bool          // its digest is another, with the same vector
+	parts   string        // the first key of which the two states do not say the same; "" until its state has come
 	other   beat          // of the agent of that name before the one now heard
 	otherAt time.Time     // when it was heard last
 	joined  time.Time     // when its state was asked for on that account

@@ -44,6 +44,7 @@ type Peer struct {
 	Lacked  uint64    // of its own events, how many have not come here
 	Agrees  time.Time // since when it has the same state; zero: it has not, or that is not known
 	Differs bool      // it has another state with the same commits
+	Parts   string    // the key of the first object that differs; "" while its state has not come
 	Offset  time.Duration
 	RTT     time.Duration // zero: not measured yet
 }
@@ -62,7 +63,7 @@ func (c *core) status() *Status {
 	s := c.ledger.View().State
 	for _, p := range c.sorted() {
 		o := Peer{Host: p.name, Version: p.version, Address: p.address, Alive: c.alive(p), Heard: p.heard, Direct: p.direct, Since: p.since,
-			Starting: p.Starting, ReadOnly: p.ReadOnly, Folded: p.folded, Agrees: p.agrees, Differs: p.differs, Offset: p.offset, RTT: p.rtt}
+			Starting: p.Starting, ReadOnly: p.ReadOnly, Folded: p.folded, Agrees: p.agrees, Differs: p.differs, Parts: p.parts, Offset: p.offset, RTT: p.rtt}
 		o.Hears = append(o.Hears, p.name)
 		o.Hears = slices.AppendSeq(o.Hears, maps.Keys(p.beat.Hears))
 		slices.Sort(o.Hears)

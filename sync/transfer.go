@@ -59,6 +59,11 @@ func (c *core) onState(a *answer) {
 	}
 	c.transfer = nil
 	s, err := projection.DecodeState(bytes.NewReader(t.state))
+	if p := c.peers[t.peer]; err == nil && p != nil && p.differs {
+		if p.parts, _ = s.Differs(c.ledger.View().State); p.parts != "" {
+			c.say.Error("the first object that differs", "peer", p.name, "key", p.parts)
+		}
+	}
 	switch {
 	case err != nil:
 	case t.yield != nil:

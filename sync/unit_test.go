@@ -3,6 +3,7 @@ package sync
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"fmt"
 	"slices"
 	"testing"
@@ -369,6 +370,54 @@ func TestCompare_unequalIsNotTriedForEver(t *testing.T) {
 	}
 	if n.core.counts.Unequal != 1 {
 		t.Errorf("it is counted %d times", n.core.counts.Unequal)
+	}
+}
+
+// Where two hosts have the same commits and another state, the first object that differs is named as soon as that is known, and no longer
+// than they differ.
+func TestCompare_namesTheFirstThatDiffers(t *testing.T) {
+	other, _ := lone(t)
+	for _, name := range []string{"a", "c", "d"} {
+		other.record("a test", projection.Change{Kind: events.Declared, Key: key(name), Object: []byte(`{}`)})
+	}
+	n, said := lone(t)
+	n.step(func() {
+		if err := n.ledger.Join(t.Context(), other.ledger.View().State, "to begin with the same"); err != nil {
+			t.Fatal(err)
+		}
+	})
+	other.record("a test", projection.Change{Kind: events.Declared, Key: key("c"), Object: []byte(`{"n":1}`)})
+	other.record("a test", projection.Change{Kind: events.Declared, Key: key("b"), Object: []byte(`{}`)})
+	n.run(10 * time.Second)
+	*said = nil
+	beats := func(digest string) string {
+		n.hear(n.core.subject.beat("b"), headed(&beat{Boot: 1, Number: uint64(n.now.UnixMilli()), Vector: markOf(n.ledger.View().Vector()), Digest: digest}, nil))
+		for _, p := range n.core.status().Peers {
+			if p.Differs != (digest != "") {
+				t.Errorf("differs: %v", p.Differs)
+			}
+			return p.Parts
+		}
+		return "none"
+	}
+	if got := beats("another"); got != "" {
+		t.Errorf("before its state has come: %q", got)
+	}
+	var state bytes.Buffer
+	if err := other.ledger.View().Encode(&state); err != nil {
+		t.Fatal(err)
+	}
+	for _, m := range *said {
+		var q ask
+		if json.Unmarshal(m.data, &q) == nil && q.Ask == askState {
+			n.hear(n.core.subject.host(n.core.node), headed(&answer{Answer: askState, From: "b", ID: q.ID, Whole: 7, Size: state.Len()}, state.Bytes()))
+		}
+	}
+	if got := n.core.status().Peers[0].Parts; got != key("b") {
+		t.Errorf("named is %q, want %q", got, key("b"))
+	}
+	if got := beats(""); got != "" {
+		t.Errorf("still named: %q", got)
 	}
 }
 

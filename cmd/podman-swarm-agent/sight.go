@@ -225,6 +225,9 @@ func (a *agent) seen() api.Cluster {
 			o.Agrees = time.Time{} // what it had when it was heard is no word on what it has now
 		case p.Differs:
 			o.Digest = "differs"
+			if p.Parts != "" {
+				o.Digest += " at " + p.Parts
+			}
 		case !p.Agrees.IsZero():
 			o.Digest = "agrees"
 		}
