@@ -17,9 +17,6 @@ const (
 	maxSilentOf  = 32              // from one address
 	maxJoining   = 32              // that are with Join
 	maxTalking   = 256             // that are with Talk
-
-	// A peer that lets what we wrote lie for so long is gone, or does not read.
-	userTimeout = 15 * time.Second
 )
 
 // Why connections are refused: the keys of Stats.Refused.

@@ -15,9 +15,9 @@ import (
 )
 
 const (
-	// A route on which nothing has come back for two to three pings is closed, and dialled anew. The beats of sync say
-	// much earlier that a host is silent; pings are for TCP, which would wait for a quarter of an hour.
-	pingEvery   = 5 * time.Second
+	// A route on which nothing has come back for two to three pings is closed, and dialled anew. userTimeout finds a dead
+	// one much earlier; pings are for what it does not see, and measure the way there and back.
+	pingEvery   = 30 * time.Second
 	maxPingsOut = 2
 	// A peer that does not read for so long loses its route, and what is queued for it. Nobody waits for it meanwhile.
 	writeDeadline = 10 * time.Second

@@ -10,16 +10,11 @@ import (
 	"net"
 	"slices"
 	"sync"
-	"syscall"
 	"time"
 )
 
 // maxHello is how long a TLS hello may be, in bytes; those of Go have some 300, with everything 2,000.
 const maxHello = 16 << 10
-
-// tcpUserTimeout is TCP_USER_TIMEOUT of Linux, in milliseconds: how long written data may lie there unacknowledged, or
-// the receiver's window be shut. Without it, a host that is frozen with its buffers full holds a relay for ever.
-const tcpUserTimeout = 0x12
 
 var (
 	errSilent = fmt.Errorf("it did not say within %v what it wants", helloTimeout)
@@ -106,7 +101,7 @@ func (b *begun) WriteTo(w io.Writer) (int64, error) {
 
 // relay carries bytes between a connection and embedded NATS until either ends.
 func (f *front) relay(conn *net.TCPConn, begin []byte) {
-	if err := errors.Join(setUserTimeout(conn), conn.SetKeepAliveConfig(net.KeepAliveConfig{Enable: true})); err != nil {
+	if err := errors.Join(bound(conn), conn.SetKeepAliveConfig(net.KeepAliveConfig{Enable: true})); err != nil {
 		f.log.out.Debug("set up a connection", "from", conn.RemoteAddr(), "err", err)
 		return // it is gone
 	}
@@ -138,16 +133,4 @@ func (f *front) relay(conn *net.TCPConn, begin []byte) {
 	// NATS is done. What it said last must arrive, which it might not if we closed with something unread.
 	conn.CloseWrite()
 	conn.SetReadDeadline(time.Now().Add(time.Second))
-}
-
-func setUserTimeout(conn *net.TCPConn) error {
-	raw, err := conn.SyscallConn()
-	if err != nil {
-		return err
-	}
-	var set error
-	err = raw.Control(func(fd uintptr) {
-		set = syscall.SetsockoptInt(int(fd), syscall.IPPROTO_TCP, tcpUserTimeout, int(userTimeout.Milliseconds()))
-	})
-	return errors.Join(err, set)
 }

@@ -23,7 +23,7 @@ type Route struct {
 	Node   string
 	Addr   string        // where the packets come from; its port is the peer's own only if we dialled
 	Dialed bool          // by us
-	RTT    time.Duration // of the newest ping that was answered, at most some seconds ago; 0: none was yet
+	RTT    time.Duration // of the newest ping that was answered, at most a minute ago; 0: none was yet
 	Since  time.Time
 	// What has come in and gone out, since then. Pending waits to be sent, in bytes.
 	MsgsIn, MsgsOut, BytesIn, BytesOut uint64
@@ -137,6 +137,11 @@ func (m *Mesh) look() bool {
 			continue
 		}
 		came++
+		if r.Dialed {
+			if err := boundTo(r.Addr); err != nil {
+				m.log.say(warn, "that a route is dead will be noticed late", err.Error(), "node", node, "err", err)
+			}
+		}
 		if was {
 			went++
 			m.log.seldom(info, sayFlapping, "connected anew to another host", node, "node", node, "addr", r.Addr, "was", m.log.reason(node))
