@@ -6,7 +6,6 @@ import (
 	"net"
 	"net/netip"
 	"os"
-	"strconv"
 	"syscall"
 	"time"
 )
@@ -15,7 +14,7 @@ import (
 // window shut: then the connection is closed, and dialled anew. TCP itself tries again after 0.2, 0.4 … 6.4, 12.8 s: a cable
 // that was out for some seconds would be dead for as long once more. It is the peer's kernel that acknowledges, so an
 // agent that is merely slow, or stopped, keeps its routes until its buffers are full.
-const userTimeout = 5 * time.Second
+const userTimeout = 3 * time.Second
 
 // tcpUserTimeout is TCP_USER_TIMEOUT of Linux, in milliseconds.
 const tcpUserTimeout = 0x12
@@ -42,30 +41,25 @@ func boundTo(addr string) error {
 	if err != nil {
 		return fmt.Errorf("find the connection to %s: %w", addr, err)
 	}
-	found := false
-	err = sockets(func(fd int) error {
+	return sockets(func(fd int) error {
 		if peer, err := syscall.Getpeername(fd); err != nil || addrPort(peer) != to {
 			return nil
 		}
-		found = true
 		return boundSocket(fd)
 	})
-	if err == nil && !found {
-		return nil // it has ended meanwhile
-	}
-	return err
 }
 
-// sockets has fn see each open file of this process: sockets, and whatever else there is.
+// sockets has fn see each socket of this process. Not by /proc, which may be that of another PID namespace; but the lowest
+// number that is free is given out first, so a wide gap is the end.
 func sockets(fn func(fd int) error) error {
-	const folder = "/proc/self/fd"
-	all, err := os.ReadDir(folder)
-	if err != nil {
-		return fmt.Errorf("find a connection among the open files: %w", err)
-	}
 	var errs []error
-	for _, e := range all {
-		if fd, err := strconv.Atoi(e.Name()); err == nil {
+	for fd, gap := 0, 0; gap < 4096; fd++ {
+		_, err := syscall.Getsockname(fd)
+		if err == syscall.EBADF {
+			gap++
+			continue
+		}
+		if gap = 0; err == nil {
 			errs = append(errs, fn(fd))
 		}
 	}

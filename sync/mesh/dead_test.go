@@ -82,7 +82,7 @@ func TestMesh_hearsSoonAfterACut(t *testing.T) {
 	}
 	listen(both)
 	heal := cut(t, hosts...)
-	listen(within(userTimeout + 3*time.Second))
+	listen(within(userTimeout + 4*time.Second))
 	for len(heard) > 0 {
 		<-heard
 	}
