@@ -17,36 +17,87 @@ func (c *core) sendBeat() {
 	if vector == c.last && !c.now.Before(c.digestAt) {
 		c.digest(vector, s) // it has not changed for a beat: now it is worth the trouble
 	}
-	c.last = vector
-	c.out.publish(c.subject.beat(c.node), headed(c.nextOwn(), nil))
+	c.last, c.beatAt = vector, c.now
+	c.out.publish(c.subject.beat(c.node), headed(c.pulse.next(c.own()), nil))
 }
 
-// nextOwn is this host's next beat.
-func (c *core) nextOwn() *beat {
+// own is what a beat has to say of this host.
+func (c *core) own() beat {
 	s := c.ledger.View().OnDisk()
 	inc := c.log.Incarnation()
 	b := beat{Inc: inc, Seq: s.Head(inc).Seq, Vector: markOf(s.Vector()), Boot: c.boot, Started: c.started, Up: c.now.Sub(c.born).Milliseconds()}
 	b.Starting, b.ReadOnly = c.ready()
 	b.Digest = c.digests[b.Vector]
-	c.beats++
-	b.Number = uint64(c.started) + c.beats
-	for _, p := range c.sorted() {
-		switch {
-		case c.alive(p):
-			b.Hears = with(b.Hears, p.name, p.number)
-		case c.now.Sub(p.heard) < c.every.silence:
-			b.Told = with(b.Told, p.name, p.number)
+	all := c.sorted()
+	for _, p := range all {
+		if c.alive(p) {
+			b.Hears = append(b.Hears, p.name)
+			if c.late(p) {
+				b.Waits = append(b.Waits, p.name)
+			}
 		}
 	}
-	return &b
+	b.Told = c.tell(all)
+	return b
 }
 
-func with(m map[string]uint64, name string, n uint64) map[string]uint64 {
-	if m == nil {
-		m = map[string]uint64{}
+// tell gives the newest beats of the hosts that are heard, by this one or by others, to those who hear this one and do not hear
+// them: so one broken link makes nobody silent. Where all hear all, there is nothing to tell.
+func (c *core) tell(all []*peer) map[string]uint64 {
+	lacked, unsure := map[string]bool{}, false
+	for _, p := range all {
+		switch {
+		case c.late(p):
+			unsure = unsure || c.now.Sub(p.heard) < c.every.silence // it may hear this one; whom else, is not known any longer
+		case slices.Contains(p.Hears, c.node):
+			p.lacks(all, lacked)
+		}
 	}
-	m[name] = n
-	return m
+	told := map[string]uint64{}
+	for _, o := range all {
+		if (unsure || lacked[o.name]) && c.now.Sub(o.heard) < c.every.silence || c.now.Sub(o.behind) < c.every.silence {
+			told[o.name] = o.number
+		}
+	}
+	return told
+}
+
+// lacks adds whom of all the host does not hear, by its own word, or begins to miss.
+func (p *peer) lacks(all []*peer, lacked map[string]bool) {
+	heard := p.Hears
+	for _, o := range all {
+		for len(heard) > 0 && heard[0] < o.name {
+			heard = heard[1:]
+		}
+		if o != p && (len(heard) == 0 || heard[0] != o.name) {
+			lacked[o.name] = true
+		}
+	}
+	for _, name := range p.Waits {
+		lacked[name] = true
+	}
+}
+
+// late reports whether a beat of the peer is overdue.
+func (c *core) late(p *peer) bool { return c.now.Sub(p.direct) >= c.every.beat*5/4 }
+
+// soon has the next beat come at once, unless one has just been said.
+func (c *core) soon() {
+	if at := c.beatAt.Add(c.every.beat / 4); at.Before(c.nextBeat) {
+		c.nextBeat = at
+	}
+}
+
+// overdue has a beat say at once whose beats do not come as they should: so others that hear them tell of them before that is
+// taken for silence.
+func (c *core) overdue() {
+	for _, p := range c.peers {
+		if late := c.alive(p) && c.late(p); late != p.overdue {
+			if p.overdue = late; late {
+				c.soon()
+			}
+		}
+	}
 }
 
 // digest finds out the state's digest, once for each vector.
@@ -80,18 +131,32 @@ func (c *core) heed(node string, b beat) {
 		c.counts.Unreadable++
 		return
 	}
+	if b.As > 0 {
+		p := c.peers[node]
+		if p == nil || p.whole.Number != b.Number-b.As { // nor is it known of another agent of this host's own name
+			c.question(node, &ask{Ask: askBeat})
+			return
+		}
+		b = b.filled(p.whole)
+		b.Up += c.now.Sub(p.wholeAt).Milliseconds()
+	}
 	if node == c.node {
 		c.second(&b)
 		return
 	}
 	if b.Inc == c.log.Incarnation() {
+		c.question(node, &ask{Ask: askCopy, Inc: b.Inc}) // it may never hear it from this host, which is about to change it
 		c.copied(node)
 	}
 	p := c.peer(node)
+	if b.As == 0 {
+		slices.Sort(b.Hears)
+		p.whole, p.wholeAt = b, c.now
+	}
 	if !c.alive(p) {
 		c.say.Info("a host is heard", "peer", node)
 		p.since = c.now
-		c.question(node, &ask{Ask: askHello, Beat: c.nextOwn()}) // it may have missed something, and asks once it hears how far others are
+		c.question(node, &ask{Ask: askHello, Beat: c.pulse.once(c.own())}) // it may have missed something, and asks once it hears how far others are
 	}
 	if p.Boot != b.Boot {
 		if b.Boot == p.other.Boot && c.now.Sub(p.otherAt) < c.every.silence {
@@ -106,28 +171,38 @@ func (c *core) heed(node string, b beat) {
 	if p.ReadOnly && !b.ReadOnly { // what it had heard meanwhile, and claimed nothing of, is on its disk now
 		p.folded = false
 	}
-	p.beat, p.number, p.direct, p.heard = b, b.Number, c.now, c.now
-	for _, of := range []map[string]uint64{b.Hears, b.Told} {
-		for _, name := range slices.Sorted(maps.Keys(of)) {
-			if name == c.node {
-				c.surpass(of[name])
-			}
-			if name == c.node || name == "" || c.peers[name] == nil && len(c.peers) >= peersMost {
-				continue
-			}
-			if o := c.peer(name); of[name] > o.number { // else it tells of a beat that is known
-				o.number, o.heard = of[name], c.now
-			}
-		}
+	p.beat, p.number, p.direct, p.heard = b, max(p.number, b.Number), c.now, c.now
+	if slices.ContainsFunc(b.Waits, func(name string) bool { o := c.peers[name]; return o != nil && !c.late(o) }) {
+		c.soon()
+	}
+	for _, name := range slices.Sorted(maps.Keys(b.Told)) {
+		c.told(name, b.Told[name])
 	}
 	c.compare(p)
 }
 
+// told learns of a beat of a host from another that knows of it.
+func (c *core) told(name string, number uint64) {
+	switch {
+	case name == c.node:
+		c.surpass(number)
+		return
+	case name == "" || c.peers[name] == nil && len(c.peers) >= peersMost:
+		return
+	}
+	switch p := c.peer(name); {
+	case number > p.number: // else it is of a beat that is known
+		p.number, p.heard = number, c.now
+	case number < p.number && c.now.Sub(p.heard) >= c.every.silence:
+		p.behind = c.now
+	}
+}
+
 // surpass has this host's beats go on after one that others know, as when its clock was set back between two starts: else
-// those who hear it only through others would take it for silent.
+// those who hear it only through others would take it for silent. Whoever knows of a greater number than it says tells it.
 func (c *core) surpass(number uint64) {
-	if mine := uint64(c.started) + c.beats; number > mine && number-mine < 1<<42 { // a hundred years, in milliseconds
-		c.beats += number - mine
+	if mine := c.pulse.number; number > mine && number-mine < 1<<42 { // a hundred years, in milliseconds
+		c.pulse.number = number
 	}
 }
 
@@ -202,7 +277,7 @@ func (c *core) second(b *beat) {
 	}
 	started := time.UnixMilli(b.Started).UTC()
 	c.say.Error("another agent has this host's name: one of the two must be given another (--node-name), or be stopped", "started", started)
-	if c.now.Sub(c.clashed) > 5*c.every.beat {
+	if c.now.Sub(c.clashed) > 2*c.every.silence {
 		c.clash = 0
 	}
 	c.clashed = c.now

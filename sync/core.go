@@ -65,7 +65,8 @@ type core struct {
 	held      map[uint64]func()           // what to do when an ask of this host for that is answered
 	parts     parts
 	asked     uint64
-	beats     uint64 // sent so far
+	pulse     pulse
+	beatAt    time.Time // when the last beat was sent
 	nextBeat  time.Time
 	nextHello time.Time
 	born      time.Time // when the first step was done
@@ -78,7 +79,7 @@ type core struct {
 }
 
 func newCore(node string, boot uint64, started int64, every times, ledger Ledger, log Log, out *sender, say *slog.Logger) *core {
-	return &core{node: node, boot: boot, started: started, every: every, ledger: ledger, log: log, out: out, say: say, wall: time.Now,
+	return &core{node: node, boot: boot, started: started, pulse: pulse{number: uint64(started), anew: true}, every: every, ledger: ledger, log: log, out: out, say: say, wall: time.Now,
 		ready: func() (bool, bool) { return false, false }, peers: map[string]*peer{}, digests: map[mark]string{}, want: map[string]bool{},
 		settled: map[point]time.Time{}, later: map[events.Incarnation]bool{}, held: map[uint64]func(){}, problems: map[string]*Problem{}}
 }
@@ -97,6 +98,10 @@ type peer struct {
 	beat
 	name    string
 	number  uint64        // of its newest beat, as far as anybody knows whom this host hears
+	behind  time.Time     // when others told of a smaller number, though it was silent here: it has to be told this one
+	whole   beat          // its newest that said everything
+	wholeAt time.Time     // when that was heard
+	overdue bool          // that its next beat is has been said
 	direct  time.Time     // when its newest beat was heard here
 	heard   time.Time     // when its newest beat was heard by anybody whom this host hears
 	since   time.Time     // since when it is heard
@@ -257,6 +262,7 @@ func (c *core) tick() {
 			}
 		}
 	}
+	c.overdue()
 	if !c.now.Before(c.nextBeat) || c.alone() { // then it costs nothing, and who comes hears it at once
 		c.nextBeat = c.now.Add(c.every.beat)
 		c.sendBeat()

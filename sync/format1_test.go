@@ -88,11 +88,14 @@ func (v *voice) do(what func()) { v.step(v.t.Context(), v.now, what) }
 
 func (v *voice) hears(m message) { v.do(func() { v.receive([]message{m}) }) }
 
-// beats twice, since the first beat has no digest yet.
+// beats says one beat of each kind: all, without the digest; where it stands; all, with it; and that nothing has changed.
 func (v *voice) beats() {
-	v.do(v.sendBeat)
-	v.do(v.sendBeat)
+	for range beatsSaid {
+		v.do(v.sendBeat)
+	}
 }
+
+const beatsSaid = 4
 
 // take gives what was said, and forgets it.
 func (v *voice) take() []message {
@@ -210,7 +213,7 @@ func TestFormat1_heardAsThen(t *testing.T) {
 		if said := v.take(); len(said) > 0 {
 			t.Errorf("it answers what it cannot know: %s", said[0].data)
 		}
-		for _, m := range all[:2] {
+		for _, m := range all[:beatsSaid] {
 			v.hears(change(t, m))
 		}
 		asked := map[string]bool{}

@@ -20,7 +20,9 @@ func FuzzReceive(f *testing.F) {
 			f.Add(uint8(2), m.data, uint8(2), m.data)
 		}
 	}
-	f.Add(uint8(2), []byte(`{"ask":"holds","from":"b","id":1,"within":9223372036854775807}`), uint8(1), []byte(`{"h":{"":5}}`))
+	f.Add(uint8(2), []byte(`{"ask":"holds","from":"b","id":1,"within":9223372036854775807}`), uint8(1), []byte(`{"n":2,"as":1,"g":{"":5,"a":9000000000000,"c":1}}`))
+	f.Add(uint8(1), []byte(`{"n":5,"b":7,"h":["a","","z","c","c"],"w":["c","a",""]}`), uint8(3), []byte(`{"n":2,"as":18446744073709551615}`))
+	f.Add(uint8(1), []byte(`{"n":5,"as":4,"i":"0000000000000005","s":10}`), uint8(2), []byte(`{"ask":"copy","from":"b","inc":"0000000000000005"}`))
 	f.Add(uint8(2), []byte(`{"part":1,"from":"b","piece":0,"of":2}`), uint8(2), []byte("{\"part\":1,\"from\":\"b\",\"piece\":1,\"of\":2}\n{}"))
 	f.Add(uint8(2), []byte(`{"answer":"state","from":"b","id":2,"whole":1,"size":-5,"offset":0}`+"\nx"), uint8(0), []byte("{}"))
 	f.Fuzz(func(t *testing.T, kind1 uint8, data1 []byte, kind2 uint8, data2 []byte) {

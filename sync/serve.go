@@ -92,6 +92,13 @@ func (c *core) serve(q *ask) *answer {
 		return c.serveState(q)
 	case askLook:
 		c.suspect(q.From, q.Inc)
+	case askBeat:
+		c.pulse.anew = true
+		c.soon()
+	case askCopy:
+		if q.Inc == c.log.Incarnation() {
+			c.copied(q.From)
+		}
 	case askTwin:
 		if q.Beat != nil {
 			c.second(q.Beat)

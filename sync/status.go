@@ -65,7 +65,7 @@ func (c *core) status() *Status {
 		o := Peer{Host: p.name, Version: p.version, Address: p.address, Alive: c.alive(p), Heard: p.heard, Direct: p.direct, Since: p.since,
 			Starting: p.Starting, ReadOnly: p.ReadOnly, Folded: p.folded, Agrees: p.agrees, Differs: p.differs, Parts: p.parts, Offset: p.offset, RTT: p.rtt}
 		o.Hears = append(o.Hears, p.name)
-		o.Hears = slices.AppendSeq(o.Hears, maps.Keys(p.beat.Hears))
+		o.Hears = append(o.Hears, p.beat.Hears...)
 		slices.Sort(o.Hears)
 		if had, ok := c.seen.at[p.Vector]; !ok {
 			o.Unknown = true

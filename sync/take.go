@@ -109,8 +109,7 @@ func (c *core) next() {
 
 // rather reports whether a is to be asked before b: one that hears this host, and of those the one whose last failure is longer ago.
 func (c *core) rather(a, b *peer) bool {
-	_, hearsA := a.beat.Hears[c.node]
-	_, hearsB := b.beat.Hears[c.node]
+	hearsA, hearsB := slices.Contains(a.Hears, c.node), slices.Contains(b.Hears, c.node)
 	return hearsA && !hearsB || hearsA == hearsB && a.bad.Before(b.bad)
 }
 

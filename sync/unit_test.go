@@ -116,10 +116,10 @@ func TestBeats_whoWasReadOnlyIsFoldedAnew(t *testing.T) {
 // Where a link is cut one way, nobody waits for the answer of who cannot hear the question.
 func TestNext_asksWhoHearsThisHost(t *testing.T) {
 	n, said := lone(t)
-	n.hear(n.core.subject.beat("c"), headed(&beat{Boot: 1, Number: 1, Vector: 7, Hears: map[string]uint64{"a": 1}}, nil))
+	n.hear(n.core.subject.beat("c"), headed(&beat{Boot: 1, Number: 1, Vector: 7, Hears: []string{"a"}}, nil))
 	n.core.pull, *said = nil, nil
 	n.core.want = map[string]bool{"c": true}
-	n.hear(n.core.subject.beat("b"), headed(&beat{Boot: 1, Number: 1, Vector: 8, Hears: map[string]uint64{"c": 1}}, nil))
+	n.hear(n.core.subject.beat("b"), headed(&beat{Boot: 1, Number: 1, Vector: 8, Hears: []string{"c"}}, nil))
 	if n.core.pull == nil || n.core.pull.peer != "c" || !n.core.want["b"] {
 		t.Errorf("asked is %+v, want c, and b after it", n.core.pull)
 	}
@@ -318,7 +318,7 @@ func TestBeats_goOnAfterThoseThatOthersKnow(t *testing.T) {
 		t.Errorf("the next beat is %d, want one after %d", b.Number, told)
 	}
 	n.hear(n.core.subject.beat("b"), headed(&beat{Boot: 1, Number: 6, Told: map[string]uint64{"a": 1<<64 - 1}}, nil))
-	if got := uint64(n.core.started) + n.core.beats; got > b.Number+1 { // one more went to b, which is heard anew
+	if got := n.core.pulse.number; got > b.Number+1 { // one more went to b, which is heard anew
 		t.Errorf("nonsense has the beats go on from %d", got)
 	}
 }

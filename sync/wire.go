@@ -38,20 +38,24 @@ func (s subjects) read(subject string) (kind, node string) {
 	return kind, node
 }
 
-// beat says how far a host has come. It is sent every few seconds by each to all, so its names are short.
+// beat says how far a host has come. It is sent every few seconds by each to all, so its names are short, and what is as it was
+// in an earlier beat is left out: all but Number, Waits and Told in one that says As, and if Inc is among what is left out, so are
+// the three after it.
 type beat struct {
-	Inc      events.Incarnation `json:"i"`
-	Seq      uint64             `json:"s"`           // of Inc, on disk
-	Vector   mark               `json:"v"`           // of all that is on disk
+	Number   uint64             `json:"n"`            // of this beat; greater than that of every one before, also before a restart
+	As       uint64             `json:"as,omitempty"` // all is as in the beat so many before this; 0: here it is
+	Inc      events.Incarnation `json:"i,omitzero"`
+	Seq      uint64             `json:"s,omitempty"` // of Inc, on disk
+	Vector   mark               `json:"v,omitzero"`  // of all that is on disk
 	Digest   string             `json:"d,omitempty"` // of the state at Vector, if it is known
-	Boot     uint64             `json:"b"`           // drawn when the agent started: tells two agents of one name apart
-	Started  int64              `json:"t"`           // Unix milliseconds, by its own clock
-	Up       int64              `json:"u"`           // milliseconds since then, by no clock that can be set
+	Boot     uint64             `json:"b,omitempty"` // drawn when the agent started: tells two agents of one name apart
+	Started  int64              `json:"t,omitempty"` // Unix milliseconds, by its own clock
+	Up       int64              `json:"u,omitempty"` // milliseconds since then, by no clock that can be set
 	Starting bool               `json:"r,omitempty"` // it recovers
 	ReadOnly bool               `json:"o,omitempty"`
-	Number   uint64             `json:"n"`           // of this beat; greater than that of every one before, also before a restart
-	Hears    map[string]uint64  `json:"h,omitempty"` // the newest beat of each host that is heard
-	Told     map[string]uint64  `json:"g,omitempty"` // the newest beat of each host that only others hear
+	Hears    []string           `json:"h,omitempty"` // the hosts that it hears
+	Waits    []string           `json:"w,omitempty"` // those of them whose next beat is overdue
+	Told     map[string]uint64  `json:"g,omitempty"` // the newest beats of hosts that others do not hear
 }
 
 // mark stands for a vector: equal vectors have equal marks, and different ones have not.
@@ -97,6 +101,8 @@ const (
 	askChain   = "chain"   // up to which of these Points do we agree about Inc
 	askState   = "state"   // your whole state, from byte Offset on
 	askLook    = "look"    // find out where our chains of Inc part; there is no answer
+	askBeat    = "beat"    // say everything in your next beat; there is no answer
+	askCopy    = "copy"    // you count your events under Inc, which is mine: one of our disks is a copy; there is no answer
 	askTwin    = "twin"    // another agent of your name has said Beat; there is no answer
 	askHolds   = "holds"   // say so once event ID is on your disk
 )

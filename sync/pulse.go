@@ -1,0 +1,50 @@
+package sync
+
+import "slices"
+
+// pulse says the beats of a host, each with as little as it takes. Most say no more than that all is as it was said before; so what
+// idle hosts say does not grow with what there would be to say.
+type pulse struct {
+	number uint64 // of the newest beat
+	whole  beat   // the newest that said everything
+	last   beat   // the newest, and everything that it stands for
+	anew   bool   // the next is to say everything: somebody may not have heard what it would be about
+}
+
+// next gives the beat by which to say b.
+func (p *pulse) next(b beat) *beat {
+	p.number++
+	b.Number = p.number
+	settled := b.stands(&p.last) && !b.stands(&p.whole) // to say it once and for all is shorter than again and again
+	p.last = b
+	if p.anew || settled || b.Starting != p.whole.Starting || b.ReadOnly != p.whole.ReadOnly || !slices.Equal(b.Hears, p.whole.Hears) {
+		p.whole, p.anew = b, false
+		return &b
+	}
+	short := beat{Number: b.Number, As: b.Number - p.whole.Number, Waits: b.Waits, Told: b.Told}
+	if !b.stands(&p.whole) {
+		short.Inc, short.Seq, short.Vector, short.Digest = b.Inc, b.Seq, b.Vector, b.Digest
+	}
+	return &short
+}
+
+// once gives a beat that says all of b to one host alone, which the next to all must then do as well.
+func (p *pulse) once(b beat) *beat {
+	p.number++
+	b.Number, p.anew = p.number, true
+	return &b
+}
+
+// stands reports whether two beats say that the host stands at the same place.
+func (b *beat) stands(o *beat) bool {
+	return b.Inc == o.Inc && b.Seq == o.Seq && b.Vector == o.Vector && b.Digest == o.Digest
+}
+
+// filled gives all that a beat stands for that refers to whole.
+func (b *beat) filled(whole beat) beat {
+	whole.Number, whole.As, whole.Waits, whole.Told = b.Number, b.As, b.Waits, b.Told
+	if b.Inc != 0 {
+		whole.Inc, whole.Seq, whole.Vector, whole.Digest = b.Inc, b.Seq, b.Vector, b.Digest
+	}
+	return whole
+}
