@@ -18,7 +18,10 @@ func (c *core) sendBeat() {
 		c.digest(vector, s) // it has not changed for a beat: now it is worth the trouble
 	}
 	c.last, c.beatAt = vector, c.now
-	c.out.publish(c.subject.beat(c.node), headed(c.pulse.next(c.own()), nil))
+	if c.alone() {
+		c.pulse.all() // whoever comes has heard none of the last ones
+	}
+	c.pulse.say(c.own(), c.now, c.publishBeat)
 }
 
 // own is what a beat has to say of this host.
@@ -40,6 +43,8 @@ func (c *core) own() beat {
 	b.Told = c.tell(all)
 	return b
 }
+
+func (c *core) publishBeat(b *beat) { c.out.publish(c.subject.beat(c.node), headed(b, nil)) }
 
 // tell gives the newest beats of the hosts that are heard, by this one or by others, to those who hear this one and do not hear
 // them: so one broken link makes nobody silent. Where all hear all, there is nothing to tell.
@@ -153,11 +158,7 @@ func (c *core) heed(node string, b beat) {
 		slices.Sort(b.Hears)
 		p.whole, p.wholeAt = b, c.now
 	}
-	if !c.alive(p) {
-		c.say.Info("a host is heard", "peer", node)
-		p.since = c.now
-		c.question(node, &ask{Ask: askHello, Beat: c.pulse.once(c.own())}) // it may have missed something, and asks once it hears how far others are
-	}
+	anew := !c.alive(p)
 	if p.Boot != b.Boot {
 		if b.Boot == p.other.Boot && c.now.Sub(p.otherAt) < c.every.silence {
 			c.twins(p, &b)
@@ -172,6 +173,11 @@ func (c *core) heed(node string, b beat) {
 		p.folded = false
 	}
 	p.beat, p.number, p.direct, p.heard = b, max(p.number, b.Number), c.now, c.now
+	if anew {
+		c.say.Info("a host is heard", "peer", node)
+		p.since = c.now
+		c.question(node, &ask{Ask: askHello, Beat: c.pulse.once(c.own())}) // it may have missed something, and asks once it hears how far others are
+	}
 	if slices.ContainsFunc(b.Waits, func(name string) bool { o := c.peers[name]; return o != nil && !c.late(o) }) {
 		c.soon()
 	}
@@ -185,7 +191,9 @@ func (c *core) heed(node string, b beat) {
 func (c *core) told(name string, number uint64) {
 	switch {
 	case name == c.node:
-		c.surpass(number)
+		// Those who know of that one, as when this host's clock was set back between two starts, and hear it only through others, would
+		// take it for silent.
+		c.pulse.pass(number)
 		return
 	case name == "" || c.peers[name] == nil && len(c.peers) >= peersMost:
 		return
@@ -195,14 +203,6 @@ func (c *core) told(name string, number uint64) {
 		p.number, p.heard = number, c.now
 	case number < p.number && c.now.Sub(p.heard) >= c.every.silence:
 		p.behind = c.now
-	}
-}
-
-// surpass has this host's beats go on after one that others know, as when its clock was set back between two starts: else
-// those who hear it only through others would take it for silent. Whoever knows of a greater number than it says tells it.
-func (c *core) surpass(number uint64) {
-	if mine := c.pulse.number; number > mine && number-mine < 1<<42 { // a hundred years, in milliseconds
-		c.pulse.number = number
 	}
 }
 

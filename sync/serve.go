@@ -93,7 +93,7 @@ func (c *core) serve(q *ask) *answer {
 	case askLook:
 		c.suspect(q.From, q.Inc)
 	case askBeat:
-		c.pulse.anew = true
+		c.pulse.all()
 		c.soon()
 	case askCopy:
 		if q.Inc == c.log.Incarnation() {

@@ -5,6 +5,8 @@ import (
 	"context"
 	"log/slog"
 	"math/rand/v2"
+	"slices"
+	"sync"
 	"sync/atomic"
 	"time"
 )
@@ -30,7 +32,8 @@ type Sync struct {
 
 	core   *core
 	jobs   chan func()
-	ended  chan struct{} // closed when Run has returned
+	ended  chan struct{}             // closed when Run has returned
+	busy   atomic.Pointer[time.Time] // since when the core does something; nil: it does nothing
 	status atomic.Pointer[reported]
 }
 
@@ -89,9 +92,9 @@ func (s *Sync) Run(ctx context.Context) error {
 	}
 	pub := &publisher{ledger: s.Ledger, log: s.Log, out: s.core.out, subject: s.core.subject.commit(s.Node), say: s.Say}
 	pub.begin()
-	ended := make(chan struct{})
-	go func() {
-		defer close(ended)
+	var beside sync.WaitGroup
+	defer func() { cancel(); beside.Wait() }() // also when Run ends by itself
+	beside.Go(func() {
 		for ctx.Err() == nil {
 			v := s.Ledger.View()
 			pub.publish(ctx)
@@ -100,23 +103,36 @@ func (s *Sync) Run(ctx context.Context) error {
 			case <-ctx.Done():
 			}
 		}
-	}()
-	defer func() { cancel(); <-ended }() // also when Run ends by itself
+	})
+	beside.Go(func() { s.live(ctx) })
 	tick := time.NewTicker(tickEvery)
 	defer tick.Stop()
-	do := s.core.tick // at once: who hears this host says how far it is
+	last := time.Now()
+	var deaf time.Time               // until when this host may not have heard yet what came while it did not listen
+	do, ticked := s.core.tick, false // at once: who hears this host says how far it is
 	for {
-		s.core.step(ctx, time.Now(), do)
-		if s.core.fatal != nil {
-			return s.core.fatal
+		now := time.Now()
+		if now.Sub(last) >= s.core.every.silence/2 { // the core was busy, or the whole process stopped: nobody is silent for that
+			deaf = now.Add(2 * tickEvery)
 		}
-		s.core.counts.Published = pub.events.Load()
-		s.core.counts.BytesOut = s.core.out.bytes.Load()
-		s.report()
+		if last = now; !ticked || !now.Before(deaf) {
+			s.busy.Store(&now)
+			s.core.step(ctx, now, do)
+			s.busy.Store(nil)
+			if s.core.fatal != nil {
+				return s.core.fatal
+			}
+			s.core.counts.Published = pub.events.Load()
+			s.core.counts.BytesOut = s.core.out.bytes.Load()
+			if !now.Before(deaf) {
+				s.report()
+			}
+		}
 		var changed <-chan struct{}
 		if len(s.core.holding) > 0 {
 			changed = s.Ledger.View().Changed
 		}
+		ticked = false
 		select {
 		case <-ctx.Done():
 			return nil
@@ -127,9 +143,47 @@ func (s *Sync) Run(ctx context.Context) error {
 		case <-changed:
 			do = func() {} // what is asked for may be on disk now
 		case <-tick.C:
-			do = s.core.tick
+			do, ticked = s.core.tick, true
 		}
 	}
+}
+
+// live says for a core that is busy that this host lives, until ctx ends. A step may take long: a large state, a slow disk. Its containers
+// run meanwhile, and need not move; once it takes too long, others are told as well that the host takes no changes.
+func (s *Sync) live(ctx context.Context) {
+	tick := time.NewTicker(tickEvery)
+	defer tick.Stop()
+	var stuck *time.Time // since when the core is, as others have been told
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+		began := s.busy.Load()
+		if stuck != nil && began != stuck {
+			s.Say.Info("sync goes on", "stood", time.Since(*stuck))
+			stuck = nil
+		}
+		if began == nil {
+			continue
+		}
+		if stuck == nil && time.Since(*began) >= s.core.every.silence {
+			stuck = began
+			s.stands(*began)
+		}
+		s.core.pulse.again(time.Now(), s.core.every.beat, stuck != nil, s.core.publishBeat)
+	}
+}
+
+// stands lets others see that the core does nothing else. How they are heard stays as it was known last.
+func (s *Sync) stands(since time.Time) {
+	p := Problem{What: "sync stands still: what came from other hosts is not written to the disk of this host, which takes no changes",
+		Do: "see whether its disk answers (dmesg, iostat); its containers run on", Since: since}
+	s.Say.Error(p.What, "do", p.Do)
+	st := *s.status.Load().Status
+	st.Problems = append(slices.Clone(st.Problems), p)
+	s.show(&st)
 }
 
 // gather takes what else has come.
@@ -148,12 +202,14 @@ func gather(in <-chan message, first message) []message {
 
 // report lets others see how things are, not more often than anybody needs it.
 func (s *Sync) report() {
-	old := s.status.Load()
-	if s.core.now.Sub(old.At) < tickEvery/2 {
-		return
+	if s.core.now.Sub(s.status.Load().At) >= tickEvery/2 {
+		s.show(s.core.status())
 	}
-	s.status.Store(&reported{s.core.status(), make(chan struct{})})
-	close(old.next)
+}
+
+// show has a status be the newest.
+func (s *Sync) show(st *Status) {
+	close(s.status.Swap(&reported{st, make(chan struct{})}).next)
 }
 
 // Status is how things are, some tenths of a second ago at most, and a channel that is closed when that is known anew.

@@ -71,6 +71,12 @@ func (a antenna) Subscribe(pattern string, deliver func(string, []byte)) (func()
 // live is a host that runs as in an agent.
 func live(t *testing.T, bus *air, name string) (*Sync, *projection.Ledger) {
 	t.Helper()
+	return liveOn(t, antenna{bus, name}, name, func(l *projection.Ledger) Ledger { return l })
+}
+
+// liveOn is the same, on a Bus, and where sync sees another ledger.
+func liveOn(t *testing.T, bus Bus, name string, as func(*projection.Ledger) Ledger) (*Sync, *projection.Ledger) {
+	t.Helper()
 	log, err := events.Open(filepath.Join(t.TempDir(), name), events.Options{Reserve: -1, MinFree: 1})
 	if err != nil {
 		t.Fatal(err)
@@ -79,7 +85,7 @@ func live(t *testing.T, bus *air, name string) (*Sync, *projection.Ledger) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := &Sync{Bus: antenna{bus, name}, Ledger: ledger, Log: log, Node: name, Cluster: "test", Say: slog.New(slog.DiscardHandler),
+	s := &Sync{Bus: bus, Ledger: as(ledger), Log: log, Node: name, Cluster: "test", Say: slog.New(slog.DiscardHandler),
 		Ready: func() (bool, bool) { return false, false }, Beat: 50 * time.Millisecond}
 	s.Open()
 	ctx, cancel := context.WithCancel(context.Background())
