@@ -18,9 +18,6 @@ func (c *core) sendBeat() {
 		c.digest(vector, s) // it has not changed for a beat: now it is worth the trouble
 	}
 	c.last, c.beatAt = vector, c.now
-	if c.alone() {
-		c.pulse.all() // whoever comes has heard none of the last ones
-	}
 	c.pulse.say(c.own(), c.now, c.publishBeat)
 }
 

@@ -263,7 +263,11 @@ func (c *core) tick() {
 		}
 	}
 	c.overdue()
-	if !c.now.Before(c.nextBeat) || c.alone() { // then it costs nothing, and who comes hears it at once
+	alone := c.alone()
+	if alone {
+		c.pulse.all() // whoever comes has heard none of the last beats
+	}
+	if alone || !c.now.Before(c.nextBeat) { // where nobody hears it, it costs nothing, and who comes hears it at once
 		c.nextBeat = c.now.Add(c.every.beat)
 		c.sendBeat()
 	}
