@@ -258,6 +258,45 @@ func TestServe_pagesGoOnWhereTheLastEnded(t *testing.T) {
 	}
 }
 
+// What a host holds in memory alone it neither gives nor claims: who asks would take it for known.
+func TestServe_claimsWhatIsOnDisk(t *testing.T) {
+	n, _ := lone(t)
+	empty := n.ledger.View().State
+	n.full.Store(true)
+	n.hear(n.core.subject.commit("b"), chain(t, 9, 1)[0])
+	if n.ledger.View().Head(9).Seq != 1 {
+		t.Fatal("with a full disk, what others say is not folded")
+	}
+	n.step(func() {
+		a := n.core.serveCommits(&ask{Ask: askCommits, From: "c"})
+		if len(a.body) != 0 || a.Vector != markOf(empty.Vector()) {
+			t.Errorf("given are %d bytes, and claimed is %v, want none, and %v", len(a.body), a.Vector, markOf(empty.Vector()))
+		}
+		s := n.core.serveState(&ask{Ask: askState, From: "c"})
+		if state, err := projection.DecodeState(bytes.NewReader(s.body)); err != nil || state.Head(9).Seq != 0 {
+			t.Errorf("the state given holds event %d, which is not on disk (%v)", state.Head(9).Seq, err)
+		}
+	})
+}
+
+// Who waits until others hold a change waits for their disks.
+func TestHold_answersOnceItIsOnDisk(t *testing.T) {
+	n, said := lone(t)
+	n.full.Store(true)
+	n.hear(n.core.subject.commit("b"), chain(t, 9, 1)[0])
+	ask := ask{Ask: askHolds, From: "c", ID: 1, Event: events.ID{Inc: 9, Seq: 1}, Within: time.Minute}
+	*said = nil
+	n.hear(n.core.subject.host("a"), headed(&ask, nil))
+	if len(*said) != 0 {
+		t.Errorf("with a full disk it is said to hold what is in memory: %s", (*said)[0].data)
+	}
+	n.room()
+	n.step(func() {})
+	if len(*said) != 1 || !bytes.Contains((*said)[0].data, []byte(`"holds":true`)) {
+		t.Errorf("once it is on disk: %d answers, want one", len(*said))
+	}
+}
+
 func TestServe_whatIsOffTheChainIsSaid(t *testing.T) {
 	n, said := lone(t)
 	for i := range 3 {
