@@ -8,7 +8,7 @@ import (
 
 // Missing calls fn with each commit that somebody lacks who has of every incarnation no more than the first have of its
 // events, in the order of this log, from record number from on, and up to where the log was durable when it was called.
-// fn's error is returned as it is. Payloads may be kept.
+// fn's error is returned as it is. A payload is overwritten once fn has returned.
 //
 // gone are the incarnations of which something is lacked that this log does not hold: it jumped over it. Nothing of
 // them is given. It takes no lock for long and waits for no fsync.
@@ -31,7 +31,7 @@ func (l *Log) Missing(ctx context.Context, have func(Incarnation) uint64, from u
 	if len(lacked) == 0 {
 		return gone, ctx.Err()
 	}
-	return gone, l.Replay(max(first, from), func(r Record) error {
+	return gone, l.Scan(max(first, from), func(r Record) error {
 		if err := ctx.Err(); err != nil {
 			return err
 		}

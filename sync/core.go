@@ -59,6 +59,7 @@ type core struct {
 	search    *search
 	transfer  *transfer
 	serving   *transfer // a state that is being given to another
+	page      []byte    // room for the next page of commits
 	settled   map[point]time.Time
 	later     map[events.Incarnation]bool // of which the next commit is of a later version than can be read here
 	holding   []ask                       // that are to be answered once what they ask for is on disk
@@ -132,6 +133,8 @@ type pull struct {
 	peer   string
 	id     uint64
 	record uint64
+	most   int // bytes
+	asked  time.Time
 	until  time.Time
 	taken  int // commits so far
 }

@@ -11,9 +11,12 @@ import (
 	"github.com/podman-swarm/podman-swarm/events"
 )
 
-// pageBytes is about how much is sent in answer to one ask for commits: enough that the way there and back does not
-// matter, little enough that whoever else uses the link does not wait.
-const pageBytes = 384 << 10
+// pageBytes is about how much is sent at once: enough that the way there and back does not matter, little enough that
+// whoever else uses the link does not wait. In answer to an ask for commits it may be up to pageMost, if the other wants it.
+const (
+	pageBytes = 384 << 10
+	pageMost  = 2 << 20
+)
 
 // unmarshal reads JSON of this package's own.
 func unmarshal(b []byte, v any) error { return json.Unmarshal(b, v) }
@@ -118,7 +121,8 @@ const holdingMost = 10_000
 // serveCommits gives what the other lacks, a page of it.
 func (c *core) serveCommits(q *ask) *answer {
 	have := map[events.Incarnation]uint64{}
-	a := &answer{Answer: askCommits, Vector: markOf(c.ledger.View().OnDisk().Vector())}
+	a := &answer{Answer: askCommits, Vector: markOf(c.ledger.View().OnDisk().Vector()), body: c.page[:0]}
+	most := min(max(q.Most, pageBytes), pageMost)
 	for _, p := range q.Have {
 		have[p.Inc] = p.Seq
 		if !c.onChainOf(&p) {
@@ -127,7 +131,7 @@ func (c *core) serveCommits(q *ask) *answer {
 		}
 	}
 	gone, err := c.log.Missing(c.ctx, func(inc events.Incarnation) uint64 { return have[inc] }, q.Record, func(r events.Record) error {
-		if len(a.body) > 0 && len(a.body)+len(r.Payload) > pageBytes {
+		if len(a.body) > 0 && len(a.body)+len(r.Payload) > most {
 			a.Record, a.More = r.Number, true
 			return errEnough
 		}
@@ -141,6 +145,9 @@ func (c *core) serveCommits(q *ask) *answer {
 	}
 	slices.Sort(gone)
 	a.Gone = gone
+	if c.page = nil; a.More {
+		c.page = a.body // which is sent before the next ask is looked at
+	}
 	return a
 }
 

@@ -124,12 +124,27 @@ func (c *core) askCommits(peer string, record uint64) {
 		q.Have = append(q.Have, point{Inc: inc, Seq: 1<<64 - 1})
 	}
 	taken := 0
+	q.Most = pageBytes
 	if c.pull != nil {
-		taken = c.pull.taken
+		taken, q.Most = c.pull.taken, c.pull.next(c.now)
 	}
 	id := c.question(peer, &q)
-	c.pull = &pull{peer: peer, id: id, record: record, until: c.now.Add(c.every.answer), taken: taken}
+	c.pull = &pull{peer: peer, id: id, record: record, most: q.Most, asked: c.now, until: c.now.Add(c.every.answer), taken: taken}
 	c.counts.Asked++
+}
+
+// soon is within what time an answer comes whose like may be larger.
+const soon = 100 * time.Millisecond
+
+// next is how much to ask for next: more, in fewer pieces and with fewer syncs, as long as the link and this host keep up.
+func (p *pull) next(now time.Time) int {
+	switch took := now.Sub(p.asked); {
+	case took < soon:
+		return min(2*p.most, pageMost)
+	case took > 4*soon:
+		return max(p.most/2, pageBytes)
+	}
+	return p.most
 }
 
 // onCommits takes an answer with commits. The next piece is asked for before this one is folded.

@@ -114,6 +114,7 @@ type ask struct {
 	ID     uint64             `json:"id"`
 	Have   []point            `json:"have,omitempty"`
 	Record uint64             `json:"record,omitempty"` // commits: where in the log of who is asked to go on
+	Most   int                `json:"most,omitempty"`   // commits: about how many bytes of them; zero: pageBytes
 	Inc    events.Incarnation `json:"inc,omitzero"`
 	Points []point            `json:"points,omitempty"`
 	Whole  uint64             `json:"whole,omitempty"` // state: which of them, from the answer before

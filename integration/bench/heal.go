@@ -27,7 +27,7 @@ func (b *bench) heal(ctx context.Context) (rows []row, err error) {
 
 func (b *bench) healOf(ctx context.Context, size int) (r row, err error) {
 	missed := b.scale(100_000, 2000)
-	heal, wait, copying := &series{name: "heal"}, &series{name: "until the first ask"}, &series{name: "raw copy"}
+	heal, wait, copying := &series{name: "heal"}, &series{name: "until the first"}, &series{name: "raw copy"}
 	var bytes int64
 	for range b.scale(3, 1) {
 		healed, waited, n, err := b.healOnce(ctx, size, missed)
@@ -45,7 +45,7 @@ func (b *bench) healOf(ctx context.Context, size int) (r row, err error) {
 	return row{Figure: fmt.Sprintf("k  %s missed events of %s bytes healed", count(missed), count(size)), Ours: span(heal.median()),
 		With: fmt.Sprintf("TLS and fsyncs, the same %s raw", sizeOf(bytes)), Theirs: span(copying.median()), Ratio: heal.over(copying)}.
 		aim("<= 2 s", heal.median() <= 2*time.Second).
-		note("%s events/s; of it %s until the first ask, which waits for a beat; %s to %s in %d runs; the raw copy is written in pieces of %s, "+
+		note("%s events/s; of it %s until the first of them were on its disk; %s to %s in %d runs; the raw copy is written in pieces of %s, "+
 			"with an fsync each", count(int(float64(missed)/heal.median().Seconds())), span(wait.median()), span(heal.quantile(0)), span(heal.quantile(0.99)),
 			len(heal.took), sizeOf(copyPiece)), nil
 }
@@ -53,7 +53,7 @@ func (b *bench) healOf(ctx context.Context, size int) (r row, err error) {
 func sizeOf(bytes int64) string { return size(float64(bytes)) }
 
 // healOnce has a host of two miss events, and then lets it sync: how long until it has them all, how much of that until it
-// asked, and how many bytes they are.
+// had the first, and how many bytes they are.
 func (b *bench) healOnce(ctx context.Context, size, missed int) (healed, waited time.Duration, bytes int64, err error) {
 	c, err := openCluster(ctx, b.dir, 2, false, size)
 	if err != nil {
