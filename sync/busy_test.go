@@ -62,6 +62,12 @@ func TestRun_aBusyHostIsNotSilent(t *testing.T) {
 		if st, _ := b.Status(); len(st.Problems) != 1 || !b.peer("a").Alive {
 			t.Errorf("b says of itself %+v", st)
 		}
+		short, cancel := context.WithTimeout(t.Context(), 2*time.Second)
+		defer cancel()
+		began := time.Now()
+		if _, _, err := b.Spread(short, id, []string{"a", "b"}, 0); err == nil || time.Since(began) > 2*time.Second {
+			t.Errorf("asked who has it, b answers %v after %v", err, time.Since(began))
+		}
 		answer()
 		time.Sleep(3 * time.Second)
 		if p := a.peer("b"); p.ReadOnly || p.Behind > 0 || !slices.Contains(p.Hears, "a") || !lb.View().Covers(id) {

@@ -42,11 +42,13 @@ func (s *Sync) Spread(ctx context.Context, event events.ID, hosts []string, enou
 	}
 	again := time.NewTicker(time.Second) // an ask, or its answer, may be lost
 	defer again.Stop()
-	defer s.do(context.WithoutCancel(ctx), func() {
-		for id := range asked {
-			delete(s.core.held, id)
-		}
-	})
+	defer func() {
+		go s.do(context.WithoutCancel(ctx), func() { // which a core that is busy comes to later, and nobody waits for that
+			for id := range asked {
+				delete(s.core.held, id)
+			}
+		})
+	}()
 	note := func(host string) {
 		if i := slices.Index(missing, host); i >= 0 {
 			missing = slices.Delete(missing, i, i+1)
