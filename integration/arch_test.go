@@ -50,7 +50,7 @@ var mayImport = map[string]imports{
 	},
 	"snapshot": {
 		ours:   []string{"events", "projection"},
-		others: []string{"golang.org/x/sys"},
+		others: []string{"golang.org/x/sys", "github.com/klauspost/compress"},
 	},
 	"sync/...": {
 		ours:   []string{"events", "projection", "sync/..."},
@@ -61,7 +61,7 @@ var mayImport = map[string]imports{
 		ours: []string{"events", "projection"},
 	},
 	"cmd/internal/...": {
-		ours: []string{"events", "events/manifest", "projection", "projection/placement", "cmd/internal/..."},
+		ours: []string{"events", "events/manifest", "projection", "projection/placement", "snapshot", "cmd/internal/..."},
 		others: []string{"k8s.io/api", "k8s.io/apimachinery", "sigs.k8s.io/yaml",
 			"github.com/prometheus/client_golang", "golang.org/x/sync"},
 	},

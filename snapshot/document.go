@@ -79,6 +79,13 @@ type head struct {
 func WriteDocument(w io.Writer, node string, s *projection.State) error {
 	d := &writer{w: w}
 	d.raw("{")
+	d.document(node, s)
+	d.raw("\n}\n")
+	return d.err
+}
+
+// document writes the fields of state.json.
+func (d *writer) document(node string, s *projection.State) {
 	d.section("deployments")
 	for o := range s.All("deployment/") {
 		d.deployment(s, o)
@@ -119,8 +126,6 @@ func WriteDocument(w io.Writer, node string, s *projection.State) error {
 	d.field("digest", s.Digest())
 	d.field("last_modified", s.At().UTC().Format(time.RFC3339Nano))
 	d.field("version", DocumentVersion)
-	d.raw("\n}\n")
-	return d.err
 }
 
 // writer writes one JSON object of sections, each an object of entries on a line of their own.

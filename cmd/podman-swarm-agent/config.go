@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -17,6 +18,7 @@ import (
 	"k8s.io/apimachinery/pkg/util/validation"
 
 	"github.com/podman-swarm/podman-swarm/podman"
+	"github.com/podman-swarm/podman-swarm/snapshot"
 )
 
 // envPrefix begins the environment variable of every flag: PODMAN_SWARM_DATA_DIR for --data-dir.
@@ -44,6 +46,10 @@ type config struct {
 	RescheduleAfter   time.Duration
 	RecoverAloneAfter time.Duration
 	APITLSAddr        string
+
+	BackupDir      string
+	BackupInterval time.Duration
+	BackupKeep     snapshot.Keep
 
 	level  slog.Level
 	podman string  // where Podman is, as PodmanURL and the environment say
@@ -83,10 +89,28 @@ func (c *config) flags(fs *pflag.FlagSet) {
 	fs.DurationVar(&c.RescheduleAfter, "reschedule-after", time.Minute, "how long a host must be silent before its replicas move to others; the same on all hosts")
 	fs.DurationVar(&c.RecoverAloneAfter, "recover-alone-after", time.Minute, "how long to wait after a start until a majority of the hosts is heard; before, nothing is started, made or removed")
 	fs.StringVar(&c.APITLSAddr, "api-tls-addr", "", "`host:port` where the API also listens, on TLS, for who shows a token (psctl token create) or certificate (podman-swarm-agent kubeconfig)")
+	fs.StringVar(&c.BackupDir, "backup-dir", "", "`folder` of the backups (default: the data dir)")
+	fs.DurationVar(&c.BackupInterval, "backup-interval", time.Hour, "time between two backups; 0: none but on demand")
+	for _, k := range c.keeps() {
+		fs.IntVar(k.n, "backup-keep-"+k.name, k.otherwise, k.says)
+	}
 	fs.StringVar(&c.LogLevel, "log-level", "info", "`level`: debug, info, warn or error")
 	fs.StringVar(&c.LogFormat, "log-format", "text", "`format`: text or json")
 	fs.Lookup("node-label").DefValue, fs.Lookup("join").DefValue = "", "" // none, for --help
 	fs.VisitAll(func(f *pflag.Flag) { f.Value = kept{f.Value, f.Name, &c.wrong} })
+}
+
+// keep is one of the rules by which backups are kept.
+type keep struct {
+	n          *int
+	name, says string
+	otherwise  int
+}
+
+func (c *config) keeps() []keep {
+	k := &c.BackupKeep
+	return []keep{{&k.Last, "last", "keep the last `n` backups", 0}, {&k.Hourly, "hourly", "keep the last backup of each of the last `n` hours that have one", 24},
+		{&k.Daily, "daily", "the same of days", 7}, {&k.Weekly, "weekly", "the same of weeks", 4}, {&k.Monthly, "monthly", "the same of months; with 0 for all five, all backups are kept", 0}}
 }
 
 // fromEnv sets every flag that the command line left alone and the environment names.
@@ -152,12 +176,17 @@ func (c *config) check(getenv func(string) string) error {
 		value time.Duration
 		least time.Duration
 	}{{"recovery-delay", c.RecoveryDelay, 0}, {"sync-interval", c.SyncInterval, time.Second}, {"max-clock-skew", c.MaxClockSkew, 0},
-		{"reschedule-after", c.RescheduleAfter, silence}, {"recover-alone-after", c.RecoverAloneAfter, 0}} {
+		{"backup-interval", c.BackupInterval, 0}, {"reschedule-after", c.RescheduleAfter, silence}, {"recover-alone-after", c.RecoverAloneAfter, 0}} {
 		switch {
 		case d.value < 0:
 			wrong(d.flag, d.value.String(), "must not be negative")
 		case d.value < d.least:
 			wrong(d.flag, d.value.String(), "must be "+d.least.String()+" or more")
+		}
+	}
+	for _, k := range c.keeps() {
+		if *k.n < 0 {
+			wrong("backup-keep-"+k.name, strconv.Itoa(*k.n), "must not be negative")
 		}
 	}
 	if err := c.level.UnmarshalText([]byte(cmp.Or(c.LogLevel, "info"))); err != nil {

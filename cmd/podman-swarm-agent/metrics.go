@@ -59,6 +59,7 @@ type sources struct {
 	ledger     *projection.Ledger
 	view       *snapshot.View
 	folds      *snapshot.Folds
+	backups    *snapshot.Backups
 	reconciler *podman.Reconciler
 }
 
@@ -96,6 +97,22 @@ func (m *metrics) watch(s sources) {
 		func() float64 { return behind(s.view.Written(), s.ledger.View().Index(), s.started, time.Now()) })
 	gauge("fold_snapshot_index", "Index of the newest snapshot of the fold; what came later is folded at a start.", nil,
 		func() float64 { return float64(s.folds.Last()) })
+	gauge("backup_last_success_timestamp_seconds", "When the newest backup was made, by its name; 0: there is none.", nil, func() float64 {
+		if all, err := s.backups.List(); err == nil && len(all) > 0 {
+			return float64(all[len(all)-1].Made.Unix())
+		}
+		return 0
+	})
+	gauge("backup_bytes", "Size of the newest backup.", nil, func() float64 {
+		if all, err := s.backups.List(); err == nil && len(all) > 0 {
+			return float64(all[len(all)-1].Bytes)
+		}
+		return 0
+	})
+	gauge("backup_seconds", "How long the making of the newest backup took, since the start of the agent.", nil,
+		func() float64 { return s.backups.Made().Took.Seconds() })
+	counter("backups_total", "Backups made since the start of the agent.", nil, func() float64 { return float64(s.backups.Made().Count) })
+	counter("backup_errors_total", "Backups that could not be made.", nil, func() float64 { return float64(s.backups.Made().Errors) })
 	m.registry.MustRegister(&containers{s.reconciler})
 }
 

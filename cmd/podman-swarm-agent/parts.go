@@ -43,6 +43,9 @@ func (a *agent) health() api.Health {
 	if err := a.events.Writable(); err != nil {
 		h.ReadOnly = err.Error()
 	}
+	if err := a.backups.Made().Failed; err != nil {
+		h.Backups = err.Error()
+	}
 	if w := a.view.Written(); w != nil {
 		h.Snapshot = w.At
 		if w.Err != nil {

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -32,6 +33,7 @@ type agent struct {
 	ledger     *projection.Ledger
 	view       *snapshot.View
 	folds      *snapshot.Folds
+	backups    *snapshot.Backups
 	engine     *podman.Client
 	reconciler *podman.Reconciler
 	listener   net.Listener
@@ -104,6 +106,8 @@ func (a *agent) open(ctx context.Context) (err error) {
 		a.log.Warn("state.json was not written by this agent: it has been set aside and changes nothing; the log says what the state is",
 			"file", aside)
 	}
+	a.backups = &snapshot.Backups{Dir: cmp.Or(a.c.BackupDir, a.c.DataDir), Cluster: a.c.ClusterName, Node: a.c.NodeName, Agent: version, Ledger: a.ledger,
+		Every: a.c.BackupInterval, Keep: a.c.BackupKeep, Log: a.part("backup")}
 	if err := authority.Removed(a.ledger.View().State, a.c.NodeName); err != nil {
 		return fmt.Errorf("%w; to use this machine again, give it another --node-name and an empty --data-dir", err)
 	}
@@ -137,7 +141,7 @@ func (a *agent) open(ctx context.Context) (err error) {
 	if err := a.connect(); err != nil {
 		return err
 	}
-	a.metrics.watch(sources{a.started, a.events, a.ledger, a.view, a.folds, a.reconciler})
+	a.metrics.watch(sources{a.started, a.events, a.ledger, a.view, a.folds, a.backups, a.reconciler})
 	if a.many() {
 		a.metrics.registry.MustRegister(&peers{a})
 	}
@@ -228,6 +232,7 @@ func (a *agent) run(ctx context.Context) error {
 		a.decide,
 		a.speak,
 		a.notify,
+		a.backups.Run,
 	}
 	if a.tls != nil {
 		actors = append(actors, func(ctx context.Context) error {

@@ -23,6 +23,7 @@ func (a *agent) server() *api.Server {
 		Events:     a.events.Read,
 		Logs:       a.logs,
 		Orphans:    orphans{a.reconciler},
+		Backups:    a.backups,
 		Health:     a.health,
 		Metrics:    promhttp.HandlerFor(a.metrics.registry, promhttp.HandlerOpts{}),
 		Spread:     a.spread,

@@ -140,6 +140,7 @@ func (p *program) concerns(st *client.Status) []string {
 	add(st.ReadOnly != "", "read-only: %s. Containers run on; make room, and it ends by itself", st.ReadOnly)
 	add(st.Podman != "", "Podman is out of reach: %s. Is podman.socket running?  systemctl status podman.socket", st.Podman)
 	add(st.SnapshotError != "", "state.json is not written: %s. The log is not touched by that", st.SnapshotError)
+	add(st.BackupError != "", "no backup can be made: %s. It is tried again each minute", st.BackupError)
 	for i := range st.Hosts {
 		all = append(all, hostConcerns(&st.Hosts[i])...)
 	}

@@ -52,11 +52,11 @@ func TestScripts(t *testing.T) {
 }
 
 // agentCmd is "agent start", "agent stop", "agent recover WHY", "agent orphan ID NAME", "agent join HOST",
-// "agent silence HOST…", "agent move POD HOST", "agent stay POD WHY", and "agent tls FILE", which writes the CA there.
+// "agent silence HOST…", "agent move POD HOST", "agent stay POD WHY", "agent spoil", and "agent tls FILE", which writes the CA there.
 func agentCmd(ts *testscript.TestScript, neg bool, args []string) {
 	a, ok := ts.Value("agent").(*apitest.Agent)
 	if !ok || neg || len(args) == 0 {
-		ts.Fatalf("usage: agent start|stop|recover [WHY]|orphan ID NAME|join|silence|move|stay|tls")
+		ts.Fatalf("usage: agent start|stop|recover [WHY]|orphan ID NAME|join|silence|move|stay|spoil|tls")
 	}
 	switch {
 	case args[0] == "start":
@@ -75,6 +75,8 @@ func agentCmd(ts *testscript.TestScript, neg bool, args []string) {
 		ts.Check(a.Move(args[1], args[2]))
 	case args[0] == "stay" && len(args) == 3:
 		a.Stay(args[1], args[2])
+	case args[0] == "spoil":
+		ts.Check(a.Spoil())
 	case args[0] == "tls" && len(args) == 2:
 		url, ca, err := a.TLS()
 		ts.Check(err)

@@ -73,6 +73,7 @@ type Status struct {
 	// SnapshotAge is how many seconds ago state.json was written; absent when it has not been.
 	SnapshotAge   *float64     `json:"snapshot_age_seconds,omitempty"`
 	SnapshotError string       `json:"snapshot_error,omitempty"`
+	BackupError   string       `json:"backup_error,omitempty"`
 	Conflicts     int          `json:"conflicts"`
 	Orphans       int          `json:"orphans"`
 	OrphansError  string       `json:"orphans_error,omitempty"` // why they could not be counted

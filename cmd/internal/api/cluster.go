@@ -127,7 +127,7 @@ func (s *Server) status(q *request) error {
 	}
 	if s.Health != nil {
 		h := s.Health()
-		st.ReadOnly, st.Podman, st.SnapshotError = h.ReadOnly, h.Podman, h.Snapshots
+		st.ReadOnly, st.Podman, st.SnapshotError, st.BackupError = h.ReadOnly, h.Podman, h.Snapshots, h.Backups
 		if !h.Snapshot.IsZero() {
 			age := s.now().Sub(h.Snapshot).Seconds()
 			st.SnapshotAge = &age

@@ -20,6 +20,7 @@ import (
 
 	"github.com/podman-swarm/podman-swarm/events"
 	"github.com/podman-swarm/podman-swarm/projection"
+	"github.com/podman-swarm/podman-swarm/snapshot"
 )
 
 // Ledger is what the API needs of a projection.Ledger.
@@ -56,6 +57,7 @@ type Health struct {
 	Podman    string    // why Podman cannot be reached; "" when it can
 	Snapshot  time.Time // when state.json was last written; zero: not yet
 	Snapshots string    // what is wrong with writing it; "" when nothing is
+	Backups   string    // why the newest try made no backup; "" when it did
 }
 
 // Server is the HTTP API of one agent. Its fields are its configuration and must not be changed once it serves;
@@ -88,6 +90,7 @@ type Server struct {
 	// Logs opens the log of a container on a host: plain lines, to be closed by the caller.
 	Logs    func(ctx context.Context, host, container string, o LogOptions) (io.ReadCloser, error)
 	Orphans Orphans
+	Backups *snapshot.Backups // of this host
 	Health  func() Health
 	Metrics http.Handler
 
@@ -178,6 +181,7 @@ func (s *Server) handler(stop <-chan struct{}, strangers bool) http.Handler {
 	s.swarmRoutes(handle)
 	s.nodeRoutes(handle)
 	s.tokenRoutes(handle)
+	s.backupRoutes(handle)
 	for _, path := range []string{"/healthz", "/livez"} {
 		handle("GET "+path, func(q *request) error { return q.text(http.StatusOK, "ok") })
 	}

@@ -14,6 +14,7 @@ import (
 	"io/fs"
 	"log/slog"
 	"net"
+	"os"
 	"path/filepath"
 	"slices"
 	"sync"
@@ -25,6 +26,7 @@ import (
 	"github.com/podman-swarm/podman-swarm/events"
 	"github.com/podman-swarm/podman-swarm/projection"
 	"github.com/podman-swarm/podman-swarm/projection/placement"
+	"github.com/podman-swarm/podman-swarm/snapshot"
 )
 
 // Node is the name of the host.
@@ -117,6 +119,20 @@ func (a *Agent) Recover(why string) {
 	a.recovering = why
 }
 
+// Spoil flips a bit of the oldest backup.
+func (a *Agent) Spoil() error {
+	names, err := filepath.Glob(filepath.Join(a.dir, "backups", "*.json"))
+	if err != nil || len(names) == 0 {
+		return errors.Join(err, errors.New("no backup to spoil"))
+	}
+	b, err := os.ReadFile(names[0])
+	if err != nil {
+		return err
+	}
+	b[len(b)/2] ^= 1
+	return os.WriteFile(names[0], b, 0o640)
+}
+
 // Orphan adds a container that nothing explains.
 func (a *Agent) Orphan(id, name string) {
 	a.mu.Lock()
@@ -156,7 +172,9 @@ func (a *Agent) server(log *events.Log, ledger *projection.Ledger) *api.Server {
 		Cluster: a.cluster,
 		Spread:  a.spread,
 		Orphans: orphans{a},
-		Health:  func() api.Health { return api.Health{Snapshot: time.Now().Add(-time.Second)} },
+		Backups: &snapshot.Backups{Dir: filepath.Join(a.dir, "backups"), Cluster: "default", Node: Node, Agent: "v9.9.9", Ledger: ledger,
+			Keep: snapshot.Keep{Last: 2}, Log: slog.New(slog.DiscardHandler)},
+		Health: func() api.Health { return api.Health{Snapshot: time.Now().Add(-time.Second)} },
 	}
 }
 

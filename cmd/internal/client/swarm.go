@@ -16,6 +16,7 @@ type Status struct {
 	Podman        string       `json:"podman"`   // why it cannot be reached
 	SnapshotAge   *float64     `json:"snapshot_age_seconds"`
 	SnapshotError string       `json:"snapshot_error"`
+	BackupError   string       `json:"backup_error"`
 	Conflicts     int          `json:"conflicts"`
 	Orphans       int          `json:"orphans"`
 	OrphansError  string       `json:"orphans_error"`

@@ -1,0 +1,100 @@
+package api
+
+import (
+	"errors"
+	"io/fs"
+	"net/http"
+	"os"
+	"path/filepath"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/podman-swarm/podman-swarm/snapshot"
+)
+
+// backupRoutes are what is done with the backups of this host.
+func (s *Server) backupRoutes(handle func(string, func(*request) error)) {
+	route := func(pattern string, do func(*request) error) {
+		handle(pattern, func(q *request) error {
+			if s.Backups == nil {
+				return notServed("backups")
+			}
+			return do(q)
+		})
+	}
+	route("GET /swarm/v1/backups", func(q *request) error {
+		plan, err := s.Backups.Plan()
+		if err != nil {
+			return err
+		}
+		return q.json(http.StatusOK, nonNil(plan))
+	})
+	route("POST /swarm/v1/backups", func(q *request) error {
+		by := q.by("on demand")
+		f, err := s.Backups.Create(q.Context(), by.Cause+", "+by.Actor, truth(q.URL.Query().Get("pin")))
+		if err != nil {
+			return err
+		}
+		return q.json(http.StatusCreated, f)
+	})
+	route("POST /swarm/v1/backups/prune", func(q *request) error {
+		plan, err := s.Backups.Prune(truth(q.URL.Query().Get("dry_run")))
+		if errors.Is(err, snapshot.ErrNoneWhole) {
+			return refused(http.StatusConflict, metav1.StatusReasonConflict, err.Error())
+		}
+		if err != nil {
+			return err
+		}
+		return q.json(http.StatusOK, nonNil(plan))
+	})
+	route("GET /swarm/v1/backups/{name}", func(q *request) error {
+		name := q.PathValue("name")
+		if _, err := s.Backups.Stat(name); err != nil {
+			return noBackup(name, err)
+		}
+		f, err := os.Open(filepath.Join(s.Backups.Dir, name))
+		if err != nil {
+			return noBackup(name, err)
+		}
+		defer f.Close()
+		q.w.Header().Set("Content-Type", "application/json")
+		http.ServeContent(q.w, q.Request, "", time.Time{}, f)
+		return nil
+	})
+	route("GET /swarm/v1/backups/{name}/verify", func(q *request) error {
+		name := q.PathValue("name")
+		f, err := s.Backups.Stat(name)
+		if err != nil {
+			return noBackup(name, err)
+		}
+		v := Verified{BackupFile: f}
+		if b, err := s.Backups.Read(name); err != nil {
+			v.Damage = err.Error()
+		} else {
+			v.About = &b.About
+		}
+		return q.json(http.StatusOK, v)
+	})
+}
+
+// Verified is what was found out about a backup: what it says of itself, or what is wrong with it.
+type Verified struct {
+	snapshot.BackupFile
+	About  *snapshot.About `json:"about,omitempty"`
+	Damage string          `json:"damage,omitempty"`
+}
+
+func noBackup(name string, err error) error {
+	if errors.Is(err, fs.ErrNotExist) {
+		return refused(http.StatusNotFound, metav1.StatusReasonNotFound, "there is no backup "+name+" on this host")
+	}
+	return err
+}
+
+func nonNil[T any](all []T) []T {
+	if all == nil {
+		return []T{}
+	}
+	return all
+}

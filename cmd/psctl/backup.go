@@ -1,0 +1,220 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"net/url"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/podman-swarm/podman-swarm/cmd/internal/client"
+)
+
+const backupsPath = "/swarm/v1/backups"
+
+func (p *program) backup() *cobra.Command {
+	c := &cobra.Command{
+		Use:     "backup create|list|verify|prune",
+		Aliases: []string{"backups"},
+		Short:   "Make, list, verify and prune backups of the asked host",
+		Long: `A backup is one file with the whole state, readable by itself (jq) and checked by a sum in its end. The agent makes one each
+--backup-interval and keeps them by its --backup-keep rules; they are in its --backup-dir.`,
+		RunE: func(*cobra.Command, []string) error {
+			return usage("what of backups? psctl backup create, list, verify [FILE…], prune")
+		},
+	}
+	c.AddCommand(p.backupCreate(), p.backupList(), p.backupVerify(), p.backupPrune())
+	return c
+}
+
+func (p *program) backupCreate() *cobra.Command {
+	var pin bool
+	c := &cobra.Command{
+		Use:   "create",
+		Short: "Make a backup now",
+		Long: `create makes a backup and prints its name, once it is whole and on the agent's disk. It can be made also while the agent is
+read-only or recovers. With --pin no rule removes it; it can be removed by hand.`,
+		Args: usageArgs(cobra.NoArgs, "create takes no arguments: the name is made of the time"),
+	}
+	c.Flags().BoolVar(&pin, "pin", false, "no rule is to remove it")
+	form := output(c, asJSON, asYAML)
+	c.RunE = func(c *cobra.Command, _ []string) error {
+		api, err := p.client()
+		if err != nil {
+			return err
+		}
+		query := url.Values{"cause": {"psctl backup create"}}
+		if pin {
+			query.Set("pin", "true")
+		}
+		raw, err := api.Do(c.Context(), client.Request{Method: http.MethodPost, Path: backupsPath, Query: query})
+		if err != nil {
+			return unanswered(c.Context(), "make a backup", err)
+		}
+		if form.value != asTable {
+			return p.value(raw, form.value)
+		}
+		b, err := readAs[client.Backup]("backup", raw)
+		if err != nil {
+			return err
+		}
+		return p.printf("%s\n", b.Name)
+	}
+	return c
+}
+
+func (p *program) backupList() *cobra.Command {
+	return tabled(p, &cobra.Command{
+		Use:     "list",
+		Aliases: []string{"ls"},
+		Short:   "List the backups, and by which rule each stays",
+		Long: `list lists the backups of the asked host, the oldest first; -o json as [{"name", "made", "bytes", "pinned", "why": [RULE…]}]. One
+without a rule goes when the next is made.`,
+	}, backupsPath, p.showBackups)
+}
+
+func (p *program) showBackups(all []client.Backup) error {
+	if len(all) == 0 {
+		p.note("no backups on this host")
+		return nil
+	}
+	t := &table{header: []string{"NAME", "AGE", "BYTES", "STAYS AS"}}
+	for _, b := range all {
+		why := strings.Join(b.Why, ", ")
+		if why == "" {
+			why = "goes with the next"
+		}
+		t.add(b.Name, age(b.Made, p.now()), fmt.Sprint(b.Bytes), why)
+	}
+	return t.write(p.out, false)
+}
+
+func (p *program) backupVerify() *cobra.Command {
+	c := &cobra.Command{
+		Use:   "verify [FILE… | all]",
+		Short: "Find out whether backups are whole: checksum, form, state and digest",
+		Long: `verify has the agent read backups of its folder from end to end: the checksum must fit, the state in them must be one that can
+be restored, and have the digest that is written beside it. Without a name it is the newest. Exit code 1 says that one is damaged; the
+others are told of all the same. With -o json it is [{"name", "made", "bytes", "about": {…}} or, of a damaged one, {…, "damage"}].`,
+	}
+	form := output(c, asJSON, asYAML)
+	c.ValidArgsFunction = p.completeBackups
+	c.RunE = func(c *cobra.Command, names []string) error {
+		if len(names) < 2 && (len(names) == 0 || names[0] == "all") {
+			raw, err := p.ask(c.Context(), backupsPath)
+			if err != nil {
+				return err
+			}
+			all, err := readAs[[]client.Backup]("backups", raw)
+			if err != nil {
+				return err
+			}
+			if len(all) == 0 {
+				return notFound("there is no backup on this host: psctl backup create makes one")
+			}
+			if len(names) == 0 {
+				all = all[len(all)-1:]
+			}
+			names = nil
+			for _, b := range all {
+				names = append(names, b.Name)
+			}
+		}
+		var answers []json.RawMessage
+		damaged := 0
+		for _, name := range names {
+			raw, err := p.ask(c.Context(), backupsPath+client.Path(name, "verify"))
+			if err != nil {
+				return err
+			}
+			answers = append(answers, raw)
+			b, err := readAs[client.Backup]("backup", raw)
+			if err != nil {
+				return err
+			}
+			if b.Damage != "" {
+				damaged++
+				p.note("%s: %s", b.Name, strings.TrimPrefix(b.Damage, b.Name+": "))
+			} else if form.value == asTable {
+				if err := p.printf("%s is whole: the state of %s at event %d, %s\n", b.Name, b.About.Node, b.About.Index, p.clock(b.About.Made)); err != nil {
+					return err
+				}
+			}
+		}
+		if form.value != asTable {
+			raw, err := json.Marshal(answers)
+			if err != nil {
+				return err
+			}
+			if err := p.value(raw, form.value); err != nil {
+				return err
+			}
+		}
+		if damaged > 0 {
+			return fmt.Errorf("%d of %s cannot be restored from; psctl backup create makes a new one", damaged, plural(len(names), "backup"))
+		}
+		return nil
+	}
+	return c
+}
+
+func (p *program) backupPrune() *cobra.Command {
+	var dry bool
+	c := &cobra.Command{
+		Use:   "prune",
+		Short: "Remove the backups that no rule keeps",
+		Long: `prune removes the backups that none of the agent's --backup-keep rules keeps, as the agent does by itself after each backup. What is
+pinned stays, and so does the newest that is whole; where none is whole, nothing is removed. --dry-run shows what it would do.`,
+		Args: usageArgs(cobra.NoArgs, "prune takes no arguments: the agent's --backup-keep rules say what stays"),
+	}
+	c.Flags().BoolVar(&dry, "dry-run", false, "show what would be removed, and remove nothing")
+	form := output(c, asJSON, asYAML)
+	c.RunE = func(c *cobra.Command, _ []string) error {
+		api, err := p.client()
+		if err != nil {
+			return err
+		}
+		raw, err := api.Do(c.Context(), client.Request{Method: http.MethodPost, Path: backupsPath + "/prune", Query: url.Values{"dry_run": {fmt.Sprint(dry)}}})
+		if err != nil {
+			return unanswered(c.Context(), "prune backups", err)
+		}
+		if form.value != asTable {
+			return p.value(raw, form.value)
+		}
+		plan, err := readAs[[]client.Backup]("backups", raw)
+		if err != nil {
+			return err
+		}
+		t := &table{header: []string{"NAME", "WHAT", "WHY"}}
+		for _, b := range plan {
+			switch {
+			case len(b.Why) > 0:
+				t.add(b.Name, "stays", strings.Join(b.Why, ", "))
+			case dry:
+				t.add(b.Name, "would be removed", "")
+			default:
+				t.add(b.Name, "removed", "")
+			}
+		}
+		if len(plan) == 0 {
+			p.note("no backups on this host")
+			return nil
+		}
+		return t.write(p.out, false)
+	}
+	return c
+}
+
+func (p *program) completeBackups(c *cobra.Command, _ []string, _ string) ([]string, cobra.ShellCompDirective) {
+	raw, err := p.ask(c.Context(), backupsPath)
+	all, err2 := readAs[[]client.Backup]("backups", raw)
+	var names []string
+	if err == nil && err2 == nil {
+		for _, b := range all {
+			names = append(names, b.Name)
+		}
+	}
+	return names, cobra.ShellCompDirectiveNoFileComp
+}

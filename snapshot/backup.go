@@ -1,0 +1,141 @@
+package snapshot
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"hash"
+	"io"
+	"time"
+
+	"github.com/klauspost/compress/zstd"
+
+	"github.com/podman-swarm/podman-swarm/projection"
+)
+
+// BackupVersion is the version of the form of a backup.
+const BackupVersion = 1
+
+// About is what a backup says of itself, in its first field: by that field a file is known for a backup.
+type About struct {
+	Version int       `json:"version"` // of the form
+	Cluster string    `json:"cluster"`
+	Node    string    `json:"node"`  // the host that made it
+	Agent   string    `json:"agent"` // its version
+	Made    time.Time `json:"made"`
+	Why     string    `json:"why"` // what it was made for
+	Index   uint64    `json:"index"`
+	Digest  string    `json:"digest"` // of the state
+}
+
+// Backup is a backup that has been read and found whole.
+type Backup struct {
+	About
+	State *projection.State
+}
+
+// WriteBackup writes a backup of the state: what state.json has, for people and for jq, and the state as it was folded, so that nothing else
+// is needed to have it back. a.Version, a.Index and a.Digest follow from the state.
+func WriteBackup(w io.Writer, a About, s *projection.State) error {
+	a.Version, a.Index, a.Digest = BackupVersion, s.Index(), s.Digest()
+	sum := sha256.New()
+	d := &writer{w: io.MultiWriter(w, sum)}
+	d.raw("{")
+	d.field("backup", a)
+	d.document(a.Node, s)
+	d.name("fold")
+	d.raw(`"`)
+	if d.err == nil {
+		d.err = writeFold(d.w, s)
+	}
+	d.raw(`"`)
+	if d.err == nil {
+		_, d.err = w.Write(tail(sum))
+	}
+	return d.err
+}
+
+// tail ends a backup: the checksum of all before, in a form that has no second spelling.
+func tail(sum hash.Hash) []byte {
+	return fmt.Appendf(nil, ",\n  \"checksum\": \"sha256:%s\"\n}\n", hex.EncodeToString(sum.Sum(nil)))
+}
+
+func writeFold(w io.Writer, s *projection.State) error {
+	text := base64.NewEncoder(base64.StdEncoding, w)
+	z, err := zstd.NewWriter(text, zstd.WithEncoderConcurrency(1))
+	if err != nil {
+		return err
+	}
+	if err := s.Encode(z); err != nil {
+		return err
+	}
+	if err := z.Close(); err != nil {
+		return err
+	}
+	return text.Close()
+}
+
+// ErrNoBackup says that something is no backup at all, while a backup that is damaged is another error.
+var ErrNoBackup = errors.New("not a backup: it does not begin as one")
+
+// beginning is how a backup begins.
+const beginning = "{\n  \"backup\": {"
+
+// maxFold bounds the state in a backup, so that a small file cannot fill the memory.
+const maxFold = 1 << 30
+
+// ReadBackup reads a backup and believes nothing of it: its checksum must fit, the state in it must be one that can be
+// read, and have the digest, the index and the vector that the rest of it says.
+func ReadBackup(b []byte) (*Backup, error) {
+	if !bytes.HasPrefix(b, []byte(beginning)) {
+		return nil, ErrNoBackup
+	}
+	sum := sha256.New()
+	body := b[:max(0, len(b)-len(tail(sum)))]
+	sum.Write(body)
+	if !bytes.Equal(b[len(body):], tail(sum)) {
+		return nil, errors.New("damaged: its checksum does not fit, or its end is missing")
+	}
+	var doc struct {
+		Backup About           `json:"backup"`
+		Index  uint64          `json:"index"`
+		Vector map[string]head `json:"vector"`
+		Digest string          `json:"digest"`
+		Fold   []byte          `json:"fold"`
+	}
+	if err := json.Unmarshal(b, &doc); err != nil {
+		return nil, fmt.Errorf("it is whole, but cannot be read: %w", err)
+	}
+	if doc.Backup.Version != BackupVersion {
+		return nil, fmt.Errorf("its form is version %d, and this agent reads version %d: it was made by agent %q", doc.Backup.Version, BackupVersion, doc.Backup.Agent)
+	}
+	z, err := zstd.NewReader(bytes.NewReader(doc.Fold), zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxMemory(maxFold))
+	if err != nil {
+		return nil, err
+	}
+	defer z.Close()
+	s, err := projection.DecodeState(io.LimitReader(z, maxFold))
+	if err != nil {
+		return nil, fmt.Errorf("it is whole, but its state cannot be read: %w", err)
+	}
+	if digest := s.Digest(); digest != doc.Digest || digest != doc.Backup.Digest || s.Index() != doc.Index || s.Index() != doc.Backup.Index || !sameVector(s, doc.Vector) {
+		return nil, errors.New("the state in it is not the one that it says to have: an agent made it wrongly")
+	}
+	return &Backup{doc.Backup, s}, nil
+}
+
+func sameVector(s *projection.State, vector map[string]head) bool {
+	if len(s.Vector()) != len(vector) {
+		return false
+	}
+	for _, h := range s.Vector() {
+		if vector[h.Inc.String()] != (head{h.Seq, h.Hash}) {
+			return false
+		}
+	}
+	return true
+}

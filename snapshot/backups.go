@@ -1,0 +1,275 @@
+package snapshot
+
+import (
+	"cmp"
+	"context"
+	"crypto/sha256"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strconv"
+	"sync"
+	"time"
+)
+
+// Backups makes the backups of one host and keeps those that are worth it. Its fields are its configuration. All methods are safe
+// for concurrent use; one backup is made at a time.
+type Backups struct {
+	Dir     string
+	Cluster string
+	Node    string
+	Agent   string // its version
+	Ledger  Ledger
+	Every   time.Duration // between two backups; zero: none is made unasked
+	Keep    Keep
+	Log     *slog.Logger
+	Now     func() time.Time // nil: time.Now
+
+	mu   sync.Mutex
+	made Made
+}
+
+// Made is how the making of backups goes.
+type Made struct {
+	Last   *BackupFile // the newest that this agent made; nil: none yet
+	Took   time.Duration
+	Failed error // why the newest try made none; nil: it did
+	Count  uint64
+	Errors uint64
+}
+
+// BackupFile is a file that has the name of a backup.
+type BackupFile struct {
+	Name  string    `json:"name"`
+	Made  time.Time `json:"made"` // as its name says
+	Bytes int64     `json:"bytes"`
+	// Pinned says that no rule removes it, by the end of its name. Whoever renames a backup so has pinned it.
+	Pinned bool `json:"pinned,omitempty"`
+	same   int  // how many of the same second came before it
+}
+
+var backupName = regexp.MustCompile(`^state-backup-(\d{8}-\d{6})(?:-(\d{1,3}))?(-pinned)?\.json$`)
+
+const nameTime = "20060102-150405"
+
+// parseBackupName is when a file of that name was made; false: it is not the name of a backup.
+func parseBackupName(name string) (f BackupFile, ok bool) {
+	m := backupName.FindStringSubmatch(name)
+	if m == nil {
+		return f, false
+	}
+	made, err := time.Parse(nameTime, m[1])
+	f = BackupFile{Name: name, Made: made, Pinned: m[3] != ""}
+	if m[2] != "" {
+		f.same, _ = strconv.Atoi(m[2]) // three digits at most
+	}
+	return f, err == nil
+}
+
+// tmpBackup is where a backup is written before it has its name.
+const tmpBackup = "state-backup.tmp"
+
+// List gives the backups in the folder, the oldest first. That one is listed does not say that it is whole. A folder that
+// is not there has none.
+func (b *Backups) List() ([]BackupFile, error) {
+	entries, err := os.ReadDir(b.Dir)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("list backups: %w", err)
+	}
+	var all []BackupFile
+	for _, e := range entries {
+		f, ok := parseBackupName(e.Name())
+		if !ok {
+			continue
+		}
+		info, err := e.Info()
+		if errors.Is(err, fs.ErrNotExist) {
+			continue // removed meanwhile
+		}
+		if err != nil {
+			return nil, fmt.Errorf("list backups: %w", err)
+		}
+		if f.Bytes = info.Size(); info.Mode().IsRegular() {
+			all = append(all, f)
+		}
+	}
+	slices.SortFunc(all, func(x, y BackupFile) int { return cmp.Or(x.Made.Compare(y.Made), cmp.Compare(x.same, y.same)) })
+	return all, nil
+}
+
+// Create makes a backup of what is on disk now. When it returns nil that is durable, under a name that no other had. A
+// crash leaves the backup whole or none, and perhaps a temporary file, which the next one replaces.
+func (b *Backups) Create(ctx context.Context, why string, pinned bool) (BackupFile, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if err := ctx.Err(); err != nil {
+		return BackupFile{}, err
+	}
+	begun := time.Now()
+	f, err := b.create(why, pinned)
+	if b.made.Failed = err; err != nil {
+		b.made.Errors++
+		return f, err
+	}
+	b.made.Last, b.made.Took = &f, time.Since(begun)
+	b.made.Count++
+	return f, nil
+}
+
+func (b *Backups) create(why string, pinned bool) (BackupFile, error) {
+	s := b.Ledger.View().OnDisk()
+	now := b.now().UTC()
+	if err := os.MkdirAll(b.Dir, 0o750); err != nil {
+		return BackupFile{}, fmt.Errorf("make a backup: %w", err)
+	}
+	f, err := b.free(now, pinned)
+	if err != nil {
+		return f, fmt.Errorf("make a backup: %w", err)
+	}
+	about := About{Cluster: b.Cluster, Node: b.Node, Agent: b.Agent, Made: now, Why: why}
+	var size counter
+	err = writeFile(filepath.Join(b.Dir, f.Name), filepath.Join(b.Dir, tmpBackup), 0o640, func(w io.Writer) error {
+		size = 0
+		return WriteBackup(io.MultiWriter(w, &size), about, s)
+	})
+	if err != nil {
+		return f, fmt.Errorf("make a backup: %w", err)
+	}
+	f.Bytes = int64(size)
+	return f, nil
+}
+
+// free is the name for a backup that is made now, which no other has.
+func (b *Backups) free(now time.Time, pinned bool) (BackupFile, error) {
+	for n := range 1000 {
+		name := "state-backup-" + now.Format(nameTime)
+		if n > 0 {
+			name += fmt.Sprintf("-%d", n)
+		}
+		there := false
+		for _, end := range []string{".json", "-pinned.json"} { // so that pinning one needs no other name
+			_, err := os.Lstat(filepath.Join(b.Dir, name+end))
+			if err != nil && !errors.Is(err, fs.ErrNotExist) {
+				return BackupFile{}, err
+			}
+			there = there || err == nil
+		}
+		if !there {
+			if pinned {
+				name += "-pinned"
+			}
+			f, _ := parseBackupName(name + ".json")
+			return f, nil
+		}
+	}
+	return BackupFile{}, errors.New("there are a thousand of this second")
+}
+
+func (b *Backups) now() time.Time {
+	if b.Now == nil {
+		return time.Now()
+	}
+	return b.Now()
+}
+
+// Made is how the making of backups goes.
+func (b *Backups) Made() Made {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.made
+}
+
+// Stat is what its name and its size say of a backup in the folder; the error wraps fs.ErrNotExist where there is none.
+func (b *Backups) Stat(name string) (BackupFile, error) {
+	f, ok := parseBackupName(name) // and so no path
+	if !ok {
+		return f, fmt.Errorf("%q: %w", name, fs.ErrNotExist)
+	}
+	info, err := os.Stat(filepath.Join(b.Dir, name))
+	if err != nil {
+		return f, err
+	}
+	f.Bytes = info.Size()
+	return f, nil
+}
+
+// Read reads one of the backups in the folder, and finds out whether it is whole.
+func (b *Backups) Read(name string) (*Backup, error) {
+	if _, err := b.Stat(name); err != nil {
+		return nil, err
+	}
+	data, err := os.ReadFile(filepath.Join(b.Dir, name))
+	if err != nil {
+		return nil, err
+	}
+	backup, err := ReadBackup(data)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", name, err)
+	}
+	return backup, nil
+}
+
+// Run makes a backup each Every, and soon after the start when the newest is older than that; and after each it removes
+// those that are not to be kept. One that cannot be made is said, and tried again after a minute. It returns nil when ctx ends.
+func (b *Backups) Run(ctx context.Context) error {
+	if b.Every <= 0 {
+		return nil
+	}
+	for why := "at the start"; ; why = "on schedule" {
+		wait, err := b.due(why == "at the start")
+		if err != nil {
+			b.Log.Warn("whether a backup is due cannot be told", "err", err)
+			wait = min(b.Every, time.Minute)
+		}
+		timer := time.NewTimer(wait)
+		select {
+		case <-ctx.Done():
+			timer.Stop()
+			return nil
+		case <-timer.C:
+		}
+		if err != nil {
+			continue
+		}
+		f, err := b.Create(ctx, why, false)
+		if err != nil {
+			b.Log.Error("a backup cannot be made; it is tried again in a minute", "folder", b.Dir, "err", err)
+			select {
+			case <-ctx.Done():
+				return nil
+			case <-time.After(min(b.Every, time.Minute)):
+			}
+			continue
+		}
+		b.Log.Info("a backup was made", "file", f.Name, "bytes", f.Bytes)
+		if err := b.prune(); err != nil {
+			b.Log.Warn("old backups cannot be removed", "err", err)
+		}
+	}
+}
+
+// due is how long the next backup can wait. Each host has a moment of its own within the interval, by its name, so that not
+// all are busy in the same second.
+func (b *Backups) due(start bool) (time.Duration, error) {
+	now := b.now()
+	sum := sha256.Sum256([]byte(b.Node))
+	share := float64(binary.LittleEndian.Uint32(sum[:])) / (1 << 32)
+	if start {
+		all, err := b.List()
+		if err != nil {
+			return 0, err
+		}
+		if len(all) == 0 || now.Sub(all[len(all)-1].Made) >= b.Every {
+			return time.Duration(share * float64(min(b.Every/60, time.Minute))), nil
+		}
+	}
+	mine := time.Duration(share * float64(b.Every))
+	return now.Add(-mine).Truncate(b.Every).Add(b.Every + mine).Sub(now), nil
+}

@@ -1,0 +1,129 @@
+package snapshot
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"time"
+)
+
+// Keep says which backups stay, by restic's words and rules: of each hour (day, week, month) that has any, the last one, for so many of
+// them; and the last so many. All in UTC. With nothing set, all stay.
+type Keep struct{ Last, Hourly, Daily, Weekly, Monthly int }
+
+// Kept is a backup and why it stays; without a reason, it goes.
+type Kept struct {
+	BackupFile
+	Why []string `json:"why,omitempty"`
+}
+
+// Plan says of each backup whether it stays, and why. Files are sorted, the oldest first; so is the plan.
+func (k Keep) Plan(files []BackupFile) []Kept {
+	plan := make([]Kept, len(files))
+	if k == (Keep{}) {
+		for i, f := range files {
+			plan[i] = Kept{f, []string{"all are kept"}}
+		}
+		return plan
+	}
+	rules := []struct {
+		why  string
+		left int
+		of   func(int, time.Time) string // what only one stays of
+	}{
+		{"last", k.Last, func(i int, _ time.Time) string { return fmt.Sprint(i) }},
+		{"hourly", k.Hourly, func(_ int, t time.Time) string { return t.Format("2006-01-02 15") }},
+		{"daily", k.Daily, func(_ int, t time.Time) string { return t.Format("2006-01-02") }},
+		{"weekly", k.Weekly, func(_ int, t time.Time) string { y, w := t.ISOWeek(); return fmt.Sprintf("%d-%d", y, w) }},
+		{"monthly", k.Monthly, func(_ int, t time.Time) string { return t.Format("2006-01") }},
+	}
+	last := make([]string, len(rules))
+	oldest := slices.IndexFunc(files, func(f BackupFile) bool { return !f.Pinned })
+	for i, f := range slices.Backward(files) {
+		plan[i].BackupFile = f
+		if f.Pinned { // and takes no other's place
+			plan[i].Why = []string{"pinned"}
+			continue
+		}
+		for r := range rules {
+			rule := &rules[r]
+			of := rule.of(i, f.Made.UTC())
+			// The oldest of all stays where a rule still has room: it is the nearest to what the rule would want.
+			if rule.left > 0 && (of != last[r] || i == oldest) {
+				if of == last[r] {
+					plan[i].Why = append(plan[i].Why, "oldest, for "+rule.why)
+				} else {
+					plan[i].Why = append(plan[i].Why, rule.why)
+				}
+				last[r] = of
+				rule.left--
+			}
+		}
+	}
+	return plan
+}
+
+// ErrNoneWhole says that of all the backups none can be read, so that none was removed.
+var ErrNoneWhole = errors.New("none of the backups is whole: none is removed")
+
+// Plan says of each backup in the folder whether the next Prune would keep it, and why, the oldest first.
+func (b *Backups) Plan() ([]Kept, error) {
+	files, err := b.List()
+	return b.Keep.Plan(files), err
+}
+
+// Prune removes the backups that are not to be kept, and says of each what was decided. The newest that is whole always stays: if the
+// plan would keep only such as are damaged, nothing is removed. What it decides is decided anew after a crash.
+func (b *Backups) Prune(dry bool) ([]Kept, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	files, err := b.List()
+	if err != nil {
+		return nil, err
+	}
+	plan := b.Keep.Plan(files)
+	if !slices.ContainsFunc(plan, func(k Kept) bool { return k.Why == nil }) {
+		return plan, nil
+	}
+	if err := b.holdNewestWhole(plan); err != nil {
+		return plan, err
+	}
+	if dry {
+		return plan, nil
+	}
+	for _, k := range plan {
+		if k.Why == nil {
+			if err := os.Remove(filepath.Join(b.Dir, k.Name)); err != nil {
+				return plan, fmt.Errorf("remove an old backup: %w", err)
+			}
+		}
+	}
+	return plan, syncFolder(b.Dir)
+}
+
+// holdNewestWhole keeps the newest backup that can be read whole, whatever the rules say.
+func (b *Backups) holdNewestWhole(plan []Kept) error {
+	for i := len(plan) - 1; i >= 0; i-- {
+		if _, err := b.Read(plan[i].Name); err != nil {
+			b.Log.Warn("a backup is damaged", "file", plan[i].Name, "err", err)
+			continue
+		}
+		if plan[i].Why == nil {
+			plan[i].Why = []string{"newest that is whole"}
+		}
+		return nil
+	}
+	return fmt.Errorf("%w: all %d in %s", ErrNoneWhole, len(plan), b.Dir)
+}
+
+func (b *Backups) prune() error {
+	plan, err := b.Prune(false)
+	for _, k := range plan {
+		if k.Why == nil && err == nil {
+			b.Log.Info("an old backup was removed", "file", k.Name)
+		}
+	}
+	return err
+}

@@ -1,0 +1,168 @@
+package snapshot
+
+import (
+	"context"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// files are backups made at these times.
+func files(times ...string) (all []BackupFile) {
+	for _, t := range times {
+		f, ok := parseBackupName("state-backup-" + t + ".json")
+		if !ok {
+			panic(t)
+		}
+		all = append(all, f)
+	}
+	return all
+}
+
+func TestKeep_plan(t *testing.T) {
+	for name, c := range map[string]struct {
+		keep Keep
+		of   []BackupFile
+		want string // for each, the oldest first: why it stays, or -
+	}{
+		"nothing set": {Keep{}, files("20260101-000000", "20260101-000001"), "all are kept; all are kept"},
+		"the last two": {Keep{Last: 2}, files("20260101-000000", "20260101-000001", "20260101-000002"),
+			"-; last; last"},
+		"the last of each hour": {Keep{Hourly: 2}, files("20260101-100000", "20260101-110000", "20260101-115900", "20260101-120000"),
+			"-; -; hourly; hourly"},
+		"one for several rules": {Keep{Hourly: 1, Daily: 2, Monthly: 1}, files("20251231-230000", "20260101-100000", "20260101-110000"),
+			"daily; -; hourly, daily, monthly"},
+		// As restic does: where there are fewer than a rule would keep, the oldest stays.
+		"the oldest, where a rule has room": {Keep{Daily: 3}, files("20260101-010000", "20260101-020000", "20260101-030000"),
+			"oldest, for daily; -; daily"},
+		"weeks are those of ISO 8601": {Keep{Weekly: 2}, files("20251227-000000", "20251229-000000", "20260104-000000", "20260105-000000"),
+			"-; -; weekly; weekly"},
+		"the pinned stay, and take nobody's place": {Keep{Last: 1}, files("20260101-000000-pinned", "20260101-000001", "20260101-000002", "20260101-000003-pinned"),
+			"pinned; -; last; pinned"},
+		"days without a backup do not count": {Keep{Daily: 2}, files("20260101-000000", "20260107-000000", "20260108-000000"),
+			"-; daily; daily"},
+	} {
+		var got []string
+		for _, k := range c.keep.Plan(c.of) {
+			got = append(got, strings.Join(append(k.Why, map[bool][]string{true: {"-"}}[k.Why == nil]...), ", "))
+		}
+		if g := strings.Join(got, "; "); g != c.want {
+			t.Errorf("%s: got %s, want %s", name, g, c.want)
+		}
+	}
+}
+
+// What the plan keeps may be damaged: the newest that is whole is not removed, and where none is, nothing is.
+func TestPrune_newestWholeStays(t *testing.T) {
+	h := open(t, t.TempDir())
+	b := h.backups(t)
+	b.Keep = Keep{Last: 1}
+	now := time.Date(2026, 1, 21, 12, 0, 0, 0, time.UTC)
+	b.Now = func() time.Time { now = now.Add(time.Second); return now }
+	var made []string
+	for range 4 {
+		f, err := b.Create(t.Context(), "", false)
+		if err != nil {
+			t.Fatal(err)
+		}
+		made = append(made, f.Name)
+	}
+	spoil := func(i int) {
+		if err := os.WriteFile(filepath.Join(b.Dir, made[i]), []byte("{"), 0o640); err != nil {
+			t.Fatal(err)
+		}
+	}
+	spoil(3)
+	spoil(2)
+	if plan, err := b.Prune(true); err != nil || plan[0].Why != nil || plan[1].Why == nil || plan[2].Why != nil || plan[3].Why == nil {
+		t.Errorf("got %+v, %v", plan, err)
+	}
+	if got := b.names(t); len(got) != 4 {
+		t.Fatalf("only a plan was asked for, and there are %v", got)
+	}
+	if _, err := b.Prune(false); err != nil {
+		t.Fatal(err)
+	}
+	if got := b.names(t); !slices.Equal(got, []string{made[1], made[3]}) {
+		t.Errorf("got %v, want the newest that is whole, and the last", got)
+	}
+	spoil(1)
+	if _, err := b.Prune(false); err == nil || !strings.Contains(err.Error(), "none of the backups is whole") {
+		t.Errorf("got %v", err)
+	}
+	if got := b.names(t); len(got) != 2 {
+		t.Errorf("got %v", got)
+	}
+}
+
+func (b *Backups) names(t *testing.T) (names []string) {
+	t.Helper()
+	all, err := b.List()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range all {
+		names = append(names, f.Name)
+	}
+	return names
+}
+
+// A backup is made soon after a start when the newest is older than the interval, then each interval, at a moment that is
+// the host's own, and again soon when it could not be made.
+func TestBackups_schedule(t *testing.T) {
+	dir := t.TempDir()
+	h := open(t, dir)
+	view := h.backups(t).Ledger
+	synctest.Test(t, func(t *testing.T) {
+		start := func(node string, for_ time.Duration) []BackupFile {
+			b := &Backups{Dir: filepath.Join(dir, node), Node: node, Ledger: view, Every: time.Hour, Keep: Keep{Last: 3}, Log: h.view.Log}
+			ctx, cancel := context.WithTimeout(t.Context(), for_)
+			defer cancel()
+			if err := b.Run(ctx); err != nil {
+				t.Error(err)
+			}
+			all, err := b.List()
+			if err != nil {
+				t.Error(err)
+			}
+			return all
+		}
+		first := time.Now()
+		a := start("a", time.Minute)
+		if len(a) != 1 || a[0].Made.Sub(first) >= time.Minute {
+			t.Fatalf("got %v, want one within a minute of the start", a)
+		}
+		if again := start("a", time.Minute); len(again) != 1 {
+			t.Errorf("got %v, want none made anew: the newest is young", again)
+		}
+		a = start("a", 5*time.Hour)
+		if len(a) != 3 || a[2].Made.Sub(a[1].Made) != time.Hour {
+			t.Errorf("got %v, want the last three, an hour apart", a)
+		}
+		moments := map[time.Duration]bool{}
+		for _, node := range []string{"a", "b", "c", "host-1", "host-2"} {
+			all := start(node, 3*time.Hour)
+			last := all[len(all)-1].Made
+			moments[last.Sub(last.Truncate(time.Hour)).Truncate(time.Second)] = true
+		}
+		if len(moments) != 5 {
+			t.Errorf("got %v: hosts back up in the same second", moments)
+		}
+		if err := os.WriteFile(filepath.Join(dir, "full"), nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		b := &Backups{Dir: filepath.Join(dir, "full"), Node: "a", Ledger: view, Every: time.Hour, Log: h.view.Log}
+		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Minute)
+		defer cancel()
+		if err := b.Run(ctx); err != nil {
+			t.Error(err)
+		}
+		if !strings.Contains(h.said.String(), "whether a backup is due cannot be told") {
+			t.Errorf("a folder that is a file: nobody says so: %s", h.said.String())
+		}
+	})
+}
