@@ -1,0 +1,169 @@
+package projection
+
+import (
+	"encoding/json"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/podman-swarm/podman-swarm/events"
+)
+
+// RestoreType is the type of the fact that something is or was restored: restore/ID, observed, by the host that does it.
+const RestoreType = "restore"
+
+// RestoreKey is the key of a restore.
+func RestoreKey(id string) string { return RestoreType + "/" + id }
+
+// Declarations are objects that people declared, by key.
+type Declarations map[string]json.RawMessage
+
+// Declarations are what the state shows of what people declared. What they say of hosts is left out: it is about machines as
+// they are now.
+func (s *State) Declarations() Declarations {
+	all := Declarations{}
+	for o := range s.All("") {
+		if restorable(o) {
+			all[o.Key] = o.Version.Object
+		}
+	}
+	return all
+}
+
+func restorable(o Object) bool {
+	return o.Kind == events.Declared && !strings.HasPrefix(o.Key, NodeType+"/")
+}
+
+// Restore has what was declared at another time declared again: every object in scope, also one that is the same, so that it wins
+// over what hosts that are away did before; and what was not there then is ended. Placements, observations, trust, and what people say
+// of hosts stay as they are: a token that was revoked stays so, and a host that is drained.
+//
+// It is done in commits of bounded size, each of which begins with this fact. So whoever finds it unfinished after a crash goes on
+// from there, and it is known which versions it made.
+type Restore struct {
+	Host   string    `json:"host"`             // that does it
+	From   string    `json:"from"`             // name of the file
+	Hash   string    `json:"hash"`             // SHA-256 of its bytes, in hexadecimal
+	Stood  time.Time `json:"stood,omitzero"`   // where it was found as state.json: its time of modification. Then it is restored once
+	Only   []string  `json:"only,omitempty"`   // these keys, and what is below them; none: all
+	Before string    `json:"before"`           // the backup, on Host, of what was there before
+	Undoes string    `json:"undoes,omitempty"` // the id of the restore that this one takes back
+	Asked  time.Time `json:"asked"`
+	Done   time.Time `json:"done,omitzero"`
+	// Seen is what Host had folded when it began. What comes later, was made before, and is not in it, survives unseen.
+	Seen map[events.Incarnation]uint64 `json:"seen"`
+
+	Events int      `json:"events"`          // that follow this one in its commit
+	Spans  []Span   `json:"spans,omitempty"` // the commits before that
+	After  string   `json:"after,omitempty"` // the last key that has been seen to
+	Ended  []string `json:"ended,omitempty"` // keys whose object it has ended
+	Count  int      `json:"count"`           // objects declared and ended so far
+}
+
+// Span is some events of an incarnation, one after the other.
+type Span struct {
+	First events.ID `json:"first"`
+	Count int       `json:"count"`
+}
+
+// LookupRestore is the restore of that id, all of its commits in its Spans; false where there is none that can be read.
+func (s *State) LookupRestore(id string) (Restore, bool) {
+	var r Restore
+	o, ok := s.Lookup(RestoreKey(id))
+	if !ok || json.Unmarshal(o.Version.Object, &r) != nil {
+		return Restore{}, false
+	}
+	r.Spans = append(r.Spans, Span{o.Stamp.ID, 1 + r.Events})
+	return r, true
+}
+
+// Saw has the restore remember what s has folded.
+func (r *Restore) Saw(s *State) {
+	r.Seen = map[events.Incarnation]uint64{}
+	for _, h := range s.Vector() {
+		r.Seen[h.Inc] = h.Seq
+	}
+}
+
+// made reports whether a version is one that the restore made.
+func (r *Restore) made(v events.ID) bool {
+	return slices.ContainsFunc(r.Spans, func(s Span) bool {
+		return v.Inc == s.First.Inc && v.Seq >= s.First.Seq && v.Seq < s.First.Seq+uint64(s.Count)
+	})
+}
+
+// inScope reports whether the restore is about a key.
+func (r *Restore) inScope(key string) bool {
+	return len(r.Only) == 0 || slices.ContainsFunc(r.Only, func(only string) bool { return key == only || strings.HasPrefix(key, only+"/") })
+}
+
+// Next gives the changes of the restore's next commit upon s, and the restore as it will then be, the first of the changes: want is what is
+// to be there, and undone is what Undoes names, or nil. The objects in it have most bytes, or one more than that.
+// It is pure, and what it says when Done is set again is nothing.
+func (r Restore) Next(id string, s *State, want Declarations, undone *Restore, most int, now time.Time) []Change {
+	keys := maps.Clone(want)
+	maps.Copy(keys, s.Declarations())
+	var changes []Change
+	size := 0
+	r.Done = now
+	for _, key := range slices.Sorted(maps.Keys(keys)) {
+		if key <= r.After || !r.inScope(key) {
+			continue
+		}
+		if size >= most {
+			r.Done = time.Time{}
+			break
+		}
+		r.After = key
+		shown, there := s.Lookup(key)
+		if undone != nil && !undone.touched(key, shown, there) {
+			continue
+		}
+		o, wanted := want[key]
+		switch {
+		case wanted:
+			changes = append(changes, Change{Kind: events.Declared, Key: key, Object: o})
+		case there:
+			changes = append(changes, Change{Kind: events.Declared, Key: key})
+			r.Ended = append(r.Ended, key)
+		default:
+			continue
+		}
+		size += len(key) + len(o)
+	}
+	r.Events = len(changes)
+	r.Count += len(changes)
+	return append([]Change{{Kind: events.Observed, Key: RestoreKey(id), Object: Encode(r)}}, changes...)
+}
+
+// touched reports whether what a key shows is still as the restore left it.
+func (r *Restore) touched(key string, shown Object, there bool) bool {
+	if there {
+		return r.made(shown.Stamp.ID)
+	}
+	return slices.Contains(r.Ended, key)
+}
+
+// Unseen are the objects that were declared before the restore, somewhere else, and which it had not seen: they survived it.
+func (r *Restore) Unseen(s *State, asked events.Time) (all []Object) {
+	for o := range s.All("") {
+		if restorable(o) && r.inScope(o.Key) && o.Stamp.Time < asked && o.Stamp.Seq > r.Seen[o.Stamp.Inc] && !r.made(o.Stamp.ID) {
+			all = append(all, o)
+		}
+	}
+	return all
+}
+
+// String is how the log tells of it.
+func (r *Restore) String() string {
+	what := "restore of " + r.From
+	if r.Undoes != "" {
+		what = "undo of restore " + r.Undoes
+	}
+	if len(r.Only) > 0 {
+		what += fmt.Sprintf(" (only %s)", strings.Join(r.Only, ", "))
+	}
+	return what
+}

@@ -1,0 +1,207 @@
+package snapshot
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/podman-swarm/podman-swarm/projection"
+)
+
+// Recorder is a Ledger that records.
+type Recorder interface {
+	Ledger
+	Record(context.Context, projection.By, func(*projection.State) ([]projection.Change, error)) (projection.Receipt, error)
+}
+
+// Restorer restores from the backups of one host, and takes restores back. Its fields are its configuration. One restore is done
+// at a time; who asks meanwhile waits.
+type Restorer struct {
+	Ledger  Recorder
+	Backups *Backups
+	Log     *slog.Logger
+	// Hear waits, for some seconds at most, until what the other hosts that can be reached have done is known here, and names
+	// those of which it is not. Nil: there are no others.
+	Hear func(ctx context.Context) (unheard []string)
+	Most int // bytes of the objects in one commit; zero: 4 MiB
+
+	mu sync.Mutex
+}
+
+// Source is what is restored from.
+type Source struct {
+	File string // its name in the folder of backups
+	Hash string // SHA-256 of its bytes, in hexadecimal
+	Want projection.Declarations
+	// Stood is when it was put where state.json stands; zero: it was not.
+	Stood time.Time
+}
+
+// Restored is what came of a restore.
+type Restored struct {
+	ID string `json:"id"`
+	projection.Restore
+	// Unheard are hosts that could not be heard before: what they did meanwhile and this host has not seen survives.
+	Unheard []string `json:"unheard,omitempty"`
+}
+
+// Source reads a backup of the folder to restore from it.
+func (r *Restorer) Source(name string) (Source, error) {
+	if _, err := r.Backups.Stat(name); err != nil {
+		return Source{}, err
+	}
+	data, err := os.ReadFile(filepath.Join(r.Backups.Dir, name))
+	if err != nil {
+		return Source{}, err
+	}
+	b, err := ReadBackup(data)
+	if err != nil {
+		return Source{}, fmt.Errorf("%s: %w", name, err)
+	}
+	return Source{File: name, Hash: hashOf(data), Want: b.State.Declarations()}, nil
+}
+
+func hashOf(data []byte) string {
+	sum := sha256.Sum256(data)
+	return hex.EncodeToString(sum[:])
+}
+
+// Restore restores what is in only (keys, and what is below them; none: everything), once a backup of what is there has been made and pinned. When it
+// returns nil, all of it is on disk. On an error of the log, or after a crash, a part may be: Resume goes on with it.
+func (r *Restorer) Restore(ctx context.Context, by projection.By, from Source, only []string) (*Restored, error) {
+	return r.begin(ctx, by, projection.Restore{From: from.File, Hash: from.Hash, Stood: from.Stood, Only: only}, from.Want)
+}
+
+// ErrOtherHost says that a restore can be taken back on the host only that did it: the backup of what was before is there.
+var ErrOtherHost = errors.New("another host did that restore")
+
+// Undo takes a restore back: what is still as the restore left it becomes what it was before. The rest has been changed
+// since, and stays. The error wraps fs.ErrNotExist where there is no such restore.
+func (r *Restorer) Undo(ctx context.Context, by projection.By, id string) (*Restored, error) {
+	s := r.Ledger.View().State
+	undone, ok := s.LookupRestore(id)
+	switch {
+	case !ok:
+		return nil, fmt.Errorf("restore %q: %w", id, fs.ErrNotExist)
+	case undone.Host != r.Backups.Node:
+		return nil, fmt.Errorf("%w: ask host %s", ErrOtherHost, undone.Host)
+	}
+	was, err := r.Source(undone.Before)
+	if err != nil {
+		return nil, fmt.Errorf("what was there before the restore: %w", err)
+	}
+	return r.begin(ctx, by, projection.Restore{From: was.File, Hash: was.Hash, Only: undone.Only, Undoes: id}, was.Want)
+}
+
+func (r *Restorer) begin(ctx context.Context, by projection.By, fact projection.Restore, want projection.Declarations) (*Restored, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	res := &Restored{}
+	if r.Hear != nil {
+		res.Unheard = r.Hear(ctx)
+	}
+	before, err := r.Backups.Create(ctx, "before the "+fact.String(), true)
+	if err != nil {
+		return nil, fmt.Errorf("nothing is restored, since what is there could not be backed up: %w", err)
+	}
+	now := r.Backups.now().UTC()
+	fact.Host, fact.Before, fact.Asked = r.Backups.Node, before.Name, now
+	s := r.Ledger.View().State
+	for n := 0; ; n++ { // two of one second
+		res.ID = strings.ToLower(now.Format(nameTime)) + "-" + fact.Host
+		if n > 0 {
+			res.ID = fmt.Sprintf("%s-%d-%s", now.Format(nameTime), n, fact.Host)
+		}
+		if _, ok := s.Lookup(projection.RestoreKey(res.ID)); !ok {
+			break
+		}
+	}
+	r.Log.Warn("restoring", "id", res.ID, "what", fact.String(), "before", before.Name, "unheard", res.Unheard)
+	res.Restore, err = r.act(ctx, by, res.ID, fact, want)
+	return res, err
+}
+
+// act does what of a restore is not done yet.
+func (r *Restorer) act(ctx context.Context, by projection.By, id string, fact projection.Restore, want projection.Declarations) (projection.Restore, error) {
+	by.Cause = strings.TrimSuffix(fact.String()+": "+by.Cause, ": ")
+	most := r.Most
+	if most == 0 {
+		most = 4 << 20
+	}
+	for fact.Done.IsZero() {
+		_, err := r.Ledger.Record(ctx, by, func(s *projection.State) ([]projection.Change, error) {
+			next, begun := s.LookupRestore(id)
+			switch {
+			case !begun:
+				next = fact
+				next.Saw(s)
+			case !next.Done.IsZero():
+				return nil, nil
+			}
+			var undone *projection.Restore
+			if next.Undoes != "" {
+				u, ok := s.LookupRestore(next.Undoes)
+				if !ok {
+					return nil, fmt.Errorf("restore %s, which is to be taken back: %w", next.Undoes, fs.ErrNotExist)
+				}
+				undone = &u
+			}
+			return next.Next(id, s, want, undone, most, r.Backups.now().UTC()), nil
+		})
+		if err != nil {
+			return fact, fmt.Errorf("restore %s: after %d objects: %w", id, fact.Count, err)
+		}
+		var ok bool
+		if fact, ok = r.Ledger.View().LookupRestore(id); !ok {
+			return fact, fmt.Errorf("restore %s: its own record is gone", id)
+		}
+	}
+	r.Log.Warn("restored", "id", id, "objects", fact.Count, "ended", len(fact.Ended), "undo", "psctl undo "+id)
+	return fact, nil
+}
+
+// Resume goes on with what this host has begun to restore before it was stopped.
+func (r *Restorer) Resume(ctx context.Context) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	var errs []error
+	for _, x := range Restores(r.Ledger.View().State) {
+		if x.Host != r.Backups.Node || !x.Done.IsZero() {
+			continue
+		}
+		from, err := r.Source(x.From)
+		if err == nil && from.Hash != x.Hash {
+			err = fmt.Errorf("%s is another file by now", x.From)
+		}
+		if err == nil {
+			r.Log.Warn("going on with a restore that was interrupted", "id", x.ID, "objects", x.Count)
+			_, err = r.act(ctx, projection.By{Actor: "agent", Cause: "resumed"}, x.ID, x.Restore, from.Want)
+		}
+		if err != nil {
+			errs = append(errs, fmt.Errorf("restore %s was interrupted after %d objects and cannot go on: %w", x.ID, x.Count, err))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// Restores are those that the state knows of, the oldest first.
+func Restores(s *projection.State) (all []Restored) {
+	for o := range s.All(projection.RestoreType + "/") {
+		id := strings.TrimPrefix(o.Key, projection.RestoreType+"/")
+		if x, ok := s.LookupRestore(id); ok {
+			all = append(all, Restored{ID: id, Restore: x})
+		}
+	}
+	slices.SortStableFunc(all, func(a, b Restored) int { return a.Asked.Compare(b.Asked) })
+	return all
+}
