@@ -146,10 +146,11 @@ func (r *Restore) touched(key string, shown Object, there bool) bool {
 	return slices.Contains(r.Ended, key)
 }
 
-// Unseen are the objects that were declared before the restore, somewhere else, and which it had not seen: they survived it.
-func (r *Restore) Unseen(s *State, asked events.Time) (all []Object) {
+// Unseen are the objects that were declared somewhere else before the restore was asked for, by the clock there, and which it had not
+// seen: they survived it.
+func (r *Restore) Unseen(s *State) (all []Object) {
 	for o := range s.All("") {
-		if restorable(o) && r.inScope(o.Key) && o.Stamp.Time < asked && o.Stamp.Seq > r.Seen[o.Stamp.Inc] && !r.made(o.Stamp.ID) {
+		if restorable(o) && r.inScope(o.Key) && o.Stamp.Time.Wall().Before(r.Asked) && o.Stamp.Seq > r.Seen[o.Stamp.Inc] && !r.made(o.Stamp.ID) {
 			all = append(all, o)
 		}
 	}

@@ -34,6 +34,7 @@ type agent struct {
 	view       *snapshot.View
 	folds      *snapshot.Folds
 	backups    *snapshot.Backups
+	restorer   *snapshot.Restorer
 	engine     *podman.Client
 	reconciler *podman.Reconciler
 	listener   net.Listener
@@ -108,6 +109,10 @@ func (a *agent) open(ctx context.Context) (err error) {
 	}
 	a.backups = &snapshot.Backups{Dir: cmp.Or(a.c.BackupDir, a.c.DataDir), Cluster: a.c.ClusterName, Node: a.c.NodeName, Agent: version, Ledger: a.ledger,
 		Every: a.c.BackupInterval, Keep: a.c.BackupKeep, Log: a.part("backup")}
+	a.restorer = &snapshot.Restorer{Ledger: a.ledger, Backups: a.backups, Log: a.part("restore")}
+	if a.c.ClusterAddr != "" {
+		a.restorer.Hear = a.hearAll
+	}
 	if err := authority.Removed(a.ledger.View().State, a.c.NodeName); err != nil {
 		return fmt.Errorf("%w; to use this machine again, give it another --node-name and an empty --data-dir", err)
 	}
@@ -233,6 +238,7 @@ func (a *agent) run(ctx context.Context) error {
 		a.speak,
 		a.notify,
 		a.backups.Run,
+		a.goOn,
 	}
 	if a.tls != nil {
 		actors = append(actors, func(ctx context.Context) error {

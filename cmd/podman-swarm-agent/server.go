@@ -24,6 +24,7 @@ func (a *agent) server() *api.Server {
 		Logs:       a.logs,
 		Orphans:    orphans{a.reconciler},
 		Backups:    a.backups,
+		Restorer:   a.restorer,
 		Health:     a.health,
 		Metrics:    promhttp.HandlerFor(a.metrics.registry, promhttp.HandlerOpts{}),
 		Spread:     a.spread,

@@ -88,11 +88,12 @@ type Server struct {
 	// its durable end, and returns nil there.
 	Events func(ctx context.Context, after uint64, fn func(events.Record) error) error
 	// Logs opens the log of a container on a host: plain lines, to be closed by the caller.
-	Logs    func(ctx context.Context, host, container string, o LogOptions) (io.ReadCloser, error)
-	Orphans Orphans
-	Backups *snapshot.Backups // of this host
-	Health  func() Health
-	Metrics http.Handler
+	Logs     func(ctx context.Context, host, container string, o LogOptions) (io.ReadCloser, error)
+	Orphans  Orphans
+	Backups  *snapshot.Backups // of this host
+	Restorer *snapshot.Restorer
+	Health   func() Health
+	Metrics  http.Handler
 
 	// Cluster is what is known of the other hosts at this moment, beside what is recorded of them.
 	Cluster func() Cluster
@@ -182,6 +183,7 @@ func (s *Server) handler(stop <-chan struct{}, strangers bool) http.Handler {
 	s.nodeRoutes(handle)
 	s.tokenRoutes(handle)
 	s.backupRoutes(handle)
+	s.restoreRoutes(handle)
 	for _, path := range []string{"/healthz", "/livez"} {
 		handle("GET "+path, func(q *request) error { return q.text(http.StatusOK, "ok") })
 	}

@@ -142,6 +142,9 @@ func (a *Agent) Orphan(id, name string) {
 }
 
 func (a *Agent) server(log *events.Log, ledger *projection.Ledger) *api.Server {
+	quiet := slog.New(slog.DiscardHandler)
+	backups := &snapshot.Backups{Dir: filepath.Join(a.dir, "backups"), Cluster: "default", Node: Node, Agent: "v9.9.9", Ledger: ledger,
+		Keep: snapshot.Keep{Last: 2}, Log: quiet}
 	return &api.Server{
 		Ledger: ledger, Node: Node, Epoch: func() uint64 { return api.EpochOf(log.Incarnation()) }, Version: "v9.9.9",
 		Recovering: func() (bool, string) {
@@ -172,8 +175,7 @@ func (a *Agent) server(log *events.Log, ledger *projection.Ledger) *api.Server {
 		Cluster: a.cluster,
 		Spread:  a.spread,
 		Orphans: orphans{a},
-		Backups: &snapshot.Backups{Dir: filepath.Join(a.dir, "backups"), Cluster: "default", Node: Node, Agent: "v9.9.9", Ledger: ledger,
-			Keep: snapshot.Keep{Last: 2}, Log: slog.New(slog.DiscardHandler)},
+		Backups: backups, Restorer: &snapshot.Restorer{Ledger: ledger, Backups: backups, Log: quiet},
 		Health: func() api.Health { return api.Health{Snapshot: time.Now().Add(-time.Second)} },
 	}
 }

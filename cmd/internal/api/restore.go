@@ -1,0 +1,207 @@
+package api
+
+import (
+	"bytes"
+	"errors"
+	"io/fs"
+	"net/http"
+	"slices"
+	"strings"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/podman-swarm/podman-swarm/events/manifest"
+	"github.com/podman-swarm/podman-swarm/projection"
+	"github.com/podman-swarm/podman-swarm/snapshot"
+)
+
+// RestorePlan is what a restore would change, or has changed.
+type RestorePlan struct {
+	*snapshot.Restored          // nil: it was a dry run
+	Results            []Result `json:"results"` // also of what is the same, and is stamped anew
+	Containers         Effect   `json:"containers"`
+	Unseen             []Unseen `json:"unseen,omitempty"`
+}
+
+// Effect is what becomes of containers, counted.
+type Effect struct {
+	Restart int `json:"restart"` // replaced, within maxSurge and maxUnavailable
+	Start   int `json:"start"`
+	Stop    int `json:"stop"`
+}
+
+// Unseen is an object that a restore had not seen when it was made, and which survived it.
+type Unseen struct {
+	Key   string `json:"key"`
+	Stamp string `json:"stamp"`
+}
+
+// restoreRoutes are how what was declared comes back.
+func (s *Server) restoreRoutes(handle func(string, func(*request) error)) {
+	handle("GET /swarm/v1/restores", func(q *request) error { return q.json(http.StatusOK, s.restores()) })
+	handle("POST /swarm/v1/backups/{name}/restore", s.restore)
+	handle("POST /swarm/v1/restores/{id}/undo", s.undoRestore)
+}
+
+// restores are those that are known of, and what each had not seen.
+func (s *Server) restores() []RestorePlan {
+	st := s.Ledger.View().State
+	all := []RestorePlan{}
+	for _, r := range snapshot.Restores(st) {
+		plan := RestorePlan{Restored: &r}
+		for _, o := range r.Unseen(st) {
+			plan.Unseen = append(plan.Unseen, Unseen{o.Key, o.Stamp.String()})
+		}
+		all = append(all, plan)
+	}
+	return all
+}
+
+func (s *Server) restore(q *request) error {
+	if s.Restorer == nil {
+		return notServed("restore")
+	}
+	name, query := q.PathValue("name"), q.URL.Query()
+	from, err := s.Restorer.Source(name)
+	if err != nil {
+		return noBackup(name, err)
+	}
+	for _, only := range query["only"] {
+		if typ, _, _ := strings.Cut(only, "/"); typ == "" || strings.HasSuffix(only, "/") {
+			return badRequest("only %q: want TYPE, TYPE/NAMESPACE or TYPE/NAMESPACE/NAME, such as deployment/default/web", only)
+		}
+	}
+	plan, err := s.plan(s.Ledger.View().State, from.Want, projection.Restore{From: name, Only: query["only"]}, nil)
+	if err != nil {
+		return err
+	}
+	if !truth(query.Get("dry_run")) {
+		if err := q.writable(); err != nil {
+			return err
+		}
+		if plan.Restored, err = s.Restorer.Restore(q.Context(), q.by(""), from, query["only"]); err != nil {
+			return err
+		}
+	}
+	return q.json(http.StatusOK, plan)
+}
+
+func (s *Server) undoRestore(q *request) error {
+	if s.Restorer == nil {
+		return notServed("restore")
+	}
+	id := q.PathValue("id")
+	st := s.Ledger.View().State
+	undone, ok := st.LookupRestore(id)
+	if !ok {
+		return refused(http.StatusNotFound, metav1.StatusReasonNotFound, "there is no restore "+id+": psctl restores lists them")
+	}
+	if undone.Host != s.Node {
+		return refused(http.StatusConflict, metav1.StatusReasonConflict, "host "+undone.Host+" did restore "+id+", and has the backup of what was there before: ask its agent")
+	}
+	was, err := s.Restorer.Source(undone.Before)
+	if err != nil {
+		return noBackup(undone.Before, err)
+	}
+	plan, err := s.plan(st, was.Want, projection.Restore{Only: undone.Only, Undoes: id}, &undone)
+	if err != nil {
+		return err
+	}
+	if !truth(q.URL.Query().Get("dry_run")) {
+		if err := q.writable(); err != nil {
+			return err
+		}
+		if plan.Restored, err = s.Restorer.Undo(q.Context(), q.by(""), id); err != nil {
+			if errors.Is(err, fs.ErrNotExist) {
+				return noBackup(undone.Before, err)
+			}
+			return err
+		}
+	}
+	return q.json(http.StatusOK, plan)
+}
+
+// plan is what a restore would change, object by object, and what would become of the containers.
+func (s *Server) plan(st *projection.State, want projection.Declarations, r projection.Restore, undone *projection.Restore) (*RestorePlan, error) {
+	p := &RestorePlan{Results: []Result{}}
+	placed := map[string]int{} // containers by Deployment
+	for pl, err := range st.Placements("") {
+		if err == nil && pl.Host != "" {
+			placed[pl.Namespace+"/"+pl.Deployment]++
+		}
+	}
+	changes := r.Next("dry-run", st, want, undone, 1<<62, s.now())
+	for _, c := range changes[1:] {
+		typ, namespace, name := manifest.SplitKey(c.Key)
+		res := Result{Kind: typ, Namespace: namespace, Name: name, Action: "created"}
+		if m, ok := manifest.ByType(typ); ok {
+			res.Kind = m.Kind
+		}
+		shown, there := st.Lookup(c.Key)
+		switch {
+		case c.Object == nil:
+			res.Action = "deleted"
+		case there && bytes.Equal(shown.Version.Object, c.Object):
+			res.Action = "unchanged"
+		case there:
+			res.Action = "configured"
+		}
+		if err := p.add(&res, typ, shown, c.Object, placed[namespace+"/"+name]); err != nil {
+			return nil, err
+		}
+	}
+	order := map[string]int{"created": 0, "configured": 1, "deleted": 2, "unchanged": 3}
+	slices.SortStableFunc(p.Results, func(a, b Result) int { return order[a.Action] - order[b.Action] })
+	return p, nil
+}
+
+// add adds what becomes of one object, of which so many containers are there.
+func (p *RestorePlan) add(res *Result, typ string, shown projection.Object, now []byte, containers int) error {
+	defer func() { p.Results = append(p.Results, *res) }()
+	if typ == "deployment" {
+		p.Containers.count(res.Action, shown, now, containers)
+	}
+	if res.Action != "configured" {
+		return nil
+	}
+	was, err := manifest.Decode(typ, shown.Version.Object)
+	if err != nil {
+		return nil // of a kind that this version does not know: it is restored whole, and not compared
+	}
+	is, err := manifest.Decode(typ, now)
+	if err != nil {
+		return nil
+	}
+	res.Changes, err = differences(was, is)
+	return err
+}
+
+// count adds what becomes of the containers of a Deployment.
+func (e *Effect) count(action string, shown projection.Object, now []byte, containers int) {
+	replicas := func(raw []byte) int {
+		from, to, ok := valueAt(raw, "spec", "replicas")
+		if !ok {
+			return 1
+		}
+		n := 0
+		for _, c := range raw[from:to] {
+			n = 10*n + int(c-'0')
+		}
+		return n
+	}
+	switch action {
+	case "created":
+		e.Start += replicas(now)
+	case "deleted":
+		e.Stop += containers
+	case "configured":
+		want := replicas(now)
+		e.Start += max(0, want-containers)
+		e.Stop += max(0, containers-want)
+		from, to, ok1 := valueAt(now, "spec", "template")
+		wasFrom, wasTo, ok2 := valueAt(shown.Version.Object, "spec", "template")
+		if ok1 != ok2 || ok1 && !bytes.Equal(now[from:to], shown.Version.Object[wasFrom:wasTo]) {
+			e.Restart += min(containers, want)
+		}
+	}
+}

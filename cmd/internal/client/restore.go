@@ -1,0 +1,26 @@
+package client
+
+import "time"
+
+// Restored is a restore, or what one would change.
+type Restored struct {
+	ID         string    `json:"id"`
+	Host       string    `json:"host"`
+	From       string    `json:"from"`
+	Only       []string  `json:"only"`
+	Before     string    `json:"before"`
+	Undoes     string    `json:"undoes"`
+	Asked      time.Time `json:"asked"`
+	Done       time.Time `json:"done"`
+	Count      int       `json:"count"`
+	Unheard    []string  `json:"unheard"`
+	Results    []Result  `json:"results"`
+	Containers struct {
+		Restart int `json:"restart"`
+		Start   int `json:"start"`
+		Stop    int `json:"stop"`
+	} `json:"containers"`
+	Unseen []struct {
+		Key string `json:"key"`
+	} `json:"unseen"`
+}
