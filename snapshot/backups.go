@@ -146,6 +146,14 @@ func (b *Backups) create(why string, pinned bool) (BackupFile, error) {
 	return f, nil
 }
 
+// put writes a backup that there is already.
+func (b *Backups) put(name string, data []byte) error {
+	return writeFile(filepath.Join(b.Dir, name), filepath.Join(b.Dir, tmpBackup), 0o640, func(w io.Writer) error {
+		_, err := w.Write(data)
+		return err
+	})
+}
+
 // free is the name for a backup that is made now, which no other has.
 func (b *Backups) free(now time.Time, pinned bool) (BackupFile, error) {
 	for n := range 1000 {

@@ -170,13 +170,15 @@ func (r *Restorer) act(ctx context.Context, by projection.By, id string, fact pr
 	return fact, nil
 }
 
-// Resume goes on with what this host has begun to restore before it was stopped.
+// Resume goes on with what this host has begun to restore before it was stopped, unless that has been taken back.
 func (r *Restorer) Resume(ctx context.Context) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	var errs []error
-	for _, x := range Restores(r.Ledger.View().State) {
-		if x.Host != r.Backups.Node || !x.Done.IsZero() {
+	all := Restores(r.Ledger.View().State)
+	for _, x := range all {
+		undone := slices.ContainsFunc(all, func(o Restored) bool { return o.Undoes == x.ID })
+		if x.Host != r.Backups.Node || !x.Done.IsZero() || undone {
 			continue
 		}
 		from, err := r.Source(x.From)

@@ -186,7 +186,7 @@ func TestFailures_inACluster(t *testing.T) {
 		test func(*testing.T)
 	}{
 		{"A15_idle", s.idle}, {"A13_B11_split", s.concurrent}, {"A27_size", s.large}, {"A16_clock", s.clock},
-		{"B10_lostDisk", s.lostDisk}, {"B2_lostMajority", s.lostMajority},
+		{"A18_restore", s.restore}, {"B10_lostDisk", s.lostDisk}, {"B2_lostMajority", s.lostMajority},
 	} {
 		if !t.Run(c.name, c.test) {
 			t.FailNow() // the next would find the hosts anyhow

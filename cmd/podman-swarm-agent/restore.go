@@ -2,7 +2,10 @@ package main
 
 import (
 	"context"
+	"errors"
 	"time"
+
+	"github.com/podman-swarm/podman-swarm/projection"
 )
 
 // hearAll waits until this host has what the others that it hears have, for ten seconds at most, and names those whose
@@ -31,13 +34,85 @@ func (a *agent) hearAll(ctx context.Context) (unheard []string) {
 	}
 }
 
-// goOn goes on with a restore in which this host was interrupted.
-func (a *agent) goOn(ctx context.Context) error {
+// find looks at what stands as state.json: one that this agent wrote last is as it should be, a backup is a request to restore it,
+// and anything else is set aside.
+func (a *agent) find() error {
+	found, err := a.restorer.Found(a.view.Path)
+	switch {
+	case err != nil:
+		a.log.Error("a backup stands as state.json that cannot be restored from: nothing is restored", "err", err)
+	case found != nil && a.empty && len(a.c.Join) > 0:
+		a.log.Warn("a backup stands as state.json, and this host is to join others: it is set aside, since an old backup must not change a living cluster unasked",
+			"to_restore_it", "psctl restore "+found.File)
+	case found != nil:
+		a.log.Warn("a backup stands as state.json: it is restored as soon as the other hosts have been heard", "backup", found.File)
+		a.found = true
+		return nil
+	}
+	close(a.restored)
+	return a.inspect()
+}
+
+// inspect sets state.json aside unless this agent wrote it.
+func (a *agent) inspect() error {
+	aside, err := a.view.Inspect()
+	if err == nil && aside != "" {
+		a.log.Warn("state.json was not written by this agent: it has been set aside and changes nothing; the log says what the state is",
+			"file", aside)
+	}
+	return err
+}
+
+// restore goes on with a restore in which this host was interrupted, and does what find has found.
+func (a *agent) restore(ctx context.Context) error {
 	if a.settle(ctx) != nil {
 		return nil
 	}
-	if err := a.restorer.Resume(ctx); err != nil && ctx.Err() == nil {
-		a.log.Error("a restore is unfinished", "err", err, "do", "restore again, or take it back: psctl restores")
+	for said := ""; ; {
+		err := a.restorer.Resume(ctx)
+		if a.found {
+			err = errors.Join(err, a.restoreFound(ctx))
+		}
+		if err == nil || ctx.Err() != nil {
+			return nil
+		}
+		if err.Error() != said {
+			said = err.Error()
+			a.log.Error("a restore is unfinished; trying again", "err", err, "otherwise", "psctl restores lists it, psctl undo takes it back")
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-time.After(10 * time.Second):
+		}
 	}
+}
+
+// restoreFound restores what stands as state.json, unless the log has it already.
+func (a *agent) restoreFound(ctx context.Context) error {
+	found, err := a.restorer.Found(a.view.Path)
+	if err != nil {
+		return err
+	}
+	if found != nil {
+		if _, err := a.restorer.Restore(ctx, projection.By{Actor: "agent", Cause: "it stood as state.json"}, *found, nil); err != nil {
+			return err
+		}
+	}
+	if err := a.inspect(); err != nil {
+		return err
+	}
+	a.found = false
+	close(a.restored)
 	return nil
+}
+
+// keepView keeps state.json, once nothing stands there that is still to be restored.
+func (a *agent) keepView(ctx context.Context) error {
+	select {
+	case <-a.restored:
+		return a.view.Run(ctx)
+	case <-ctx.Done():
+		return nil
+	}
 }

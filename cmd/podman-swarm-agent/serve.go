@@ -35,6 +35,8 @@ type agent struct {
 	folds      *snapshot.Folds
 	backups    *snapshot.Backups
 	restorer   *snapshot.Restorer
+	found      bool          // a backup stands where state.json should, to be restored
+	restored   chan struct{} // closed once none does
 	engine     *podman.Client
 	reconciler *podman.Reconciler
 	listener   net.Listener
@@ -47,12 +49,16 @@ type agent struct {
 	empty      bool // the log was, at the start
 }
 
+func newAgent(c *config, log *slog.Logger) *agent {
+	return &agent{c: c, log: log, metrics: newMetrics(), engine: &podman.Client{URL: c.podman}, heard: make(chan struct{}), restored: make(chan struct{}),
+		started: time.Now(), now: wallClock()}
+}
+
 // serve runs the agent until ctx ends, and leaves the containers running. When it returns nil, every commit that
 // was acknowledged is on disk, and state.json says what the log does.
 func serve(ctx context.Context, c *config, log *slog.Logger) error {
-	a := &agent{c: c, log: log, metrics: newMetrics(), heard: make(chan struct{}), started: time.Now(), now: wallClock()}
+	a := newAgent(c, log)
 	log.Info("starting Podman Swarm agent", "node", c.NodeName, "version", version, "data_dir", c.DataDir)
-	a.engine = &podman.Client{URL: c.podman}
 	if err := a.open(ctx); err != nil {
 		return err
 	}
@@ -99,19 +105,14 @@ func (a *agent) open(ctx context.Context) (err error) {
 
 	a.view = &snapshot.View{Path: filepath.Join(a.c.DataDir, "state.json"), Sums: filepath.Join(dir, "state.sum"),
 		Node: a.c.NodeName, Ledger: a.ledger, Log: a.part("snapshot")}
-	aside, err := a.view.Inspect()
-	if err != nil {
-		return err
-	}
-	if aside != "" {
-		a.log.Warn("state.json was not written by this agent: it has been set aside and changes nothing; the log says what the state is",
-			"file", aside)
-	}
 	a.backups = &snapshot.Backups{Dir: cmp.Or(a.c.BackupDir, a.c.DataDir), Cluster: a.c.ClusterName, Node: a.c.NodeName, Agent: version, Ledger: a.ledger,
 		Every: a.c.BackupInterval, Keep: a.c.BackupKeep, Log: a.part("backup")}
 	a.restorer = &snapshot.Restorer{Ledger: a.ledger, Backups: a.backups, Log: a.part("restore")}
 	if a.c.ClusterAddr != "" {
 		a.restorer.Hear = a.hearAll
+	}
+	if err := a.find(); err != nil {
+		return err
 	}
 	if err := authority.Removed(a.ledger.View().State, a.c.NodeName); err != nil {
 		return fmt.Errorf("%w; to use this machine again, give it another --node-name and an empty --data-dir", err)
@@ -211,7 +212,7 @@ func (a *agent) run(ctx context.Context) error {
 	defer stopViews()
 	defer stopLedger()
 	var views errgroup.Group
-	views.Go(func() error { return a.view.Run(viewCtx) })
+	views.Go(func() error { return a.keepView(viewCtx) })
 	views.Go(func() error { return a.folds.Run(viewCtx) })
 	// What speaks to the other hosts ends after what records, so that they hear of its last words.
 	othersCtx, stopOthers := context.WithCancel(context.WithoutCancel(ctx))
@@ -238,7 +239,7 @@ func (a *agent) run(ctx context.Context) error {
 		a.speak,
 		a.notify,
 		a.backups.Run,
-		a.goOn,
+		a.restore,
 	}
 	if a.tls != nil {
 		actors = append(actors, func(ctx context.Context) error {

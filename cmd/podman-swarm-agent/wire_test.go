@@ -12,7 +12,6 @@ import (
 
 	"github.com/spf13/pflag"
 
-	"github.com/podman-swarm/podman-swarm/podman"
 )
 
 // wire leads to a host's cluster port, and can be cut: then nobody gets there, and who was there is thrown out.
@@ -111,9 +110,8 @@ func serveAt(ctx context.Context, args []string, wrong time.Duration, stderr io.
 		return 2
 	}
 	log := logger(&c, stderr)
-	a := &agent{c: &c, log: log, metrics: newMetrics(), heard: make(chan struct{}), started: time.Now(),
-		now: func() time.Time { return time.Now().Add(wrong) }}
-	a.engine = &podman.Client{URL: c.podman}
+	a := newAgent(&c, log)
+	a.now = func() time.Time { return time.Now().Add(wrong) }
 	err := a.open(ctx)
 	if err == nil {
 		err = errors.Join(a.run(ctx), a.cluster.mesh.Close(), a.events.Close())
