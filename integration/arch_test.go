@@ -49,8 +49,8 @@ var mayImport = map[string]imports{
 		others: []string{"github.com/containers/podman/v5/pkg/bindings", "golang.org/x/sync", "k8s.io/api", "k8s.io/apimachinery"},
 	},
 	"snapshot": {
-		ours:   []string{"events", "projection"},
-		others: []string{"golang.org/x/sys", "github.com/klauspost/compress"},
+		ours:   []string{"events", "events/manifest", "projection"},
+		others: []string{"golang.org/x/sys", "github.com/klauspost/compress", "k8s.io/apimachinery"},
 	},
 	"sync/...": {
 		ours:   []string{"events", "projection", "sync/..."},

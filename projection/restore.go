@@ -14,10 +14,16 @@ import (
 // RestoreType is the type of the fact that something is or was restored: restore/ID, observed, by the host that does it.
 const RestoreType = "restore"
 
+// RefusedType is the type of what was found in a state.json of version 1 and could not be declared: refused/KEY, observed.
+const RefusedType = "refused"
+
+// RefusedKey is the key of what would have been declared under a key.
+func RefusedKey(key string) string { return RefusedType + "/" + key }
+
 // RestoreKey is the key of a restore.
 func RestoreKey(id string) string { return RestoreType + "/" + id }
 
-// Declarations are objects that people declared, by key.
+// Declarations are objects that people declared, by key. In what is to be restored, nil leaves alone what is there.
 type Declarations map[string]json.RawMessage
 
 // Declarations are what the state shows of what people declared. What they say of hosts is left out: it is about machines as
@@ -123,6 +129,8 @@ func (r Restore) Next(id string, s *State, want Declarations, undone *Restore, m
 		}
 		o, wanted := want[key]
 		switch {
+		case wanted && o == nil:
+			continue
 		case wanted:
 			changes = append(changes, Change{Kind: events.Declared, Key: key, Object: o})
 		case there:

@@ -7,43 +7,58 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"time"
 )
 
-// Found looks whether somebody has put a backup where state.json stands, as to restore it, and takes a copy of it into
-// the folder of backups unless it is there. It is nil when there is none, or when just that one, put there at just that time, has been
-// restored from already. An error says that it is a backup and of no use. state.json itself stays where it is: until it stands in the log that
-// it was restored, the next start must find it again.
-func (r *Restorer) Found(path string) (*Source, error) {
+// ErrUnread says that what stands as state.json is nothing that can be restored from.
+var ErrUnread = errors.New("it is neither a state.json that this agent wrote, nor a backup, nor of version 1")
+
+// Found looks at what stands as state.json, and takes a copy of it into the folder of backups if somebody has put it there as to restore it: a
+// backup, or, where fresh says that the log has nothing yet, a file of version 1, which is what an agent that had no log left. It is nil when
+// there is no file, when it is this agent's own (mine), or when just that one, put there at just that time, has been restored from already.
+// An error that is ErrUnread or another of ReadBackup says that it is of no use. state.json itself stays where it is: until it stands in the
+// log that it was restored, the next start must find it again.
+func (r *Restorer) Found(path string, mine, fresh bool) (*Source, error) {
 	info, err := os.Stat(path)
-	if errors.Is(err, fs.ErrNotExist) || err == nil && !info.Mode().IsRegular() {
+	if errors.Is(err, fs.ErrNotExist) || err == nil && mine {
 		return nil, nil
 	}
 	if err != nil {
 		return nil, err
+	}
+	if !info.Mode().IsRegular() {
+		return nil, ErrUnread
 	}
 	data, err := os.ReadFile(path)
 	if err != nil {
 		return nil, err
 	}
-	b, err := ReadBackup(data)
+	from, err := source(data)
 	if errors.Is(err, ErrNoBackup) {
-		return nil, nil
+		err = ErrUnread
 	}
 	if err != nil {
-		return nil, fmt.Errorf("%s is a backup, and cannot be restored from: %w", path, err)
+		return nil, fmt.Errorf("%s: %w", path, err)
 	}
-	from := &Source{Hash: hashOf(data), Want: b.State.Declarations(), Stood: info.ModTime().UTC()}
+	from.Stood = info.ModTime().UTC()
 	for _, x := range Restores(r.Ledger.View().State) {
 		if x.Host == r.Backups.Node && x.Hash == from.Hash && x.Stood.Equal(from.Stood) {
 			return nil, nil
 		}
 	}
-	from.File, err = r.Backups.adopt(data, b)
-	return from, err
+	made := info.ModTime()
+	b, err := ReadBackup(data)
+	if err == nil {
+		made = b.Made
+	} else if !fresh {
+		return nil, fmt.Errorf("%s: %w: it is of version 1, and what it has is older than the log", path, ErrUnread)
+	}
+	from.File, err = r.Backups.adopt(data, made)
+	return &from, err
 }
 
 // adopt gives the name under which a backup stands in the folder, and puts it there, pinned, if it does not yet.
-func (b *Backups) adopt(data []byte, backup *Backup) (string, error) {
+func (b *Backups) adopt(data []byte, made time.Time) (string, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	all, err := b.List()
@@ -61,7 +76,7 @@ func (b *Backups) adopt(data []byte, backup *Backup) (string, error) {
 	if err := os.MkdirAll(b.Dir, 0o750); err != nil {
 		return "", err
 	}
-	f, err := b.free(backup.Made.UTC(), true)
+	f, err := b.free(made.UTC(), true)
 	if err != nil {
 		return "", err
 	}

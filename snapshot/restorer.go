@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -15,6 +16,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/podman-swarm/podman-swarm/events"
 	"github.com/podman-swarm/podman-swarm/projection"
 )
 
@@ -43,6 +45,8 @@ type Source struct {
 	File string // its name in the folder of backups
 	Hash string // SHA-256 of its bytes, in hexadecimal
 	Want projection.Declarations
+	// Refused are objects of a file of version 1 that cannot be declared as they are.
+	Refused []Refusal
 	// Stood is when it was put where state.json stands; zero: it was not.
 	Stood time.Time
 }
@@ -64,11 +68,43 @@ func (r *Restorer) Source(name string) (Source, error) {
 	if err != nil {
 		return Source{}, err
 	}
-	b, err := ReadBackup(data)
+	from, err := source(data)
 	if err != nil {
 		return Source{}, fmt.Errorf("%s: %w", name, err)
 	}
-	return Source{File: name, Hash: hashOf(data), Want: b.State.Declarations()}, nil
+	from.File = name
+	return from, nil
+}
+
+// source reads a backup, or a file of version 1.
+func source(data []byte) (Source, error) {
+	from := Source{Hash: hashOf(data)}
+	b, err := ReadBackup(data)
+	switch {
+	case err == nil:
+		from.Want = b.State.Declarations()
+	case errors.Is(err, ErrNoBackup):
+		if from.Want, from.Refused, err = ReadVersion1(data); errors.Is(err, ErrNotVersion1) {
+			err = ErrNoBackup
+		}
+	}
+	return from, err
+}
+
+// Newest is the newest file in the folder of backups that can be restored from; "" where there is none.
+func (r *Restorer) Newest() (string, error) {
+	all, err := r.Backups.List()
+	if err != nil {
+		return "", err
+	}
+	for _, f := range slices.Backward(all) {
+		_, err := r.Source(f.Name)
+		if err == nil {
+			return f.Name, nil
+		}
+		r.Log.Warn("a backup is passed over", "file", f.Name, "err", err)
+	}
+	return "", nil
 }
 
 func hashOf(data []byte) string {
@@ -79,7 +115,42 @@ func hashOf(data []byte) string {
 // Restore restores what is in only (keys, and what is below them; none: everything), once a backup of what is there has been made and pinned. When it
 // returns nil, all of it is on disk. On an error of the log, or after a crash, a part may be: Resume goes on with it.
 func (r *Restorer) Restore(ctx context.Context, by projection.By, from Source, only []string) (*Restored, error) {
+	if err := r.refuse(ctx, by, from); err != nil {
+		return nil, err
+	}
 	return r.begin(ctx, by, projection.Restore{From: from.File, Hash: from.Hash, Stood: from.Stood, Only: only}, from.Want)
+}
+
+// refuse records what cannot be declared, so that it is not lost, and is listed.
+func (r *Restorer) refuse(ctx context.Context, by projection.By, from Source) error {
+	if len(from.Refused) == 0 {
+		return nil
+	}
+	by.Cause = "import of " + from.File
+	_, err := r.Ledger.Record(ctx, by, func(s *projection.State) (changes []projection.Change, _ error) {
+		for _, x := range from.Refused {
+			key, object := projection.RefusedKey(x.Key), projection.Encode(x)
+			if o, ok := s.Lookup(key); !ok || string(o.Version.Object) != string(object) {
+				changes = append(changes, projection.Change{Kind: events.Observed, Key: key, Object: object})
+			}
+		}
+		return changes, nil
+	})
+	return err
+}
+
+// Refused are what could not be declared of files of version 1, and has not been since.
+func Refused(s *projection.State) (all []Refusal) {
+	for o := range s.All(projection.RefusedType + "/") {
+		var x Refusal
+		if json.Unmarshal(o.Version.Object, &x) != nil {
+			continue
+		}
+		if _, declared := s.Lookup(x.Key); !declared {
+			all = append(all, x)
+		}
+	}
+	return all
 }
 
 // ErrOtherHost says that a restore can be taken back on the host only that did it: the backup of what was before is there.

@@ -147,27 +147,36 @@ func (c *counter) Write(b []byte) (int, error) { *c += counter(len(b)); return l
 // Inspect looks at state.json, before the first Write and at each. What this agent did not write last is set aside,
 // whatever it is, so that it is not overwritten, and Inspect returns where it now is; "" when there was nothing to do.
 func (v *View) Inspect() (aside string, err error) {
+	foreign, err := v.Foreign()
+	if err != nil || !foreign {
+		return "", err
+	}
+	aside = fmt.Sprintf("%s.set-aside-%s", v.Path, time.Now().UTC().Format("20060102-150405.000000"))
+	if err := os.Rename(v.Path, aside); err != nil {
+		return "", fmt.Errorf("set %s aside: %w", v.Path, err)
+	}
+	return aside, syncFolder(filepath.Dir(v.Path))
+}
+
+// Foreign reports whether something stands as state.json that this agent did not write last.
+func (v *View) Foreign() (bool, error) {
 	info, err := os.Lstat(v.Path)
 	if errors.Is(err, fs.ErrNotExist) || err == nil && v.mine != nil && os.SameFile(info, v.mine) &&
 		info.Size() == v.mine.Size() && info.ModTime().Equal(v.mine.ModTime()) {
-		return "", nil
+		return false, nil
 	}
 	if err != nil {
-		return "", err
+		return false, err
 	}
 	sum, err := v.known(info)
 	if err != nil {
 		v.Log.Warn("whether this agent wrote state.json last cannot be told", "err", err)
 	}
-	if sum != "" {
-		v.mine, v.stands = info, []string{sum}
-	} else {
-		aside = fmt.Sprintf("%s.set-aside-%s", v.Path, time.Now().UTC().Format("20060102-150405.000000"))
-		if err := os.Rename(v.Path, aside); err != nil {
-			return "", fmt.Errorf("set %s aside: %w", v.Path, err)
-		}
+	if sum == "" {
+		return true, nil
 	}
-	return aside, syncFolder(filepath.Dir(v.Path))
+	v.mine, v.stands = info, []string{sum}
+	return false, nil
 }
 
 // known is the checksum of state.json if this agent wrote it last; otherwise "".

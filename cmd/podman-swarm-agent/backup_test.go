@@ -157,7 +157,7 @@ func TestRestore_copiedOverStateJSON(t *testing.T) {
 	r = start(t, dir)
 	r.ask(t, "GET", "/api/v1/namespaces/default/services/later", "", http.StatusOK)
 	r.ask(t, "GET", "/api/v1/namespaces/default/services/web", "", http.StatusNotFound)
-	if !strings.Contains(r.said.String(), "a backup stands as state.json that cannot be restored from") || !strings.Contains(r.said.String(), "set aside") {
+	if !strings.Contains(r.said.String(), "what stands as state.json cannot be restored from") || !strings.Contains(r.said.String(), "set aside") {
 		t.Errorf("nobody says so:\n%s", &r.said)
 	}
 	r.end(t)
@@ -199,4 +199,87 @@ func (s *trio) restore(t *testing.T) {
 	}
 	s.b.apply(t, "kept", "later")
 	s.c.shows(t, "kept", "later")
+}
+
+// Failure A.4: an unreadable state.json is warned of, the agent starts empty, and overwrites it; backups are never tried. Ours: where there
+// is no log, it goes back to the newest backup that is whole, or does not start, this time and the next.
+func TestRestore_nothingIsBegunOverDamage(t *testing.T) {
+	for _, content := range []string{"", "null", `{"deployments": {"default/x": nu`} {
+		dir := t.TempDir()
+		state := filepath.Join(dir, "state.json")
+		if err := os.WriteFile(state, []byte(content), 0o640); err != nil {
+			t.Fatal(err)
+		}
+		for range 2 {
+			r := start(t, dir)
+			select {
+			case code := <-r.code:
+				if code == 0 || !strings.Contains(r.said.String(), "state.json") || !strings.Contains(r.said.String(), "cp BACKUP") {
+					t.Errorf("%q: ended with %d:\n%s", content, code, &r.said)
+				}
+			case <-time.After(20 * time.Second):
+				t.Fatalf("%q: it starts:\n%s", content, &r.said)
+			}
+		}
+		if b, err := os.ReadFile(setAside(t, dir)); err != nil || string(b) != content {
+			t.Errorf("what was set aside is %q, %v; want %q", b, err, content)
+		}
+		// What it says to do.
+		copyFile(t, "../../snapshot/testdata/version1/02-example-1node.json", state)
+		r := start(t, dir)
+		r.ask(t, "GET", "/api/v1/namespaces/default/services/nginx-service", "", http.StatusOK)
+		r.end(t)
+	}
+	dir := t.TempDir()
+	if err := os.WriteFile(filepath.Join(dir, "state.json"), []byte("{"), 0o640); err != nil {
+		t.Fatal(err)
+	}
+	copyFile(t, "../../snapshot/testdata/version1/02-example-1node.json", filepath.Join(dir, "state-backup-20260121-120000.json"))
+	copyFile(t, "../../snapshot/testdata/version1/20-torn-half.json", filepath.Join(dir, "state-backup-20260121-130000.json"))
+	r := start(t, dir)
+	r.ask(t, "GET", "/apis/apps/v1/namespaces/default/deployments/nginx-deployment", "", http.StatusOK)
+	if !strings.Contains(r.said.String(), "going back to the newest backup") {
+		t.Errorf("it does not say so:\n%s", &r.said)
+	}
+	r.end(t)
+}
+
+// What an agent left that had no log is taken over at the first start, as its README says of each file; what cannot be declared is kept and listed.
+func TestRestore_version1(t *testing.T) {
+	for name, want := range map[string]struct{ deployments, services, ingresses, refused int }{
+		"01-empty": {}, "02-example-1node": {1, 1, 1, 0}, "03-deployment-only-pods-empty": {1, 0, 0, 0},
+		"04-rich-3nodes-pods-map": {4, 4, 1, 2}, "10-agent-failed-apply-3-replicas": {1, 0, 0, 0}, "29-doc-style-STORAGE.md": {0, 0, 0, 3},
+	} {
+		dir := t.TempDir()
+		copyFile(t, "../../snapshot/testdata/version1/"+name+".json", filepath.Join(dir, "state.json"))
+		for range 2 { // and once only
+			r := start(t, dir)
+			for deadline := time.Now().Add(20 * time.Second); strings.Contains(r.ask(t, "GET", "/swarm/v1/restores", "", http.StatusOK), "[]"); {
+				if time.Now().After(deadline) {
+					t.Fatalf("%s: nothing is restored:\n%s", name, &r.said)
+				}
+			}
+			r.ask(t, "POST", "/api/v1/manifests", svc("ours"), http.StatusOK)
+			var st struct {
+				Refused []snapshot.Refusal
+			}
+			if err := json.Unmarshal([]byte(r.ask(t, "GET", "/swarm/v1/status", "", http.StatusOK)), &st); err != nil {
+				t.Fatal(err)
+			}
+			count := func(path string) int {
+				var list struct{ Items []json.RawMessage }
+				if err := json.Unmarshal([]byte(r.ask(t, "GET", path, "", http.StatusOK)), &list); err != nil {
+					t.Fatal(err)
+				}
+				return len(list.Items)
+			}
+			got := want
+			got.deployments, got.services, got.ingresses, got.refused = count("/apis/apps/v1/deployments"), count("/api/v1/services")-1,
+				count("/apis/networking.k8s.io/v1/ingresses"), len(st.Refused)
+			if got != want {
+				t.Errorf("%s: got %+v, want %+v", name, got, want)
+			}
+			r.end(t)
+		}
+	}
 }

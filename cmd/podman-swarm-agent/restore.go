@@ -3,6 +3,9 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
 	"time"
 
 	"github.com/podman-swarm/podman-swarm/projection"
@@ -34,23 +37,64 @@ func (a *agent) hearAll(ctx context.Context) (unheard []string) {
 	}
 }
 
-// find looks at what stands as state.json: one that this agent wrote last is as it should be, a backup is a request to restore it,
-// and anything else is set aside.
+// find looks at what stands as state.json: one that this agent wrote last is as it should be, a backup is a request to restore it, a file of
+// version 1 is taken over where the log is new, and anything else is set aside. With a new log in its stead that is refused: nothing is
+// started empty over damage.
 func (a *agent) find() error {
-	found, err := a.restorer.Found(a.view.Path)
+	joins := len(a.c.Join) > 0
+	foreign, err := a.view.Foreign()
+	if err != nil {
+		return err
+	}
+	found, err := a.restorer.Found(a.view.Path, !foreign, a.empty)
+	if err != nil && a.empty && !joins {
+		if err := a.fallBack(err); err != nil {
+			return err
+		}
+		found, err = a.restorer.Found(a.view.Path, false, true)
+	}
 	switch {
 	case err != nil:
-		a.log.Error("a backup stands as state.json that cannot be restored from: nothing is restored", "err", err)
-	case found != nil && a.empty && len(a.c.Join) > 0:
+		a.log.Error("what stands as state.json cannot be restored from, and changes nothing", "err", err)
+	case found != nil && a.empty && joins:
 		a.log.Warn("a backup stands as state.json, and this host is to join others: it is set aside, since an old backup must not change a living cluster unasked",
 			"to_restore_it", "psctl restore "+found.File)
 	case found != nil:
 		a.log.Warn("a backup stands as state.json: it is restored as soon as the other hosts have been heard", "backup", found.File)
+		for _, x := range found.Refused {
+			a.log.Error("an object of state.json cannot be declared as it is; it is kept and listed", "key", x.Key, "why", x.Why)
+		}
 		a.found = true
 		return nil
+	case a.empty && !joins:
+		if left, err := filepath.Glob(a.view.Path + ".set-aside-*"); err != nil || len(left) > 0 {
+			return errors.Join(err, fmt.Errorf("the log is empty, and %s is what stood as state.json: to have its like, put a backup in its place (cp BACKUP %s); "+
+				"to begin with nothing, move it elsewhere", left[len(left)-1], a.view.Path))
+		}
 	}
 	close(a.restored)
 	return a.inspect()
+}
+
+// fallBack puts the newest backup that can be read where a state.json stands that cannot.
+func (a *agent) fallBack(why error) error {
+	newest, err := a.restorer.Newest()
+	if err != nil {
+		return err
+	}
+	if err := a.inspect(); err != nil {
+		return err
+	}
+	if newest == "" {
+		return fmt.Errorf("%w. It has been set aside; the log is empty, there is no backup in %s to go back to, and nothing is begun in its place. "+
+			"Put a backup there (cp BACKUP %s), or, to begin with nothing, move what was set aside elsewhere", why, a.backups.Dir, a.view.Path)
+	}
+	a.log.Error("state.json cannot be read, and the log is empty: going back to the newest backup", "err", why, "backup", newest)
+	data, err := os.ReadFile(filepath.Join(a.backups.Dir, newest))
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(a.view.Path, data, 0o640) // a part of it would be found as such at the next start
 }
 
 // inspect sets state.json aside unless this agent wrote it.
@@ -90,7 +134,7 @@ func (a *agent) restore(ctx context.Context) error {
 
 // restoreFound restores what stands as state.json, unless the log has it already.
 func (a *agent) restoreFound(ctx context.Context) error {
-	found, err := a.restorer.Found(a.view.Path)
+	found, err := a.restorer.Found(a.view.Path, false, a.empty)
 	if err != nil {
 		return err
 	}

@@ -174,23 +174,33 @@ func TestServe_refusesChangesUntilItHasHeard(t *testing.T) {
 func TestServe_foreignStateIsSetAside(t *testing.T) {
 	for _, content := range []string{`{"version":1,"deployments":{}}`, "", "null", `{"deployments": {"default/x": nu`} {
 		dir := t.TempDir()
-		if err := os.WriteFile(filepath.Join(dir, "state.json"), []byte(content), 0o640); err != nil {
-			t.Fatal(err)
-		}
 		r := start(t, dir)
 		r.ask(t, "POST", "/api/v1/manifests", service, 200)
 		r.end(t)
-		aside, err := filepath.Glob(filepath.Join(dir, "state.json.set-aside-*"))
-		if err != nil || len(aside) != 1 {
-			t.Fatalf("%q: set aside are %v (%v), want one", content, aside, err)
+		if err := os.WriteFile(filepath.Join(dir, "state.json"), []byte(content), 0o640); err != nil {
+			t.Fatal(err)
 		}
-		if b, _ := os.ReadFile(aside[0]); string(b) != content {
+		r = start(t, dir)
+		r.ask(t, "GET", "/api/v1/namespaces/default/services/web", "", 200)
+		r.end(t)
+		aside := setAside(t, dir)
+		if b, _ := os.ReadFile(aside); string(b) != content {
 			t.Errorf("what was set aside is %q, want %q", b, content)
 		}
-		if !strings.Contains(r.said.String(), aside[0]) {
+		if !strings.Contains(r.said.String(), aside) {
 			t.Errorf("%q: it is not said:\n%s", content, &r.said)
 		}
 	}
+}
+
+// setAside is what was set aside of state.json.
+func setAside(t *testing.T, dir string) string {
+	t.Helper()
+	aside, err := filepath.Glob(filepath.Join(dir, "state.json.set-aside-*"))
+	if err != nil || len(aside) != 1 {
+		t.Fatalf("set aside are %v (%v), want one", aside, err)
+	}
+	return aside[0]
 }
 
 // Failure A.21: the second agent on a data dir is refused.

@@ -11,7 +11,6 @@ import (
 	"time"
 
 	"github.com/spf13/pflag"
-
 )
 
 // wire leads to a host's cluster port, and can be cut: then nobody gets there, and who was there is thrown out.

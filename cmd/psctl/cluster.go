@@ -140,6 +140,9 @@ func (p *program) concerns(st *client.Status) []string {
 	add(st.ReadOnly != "", "read-only: %s. Containers run on; make room, and it ends by itself", st.ReadOnly)
 	add(st.Podman != "", "Podman is out of reach: %s. Is podman.socket running?  systemctl status podman.socket", st.Podman)
 	add(st.SnapshotError != "", "state.json is not written: %s. The log is not touched by that", st.SnapshotError)
+	for _, x := range st.Refused {
+		add(true, "%s of the old state.json could not be declared: %s. Declare it yourself; psctl status -o json has all that was said of it", x.Key, x.Why)
+	}
 	add(st.BackupError != "", "no backup can be made: %s. It is tried again each minute", st.BackupError)
 	for i := range st.Hosts {
 		all = append(all, hostConcerns(&st.Hosts[i])...)

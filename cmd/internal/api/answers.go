@@ -7,6 +7,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/podman-swarm/podman-swarm/events"
+	"github.com/podman-swarm/podman-swarm/snapshot"
 )
 
 // Applied is the answer to a manifest.
@@ -71,16 +72,17 @@ type Status struct {
 	ReadOnly   string    `json:"readonly,omitempty"` // why nothing can be recorded
 	Podman     string    `json:"podman,omitempty"`   // why it cannot be reached
 	// SnapshotAge is how many seconds ago state.json was written; absent when it has not been.
-	SnapshotAge   *float64     `json:"snapshot_age_seconds,omitempty"`
-	SnapshotError string       `json:"snapshot_error,omitempty"`
-	BackupError   string       `json:"backup_error,omitempty"`
-	Conflicts     int          `json:"conflicts"`
-	Orphans       int          `json:"orphans"`
-	OrphansError  string       `json:"orphans_error,omitempty"` // why they could not be counted
-	Replicas      int          `json:"replicas"`                // placed
-	Running       int          `json:"running"`
-	NotRunning    []NotRunning `json:"not_running,omitempty"`
-	NotMoved      []NotRunning `json:"not_moved,omitempty"` // those that run on a host that is drained
+	SnapshotAge   *float64           `json:"snapshot_age_seconds,omitempty"`
+	SnapshotError string             `json:"snapshot_error,omitempty"`
+	Refused       []snapshot.Refusal `json:"refused,omitempty"` // what could not be declared of a state.json of version 1
+	BackupError   string             `json:"backup_error,omitempty"`
+	Conflicts     int                `json:"conflicts"`
+	Orphans       int                `json:"orphans"`
+	OrphansError  string             `json:"orphans_error,omitempty"` // why they could not be counted
+	Replicas      int                `json:"replicas"`                // placed
+	Running       int                `json:"running"`
+	NotRunning    []NotRunning       `json:"not_running,omitempty"`
+	NotMoved      []NotRunning       `json:"not_moved,omitempty"` // those that run on a host that is drained
 	// Cluster is its name; Hosts are all that are known, this one included. Agree is since when all that are alive have
 	// the same state; absent while they have not, or are alone.
 	Cluster  string     `json:"cluster,omitempty"`

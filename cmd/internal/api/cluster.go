@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/podman-swarm/podman-swarm/projection"
+	"github.com/podman-swarm/podman-swarm/snapshot"
 )
 
 // Cluster is what this host knows of the others beside what is recorded.
@@ -125,6 +126,7 @@ func (s *Server) status(q *request) error {
 	if yes, why := s.recovering(); yes {
 		st.Recovering = why
 	}
+	st.Refused = snapshot.Refused(v.State)
 	if s.Health != nil {
 		h := s.Health()
 		st.ReadOnly, st.Podman, st.SnapshotError, st.BackupError = h.ReadOnly, h.Podman, h.Snapshots, h.Backups
