@@ -2,6 +2,7 @@ package projection
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"maps"
 	"math/bits"
@@ -44,6 +45,36 @@ func OpenLedger(log Log, start *State, from uint64, now func() time.Time) (*Ledg
 	return l, nil
 }
 
+// Scanner is the part of a Log by which it is folded.
+type Scanner interface {
+	Scan(from uint64, fn func(events.Record) error) error
+}
+
+// errUntil ends a fold before the log's end.
+var errUntil = errors.New("so far")
+
+// FoldUntil folds what the log holds after start (nil: all of it), from record from on, until a record is later than wanted. What it returns is the state
+// at some moment, as this log had it then. start is not changed.
+func FoldUntil(log Scanner, start *State, from uint64, later func(events.Record) bool) (*State, error) {
+	if start == nil {
+		start, from = NewState(), 1
+	}
+	r := replay{state: start.clone()}
+	r.draft = draft{tree: r.state.objects, touched: map[string]*slot{}, from: start.index}
+	r.parser.Key = r.draft.key
+	err := log.Scan(from, func(rec events.Record) error {
+		if later(rec) {
+			return errUntil
+		}
+		return r.record(rec)
+	})
+	if err != nil && !errors.Is(err, errUntil) {
+		return nil, fmt.Errorf("fold the log: %w", err)
+	}
+	r.draft.settle()
+	return r.state, nil
+}
+
 // replay folds a log's records.
 type replay struct {
 	state  *State // nobody else has it, but for the states in steps
@@ -59,7 +90,7 @@ func (r *replay) record(rec events.Record) error {
 	if rec.Inc == 0 {
 		return r.jump(&rec)
 	}
-	last := r.end.Record-rec.Number < recent // these become steps, which keep all of it
+	last := rec.Number <= r.end.Record && r.end.Record-rec.Number < recent // these become steps, which keep all of it
 	if last {
 		rec.Payload = bytes.Clone(rec.Payload)
 		r.parser = events.Parser{}

@@ -27,6 +27,7 @@ const foldMagic = "podman-swarm fold 1\n"
 type Log interface {
 	End() events.Position
 	Read(ctx context.Context, after uint64, fn func(events.Record) error) error
+	Scan(from uint64, fn func(events.Record) error) error
 }
 
 // Folds keeps snapshots of the fold beside the log: what a state was after some event, so that a start folds only
@@ -41,8 +42,12 @@ type Folds struct {
 	last atomic.Uint64 // index of the newest snapshot
 }
 
-// keep is how many snapshots stay: an older one serves when the newest turns out damaged.
-const keep = 2
+const (
+	// keep is how many snapshots stay in any case: an older one serves when the newest turns out damaged.
+	keep = 2
+	// apart is of how many events the first snapshot stays for good, so that a moment of long ago is folded from nearby.
+	apart = 200_000
+)
 
 // Last is the index of the newest snapshot; zero when there is none.
 func (f *Folds) Last() uint64 { return f.last.Load() }
@@ -205,15 +210,74 @@ func (f *Folds) Save(ctx context.Context, s *projection.State) error {
 		return err
 	}
 	f.last.Store(s.Index())
+	return f.thin()
+}
+
+// thin removes the snapshots that are not needed any more.
+func (f *Folds) thin() error {
 	names, err := f.names()
 	if err != nil {
 		return err
 	}
-	for len(names) > keep {
-		if err := os.Remove(names[0]); err != nil {
+	var stays uint64 // of which span of so many events there is one that stays; of the first it is the log's beginning
+	for _, name := range names[:max(0, len(names)-keep)] {
+		var index uint64
+		if _, err := fmt.Sscanf(filepath.Base(name), "fold-%d.snap", &index); err != nil {
+			continue // no snapshot of ours
+		}
+		if span := index / apart; span != stays {
+			stays = span
+		} else if err := os.Remove(name); err != nil {
 			return err
 		}
-		names = names[1:]
 	}
 	return nil
+}
+
+// Moment is a moment of a log: the event of an index, or, where that is zero, a time by this host's clock.
+type Moment struct {
+	Index uint64
+	Time  time.Time
+}
+
+// ErrNoMoment says that the log has no such moment.
+var ErrNoMoment = errors.New("the log has no such moment")
+
+// At is the state at a moment, as this host knew it then, folded from the nearest snapshot before it. Where the index is within a commit,
+// that is all of it. The error wraps ErrNoMoment where that is before the log's first event, or after its last.
+func (f *Folds) At(ctx context.Context, m Moment) (*projection.State, error) {
+	end := f.Source.End()
+	if m.Index > end.Index {
+		return nil, fmt.Errorf("event %d: %w: it ends at event %d", m.Index, ErrNoMoment, end.Index)
+	}
+	names, err := f.names()
+	if err != nil {
+		return nil, err
+	}
+	var start *projection.State
+	from := uint64(1)
+	for _, name := range slices.Backward(names) {
+		var index uint64
+		if _, err := fmt.Sscanf(filepath.Base(name), "fold-%d.snap", &index); err != nil || m.Index > 0 && index > m.Index {
+			continue
+		}
+		s, next, err := f.load(ctx, name)
+		if err == nil && (m.Index > 0 || !s.At().After(m.Time)) {
+			start, from = s, next
+			break
+		}
+	}
+	s, err := projection.FoldUntil(f.Source, start, from, func(r events.Record) bool {
+		if err := ctx.Err(); err != nil {
+			return true
+		}
+		return m.Index > 0 && r.Index > m.Index || m.Index == 0 && r.At.After(m.Time)
+	})
+	if err == nil {
+		err = ctx.Err()
+	}
+	if err == nil && s.Index() == 0 {
+		err = fmt.Errorf("%s: %w: it begins later", m.Time.UTC().Format(time.RFC3339), ErrNoMoment)
+	}
+	return s, err
 }

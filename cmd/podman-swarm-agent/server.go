@@ -21,6 +21,7 @@ func (a *agent) server() *api.Server {
 		Recovery:   a.reconciler.Report,
 		Document:   a.document,
 		Events:     a.events.Read,
+		At:         a.folds.At,
 		Logs:       a.logs,
 		Orphans:    orphans{a.reconciler},
 		Backups:    a.backups,

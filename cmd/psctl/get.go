@@ -38,6 +38,7 @@ What is not there ends with exit code 4; an empty list is no error.`,
 	c.Flags().BoolVarP(&g.all, "all-namespaces", "A", false, "objects of all namespaces")
 	c.Flags().StringVarP(&g.selector, "selector", "l", "", "only objects with these labels: app=web,tier!=cache")
 	c.Flags().BoolVarP(&g.watch, "watch", "w", false, "after the list, show every change until interrupted")
+	c.Flags().StringVar(&g.at, "at", "", "as this host knew it then: the index of an event like 120, a time like 2026-01-21T12:00:00Z, or how long ago, like 2h")
 	c.ValidArgsFunction = p.completeObjects(true, false)
 	return c
 }
@@ -59,6 +60,7 @@ type getter struct {
 	all      bool
 	selector string
 	watch    bool
+	at       string
 
 	c *client.Client
 }
@@ -75,6 +77,8 @@ func (g *getter) run(ctx context.Context, args []string) (err error) {
 		return usage("a name with -A or -l: name an object, or choose several by -n, -A and -l")
 	case g.watch && (len(ts) > 1 || len(ts[0].names) > 1):
 		return usage("-w watches one kind, or one object of it")
+	case g.watch && g.at != "":
+		return usage("-w shows what is to come, and --at what was")
 	case g.watch && g.form.value == asYAML:
 		return usage("-w has no -o yaml: take -o json, which gives an object a line")
 	}
@@ -107,8 +111,17 @@ func (g *getter) list(ctx context.Context, t target) (listing, error) {
 	return l, err
 }
 
-func (g *getter) query(t target) url.Values {
+// moment is when the answer is to be of.
+func (g *getter) moment() url.Values {
 	q := url.Values{}
+	if g.at != "" {
+		q.Set("at", g.at)
+	}
+	return q
+}
+
+func (g *getter) query(t target) url.Values {
+	q := g.moment()
 	if g.selector != "" {
 		q.Set("labelSelector", g.selector)
 	}
@@ -122,7 +135,7 @@ func (g *getter) query(t target) url.Values {
 func (g *getter) named(ctx context.Context, t target) (items []json.RawMessage, err error) {
 	for _, name := range t.names {
 		var raw json.RawMessage
-		switch e := g.c.Get(ctx, t.one(g.ns(), name), nil, &raw); {
+		switch e := g.c.Get(ctx, t.one(g.ns(), name), g.moment(), &raw); {
 		case client.IsNotFound(e):
 			err = errors.Join(err, notFound("%s", g.absent(t.kind, name)))
 		case e != nil:

@@ -141,15 +141,19 @@ func (s *Server) shown(l *look, r *resource, n name) (object, error) {
 }
 
 func (s *Server) get(q *request, t target) error {
+	v, err := q.view()
+	if err != nil {
+		return err
+	}
 	if t.told {
-		for _, o := range s.happened(s.Ledger.View()) {
+		for _, o := range s.happened(v) {
 			if o.GetNamespace() == t.namespace && o.GetName() == t.name.name {
 				return q.json(http.StatusOK, o)
 			}
 		}
 		return apierrors.NewNotFound(t.gr(), t.name.name)
 	}
-	o, err := s.shown(s.look(), t.resource, t.name)
+	o, err := s.shown(s.lookAt(v.State), t.resource, t.name)
 	if err != nil {
 		return err
 	}
@@ -165,7 +169,10 @@ func (s *Server) list(q *request, t target) error {
 	if o.watch {
 		return s.watch(q, t.resource, sel, o)
 	}
-	v := s.Ledger.View()
+	v, err := q.view()
+	if err != nil {
+		return err
+	}
 	if err := s.fresh(v, o); err != nil {
 		return err
 	}

@@ -87,6 +87,8 @@ type Server struct {
 	// Events calls fn with each record of the log from the one that holds the event after the given index on, up to
 	// its durable end, and returns nil there.
 	Events func(ctx context.Context, after uint64, fn func(events.Record) error) error
+	// At gives the state at a moment of the log.
+	At func(ctx context.Context, m snapshot.Moment) (*projection.State, error)
 	// Logs opens the log of a container on a host: plain lines, to be closed by the caller.
 	Logs     func(ctx context.Context, host, container string, o LogOptions) (io.ReadCloser, error)
 	Orphans  Orphans

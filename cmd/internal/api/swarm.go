@@ -16,7 +16,11 @@ func (s *Server) swarmRoutes(handle func(string, func(*request) error)) {
 		if s.Document == nil {
 			return notServed("the state")
 		}
-		return q.json(http.StatusOK, s.Document(s.Ledger.View().State))
+		v, err := q.view()
+		if err != nil {
+			return err
+		}
+		return q.json(http.StatusOK, s.Document(v.State))
 	})
 	handle("GET /swarm/v1/recovery", func(q *request) error {
 		if s.Recovery == nil {
@@ -25,6 +29,7 @@ func (s *Server) swarmRoutes(handle func(string, func(*request) error)) {
 		return q.json(http.StatusOK, s.Recovery())
 	})
 	handle("GET /swarm/v1/events", s.events)
+	handle("GET /swarm/v1/history/{type}/{key...}", s.history)
 	handle("GET /swarm/v1/status", s.status)
 	handle("GET /swarm/v1/conflicts", s.conflicts)
 	handle("GET /swarm/v1/orphans", s.orphans)

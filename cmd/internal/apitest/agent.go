@@ -145,7 +145,9 @@ func (a *Agent) server(log *events.Log, ledger *projection.Ledger) *api.Server {
 	quiet := slog.New(slog.DiscardHandler)
 	backups := &snapshot.Backups{Dir: filepath.Join(a.dir, "backups"), Cluster: "default", Node: Node, Agent: "v9.9.9", Ledger: ledger,
 		Keep: snapshot.Keep{Last: 2}, Log: quiet}
+	folds := &snapshot.Folds{Dir: filepath.Join(a.dir, "events"), Source: log, Log: quiet}
 	return &api.Server{
+		At:     folds.At,
 		Ledger: ledger, Node: Node, Epoch: func() uint64 { return api.EpochOf(log.Incarnation()) }, Version: "v9.9.9",
 		Recovering: func() (bool, string) {
 			a.mu.Lock()

@@ -24,3 +24,14 @@ type Restored struct {
 		Key string `json:"key"`
 	} `json:"unseen"`
 }
+
+// Was is one version that an object had.
+type Was struct {
+	Index   uint64    `json:"index"`
+	At      time.Time `json:"at"`
+	Node    string    `json:"node"`
+	Actor   string    `json:"actor"`
+	Cause   string    `json:"cause"`
+	Action  string    `json:"action"`
+	Changes []Change  `json:"changes"`
+}

@@ -1,0 +1,126 @@
+package api
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"net/http"
+	"strconv"
+	"time"
+
+	"github.com/podman-swarm/podman-swarm/events"
+	"github.com/podman-swarm/podman-swarm/events/manifest"
+	"github.com/podman-swarm/podman-swarm/projection"
+	"github.com/podman-swarm/podman-swarm/snapshot"
+)
+
+// moment reads ?at=: the index of an event, a time as RFC 3339 has it, or how long ago, like 2h; false where nothing is said.
+func (q *request) moment() (m snapshot.Moment, ok bool, err error) {
+	text := q.URL.Query().Get("at")
+	if text == "" {
+		return m, false, nil
+	}
+	if m.Index, err = strconv.ParseUint(text, 10, 63); err == nil && m.Index > 0 {
+		return m, true, nil
+	}
+	if m.Time, err = time.Parse(time.RFC3339Nano, text); err == nil {
+		return m, true, nil
+	}
+	if d, err := time.ParseDuration(text); err == nil && d >= 0 {
+		m.Time = q.s.now().Add(-d)
+		return m, true, nil
+	}
+	return m, false, badRequest("at %q: want the index of an event like 120, a time like 2026-01-21T12:00:00Z, or how long ago, like 2h", text)
+}
+
+// view is what the request is answered from: the newest view, or, with ?at=, the state at that moment alone.
+func (q *request) view() (*projection.View, error) {
+	m, past, err := q.moment()
+	if err != nil || !past {
+		return q.s.Ledger.View(), err
+	}
+	if q.s.At == nil {
+		return nil, notServed("the state at another time")
+	}
+	st, err := q.s.At(q.Context(), m)
+	if errors.Is(err, snapshot.ErrNoMoment) {
+		return nil, badRequest("at %s: %v", q.URL.Query().Get("at"), err)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return &projection.View{State: st}, nil
+}
+
+// Was is one version that an object had, and what it changed.
+type Was struct {
+	Index   uint64          `json:"index"` // of its event
+	At      time.Time       `json:"at"`    // when this host wrote that
+	Event   events.ID       `json:"event"`
+	Node    string          `json:"node"`
+	Actor   string          `json:"actor"`
+	Cause   string          `json:"cause,omitempty"`
+	Action  string          `json:"action"` // created, configured, unchanged (stamped anew), deleted
+	Changes []FieldChange   `json:"changes,omitempty"`
+	Object  json.RawMessage `json:"object,omitempty"`
+}
+
+// history answers with every version of an object in this host's log, the oldest first, and what each changed beside the one before.
+func (s *Server) history(q *request) error {
+	if s.Events == nil {
+		return notServed("the log")
+	}
+	key := q.PathValue("type") + "/" + q.PathValue("key")
+	typ, _, _ := manifest.SplitKey(key)
+	all := []Was{}
+	var last json.RawMessage
+	err := s.Events(q.Context(), 0, func(r events.Record) error {
+		if r.Inc == 0 || !mentions(r.Payload, key) {
+			return nil
+		}
+		c, err := events.ParseCommit(r.Payload)
+		if err != nil {
+			return err
+		}
+		for i, e := range c.Events {
+			if e.Key != key {
+				continue
+			}
+			w := Was{Index: r.Index + uint64(i), At: r.At, Event: c.ID(i), Node: c.Node, Actor: c.Actor, Cause: c.Cause, Object: e.Object}
+			if w.Action, w.Changes, err = step(typ, last, e.Object); err != nil {
+				return err
+			}
+			last = e.Object
+			all = append(all, w)
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	return q.json(http.StatusOK, all)
+}
+
+// step says how one version of an object differs from the one before.
+func step(typ string, was, is json.RawMessage) (action string, changes []FieldChange, err error) {
+	switch {
+	case is == nil:
+		return "deleted", nil, nil
+	case was == nil:
+		return "created", nil, nil
+	}
+	old, err1 := manifest.Decode(typ, was)
+	now, err2 := manifest.Decode(typ, is)
+	if err1 != nil || err2 != nil {
+		return "configured", nil, nil // of a kind that this version does not know
+	}
+	if changes, err = differences(old, now); err != nil || len(changes) > 0 {
+		return "configured", changes, err
+	}
+	return "unchanged", nil, nil
+}
+
+// mentions reports whether a commit may be about a key: to parse only those is what makes a history quick.
+func mentions(payload []byte, key string) bool {
+	return bytes.Contains(payload, []byte(`"key":"`+key+`"`))
+}

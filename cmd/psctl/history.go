@@ -1,0 +1,65 @@
+package main
+
+import (
+	"github.com/spf13/cobra"
+
+	"github.com/podman-swarm/podman-swarm/cmd/internal/client"
+)
+
+func (p *program) history() *cobra.Command {
+	c := &cobra.Command{
+		Use:   "history KIND/NAME | KIND NAME",
+		Short: "Show every version that an object had: who made it, when, why, and what it changed",
+		Long: `history shows the versions of an object in the log of the asked host, the oldest first, each with the fields that it changed.
+-o json gives [{"index", "at", "event", "node", "actor", "cause", "action", "changes": [{"field", "old", "new"}], "object"}]. psctl get --at INDEX
+shows everything as it was then.`,
+		Example: `  psctl history deployment/web
+  psctl get deployment/web --at 120 -o yaml | psctl apply -f -`,
+	}
+	form := output(c, asJSON, asYAML)
+	c.ValidArgsFunction = p.completeObjects(false, true)
+	c.RunE = func(c *cobra.Command, args []string) error {
+		ts, err := targets(args)
+		if err != nil {
+			return err
+		}
+		if len(ts) != 1 || len(ts[0].names) != 1 {
+			return usage("the history of which object? psctl history KIND/NAME")
+		}
+		t := ts[0]
+		path := []string{t.singular, p.ns(), t.names[0]}
+		switch t.Kind {
+		case "Deployment", "Service", "Ingress":
+		case "Namespace", "Node":
+			path = []string{t.singular, t.names[0]}
+		default:
+			return usage("a %s is not declared by people: psctl events %s/%s tells what happened to it", t.singular, t.singular, t.names[0])
+		}
+		raw, err := p.ask(c.Context(), "/swarm/v1/history"+client.Path(path...))
+		if err != nil {
+			return err
+		}
+		all, err := readAs[[]client.Was]("history", raw)
+		if err != nil {
+			return err
+		}
+		if len(all) == 0 {
+			return notFound("the log of this host tells of no %s %q", t.singular, t.names[0])
+		}
+		if form.value != asTable {
+			return p.value(raw, form.value)
+		}
+		for _, w := range all {
+			if err := p.printf("%-6d  %s  %-10s  %s\n", w.Index, p.clock(w.At), w.Action, w.Actor+led(": ", w.Cause)); err != nil {
+				return err
+			}
+			for _, ch := range w.Changes {
+				if err := p.printf("        %s: %s -> %s\n", ch.Field, side(ch.Old), side(ch.New)); err != nil {
+					return err
+				}
+			}
+		}
+		return nil
+	}
+	return c
+}
