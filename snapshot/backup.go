@@ -88,9 +88,58 @@ const beginning = "{\n  \"backup\": {"
 // maxFold bounds the state in a backup, so that a small file cannot fill the memory.
 const maxFold = 1 << 30
 
-// ReadBackup reads a backup and believes nothing of it: its checksum must fit, the state in it must be one that can be
+// isZstd reports whether data is compressed, by what RFC 8878 has it begin with.
+func isZstd(data []byte) bool { return bytes.HasPrefix(data, []byte{0x28, 0xb5, 0x2f, 0xfd}) }
+
+// sealHead begins the end of a compressed backup: a skippable frame (RFC 8878, 3.1.2), which zstd -d passes over, with the SHA-256 of all bytes
+// before it. Without it a bit of the frame's header could be flipped that changes nothing of what it says.
+const sealHead = "\x50\x2a\x4d\x18\x20\x00\x00\x00"
+
+// compress has write write to w compressed.
+func compress(w io.Writer, write func(io.Writer) error) error {
+	sum := sha256.New()
+	z, err := zstd.NewWriter(io.MultiWriter(w, sum), zstd.WithEncoderConcurrency(1))
+	if err != nil {
+		return err
+	}
+	if err := write(z); err != nil {
+		return err
+	}
+	if err := z.Close(); err != nil {
+		return err
+	}
+	_, err = w.Write(sum.Sum([]byte(sealHead)))
+	return err
+}
+
+// plain is what was compressed, or was not.
+func plain(data []byte) ([]byte, error) {
+	if !isZstd(data) {
+		return data, nil
+	}
+	if i := len(data) - len(sealHead) - sha256.Size; i > 0 && string(data[i:i+len(sealHead)]) == sealHead {
+		if sum := sha256.Sum256(data[:i]); !bytes.Equal(sum[:], data[i+len(sealHead):]) {
+			return nil, errors.New("damaged: its checksum does not fit")
+		}
+	}
+	z, err := zstd.NewReader(nil, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxMemory(4*maxFold))
+	if err != nil {
+		return nil, err
+	}
+	defer z.Close()
+	if data, err = z.DecodeAll(data, nil); err != nil {
+		return nil, fmt.Errorf("damaged: %w", err)
+	}
+	return data, nil
+}
+
+// ReadBackup reads a backup, compressed or not, and believes nothing of it: its checksum must fit, the state in it must be one that can be
 // read, and have the digest, the index and the vector that the rest of it says.
 func ReadBackup(b []byte) (*Backup, error) {
+	b, err := plain(b)
+	if err != nil {
+		return nil, err
+	}
 	if !bytes.HasPrefix(b, []byte(beginning)) {
 		return nil, ErrNoBackup
 	}

@@ -128,6 +128,39 @@ func sealed(text string) []byte {
 	return append([]byte(body), tail(sum)...)
 }
 
+// One that is compressed is what zstd reads, smaller, and as good; any flipped bit in it is found as well.
+func TestBackup_compressed(t *testing.T) {
+	h := open(t, t.TempDir())
+	b := h.backups(t)
+	for i := range 100 {
+		h.apply(t, fmt.Sprintf("service/default/s%d", i), `{"kind":"Service","spec":{"ports":[{"port":80}]}}`)
+	}
+	large, err := b.Create(t.Context(), "", false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b.Compress = true
+	small, err := b.Create(t.Context(), "", false)
+	if err != nil || !strings.HasSuffix(small.Name, ".json.zst") || small.Bytes*2 > large.Bytes {
+		t.Errorf("got %+v, %v beside %+v", small, err, large)
+	}
+	got, err := b.Read(small.Name)
+	if err != nil || got.State.Digest() != h.View().Digest() {
+		t.Errorf("got %+v, %v", got, err)
+	}
+	data, err := os.ReadFile(filepath.Join(b.Dir, small.Name))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range data {
+		bad := bytes.Clone(data)
+		bad[i] ^= 1 << (i % 8)
+		if _, err := ReadBackup(bad); err == nil {
+			t.Fatalf("byte %d of %d, %#x, is flipped, and nobody says so", i, len(data), data[i])
+		}
+	}
+}
+
 func TestBackups_names(t *testing.T) {
 	h := open(t, t.TempDir())
 	b := h.backups(t)

@@ -27,10 +27,12 @@ type Backups struct {
 	Node    string
 	Agent   string // its version
 	Ledger  Ledger
-	Every   time.Duration // between two backups; zero: none is made unasked
-	Keep    Keep
-	Log     *slog.Logger
-	Now     func() time.Time // nil: time.Now
+	// Compress has them compressed (Zstandard): zstd -d gives the JSON.
+	Compress bool
+	Every    time.Duration // between two backups; zero: none is made unasked
+	Keep     Keep
+	Log      *slog.Logger
+	Now      func() time.Time // nil: time.Now
 
 	mu   sync.Mutex
 	made Made
@@ -55,7 +57,7 @@ type BackupFile struct {
 	same   int  // how many of the same second came before it
 }
 
-var backupName = regexp.MustCompile(`^state-backup-(\d{8}-\d{6})(?:-(\d{1,3}))?(-pinned)?\.json$`)
+var backupName = regexp.MustCompile(`^state-backup-(\d{8}-\d{6})(?:-(\d{1,3}))?(-pinned)?\.json(\.zst)?$`)
 
 const nameTime = "20060102-150405"
 
@@ -129,7 +131,7 @@ func (b *Backups) create(why string, pinned bool) (BackupFile, error) {
 	if err := os.MkdirAll(b.Dir, 0o750); err != nil {
 		return BackupFile{}, fmt.Errorf("make a backup: %w", err)
 	}
-	f, err := b.free(now, pinned)
+	f, err := b.free(now, pinned, b.Compress)
 	if err != nil {
 		return f, fmt.Errorf("make a backup: %w", err)
 	}
@@ -137,7 +139,11 @@ func (b *Backups) create(why string, pinned bool) (BackupFile, error) {
 	var size counter
 	err = writeFile(filepath.Join(b.Dir, f.Name), filepath.Join(b.Dir, tmpBackup), 0o640, func(w io.Writer) error {
 		size = 0
-		return WriteBackup(io.MultiWriter(w, &size), about, s)
+		out := io.MultiWriter(w, &size)
+		if !b.Compress {
+			return WriteBackup(out, about, s)
+		}
+		return compress(out, func(w io.Writer) error { return WriteBackup(w, about, s) })
 	})
 	if err != nil {
 		return f, fmt.Errorf("make a backup: %w", err)
@@ -155,14 +161,14 @@ func (b *Backups) put(name string, data []byte) error {
 }
 
 // free is the name for a backup that is made now, which no other has.
-func (b *Backups) free(now time.Time, pinned bool) (BackupFile, error) {
+func (b *Backups) free(now time.Time, pinned, compressed bool) (BackupFile, error) {
 	for n := range 1000 {
 		name := "state-backup-" + now.Format(nameTime)
 		if n > 0 {
 			name += fmt.Sprintf("-%d", n)
 		}
 		there := false
-		for _, end := range []string{".json", "-pinned.json"} { // so that pinning one needs no other name
+		for _, end := range []string{".json", "-pinned.json", ".json.zst", "-pinned.json.zst"} { // so that pinning one needs no other name
 			_, err := os.Lstat(filepath.Join(b.Dir, name+end))
 			if err != nil && !errors.Is(err, fs.ErrNotExist) {
 				return BackupFile{}, err
@@ -173,7 +179,10 @@ func (b *Backups) free(now time.Time, pinned bool) (BackupFile, error) {
 			if pinned {
 				name += "-pinned"
 			}
-			f, _ := parseBackupName(name + ".json")
+			if name += ".json"; compressed {
+				name += ".zst"
+			}
+			f, _ := parseBackupName(name)
 			return f, nil
 		}
 	}

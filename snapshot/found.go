@@ -76,7 +76,7 @@ func (b *Backups) adopt(data []byte, made time.Time) (string, error) {
 	if err := os.MkdirAll(b.Dir, 0o750); err != nil {
 		return "", err
 	}
-	f, err := b.free(made.UTC(), true)
+	f, err := b.free(made.UTC(), true, isZstd(data))
 	if err != nil {
 		return "", err
 	}

@@ -84,6 +84,9 @@ func source(data []byte) (Source, error) {
 	case err == nil:
 		from.Want = b.State.Declarations()
 	case errors.Is(err, ErrNoBackup):
+		if data, err = plain(data); err != nil {
+			return from, err
+		}
 		if from.Want, from.Refused, err = ReadVersion1(data); errors.Is(err, ErrNotVersion1) {
 			err = ErrNoBackup
 		}

@@ -50,6 +50,7 @@ type config struct {
 	BackupDir      string
 	BackupInterval time.Duration
 	BackupKeep     snapshot.Keep
+	BackupCompress string
 
 	level  slog.Level
 	podman string  // where Podman is, as PodmanURL and the environment say
@@ -91,6 +92,7 @@ func (c *config) flags(fs *pflag.FlagSet) {
 	fs.StringVar(&c.APITLSAddr, "api-tls-addr", "", "`host:port` where the API also listens, on TLS, for who shows a token (psctl token create) or certificate (podman-swarm-agent kubeconfig)")
 	fs.StringVar(&c.BackupDir, "backup-dir", "", "`folder` of the backups (default: the data dir)")
 	fs.DurationVar(&c.BackupInterval, "backup-interval", time.Hour, "time between two backups; 0: none but on demand")
+	fs.StringVar(&c.BackupCompress, "backup-compress", "none", "`how` backups are compressed: none or zstd, which zstd -d reads")
 	for _, k := range c.keeps() {
 		fs.IntVar(k.n, "backup-keep-"+k.name, k.otherwise, k.says)
 	}
@@ -183,6 +185,9 @@ func (c *config) check(getenv func(string) string) error {
 		case d.value < d.least:
 			wrong(d.flag, d.value.String(), "must be "+d.least.String()+" or more")
 		}
+	}
+	if c.BackupCompress != "none" && c.BackupCompress != "zstd" {
+		wrong("backup-compress", c.BackupCompress, "want none or zstd")
 	}
 	for _, k := range c.keeps() {
 		if *k.n < 0 {
