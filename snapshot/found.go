@@ -2,6 +2,7 @@ package snapshot
 
 import (
 	"bytes"
+	"cmp"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -46,15 +47,21 @@ func (r *Restorer) Found(path string, mine, fresh bool) (*Source, error) {
 			return nil, nil
 		}
 	}
-	made := info.ModTime()
-	b, err := ReadBackup(data)
-	if err == nil {
-		made = b.Made
-	} else if !fresh {
+	if from.Made.IsZero() && !fresh {
 		return nil, fmt.Errorf("%s: %w: it is of version 1, and what it has is older than the log", path, ErrUnread)
 	}
-	from.File, err = r.Backups.adopt(data, made)
+	from.File, err = r.Backups.adopt(data, cmp.Or(from.Made, info.ModTime()))
 	return &from, err
+}
+
+// Take puts a backup, or a file of version 1, that somebody brings into the folder of backups, pinned, unless it is there, and gives its name there.
+// What cannot be restored from is not taken.
+func (r *Restorer) Take(data []byte) (string, error) {
+	from, err := source(data)
+	if err != nil {
+		return "", err
+	}
+	return r.Backups.adopt(data, cmp.Or(from.Made, r.Backups.now()))
 }
 
 // adopt gives the name under which a backup stands in the folder, and puts it there, pinned, if it does not yet.

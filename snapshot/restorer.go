@@ -42,8 +42,9 @@ type Restorer struct {
 
 // Source is what is restored from.
 type Source struct {
-	File string // its name in the folder of backups
-	Hash string // SHA-256 of its bytes, in hexadecimal
+	File string    // its name in the folder of backups
+	Hash string    // SHA-256 of its bytes, in hexadecimal
+	Made time.Time // when the backup was; zero: it is of version 1, which does not say
 	Want projection.Declarations
 	// Refused are objects of a file of version 1 that cannot be declared as they are.
 	Refused []Refusal
@@ -82,7 +83,7 @@ func source(data []byte) (Source, error) {
 	b, err := ReadBackup(data)
 	switch {
 	case err == nil:
-		from.Want = b.State.Declarations()
+		from.Want, from.Made = b.State.Declarations(), b.Made
 	case errors.Is(err, ErrNoBackup):
 		if data, err = plain(data); err != nil {
 			return from, err

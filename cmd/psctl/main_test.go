@@ -5,6 +5,7 @@ import (
 	"flag"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strconv"
 	"testing"
 
@@ -43,6 +44,7 @@ func TestScripts(t *testing.T) {
 			env.Values["agent"] = a
 			env.Setenv("PSCTL_SERVER", a.URL())
 			env.Setenv("USER", "alice")
+			env.Setenv("BACKUPS", filepath.Join(dir, "backups"))
 			env.Setenv("TZ", "UTC")
 			env.Setenv("GORACE", "atexit_sleep_ms=1") // otherwise each psctl that ends sleeps a second
 			return nil

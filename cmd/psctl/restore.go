@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"context"
 	"fmt"
+	"io"
 	"net/http"
 	"net/url"
 	"os"
@@ -34,9 +35,10 @@ func (r *restorer) flags(c *cobra.Command) {
 func (p *program) restore() *cobra.Command {
 	r := &restorer{program: p}
 	c := &cobra.Command{
-		Use:   "restore FILE",
+		Use:   "restore NAME | FILE | -",
 		Short: "Have what a backup says declared again, on every host",
-		Long: `restore takes a backup of the asked host (psctl backup list) and declares again what it has: every object, also one that
+		Long: `restore takes a backup, of the asked host by its name (psctl backup list) or a file here (with a slash in it, as in ./FILE; - is standard input),
+and declares again what it has: every object, also one that
 is the same, so that it wins over what hosts that are away did meanwhile; what the backup lacks is deleted. What runs unchanged is
 not touched. Where replicas are, what hosts say, tokens, and what was said of hosts (cordon, labels) stay as they are now.
 
@@ -60,9 +62,40 @@ It shows what would change, and asks. Before it begins it makes a backup and pin
 			}
 			only = append(only, "namespace/"+p.namespace)
 		}
-		return r.run(c.Context(), "restore "+args[0], backupsPath+client.Path(args[0], "restore"), url.Values{"only": only})
+		name, err := r.bring(c.Context(), args[0])
+		if err != nil {
+			return err
+		}
+		return r.run(c.Context(), "restore "+name, backupsPath+client.Path(name, "restore"), url.Values{"only": only})
 	}
 	return c
+}
+
+// bring gives the name of a backup on the asked host: a file from here is sent there first.
+func (r *restorer) bring(ctx context.Context, file string) (string, error) {
+	if file != "-" && !strings.Contains(file, "/") {
+		return file, nil
+	}
+	var data []byte
+	var err error
+	if file == "-" {
+		data, err = io.ReadAll(r.in)
+	} else {
+		data, err = os.ReadFile(file)
+	}
+	if err != nil {
+		return "", usage("restore from %s: %v", file, err)
+	}
+	c, err := r.client()
+	if err != nil {
+		return "", err
+	}
+	var b client.Backup
+	if err := c.Into(ctx, client.Request{Method: http.MethodPost, Path: backupsPath + "/upload", Body: data}, &b); err != nil {
+		return "", fmt.Errorf("restore from %s: %w", file, err)
+	}
+	r.note("%s is %s on the asked host", file, b.Name)
+	return b.Name, nil
 }
 
 func (p *program) undo() *cobra.Command {

@@ -38,6 +38,24 @@ func (s *Server) backupRoutes(handle func(string, func(*request) error)) {
 		}
 		return q.json(http.StatusCreated, f)
 	})
+	route("POST /swarm/v1/backups/upload", func(q *request) error {
+		if s.Restorer == nil {
+			return notServed("restore")
+		}
+		data, err := q.body(maxBackup)
+		if err != nil {
+			return err
+		}
+		name, err := s.Restorer.Take(data)
+		if err != nil {
+			return badRequest("the backup is not taken: %v", err)
+		}
+		f, err := s.Backups.Stat(name)
+		if err != nil {
+			return err
+		}
+		return q.json(http.StatusCreated, f)
+	})
 	route("POST /swarm/v1/backups/prune", func(q *request) error {
 		plan, err := s.Backups.Prune(truth(q.URL.Query().Get("dry_run")))
 		if errors.Is(err, snapshot.ErrNoneWhole) {
@@ -77,6 +95,9 @@ func (s *Server) backupRoutes(handle func(string, func(*request) error)) {
 		return q.json(http.StatusOK, v)
 	})
 }
+
+// maxBackup bounds in bytes what is taken as a backup over the API. A larger one can be put into the folder.
+const maxBackup = 256 << 20
 
 // Verified is what was found out about a backup: what it says of itself, or what is wrong with it.
 type Verified struct {
