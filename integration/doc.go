@@ -10,7 +10,7 @@
 //	 1  exits with its documented flags         TestFailure_A1_flags; cmd/podman-swarm-agent: TestConfig_everyMistakeAtOnce
 //	 2  a nil panics 30 s after every start     TestFailure_A2_A26_input; events, events/manifest: the fuzz targets
 //	 3  a power cut loses what was acknowledged TestPowercut_short, task powercut; events: TestOpen_tornBatches, TestOpen_reachesTheDisk
-//	 4  starts empty over damage                TestAgent_damagedLog, TestFailure_A4_A23_stateFile; events: TestOpen_everyBitOfAClosedLog
+//	 4  starts empty over damage                TestAgent_damagedLog, cmd: TestRestore_nothingIsBegunOverDamage; TestFailure_A4_A23_stateFile; events: TestOpen_everyBitOfAClosedLog
 //	 5  200 without durability                  TestAgent_fullDisk, TestLog_eioOnEachCall; projection: TestRecord_failedAppendChangesNothing
 //	 6  kill -9: "name already in use"          TestFailure_A6_A7_A12_A31_restarts, TestCrash_short, task crash
 //	 7  exited containers stay so               TestFailure_A6_A7_A12_A31_restarts
@@ -24,10 +24,12 @@
 //	15  idle nodes rewrite everything           cmd: TestFailures_inACluster/A15_idle; task bench
 //	16  a fast clock reverts every peer         cmd: TestFailures_inACluster/A16_clock; sync: fast-clock.txt
 //	17  who returns rolls the cluster back      cmd: TestAgent_cluster; sync: returning-host.txt
+//	18  a documented restore is undone          cmd: TestRestore_copiedOverStateJSON, TestFailures_inACluster/A18_restore; snapshot: TestRestorer_…
 //	19  peers' objects reach a file only        TestFailures_onThreeHosts/A9_A19_everywhere
 //	20  deadlocks and races                     TestFailure_A20_race; every test runs with the race detector
 //	21  two agents on one data dir              TestAgent_secondOnTheFolder; events: TestOpen_secondOpenerOfAnotherProcess
-//	23  version is never read, null panics      TestFailure_A4_A23_stateFile; events: TestOpen_newerFormat
+//	22  backups collide, come late, and pile up snapshot: TestBackups_names, TestBackups_schedule, TestKeep_plan; cmd: TestBackup_atTheStartAndOnDemand
+//	23  version is never read, null panics      TestFailure_A4_A23_stateFile; events: TestOpen_newerFormat; snapshot: TestReadVersion1
 //	24  DELETE has no kind                      TestFailure_A24_A25_wholeAndByKind; cmd/internal/api: TestManifests_deleteNeedsAKind
 //	25  part of a manifest applied              TestFailure_A24_A25_wholeAndByKind, TestCrash_short; cmd/internal/api: TestManifests_nobodySeesAPart
 //	26  --- splits values, fields are dropped   TestFailure_A2_A26_input; events/manifest: TestParse_bad

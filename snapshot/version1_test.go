@@ -3,7 +3,6 @@ package snapshot
 import (
 	"encoding/json"
 	"errors"
-	"fmt"
 	"maps"
 	"os"
 	"path/filepath"
@@ -52,7 +51,7 @@ func TestReadVersion1(t *testing.T) {
 			t.Errorf("%s:\ngot  %s\nwant %s", name, got, want)
 		}
 		for key, o := range all {
-			t.Log(fmt.Sprintf("%s %.300s", key, o))
+			t.Logf("%s %.300s", key, o)
 		}
 	}
 }
