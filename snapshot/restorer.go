@@ -193,7 +193,7 @@ func (r *Restorer) begin(ctx context.Context, by projection.By, fact projection.
 	fact.Host, fact.Before, fact.Asked = r.Backups.Node, before.Name, now
 	s := r.Ledger.View().State
 	for n := 0; ; n++ { // two of one second
-		res.ID = strings.ToLower(now.Format(nameTime)) + "-" + fact.Host
+		res.ID = now.Format(nameTime) + "-" + fact.Host
 		if n > 0 {
 			res.ID = fmt.Sprintf("%s-%d-%s", now.Format(nameTime), n, fact.Host)
 		}
