@@ -34,7 +34,8 @@ type Backups struct {
 	Log      *slog.Logger
 	Now      func() time.Time // nil: time.Now
 
-	mu   sync.Mutex
+	busy sync.Mutex // held while the folder is changed
+	mu   sync.Mutex // for a moment
 	made Made
 }
 
@@ -109,13 +110,15 @@ func (b *Backups) List() ([]BackupFile, error) {
 // Create makes a backup of what is on disk now. When it returns nil that is durable, under a name that no other had. A
 // crash leaves the backup whole or none, and perhaps a temporary file, which the next one replaces.
 func (b *Backups) Create(ctx context.Context, why string, pinned bool) (BackupFile, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
+	b.busy.Lock()
+	defer b.busy.Unlock()
 	if err := ctx.Err(); err != nil {
 		return BackupFile{}, err
 	}
 	begun := time.Now()
 	f, err := b.create(why, pinned)
+	b.mu.Lock()
+	defer b.mu.Unlock()
 	if b.made.Failed = err; err != nil {
 		b.made.Errors++
 		return f, err

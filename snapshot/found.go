@@ -66,8 +66,8 @@ func (r *Restorer) Take(data []byte) (string, error) {
 
 // adopt gives the name under which a backup stands in the folder, and puts it there, pinned, if it does not yet.
 func (b *Backups) adopt(data []byte, made time.Time) (string, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
+	b.busy.Lock()
+	defer b.busy.Unlock()
 	all, err := b.List()
 	if err != nil {
 		return "", err

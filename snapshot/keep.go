@@ -77,8 +77,8 @@ func (b *Backups) Plan() ([]Kept, error) {
 // Prune removes the backups that are not to be kept, and says of each what was decided. The newest that is whole always stays: if the
 // plan would keep only such as are damaged, nothing is removed. What it decides is decided anew after a crash.
 func (b *Backups) Prune(dry bool) ([]Kept, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
+	b.busy.Lock()
+	defer b.busy.Unlock()
 	files, err := b.List()
 	if err != nil {
 		return nil, err
