@@ -81,7 +81,14 @@ func (p *peer) lacks(all []*peer, lacked map[string]bool) {
 }
 
 // late reports whether a beat of the peer is overdue.
-func (c *core) late(p *peer) bool { return c.now.Sub(p.direct) >= c.every.beat*5/4 }
+func (c *core) late(p *peer) bool { return c.now.Sub(p.direct) >= c.every.late() }
+
+func latest(a, b time.Time) time.Time {
+	if a.Before(b) {
+		return b
+	}
+	return a
+}
 
 // soon has the next beat come at once, unless one has just been said.
 func (c *core) soon() {
@@ -177,6 +184,13 @@ func (c *core) heed(node string, b beat) {
 	}
 	if slices.ContainsFunc(b.Waits, func(name string) bool { o := c.peers[name]; return o != nil && !c.late(o) }) {
 		c.soon()
+	}
+	for _, name := range b.Hears {
+		// It heard that one since its beats are not overdue there: so nobody takes it for silent who was cut off from both and hears but
+		// this one yet. That is never later than its newest beat was, so silence is not stretched by it.
+		if o := c.peers[name]; o != nil && o != p && !slices.Contains(b.Waits, name) {
+			o.heard = latest(o.heard, c.now.Add(-c.every.late()))
+		}
 	}
 	for _, name := range slices.Sorted(maps.Keys(b.Told)) {
 		c.told(name, b.Told[name])

@@ -94,6 +94,9 @@ type times struct {
 	stands  time.Duration // after which what does not arrive is a problem
 }
 
+// late is after how long the next beat is overdue.
+func (t *times) late() time.Duration { return t.beat * 5 / 4 }
+
 // peer is another host.
 type peer struct {
 	beat

@@ -27,7 +27,7 @@ func (p *pulse) say(b beat, now time.Time, send func(*beat)) {
 }
 
 // again says that the host lives, if nobody has said so for as long as every, while it is busy: what it said last, and so nothing
-// that might not be on disk; it tells of no beat of another. Once it is stuck it takes no change and hears nobody.
+// that might not be on disk; it tells of no beat of another, and vouches for none. Once it is stuck it takes no change and hears nobody.
 func (p *pulse) again(now time.Time, every time.Duration, stuck bool, send func(*beat)) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -35,7 +35,7 @@ func (p *pulse) again(now time.Time, every time.Duration, stuck bool, send func(
 		return
 	}
 	b := p.last
-	b.Waits, b.Told, b.Up = nil, nil, b.Up+now.Sub(p.at).Milliseconds()
+	b.Waits, b.Told, b.Up = b.Hears, nil, b.Up+now.Sub(p.at).Milliseconds() // it listens to nobody, so whether they live is not known
 	if stuck {
 		b.ReadOnly, b.Hears = true, nil
 	}

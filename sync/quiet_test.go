@@ -37,6 +37,43 @@ func TestBeat_saysNextToNothingWhileNothingHappens(t *testing.T) {
 	}
 }
 
+// Who was cut off from all hears one of them first when that is over. It takes the others for no more silent than that one does: it
+// would move what they run. And who has died meanwhile is silent, though that one had heard it until then.
+func TestBeat_whoComesBackTakesNobodyForSilentWhomOthersHear(t *testing.T) {
+	for _, dies := range []bool{false, true} {
+		s := settled(t, 1, "a", "b", "c")
+		a, c := s.nodes["a"], s.nodes["c"]
+		s.isolate("a", true)
+		s.run(17 * time.Second)
+		if dies {
+			c.crash()
+			s.run(6 * time.Second)
+		}
+		s.cut[[2]string{"a", "b"}], s.cut[[2]string{"b", "a"}] = false, false
+		silent := func() time.Duration { return s.now.Sub(a.core.peers["c"].heard) }
+		for !a.core.alive(a.core.peers["b"]) {
+			s.run(time.Millisecond)
+		}
+		if dies != (silent() >= a.core.every.silence) {
+			t.Errorf("c is dead: %v; when a hears b again, c has been silent for %v", dies, silent())
+		}
+		for began := s.now; s.now.Sub(began) < 20*time.Second; s.run(10 * time.Millisecond) {
+			if !dies && silent() >= a.core.every.silence {
+				t.Fatalf("%v after a hears b again, c has been silent for %v", s.now.Sub(began), silent())
+			}
+		}
+		if !dies { // and what is vouched for ends with what is heard
+			c.crash()
+			died := s.now
+			for s.run(10 * time.Millisecond); silent() < a.core.every.silence; s.run(10 * time.Millisecond) {
+				if s.now.Sub(died) > a.core.every.silence+a.core.every.beat {
+					t.Fatal("c is dead, and not silent for a")
+				}
+			}
+		}
+	}
+}
+
 // While a host records all the time, its beats say how far it is, and not whom it hears; and once it rests that is said once.
 func TestPulse_saysOnlyWhatChanges(t *testing.T) {
 	s := settled(t, 1, "a", "b")
