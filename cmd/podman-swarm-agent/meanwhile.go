@@ -17,7 +17,8 @@ func (a *agent) answerMeanwhile(ctx context.Context) (over func() error) {
 	ctx, stop := context.WithCancel(ctx)
 	served := make(chan error, 1)
 	l := lent{a.listener}
-	go func() { served <- a.server().Serve(ctx, l) }()
+	server := a.server() // before anything of the agent changes
+	go func() { served <- server.Serve(ctx, l) }()
 	return func() error {
 		stop()
 		err := <-served

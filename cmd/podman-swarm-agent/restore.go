@@ -42,6 +42,9 @@ func (a *agent) hearAll(ctx context.Context) (unheard []string) {
 // started empty over damage.
 func (a *agent) find() error {
 	joins := len(a.c.Join) > 0
+	if _, err := os.Stat(filepath.Join(a.c.DataDir, "peers")); err == nil && a.c.ClusterAddr != "" {
+		joins = true // it has lost its log, and others have what was in it
+	}
 	foreign, err := a.view.Foreign()
 	if err != nil {
 		return err
