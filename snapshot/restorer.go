@@ -202,6 +202,7 @@ func (r *Restorer) begin(ctx context.Context, by projection.By, fact projection.
 		}
 	}
 	r.Log.Warn("restoring", "id", res.ID, "what", fact.String(), "before", before.Name, "unheard", res.Unheard)
+	ctx = context.WithoutCancel(ctx) // whoever asked may leave: what is begun is not left half done for that
 	res.Restore, err = r.act(ctx, by, res.ID, fact, want)
 	return res, err
 }

@@ -70,9 +70,13 @@ func (a *agent) find() error {
 		a.found = true
 		return nil
 	case a.empty && !joins:
-		if left, err := filepath.Glob(a.view.Path + ".set-aside-*"); err != nil || len(left) > 0 {
-			return errors.Join(err, fmt.Errorf("the log is empty, and %s is what stood as state.json: to have its like, put a backup in its place (cp BACKUP %s); "+
-				"to begin with nothing, move it elsewhere", left[len(left)-1], a.view.Path))
+		left, err := filepath.Glob(a.view.Path + ".set-aside-*")
+		if err != nil {
+			return fmt.Errorf("what was set aside of state.json: %w", err)
+		}
+		if len(left) > 0 {
+			return fmt.Errorf("the log is empty, and %s is what stood as state.json: to have its like, put a backup in its place (cp BACKUP %s); "+
+				"to begin with nothing, move it elsewhere", left[len(left)-1], a.view.Path)
 		}
 	}
 	close(a.restored)
