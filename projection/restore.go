@@ -50,8 +50,9 @@ func restorable(o Object) bool {
 // from there, and it is known which versions it made.
 type Restore struct {
 	Host   string    `json:"host"`             // that does it
-	From   string    `json:"from"`             // name of the file
-	Hash   string    `json:"hash"`             // SHA-256 of its bytes, in hexadecimal
+	From   string    `json:"from"`             // name of the file, or, with Index, words for the moment
+	Hash   string    `json:"hash,omitempty"`   // SHA-256 of the file's bytes, in hexadecimal
+	Index  uint64    `json:"index,omitempty"`  // of Host's log: it restores what that says up to there, and no file
 	Stood  time.Time `json:"stood,omitzero"`   // where it was found as state.json: its time of modification. Then it is restored once
 	Only   []string  `json:"only,omitempty"`   // these keys, and what is below them; none: all
 	Before string    `json:"before"`           // the backup, on Host, of what was there before

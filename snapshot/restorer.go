@@ -35,6 +35,8 @@ type Restorer struct {
 	// Hear waits, for some seconds at most, until what the other hosts that can be reached have done is known here, and names
 	// those of which it is not. Nil: there are no others.
 	Hear func(ctx context.Context) (unheard []string)
+	// At gives the state at a moment of the log, as Folds.At does. Nil: nothing is restored from the log.
+	At   func(ctx context.Context, m Moment) (*projection.State, error)
 	Most int // bytes of the objects in one commit; zero: 4 MiB
 
 	mu sync.Mutex
@@ -42,10 +44,12 @@ type Restorer struct {
 
 // Source is what is restored from.
 type Source struct {
-	File string    // its name in the folder of backups
+	File string    // its name in the folder of backups, or, with Index, words for the moment
 	Hash string    // SHA-256 of its bytes, in hexadecimal
 	Made time.Time // when the backup was; zero: it is of version 1, which does not say
 	Want projection.Declarations
+	// Index is that of the event up to which this host's log is restored from; zero: it is a file.
+	Index uint64
 	// Refused are objects of a file of version 1 that cannot be declared as they are.
 	Refused []Refusal
 	// Stood is when it was put where state.json stands; zero: it was not.
@@ -75,6 +79,18 @@ func (r *Restorer) Source(name string) (Source, error) {
 	}
 	from.File = name
 	return from, nil
+}
+
+// Moment gives what this host's log said at a moment, to restore from it. The error wraps ErrNoMoment where At's does.
+func (r *Restorer) Moment(ctx context.Context, m Moment) (Source, error) {
+	if r.At == nil {
+		return Source{}, errors.New("nothing can be restored from the log of this host")
+	}
+	s, err := r.At(ctx, m)
+	if err != nil {
+		return Source{}, err
+	}
+	return Source{File: fmt.Sprintf("%s as of event %d", r.Backups.Node, s.Index()), Index: s.Index(), Made: s.At(), Want: s.Declarations()}, nil
 }
 
 // source reads a backup, or a file of version 1.
@@ -122,7 +138,7 @@ func (r *Restorer) Restore(ctx context.Context, by projection.By, from Source, o
 	if err := r.refuse(ctx, by, from); err != nil {
 		return nil, err
 	}
-	return r.begin(ctx, by, projection.Restore{From: from.File, Hash: from.Hash, Stood: from.Stood, Only: only}, from.Want)
+	return r.begin(ctx, by, projection.Restore{From: from.File, Hash: from.Hash, Index: from.Index, Stood: from.Stood, Only: only}, from.Want)
 }
 
 // refuse records what cannot be declared, so that it is not lost, and is listed.
@@ -257,10 +273,7 @@ func (r *Restorer) Resume(ctx context.Context) error {
 		if x.Host != r.Backups.Node || !x.Done.IsZero() || undone {
 			continue
 		}
-		from, err := r.Source(x.From)
-		if err == nil && from.Hash != x.Hash {
-			err = fmt.Errorf("%s is another file by now", x.From)
-		}
+		from, err := r.begun(ctx, &x.Restore)
 		if err == nil {
 			r.Log.Warn("going on with a restore that was interrupted", "id", x.ID, "objects", x.Count)
 			_, err = r.act(ctx, projection.By{Actor: "agent", Cause: "resumed"}, x.ID, x.Restore, from.Want)
@@ -270,6 +283,18 @@ func (r *Restorer) Resume(ctx context.Context) error {
 		}
 	}
 	return errors.Join(errs...)
+}
+
+// begun is what a restore that has begun restores from.
+func (r *Restorer) begun(ctx context.Context, x *projection.Restore) (Source, error) {
+	if x.Index > 0 {
+		return r.Moment(ctx, Moment{Index: x.Index})
+	}
+	from, err := r.Source(x.From)
+	if err == nil && from.Hash != x.Hash {
+		err = fmt.Errorf("%s is another file by now", x.From)
+	}
+	return from, err
 }
 
 // Restores are those that the state knows of, the oldest first.

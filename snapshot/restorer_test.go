@@ -19,7 +19,7 @@ import (
 func (h *host) restorer(t *testing.T) *Restorer {
 	t.Helper()
 	log := slog.New(slog.NewTextHandler(&h.said, nil))
-	return &Restorer{Ledger: h.Ledger, Log: log,
+	return &Restorer{Ledger: h.Ledger, Log: log, At: h.folds.At,
 		Backups: &Backups{Dir: filepath.Join(h.dir, "backups"), Cluster: "default", Node: "a", Ledger: h.Ledger, Log: log}}
 }
 
@@ -145,17 +145,17 @@ func (f *failing) Record(ctx context.Context, by projection.By, decide func(*pro
 	return f.Ledger.Record(ctx, by, decide)
 }
 
-// A restore of several commits, and its undo, are interrupted after each of them: going on ends in the same state, and
-// only once. One that had recorded nothing has not begun.
+// A restore of several commits, from a backup or from the log, and its undo, are interrupted after each of them: going on ends in the
+// same state, and only once. One that had recorded nothing has not begun.
 func TestRestorer_interrupted(t *testing.T) {
-	for _, undo := range []bool{false, true} {
+	for _, what := range []string{"backup", "moment", "undo"} {
 		for after := range 4 {
-			t.Run(fmt.Sprintf("undo=%v/%d", undo, after), func(t *testing.T) { interrupted(t, undo, after) })
+			t.Run(fmt.Sprintf("%s/%d", what, after), func(t *testing.T) { interrupted(t, what, after) })
 		}
 	}
 }
 
-func interrupted(t *testing.T, undo bool, after int) {
+func interrupted(t *testing.T, what string, after int) {
 	dir := t.TempDir()
 	h := open(t, dir)
 	r := h.restorer(t)
@@ -164,6 +164,12 @@ func interrupted(t *testing.T, undo bool, after int) {
 		h.apply(t, fmt.Sprintf("deployment/default/d%d", i), `{"n":1}`)
 	}
 	from := r.backup(t)
+	if what == "moment" {
+		var err error
+		if from, err = r.Moment(t.Context(), Moment{Index: h.View().Index()}); err != nil {
+			t.Fatal(err)
+		}
+	}
 	end := shows(h.View().State)
 	for i := range 6 {
 		h.apply(t, fmt.Sprintf("deployment/default/d%d", i), map[bool]string{true: `{"n":2}`}[i%2 == 0])
@@ -173,7 +179,7 @@ func interrupted(t *testing.T, undo bool, after int) {
 		_, err := r.Restore(t.Context(), projection.By{}, from, nil)
 		return err
 	}
-	if undo {
+	if what == "undo" {
 		end = shows(h.View().State)
 		done, err := r.Restore(t.Context(), projection.By{}, from, nil)
 		if err != nil {

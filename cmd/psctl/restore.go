@@ -15,6 +15,8 @@ import (
 	"github.com/podman-swarm/podman-swarm/cmd/internal/client"
 )
 
+const restoresPath = "/swarm/v1/restores"
+
 // restorer is one restore or undo.
 type restorer struct {
 	*program
@@ -34,21 +36,25 @@ func (r *restorer) flags(c *cobra.Command) {
 
 func (p *program) restore() *cobra.Command {
 	r := &restorer{program: p}
+	var at string
 	c := &cobra.Command{
-		Use:   "restore NAME | FILE | -",
-		Short: "Have what a backup says declared again, on every host",
+		Use:   "restore NAME | FILE | - | --at MOMENT",
+		Short: "Have what a backup says, or what was at a moment, declared again on every host",
 		Long: `restore takes a backup, of the asked host by its name (psctl backup list) or a file here (with a slash in it, as in ./FILE; - is standard input),
 and declares again what it has: every object, also one that
 is the same, so that it wins over what hosts that are away did meanwhile; what the backup lacks is deleted. What runs unchanged is
 not touched. Where replicas are, what hosts say, tokens, and what was said of hosts (cordon, labels) stay as they are now.
+With --at no backup is taken, but what the log of the asked host says of that moment.
 
 It shows what would change, and asks. Before it begins it makes a backup and pins it: psctl undo takes the restore back. With --only, or
 --namespace, only a part is restored: TYPE, TYPE/NAMESPACE, or TYPE/NAMESPACE/NAME, as in deployment/default/web.`,
 		Example: `  psctl restore state-backup-20260121-120000.json --dry-run
-  psctl restore state-backup-20260121-120000.json --only deployment/default/web`,
-		Args:              usageArgs(cobra.ExactArgs(1), "restore from which backup? psctl backup list lists them"),
+  psctl restore state-backup-20260121-120000.json --only deployment/default/web
+  psctl restore --at 2h`,
+		Args:              usageArgs(cobra.MaximumNArgs(1), "restore from one backup: psctl backup list lists them"),
 		ValidArgsFunction: p.completeBackups,
 	}
+	c.Flags().StringVar(&at, "at", "", "what was then, as the asked host knew it: the index of an event like 120, a time like 2026-01-21T12:00:00Z, or how long ago, like 2h")
 	c.Flags().StringSliceVar(&r.only, "only", nil, "only these, and what is below them; repeatable")
 	r.flags(c)
 	c.RunE = func(c *cobra.Command, args []string) error {
@@ -61,6 +67,12 @@ It shows what would change, and asks. Before it begins it makes a backup and pin
 				only = append(only, typ+"/"+p.namespace)
 			}
 			only = append(only, "namespace/"+p.namespace)
+		}
+		switch {
+		case (at == "") == (len(args) == 0):
+			return usage("restore from which backup, or --at which moment? psctl backup list lists the backups, psctl events the moments")
+		case at != "":
+			return r.run(c.Context(), "restore --at "+at, restoresPath, url.Values{"only": only, "at": {at}})
 		}
 		name, err := r.bring(c.Context(), args[0])
 		if err != nil {
@@ -109,7 +121,7 @@ did the restore is to be asked: it has the backup. psctl restores lists the rest
 	}
 	r.flags(c)
 	c.ValidArgsFunction = func(c *cobra.Command, _ []string, _ string) ([]string, cobra.ShellCompDirective) {
-		raw, err := p.ask(c.Context(), "/swarm/v1/restores")
+		raw, err := p.ask(c.Context(), restoresPath)
 		all, err2 := readAs[[]client.Restored]("restores", raw)
 		var ids []string
 		if err == nil && err2 == nil {
@@ -120,7 +132,7 @@ did the restore is to be asked: it has the backup. psctl restores lists the rest
 		return ids, cobra.ShellCompDirectiveNoFileComp
 	}
 	c.RunE = func(c *cobra.Command, args []string) error {
-		return r.run(c.Context(), "undo "+args[0], "/swarm/v1/restores"+client.Path(args[0], "undo"), url.Values{})
+		return r.run(c.Context(), "undo "+args[0], restoresPath+client.Path(args[0], "undo"), url.Values{})
 	}
 	return c
 }
@@ -131,7 +143,7 @@ func (p *program) restores() *cobra.Command {
 		Short: "List what was restored, and what each restore had not seen",
 		Long: `restores lists the restores, the oldest first; -o json as [{"id", "host", "from", "asked", "done", "count", "before", "undoes", "unseen": [{"key"}]}].
 What was not seen was declared before the restore on a host that could not be heard then: it came later and stands.`,
-	}, "/swarm/v1/restores", func(all []client.Restored) error {
+	}, restoresPath, func(all []client.Restored) error {
 		if len(all) == 0 {
 			p.note("nothing was restored")
 			return nil

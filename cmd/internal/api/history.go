@@ -43,13 +43,18 @@ func (q *request) view() (*projection.View, error) {
 		return nil, notServed("the state at another time")
 	}
 	st, err := q.s.At(q.Context(), m)
-	if errors.Is(err, snapshot.ErrNoMoment) {
-		return nil, badRequest("at %s: %v", q.URL.Query().Get("at"), err)
-	}
 	if err != nil {
-		return nil, err
+		return nil, q.noMoment(err)
 	}
 	return &projection.View{State: st}, nil
+}
+
+// noMoment is the answer where the log has no such moment.
+func (q *request) noMoment(err error) error {
+	if errors.Is(err, snapshot.ErrNoMoment) {
+		return badRequest("at %s: %v", q.URL.Query().Get("at"), err)
+	}
+	return err
 }
 
 // Was is one version that an object had, and what it changed.

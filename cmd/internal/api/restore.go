@@ -39,7 +39,13 @@ type Unseen struct {
 // restoreRoutes are how what was declared comes back.
 func (s *Server) restoreRoutes(handle func(string, func(*request) error)) {
 	handle("GET /swarm/v1/restores", func(q *request) error { return q.json(http.StatusOK, s.restores()) })
-	handle("POST /swarm/v1/backups/{name}/restore", s.restore)
+	handle("POST /swarm/v1/restores", s.restoreMoment)
+	handle("POST /swarm/v1/backups/{name}/restore", func(q *request) error {
+		return s.restore(q, func() (snapshot.Source, error) {
+			from, err := s.Restorer.Source(q.PathValue("name"))
+			return from, noBackup(q.PathValue("name"), err)
+		})
+	})
 	handle("POST /swarm/v1/restores/{id}/undo", s.undoRestore)
 }
 
@@ -57,21 +63,37 @@ func (s *Server) restores() []RestorePlan {
 	return all
 }
 
-func (s *Server) restore(q *request) error {
+// restoreMoment restores what this host's log said at a moment.
+func (s *Server) restoreMoment(q *request) error {
+	m, ok, err := q.moment()
+	if err != nil {
+		return err
+	}
+	if !ok {
+		return badRequest("restore to which moment? ?at= says it, as the index of an event like 120, a time like 2026-01-21T12:00:00Z, or how long ago, like 2h")
+	}
+	return s.restore(q, func() (snapshot.Source, error) {
+		from, err := s.Restorer.Moment(q.Context(), m)
+		return from, q.noMoment(err)
+	})
+}
+
+// restore shows what a restore would change, or does it.
+func (s *Server) restore(q *request, source func() (snapshot.Source, error)) error {
 	if s.Restorer == nil {
 		return notServed("restore")
 	}
-	name, query := q.PathValue("name"), q.URL.Query()
-	from, err := s.Restorer.Source(name)
+	from, err := source()
 	if err != nil {
-		return noBackup(name, err)
+		return err
 	}
+	query := q.URL.Query()
 	for _, only := range query["only"] {
 		if typ, _, _ := strings.Cut(only, "/"); typ == "" || strings.HasSuffix(only, "/") {
 			return badRequest("only %q: want TYPE, TYPE/NAMESPACE or TYPE/NAMESPACE/NAME, such as deployment/default/web", only)
 		}
 	}
-	plan, err := s.plan(s.Ledger.View().State, from.Want, projection.Restore{From: name, Only: query["only"]}, nil)
+	plan, err := s.plan(s.Ledger.View().State, from.Want, projection.Restore{From: from.File, Only: query["only"]}, nil)
 	if err != nil {
 		return err
 	}

@@ -177,7 +177,7 @@ func (a *Agent) server(log *events.Log, ledger *projection.Ledger) *api.Server {
 		Cluster: a.cluster,
 		Spread:  a.spread,
 		Orphans: orphans{a},
-		Backups: backups, Restorer: &snapshot.Restorer{Ledger: ledger, Backups: backups, Log: quiet},
+		Backups: backups, Restorer: &snapshot.Restorer{Ledger: ledger, Backups: backups, At: folds.At, Log: quiet},
 		Health: func() api.Health { return api.Health{Snapshot: time.Now().Add(-time.Second)} },
 	}
 }
