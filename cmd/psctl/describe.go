@@ -20,31 +20,35 @@ import (
 )
 
 func (p *program) describe() *cobra.Command {
+	var at string
 	c := &cobra.Command{
 		Use:   "describe KIND [NAME…] | KIND/NAME…",
 		Short: "Tell all about an object: how it is, what belongs to it, what happened to it",
 		Long: `describe tells all about an object, or without a name about every object of the kind in the namespace, for people. For
-scripts there is psctl get -o json. What keeps a replica from running is said with the last lines of its container's log.`,
+scripts there is psctl get -o json. What keeps a replica from running is said with the last lines of its container's log; not with --at.`,
 		Example: `  psctl describe deployment web
-  psctl describe pod/web-0`,
+  psctl describe pod/web-0
+  psctl describe deployment web --at 2h   how it was two hours ago`,
 		Args: usageArgs(cobra.MinimumNArgs(1), "describe what? psctl describe KIND NAME"),
 		RunE: func(c *cobra.Command, args []string) error {
 			ts, err := targets(args)
 			if err != nil {
 				return err
 			}
-			return p.describeAll(c.Context(), ts)
+			return p.describeAll(c.Context(), ts, at)
 		},
 	}
+	c.Flags().StringVar(&at, "at", "", "as the asked host knew it then: "+atHelp)
 	c.ValidArgsFunction = p.completeObjects(true, false)
 	return c
 }
 
-func (p *program) describeAll(ctx context.Context, ts []target) error {
+func (p *program) describeAll(ctx context.Context, ts []target, at string) error {
 	c, err := p.client()
 	if err != nil {
 		return err
 	}
+	c.At = at
 	var absent error
 	first := true
 	for _, t := range ts {
@@ -189,6 +193,10 @@ func pairs(m map[string]string) []string {
 
 // happened adds what happened to an object lately, and to the replicas of a Deployment.
 func (p *program) happened(ctx context.Context, c *client.Client, g *page, k kind, namespace, name string) error {
+	if c.At != "" {
+		fmt.Fprintf(g.w, "What happened:\tpsctl events %s/%s%s\n", k.singular, name, inNamespace(namespace))
+		return nil
+	}
 	var l corev1.EventList
 	if err := c.Get(ctx, the("Event").list(cmp.Or(namespace, "default")), nil, &l); err != nil {
 		return err

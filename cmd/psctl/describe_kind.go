@@ -54,6 +54,7 @@ func (p *program) describeHeld(ctx context.Context, c *client.Client, g *page, p
 	var rows []string
 	for i := range pods {
 		for _, h := range heldUp(&pods[i]) {
+			h.logs = h.logs && c.At == "" // what it writes now says nothing of then
 			rows = append(rows, strings.Split(strings.TrimSpace(w.describe(ctx, pods[i].Namespace, h)), "\n")...)
 		}
 	}

@@ -38,7 +38,7 @@ What is not there ends with exit code 4; an empty list is no error.`,
 	c.Flags().BoolVarP(&g.all, "all-namespaces", "A", false, "objects of all namespaces")
 	c.Flags().StringVarP(&g.selector, "selector", "l", "", "only objects with these labels: app=web,tier!=cache")
 	c.Flags().BoolVarP(&g.watch, "watch", "w", false, "after the list, show every change until interrupted")
-	c.Flags().StringVar(&g.at, "at", "", "as this host knew it then: the index of an event like 120, a time like 2026-01-21T12:00:00Z, or how long ago, like 2h")
+	c.Flags().StringVar(&g.at, "at", "", "as the asked host knew it then: "+atHelp)
 	c.ValidArgsFunction = p.completeObjects(true, false)
 	return c
 }
@@ -85,6 +85,7 @@ func (g *getter) run(ctx context.Context, args []string) (err error) {
 	if g.c, err = g.client(); err != nil {
 		return err
 	}
+	g.c.At = g.at
 	if g.watch {
 		return g.follow(ctx, ts[0])
 	}
@@ -111,17 +112,8 @@ func (g *getter) list(ctx context.Context, t target) (listing, error) {
 	return l, err
 }
 
-// moment is when the answer is to be of.
-func (g *getter) moment() url.Values {
-	q := url.Values{}
-	if g.at != "" {
-		q.Set("at", g.at)
-	}
-	return q
-}
-
 func (g *getter) query(t target) url.Values {
-	q := g.moment()
+	q := url.Values{}
 	if g.selector != "" {
 		q.Set("labelSelector", g.selector)
 	}
@@ -135,7 +127,7 @@ func (g *getter) query(t target) url.Values {
 func (g *getter) named(ctx context.Context, t target) (items []json.RawMessage, err error) {
 	for _, name := range t.names {
 		var raw json.RawMessage
-		switch e := g.c.Get(ctx, t.one(g.ns(), name), g.moment(), &raw); {
+		switch e := g.c.Get(ctx, t.one(g.ns(), name), nil, &raw); {
 		case client.IsNotFound(e):
 			err = errors.Join(err, notFound("%s", g.absent(t.kind, name)))
 		case e != nil:

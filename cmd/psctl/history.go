@@ -1,6 +1,9 @@
 package main
 
 import (
+	"context"
+	"fmt"
+
 	"github.com/spf13/cobra"
 
 	"github.com/podman-swarm/podman-swarm/cmd/internal/client"
@@ -19,23 +22,7 @@ shows everything as it was then.`,
 	form := output(c, asJSON, asYAML)
 	c.ValidArgsFunction = p.completeObjects(false, true)
 	c.RunE = func(c *cobra.Command, args []string) error {
-		ts, err := targets(args)
-		if err != nil {
-			return err
-		}
-		if len(ts) != 1 || len(ts[0].names) != 1 {
-			return usage("the history of which object? psctl history KIND/NAME")
-		}
-		t := ts[0]
-		path := []string{t.singular, p.ns(), t.names[0]}
-		switch t.Kind {
-		case "Deployment", "Service", "Ingress":
-		case "Namespace", "Node":
-			path = []string{t.singular, t.names[0]}
-		default:
-			return usage("a %s is not declared by people: psctl events %s/%s tells what happened to it", t.singular, t.singular, t.names[0])
-		}
-		raw, err := p.ask(c.Context(), "/swarm/v1/history"+client.Path(path...))
+		raw, name, err := p.past(c.Context(), "history", args)
 		if err != nil {
 			return err
 		}
@@ -44,7 +31,7 @@ shows everything as it was then.`,
 			return err
 		}
 		if len(all) == 0 {
-			return notFound("the log of this host tells of no %s %q", t.singular, t.names[0])
+			return notFound("the log of this host tells of no %s", name)
 		}
 		if form.value != asTable {
 			return p.value(raw, form.value)
@@ -60,6 +47,65 @@ shows everything as it was then.`,
 			}
 		}
 		return nil
+	}
+	return c
+}
+
+// past asks for something about the one object that is named, as its log has it.
+func (p *program) past(ctx context.Context, what string, args []string) (raw []byte, name string, err error) {
+	if len(args) == 0 {
+		return nil, "", usage("the %s of which object? psctl %s KIND/NAME", what, what)
+	}
+	ts, err := targets(args)
+	if err != nil {
+		return nil, "", err
+	}
+	if len(ts) != 1 || len(ts[0].names) != 1 {
+		return nil, "", usage("the %s of which object? psctl %s KIND/NAME", what, what)
+	}
+	t := ts[0]
+	path := []string{t.singular, p.ns(), t.names[0]}
+	switch t.Kind {
+	case "Deployment", "Service", "Ingress":
+	case "Namespace", "Node":
+		path = []string{t.singular, t.names[0]}
+	default:
+		return nil, "", usage("a %s is not declared by people: psctl events %s/%s tells what happened to it", t.singular, t.singular, t.names[0])
+	}
+	raw, err = p.ask(ctx, "/swarm/v1/"+what+client.Path(path...))
+	return raw, fmt.Sprintf("%s %q", t.singular, t.names[0]), err
+}
+
+func (p *program) blame() *cobra.Command {
+	c := &cobra.Command{
+		Use:   "blame KIND/NAME | KIND NAME",
+		Short: "Show of each field of an object which event made it what it is",
+		Long: `blame shows each field of an object with the event that made it what it is: its index, when, and who. psctl undo INDEX takes it back.
+-o json gives [{"field", "value", "index", "at", "node", "actor", "cause"}].`,
+		Example: `  psctl blame deployment/web`,
+	}
+	form := output(c, asJSON, asYAML)
+	c.ValidArgsFunction = p.completeObjects(false, true)
+	c.RunE = func(c *cobra.Command, args []string) error {
+		raw, name, err := p.past(c.Context(), "blame", args)
+		if err != nil {
+			return err
+		}
+		all, err := readAs[[]client.Blame]("blame", raw)
+		if err != nil {
+			return err
+		}
+		if len(all) == 0 {
+			return notFound("there is no %s now: psctl history tells what was", name)
+		}
+		if form.value != asTable {
+			return p.value(raw, form.value)
+		}
+		t := &table{header: []string{"EVENT", "AT", "WHO", "FIELD", "VALUE"}}
+		for _, b := range all {
+			t.add(fmt.Sprint(b.Index), p.clock(b.At), oneLine(b.Actor, 40), b.Field, oneLine(side(b.Value), 80))
+		}
+		return t.write(p.out, false)
 	}
 	return c
 }

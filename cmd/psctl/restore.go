@@ -8,6 +8,8 @@ import (
 	"net/http"
 	"net/url"
 	"os"
+	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -54,7 +56,7 @@ It shows what would change, and asks. Before it begins it makes a backup and pin
 		Args:              usageArgs(cobra.MaximumNArgs(1), "restore from one backup: psctl backup list lists them"),
 		ValidArgsFunction: p.completeBackups,
 	}
-	c.Flags().StringVar(&at, "at", "", "what was then, as the asked host knew it: the index of an event like 120, a time like 2026-01-21T12:00:00Z, or how long ago, like 2h")
+	c.Flags().StringVar(&at, "at", "", "what was then, as the asked host knew it: "+atHelp)
 	c.Flags().StringSliceVar(&r.only, "only", nil, "only these, and what is below them; repeatable")
 	r.flags(c)
 	c.RunE = func(c *cobra.Command, args []string) error {
@@ -63,10 +65,7 @@ It shows what would change, and asks. Before it begins it makes a backup and pin
 			if len(only) > 0 {
 				return usage("--only and --namespace both: --only TYPE/NAMESPACE says which namespace")
 			}
-			for _, typ := range []string{"deployment", "service", "ingress"} {
-				only = append(only, typ+"/"+p.namespace)
-			}
-			only = append(only, "namespace/"+p.namespace)
+			only = append(under(p.namespace), "namespace/"+p.namespace)
 		}
 		switch {
 		case (at == "") == (len(args) == 0):
@@ -112,13 +111,23 @@ func (r *restorer) bring(ctx context.Context, file string) (string, error) {
 
 func (p *program) undo() *cobra.Command {
 	r := &restorer{program: p}
+	var commit bool
 	c := &cobra.Command{
-		Use:   "undo RESTORE",
-		Short: "Take a restore back",
-		Long: `undo has what a restore changed be again what it was before. What somebody has changed since then stays as it is. The host that
+		Use:   "undo EVENT… | RESTORE",
+		Short: "Take changes back, by the index of their event, or a restore",
+		Long: `undo EVENT has what an event declared be again what it was before; psctl events and psctl history show the indexes, which are those of the
+asked host. What has been changed since elsewhere in the object stays; where the very same field was, nothing is taken back, and it is said what to
+take back first. Of several events all are taken back in one commit, or none; --commit takes back all events of their commits,
+such as the objects of one manifest, or of a namespace that was deleted.
+
+undo RESTORE has what a restore changed be again what it was before. What somebody has changed since then stays as it is. The host that
 did the restore is to be asked: it has the backup. psctl restores lists the restores.`,
-		Args: usageArgs(cobra.ExactArgs(1), "take which restore back? psctl restores lists them"),
+		Example: `  psctl undo 120 --dry-run
+  psctl undo 120 --commit
+  psctl undo 20260121-120000-host1`,
+		Args: usageArgs(cobra.MinimumNArgs(1), "take what back? psctl events shows the events, psctl restores the restores"),
 	}
+	c.Flags().BoolVar(&commit, "commit", false, "all events of their commits")
 	r.flags(c)
 	c.ValidArgsFunction = func(c *cobra.Command, _ []string, _ string) ([]string, cobra.ShellCompDirective) {
 		raw, err := p.ask(c.Context(), restoresPath)
@@ -132,6 +141,12 @@ did the restore is to be asked: it has the backup. psctl restores lists the rest
 		return ids, cobra.ShellCompDirectiveNoFileComp
 	}
 	c.RunE = func(c *cobra.Command, args []string) error {
+		if !slices.ContainsFunc(args, func(a string) bool { _, err := strconv.ParseUint(a, 10, 63); return err != nil }) {
+			return r.undoEvents(c.Context(), args, commit)
+		}
+		if len(args) > 1 || commit {
+			return usage("%s: want indexes of events, or one restore", strings.Join(args, " "))
+		}
 		return r.run(c.Context(), "undo "+args[0], restoresPath+client.Path(args[0], "undo"), url.Values{})
 	}
 	return c
@@ -166,43 +181,30 @@ What was not seen was declared before the restore on a host that could not be he
 	})
 }
 
-// run shows what would change, asks, and does it.
+// undoEvents takes events back.
+func (r *restorer) undoEvents(ctx context.Context, indexes []string, commit bool) error {
+	what := "undo " + strings.Join(indexes, " ") + map[bool]string{true: " --commit"}[commit]
+	query := url.Values{"event": indexes, "commit": {strconv.FormatBool(commit)}}
+	raw, err := r.asked(ctx, what, "/swarm/v1/undo", query)
+	if raw == nil || err != nil {
+		return err
+	}
+	done, err := readAs[client.Restored]("undo", raw)
+	if err != nil {
+		return err
+	}
+	if done.Commit == "" {
+		return r.printf("nothing to take back: it is so already\n")
+	}
+	again := "psctl undo " + strconv.FormatUint(done.First, 10) + map[bool]string{true: " --commit"}[done.Last > done.First]
+	return r.printf("taken back: %s. %s does it again\n", plural(len(done.Results), "object"), again)
+}
+
+// run restores, or takes a restore back.
 func (r *restorer) run(ctx context.Context, what, path string, query url.Values) error {
-	c, err := r.client()
-	if err != nil {
+	raw, err := r.asked(ctx, what, path, query)
+	if raw == nil || err != nil {
 		return err
-	}
-	query.Set("dry_run", "true")
-	raw, err := c.Do(ctx, client.Request{Method: http.MethodPost, Path: path, Query: query})
-	if err != nil {
-		return fmt.Errorf("%s: %w", what, err)
-	}
-	plan, err := readAs[client.Restored]("restore", raw)
-	if err != nil {
-		return err
-	}
-	if r.dry && r.form.value != asTable {
-		return r.value(raw, r.form.value)
-	}
-	if r.form.value == asTable {
-		if err := r.show(&plan); err != nil {
-			return err
-		}
-	}
-	if r.dry {
-		return nil
-	}
-	if !r.yes && !r.sure() {
-		return usage("nothing was changed: say yes, or give --yes")
-	}
-	query.Del("dry_run")
-	query.Set("cause", "psctl "+what)
-	raw, err = c.Do(ctx, client.Request{Method: http.MethodPost, Path: path, Query: query})
-	if err != nil {
-		return unanswered(ctx, what, err)
-	}
-	if r.form.value != asTable {
-		return r.value(raw, r.form.value)
 	}
 	done, err := readAs[client.Restored]("restore", raw)
 	if err != nil {
@@ -214,24 +216,56 @@ func (r *restorer) run(ctx context.Context, what, path string, query url.Values)
 	return r.printf("restored: %s. psctl undo %s takes it back\n", plural(done.Count, "object"), done.ID)
 }
 
-func (r *restorer) show(plan *client.Restored) error {
-	same := 0
-	for _, x := range plan.Results {
-		if x.Action == "unchanged" && !r.verbose {
-			same++
-			continue
-		}
-		label := strings.ToLower(x.Kind) + " " + map[bool]string{true: x.Namespace + "/"}[x.Namespace != ""] + x.Name
-		if err := r.printf("%-10s  %s\n", x.Action, label); err != nil {
-			return err
-		}
-		for _, ch := range x.Changes {
-			if err := r.printf("            %s: %s -> %s\n", ch.Field, side(ch.Old), side(ch.New)); err != nil {
-				return err
-			}
+// asked shows what would change, asks, and does it. The answer is nil where nothing is left to be said.
+func (r *restorer) asked(ctx context.Context, what, path string, query url.Values) ([]byte, error) {
+	c, err := r.client()
+	if err != nil {
+		return nil, err
+	}
+	query.Set("dry_run", "true")
+	raw, err := c.Do(ctx, client.Request{Method: http.MethodPost, Path: path, Query: query})
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", what, err)
+	}
+	plan, err := readAs[client.Restored]("restore", raw)
+	if err != nil {
+		return nil, err
+	}
+	if r.dry && r.form.value != asTable {
+		return nil, r.value(raw, r.form.value)
+	}
+	if r.form.value == asTable {
+		if err := r.show(&plan); err != nil {
+			return nil, err
 		}
 	}
-	if same > 0 {
+	if r.dry {
+		return nil, nil
+	}
+	if !r.yes && !r.sure() {
+		return nil, usage("nothing was changed: say yes, or give --yes")
+	}
+	query.Del("dry_run")
+	query.Set("cause", "psctl "+what)
+	raw, err = c.Do(ctx, client.Request{Method: http.MethodPost, Path: path, Query: query})
+	if err != nil {
+		return nil, unanswered(ctx, what, err)
+	}
+	if r.form.value != asTable {
+		return nil, r.value(raw, r.form.value)
+	}
+	return raw, nil
+}
+
+func (r *restorer) show(plan *client.Restored) error {
+	all := plan.Results
+	if !r.verbose {
+		all = slices.DeleteFunc(slices.Clone(all), func(x client.Result) bool { return x.Action == "unchanged" })
+	}
+	if err := r.results(all); err != nil {
+		return err
+	}
+	if same := len(plan.Results) - len(all); same > 0 {
 		if err := r.printf("%-10s  %s\n", "unchanged", plural(same, "object")); err != nil {
 			return err
 		}

@@ -108,14 +108,14 @@ func (p *program) read(ctx context.Context, c *client.Client, d deployment, o *a
 
 func (p *program) rollout() *cobra.Command {
 	c := &cobra.Command{
-		Use:   "rollout status|restart deployment/NAME",
-		Short: "Wait until a Deployment runs as told, or replace its replicas one by one",
-		Args:  usageArgs(cobra.NoArgs, "of rollout there are psctl rollout status deployment/NAME and psctl rollout restart deployment/NAME"),
+		Use:   "rollout status|restart|history|undo deployment/NAME",
+		Short: "Wait until a Deployment runs as told, replace its replicas one by one, or go back to how it was",
+		Args:  usageArgs(cobra.NoArgs, "of rollout there are status, restart, history and undo: psctl rollout status deployment/NAME"),
 		RunE: func(*cobra.Command, []string) error {
-			return usage("psctl rollout status deployment/NAME, or psctl rollout restart deployment/NAME")
+			return usage("psctl rollout status, restart, history or undo, of deployment/NAME")
 		},
 	}
-	c.AddCommand(p.rolloutStatus(), p.rolloutRestart())
+	c.AddCommand(p.rolloutStatus(), p.rolloutRestart(), p.rolloutHistory(), p.rolloutUndo())
 	for _, sub := range c.Commands() {
 		sub.DisableFlagsInUseLine = true
 		sub.ValidArgsFunction = p.completeNamed("deployment", false)

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"net/http"
 	"strconv"
 	"time"
@@ -20,17 +21,24 @@ func (q *request) moment() (m snapshot.Moment, ok bool, err error) {
 	if text == "" {
 		return m, false, nil
 	}
+	if m, err = q.s.momentOf(text); err != nil {
+		err = badRequest("at %v", err)
+	}
+	return m, err == nil, err
+}
+
+// momentOf reads a moment.
+func (s *Server) momentOf(text string) (m snapshot.Moment, err error) {
 	if m.Index, err = strconv.ParseUint(text, 10, 63); err == nil && m.Index > 0 {
-		return m, true, nil
+		return m, nil
 	}
 	if m.Time, err = time.Parse(time.RFC3339Nano, text); err == nil {
-		return m, true, nil
+		return m, nil
 	}
 	if d, err := time.ParseDuration(text); err == nil && d >= 0 {
-		m.Time = q.s.now().Add(-d)
-		return m, true, nil
+		return snapshot.Moment{Time: s.now().Add(-d)}, nil
 	}
-	return m, false, badRequest("at %q: want the index of an event like 120, a time like 2026-01-21T12:00:00Z, or how long ago, like 2h", text)
+	return m, fmt.Errorf("%q: want the index of an event like 120, a time like 2026-01-21T12:00:00Z, or how long ago, like 2h", text)
 }
 
 // view is what the request is answered from: the newest view, or, with ?at=, the state at that moment alone.
@@ -72,14 +80,23 @@ type Was struct {
 
 // history answers with every version of an object in this host's log, the oldest first, and what each changed beside the one before.
 func (s *Server) history(q *request) error {
+	all, _, err := s.versions(q)
+	if err != nil {
+		return err
+	}
+	return q.json(http.StatusOK, all)
+}
+
+// versions are those that the path's object had.
+func (s *Server) versions(q *request) (all []Was, typ string, err error) {
 	if s.Events == nil {
-		return notServed("the log")
+		return nil, "", notServed("the log")
 	}
 	key := q.PathValue("type") + "/" + q.PathValue("key")
-	typ, _, _ := manifest.SplitKey(key)
-	all := []Was{}
+	typ, _, _ = manifest.SplitKey(key)
+	all = []Was{}
 	var last json.RawMessage
-	err := s.Events(q.Context(), 0, func(r events.Record) error {
+	err = s.Events(q.Context(), 0, func(r events.Record) error {
 		if r.Inc == 0 || !mentions(r.Payload, key) {
 			return nil
 		}
@@ -100,15 +117,14 @@ func (s *Server) history(q *request) error {
 		}
 		return nil
 	})
-	if err != nil {
-		return err
-	}
-	return q.json(http.StatusOK, all)
+	return all, typ, err
 }
 
 // step says how one version of an object differs from the one before.
 func step(typ string, was, is json.RawMessage) (action string, changes []FieldChange, err error) {
 	switch {
+	case was == nil && is == nil:
+		return "unchanged", nil, nil
 	case is == nil:
 		return "deleted", nil, nil
 	case was == nil:

@@ -145,6 +145,12 @@ func (s *Server) undoRestore(q *request) error {
 
 // plan is what a restore would change, object by object, and what would become of the containers.
 func (s *Server) plan(st *projection.State, want projection.Declarations, r projection.Restore, undone *projection.Restore) (*RestorePlan, error) {
+	changes := r.Next("dry-run", st, want, undone, 1<<62, s.now())
+	return s.planOf(st, changes[1:])
+}
+
+// planOf is what changes of declared objects come to upon a state.
+func (s *Server) planOf(st *projection.State, changes []projection.Change) (*RestorePlan, error) {
 	p := &RestorePlan{Results: []Result{}}
 	placed := map[string]int{} // containers by Deployment
 	for pl, err := range st.Placements("") {
@@ -152,13 +158,9 @@ func (s *Server) plan(st *projection.State, want projection.Declarations, r proj
 			placed[pl.Namespace+"/"+pl.Deployment]++
 		}
 	}
-	changes := r.Next("dry-run", st, want, undone, 1<<62, s.now())
-	for _, c := range changes[1:] {
+	for _, c := range changes {
 		typ, namespace, name := manifest.SplitKey(c.Key)
-		res := Result{Kind: typ, Namespace: namespace, Name: name, Action: "created"}
-		if m, ok := manifest.ByType(typ); ok {
-			res.Kind = m.Kind
-		}
+		res := Result{Kind: kindOf(typ), Namespace: namespace, Name: name, Action: "created"}
 		shown, there := st.Lookup(c.Key)
 		switch {
 		case c.Object == nil:

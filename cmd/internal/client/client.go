@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net"
 	"net/http"
 	"net/url"
@@ -20,6 +21,9 @@ const DefaultServer = "http://127.0.0.1:8080"
 
 // Client asks one agent. Its methods may be called from any goroutine.
 type Client struct {
+	// At is the moment of which everything is asked, as ?at= has it; "" for now.
+	At string
+
 	server *url.URL
 	agent  string
 	token  string // "" for none
@@ -71,6 +75,13 @@ func Path(elements ...string) string {
 // *StatusError, and none at all an *UnreachableError. When ctx has ended, its error is returned.
 func (c *Client) Open(ctx context.Context, r Request) (io.ReadCloser, error) {
 	u := *c.server
+	if c.At != "" {
+		r.Query = maps.Clone(r.Query)
+		if r.Query == nil {
+			r.Query = url.Values{}
+		}
+		r.Query.Set("at", c.At)
+	}
 	u.RawQuery = r.Query.Encode()
 	method := r.Method
 	if method == "" {

@@ -1,8 +1,11 @@
 package client
 
-import "time"
+import (
+	"encoding/json"
+	"time"
+)
 
-// Restored is a restore, or what one would change.
+// Restored is a restore, or what one would change; of events that were taken back it has Commit to Last, Results and Containers.
 type Restored struct {
 	ID         string    `json:"id"`
 	Host       string    `json:"host"`
@@ -14,6 +17,9 @@ type Restored struct {
 	Done       time.Time `json:"done"`
 	Count      int       `json:"count"`
 	Unheard    []string  `json:"unheard"`
+	Commit     string    `json:"commit"` // "": nothing was recorded
+	First      uint64    `json:"first"`
+	Last       uint64    `json:"last"`
 	Results    []Result  `json:"results"`
 	Containers struct {
 		Restart int `json:"restart"`
@@ -34,4 +40,16 @@ type Was struct {
 	Cause   string    `json:"cause"`
 	Action  string    `json:"action"`
 	Changes []Change  `json:"changes"`
+
+	Object json.RawMessage `json:"object"`
+}
+
+// Blame is one field of an object, and who made it what it is.
+type Blame struct {
+	Field string          `json:"field"`
+	Value json.RawMessage `json:"value"`
+	Index uint64          `json:"index"`
+	At    time.Time       `json:"at"`
+	Actor string          `json:"actor"`
+	Cause string          `json:"cause"`
 }

@@ -1,0 +1,94 @@
+package api
+
+import (
+	"encoding/json"
+	"fmt"
+	"maps"
+	"net/http"
+	"slices"
+	"time"
+
+	"github.com/podman-swarm/podman-swarm/events/manifest"
+)
+
+// Blame is one field of an object as it is, and which event made it so.
+type Blame struct {
+	Field string          `json:"field"`
+	Value json.RawMessage `json:"value"`
+	Index uint64          `json:"index"`
+	At    time.Time       `json:"at"`
+	Node  string          `json:"node"`
+	Actor string          `json:"actor"`
+	Cause string          `json:"cause,omitempty"`
+}
+
+// blame answers with each field of the newest version of an object in this host's log, in the order of their paths, and who made it what it is.
+func (s *Server) blame(q *request) error {
+	all, typ, err := s.versions(q)
+	if err != nil {
+		return err
+	}
+	fields := map[string]Blame{}
+	for _, w := range all {
+		if w.Object == nil {
+			clear(fields)
+			continue
+		}
+		o, err := manifest.Decode(typ, w.Object)
+		if err != nil {
+			return fmt.Errorf("event %d: %w", w.Index, err)
+		}
+		now, err := leaves(o)
+		if err != nil {
+			return err
+		}
+		for path, value := range now {
+			if was, ok := fields[path]; ok && string(was.Value) == string(value) {
+				now[path] = nil // as it was
+				continue
+			}
+			fields[path] = Blame{path, value, w.Index, w.At, w.Node, w.Actor, w.Cause}
+		}
+		for path := range fields {
+			if _, ok := now[path]; !ok {
+				delete(fields, path)
+			}
+		}
+	}
+	lines := []Blame{}
+	for _, path := range slices.Sorted(maps.Keys(fields)) {
+		lines = append(lines, fields[path])
+	}
+	return q.json(http.StatusOK, lines)
+}
+
+// leaves are the values of an object that have nothing below them, by their paths as differences gives them.
+func leaves(o object) (map[string]json.RawMessage, error) {
+	v, err := tree(o)
+	if err != nil {
+		return nil, err
+	}
+	var d difference
+	all := map[string]json.RawMessage{}
+	var walk func(path string, v any)
+	walk = func(path string, v any) {
+		m, ok := v.(map[string]any)
+		l, isList := v.([]any)
+		if isList {
+			if m, ok = byName(l); !ok {
+				for i, x := range l {
+					walk(fmt.Sprintf("%s[%d]", path, i), x)
+				}
+			}
+		}
+		if len(m) == 0 && len(l) == 0 {
+			all[path] = d.raw(v)
+			return
+		}
+		for key, x := range m {
+			walk(below(path, key), x)
+		}
+	}
+	walk("", v)
+	return all, d.err
+}

@@ -1,0 +1,160 @@
+package api
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"strings"
+	"testing"
+
+	"github.com/podman-swarm/podman-swarm/events"
+	"github.com/podman-swarm/podman-swarm/events/manifest"
+	"github.com/podman-swarm/podman-swarm/projection"
+	"github.com/podman-swarm/podman-swarm/snapshot"
+)
+
+// past has the server give states at moments of its log.
+func past(t *testing.T, a *agent) {
+	t.Helper()
+	folds := &snapshot.Folds{Dir: t.TempDir(), Source: a.log}
+	a.Server.At = folds.At
+}
+
+const envs = `apiVersion: apps/v1
+kind: Deployment
+metadata: {name: web}
+spec:
+  replicas: %d
+  selector: {matchLabels: {app: web}}
+  template:
+    metadata: {labels: {app: web}}
+    spec:
+      containers:
+      - {name: web, image: "localhost/web:%d", args: [%s], env: [%s]}
+`
+
+func env(replicas, image int, args string, vars ...string) string {
+	for i, v := range vars {
+		name, value, _ := strings.Cut(v, "=")
+		vars[i] = fmt.Sprintf("{name: %s, value: %q}", name, value)
+	}
+	return fmt.Sprintf(envs, replicas, image, args, strings.Join(vars, ", "))
+}
+
+// What an event changed is as before it, and what others changed since is not touched: not in a list of which it changed another item,
+// either. Where an item has no name the whole list counts.
+func TestUndo_keepsWhatCameLater(t *testing.T) {
+	for _, c := range []struct {
+		name                string
+		before, event, then string // then: applied after the event
+		want                string // "" for a refusal
+		why                 string
+	}{
+		{"replicas under an image", env(1, 1, "a"), env(3, 1, "a"), env(3, 2, "a"), env(1, 2, "a"), ""},
+		{"a variable beside another", env(1, 1, "a", "A=1", "B=1"), env(1, 1, "a", "A=2", "B=1"), env(1, 1, "a", "A=2", "B=2"), env(1, 1, "a", "A=1", "B=2"), ""},
+		{"a variable that was added", env(1, 1, "a", "A=1"), env(1, 1, "a", "A=1", "B=1"), env(2, 1, "a", "A=1", "B=1"), env(2, 1, "a", "A=1"), ""},
+		{"a variable that was taken out", env(1, 1, "a", "A=1", "B=1"), env(1, 1, "a", "B=1"), env(2, 1, "a", "B=1"), env(2, 1, "a", "A=1", "B=1"), ""},
+		{"the same variable", env(1, 1, "a", "A=1"), env(1, 1, "a", "A=2"), env(1, 1, "a", "A=3"), "", "containers[web].env[A].value"},
+		{"another argument of the list", env(1, 1, "a, b"), env(1, 1, "x, b"), env(1, 1, "x, z"), "", "containers[web].args[1]"},
+		{"it is so again", env(1, 1, "a"), env(3, 1, "a"), env(1, 2, "a"), env(1, 2, "a"), ""},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			a := start(t, t.TempDir())
+			past(t, a)
+			for _, m := range []string{c.before, c.event, c.then} {
+				a.want(200, "POST", "/api/v1/manifests", m)
+			}
+			end := a.index()
+			if c.want == "" {
+				got := a.want(409, "POST", "/swarm/v1/undo?event=2", "")
+				if !strings.Contains(got.field("message"), "event 2: ") || !strings.Contains(got.field("message"), c.why) || a.index() != end {
+					t.Errorf("got %s, want a refusal that names %s and records nothing", got.body, c.why)
+				}
+				return
+			}
+			a.want(200, "POST", "/swarm/v1/undo?event=2&dry_run=true", "")
+			if a.index() != end {
+				t.Error("a dry run recorded something")
+			}
+			a.want(200, "POST", "/swarm/v1/undo?event=2", "")
+			if got := a.want(200, "POST", "/api/v1/manifests?dryRun=All", c.want); got.field("results.0.action") != "unchanged" {
+				t.Errorf("what is there differs from what is wanted: %s", got.body)
+			}
+		})
+	}
+}
+
+// What can be taken back is what people declared. All that cannot is said at once.
+func TestUndo_refused(t *testing.T) {
+	a := start(t, t.TempDir())
+	past(t, a)
+	a.want(200, "POST", "/api/v1/manifests", env(1, 1, "a"))
+	a.record(projection.Change{Kind: events.Observed, Key: "host/h", Object: []byte(`{}`)}) // 2
+	got := a.want(422, "POST", "/swarm/v1/undo?event=2&event=3", "")
+	if m := got.field("message"); !strings.Contains(m, "event 2: host/h was observed: only what people declare") || !strings.Contains(m, "event 3: the log ends at event 2") {
+		t.Errorf("got %s", got.body)
+	}
+	a.want(400, "POST", "/swarm/v1/undo", "")
+	a.want(400, "POST", "/swarm/v1/undo?event=x", "")
+	a.want(200, "DELETE", webPath, "") // 3
+	if got = a.want(200, "POST", "/swarm/v1/undo?event=1", ""); got.field("commit") != "" || a.index() != 3 {
+		t.Errorf("what was made is gone already: got %s", got.body)
+	}
+	a.want(200, "POST", "/api/v1/manifests", env(2, 1, "a")) // 4
+	got = a.want(409, "POST", "/swarm/v1/undo?event=3&event=1", "")
+	if m := got.field("message"); !strings.Contains(m, "event 3: deployment/default/web was deleted by it, and has been made anew since") ||
+		!strings.Contains(m, "event 1: deployment/default/web was made by it, and has been changed since (spec.replicas)") {
+		t.Errorf("got %s", got.body)
+	}
+}
+
+// The newest change of an object taken back is the object as it was, and that taken back is the change again.
+func TestUndo_ofUndo(t *testing.T) {
+	seed := rand.Uint64()
+	t.Logf("seed %d", seed)
+	r := rand.New(rand.NewPCG(seed, 0))
+	a := start(t, t.TempDir())
+	past(t, a)
+	shown := func() string {
+		o, ok := a.ledger.View().Lookup("deployment/default/web")
+		if !ok {
+			return ""
+		}
+		d, err := manifest.Decode("deployment", o.Version.Object)
+		if err != nil {
+			t.Fatal(err)
+		}
+		v, err := leaves(d)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return fmt.Sprint(v)
+	}
+	for range 60 {
+		var vars []string
+		for v := range 4 {
+			if r.IntN(2) == 0 {
+				vars = append(vars, fmt.Sprintf("V%d=%d", v, r.IntN(3)))
+			}
+		}
+		before, end := shown(), a.index()
+		if r.IntN(5) == 0 {
+			if before != "" {
+				a.want(200, "DELETE", webPath, "")
+			}
+		} else {
+			a.want(200, "POST", "/api/v1/manifests", env(r.IntN(4), r.IntN(3), []string{"a", "b, a", ""}[r.IntN(3)], vars...))
+		}
+		if a.index() == end {
+			continue
+		}
+		after := shown()
+		a.want(200, "POST", fmt.Sprintf("/swarm/v1/undo?event=%d", a.index()), "")
+		if got := shown(); got != before {
+			t.Fatalf("taken back\n%s\nwant\n%s", got, before)
+		}
+		a.want(200, "POST", fmt.Sprintf("/swarm/v1/undo?event=%d", a.index()), "")
+		if got := shown(); got != after {
+			t.Fatalf("taken back again\n%s\nwant\n%s", got, after)
+		}
+	}
+}
