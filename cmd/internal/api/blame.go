@@ -72,13 +72,13 @@ func leaves(o object) (map[string]json.RawMessage, error) {
 	all := map[string]json.RawMessage{}
 	var walk func(path string, v any)
 	walk = func(path string, v any) {
-		m, ok := v.(map[string]any)
-		l, isList := v.([]any)
-		if isList {
-			if m, ok = byName(l); !ok {
-				for i, x := range l {
-					walk(fmt.Sprintf("%s[%d]", path, i), x)
-				}
+		m, _ := v.(map[string]any)
+		l, _ := v.([]any)
+		if named, ok := byName(l); ok {
+			m = named
+		} else {
+			for i, x := range l {
+				walk(fmt.Sprintf("%s[%d]", path, i), x)
 			}
 		}
 		if len(m) == 0 && len(l) == 0 {
