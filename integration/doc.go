@@ -24,7 +24,7 @@
 //	15  idle nodes rewrite everything           cmd: TestFailures_inACluster/A15_idle; task bench
 //	16  a fast clock reverts every peer         cmd: TestFailures_inACluster/A16_clock; sync: fast-clock.txt
 //	17  who returns rolls the cluster back      cmd: TestAgent_cluster; sync: returning-host.txt
-//	18  a documented restore is undone          cmd: TestRestore_copiedOverStateJSON, TestFailures_inACluster/A18_restore; snapshot: TestRestorer_…
+//	18  a documented restore is undone          cmd: TestRestore_copiedOverStateJSON, TestFailures_inACluster/A18_restore; TestDrill_short, task drill
 //	19  peers' objects reach a file only        TestFailures_onThreeHosts/A9_A19_everywhere
 //	20  deadlocks and races                     TestFailure_A20_race; every test runs with the race detector
 //	21  two agents on one data dir              TestAgent_secondOnTheFolder; events: TestOpen_secondOpenerOfAnotherProcess
