@@ -36,6 +36,10 @@ fi
 if [[ ${1-} == tests ]]; then # what no demo needs
 	need e2fsprogs "makes the ext4 file systems whose power is cut" mkfs.ext4
 	need xfsprogs "makes the XFS file systems whose power is cut" mkfs.xfs
+	need age "opens what the agent has sealed, and seals what it is to open" age
+	need zstd "reads compressed backups" zstd
+	need jq "reads backups" jq
+	need openssh-client "makes SSH keys to seal for" ssh-keygen
 	need strace "makes single calls of a program that tests the log end in an error" strace
 fi
 

@@ -29,7 +29,7 @@ type About struct {
 	Made    time.Time `json:"made"`
 	Why     string    `json:"why"` // what it was made for
 	Index   uint64    `json:"index"`
-	Digest  string    `json:"digest"` // of the state
+	Digest  string    `json:"digest,omitempty"` // of the state; not of a sealed one that was not opened
 }
 
 // Backup is a backup that has been read and found whole.

@@ -17,6 +17,8 @@ import (
 	"strconv"
 	"sync"
 	"time"
+
+	"github.com/podman-swarm/podman-swarm/snapshot/seal"
 )
 
 // Backups makes the backups of one host and keeps those that are worth it. Its fields are its configuration. All methods are safe
@@ -29,6 +31,8 @@ type Backups struct {
 	Ledger  Ledger
 	// Compress has them compressed (Zstandard): zstd -d gives the JSON.
 	Compress bool
+	For      seal.For      // whom they are sealed for; the zero value: they are plain
+	Keys     seal.Keys     // what opens sealed ones on this host, if anything does
 	Every    time.Duration // between two backups; zero: none is made unasked
 	Keep     Keep
 	Log      *slog.Logger
@@ -55,10 +59,11 @@ type BackupFile struct {
 	Bytes int64     `json:"bytes"`
 	// Pinned says that no rule removes it, by the end of its name. Whoever renames a backup so has pinned it.
 	Pinned bool `json:"pinned,omitempty"`
+	Sealed bool `json:"sealed,omitempty"` // by the end of its name
 	same   int  // how many of the same second came before it
 }
 
-var backupName = regexp.MustCompile(`^state-backup-(\d{8}-\d{6})(?:-(\d{1,3}))?(-pinned)?\.json(\.zst)?$`)
+var backupName = regexp.MustCompile(`^state-backup-(\d{8}-\d{6})(?:-(\d{1,3}))?(-pinned)?\.json(\.zst)?(\.age)?$`)
 
 const nameTime = "20060102-150405"
 
@@ -69,7 +74,7 @@ func parseBackupName(name string) (f BackupFile, ok bool) {
 		return f, false
 	}
 	made, err := time.Parse(nameTime, m[1])
-	f = BackupFile{Name: name, Made: made, Pinned: m[3] != ""}
+	f = BackupFile{Name: name, Made: made, Pinned: m[3] != "", Sealed: m[5] != ""}
 	if m[2] != "" {
 		f.same, _ = strconv.Atoi(m[2]) // three digits at most
 	}
@@ -134,24 +139,29 @@ func (b *Backups) create(why string, pinned bool) (BackupFile, error) {
 	if err := os.MkdirAll(b.Dir, 0o750); err != nil {
 		return BackupFile{}, fmt.Errorf("make a backup: %w", err)
 	}
-	f, err := b.free(now, pinned, b.Compress)
+	f, err := b.free(now, pinned, ending(b.Compress, !b.For.None()))
 	if err != nil {
 		return f, fmt.Errorf("make a backup: %w", err)
 	}
 	about := About{Cluster: b.Cluster, Node: b.Node, Agent: b.Agent, Made: now, Why: why}
-	var size counter
-	err = writeFile(filepath.Join(b.Dir, f.Name), filepath.Join(b.Dir, tmpBackup), 0o640, func(w io.Writer) error {
-		size = 0
-		out := io.MultiWriter(w, &size)
-		if !b.Compress {
-			return WriteBackup(out, about, s)
+	write := func(w io.Writer) error { return WriteBackup(w, about, s) }
+	if b.Compress {
+		write = func(w io.Writer) error {
+			return compress(w, func(w io.Writer) error { return WriteBackup(w, about, s) })
 		}
-		return compress(out, func(w io.Writer) error { return WriteBackup(w, about, s) })
-	})
+	}
+	if b.For.None() {
+		var size counter
+		err = writeFile(filepath.Join(b.Dir, f.Name), filepath.Join(b.Dir, tmpBackup), 0o640, func(w io.Writer) error {
+			return write(io.MultiWriter(w, &size))
+		})
+		f.Bytes = int64(size)
+	} else {
+		f.Bytes, err = b.createSealed(f.Name, s.Digest(), write)
+	}
 	if err != nil {
 		return f, fmt.Errorf("make a backup: %w", err)
 	}
-	f.Bytes = int64(size)
 	return f, nil
 }
 
@@ -163,16 +173,22 @@ func (b *Backups) put(name string, data []byte) error {
 	})
 }
 
+// ending is how the name of a backup ends.
+func ending(compressed, sealed bool) string {
+	return ".json" + map[bool]string{true: ".zst"}[compressed] + map[bool]string{true: ".age"}[sealed]
+}
+
 // free is the name for a backup that is made now, which no other has.
-func (b *Backups) free(now time.Time, pinned, compressed bool) (BackupFile, error) {
+func (b *Backups) free(now time.Time, pinned bool, end string) (BackupFile, error) {
 	for n := range 1000 {
 		name := "state-backup-" + now.Format(nameTime)
 		if n > 0 {
 			name += fmt.Sprintf("-%d", n)
 		}
 		there := false
-		for _, end := range []string{".json", "-pinned.json", ".json.zst", "-pinned.json.zst"} { // so that pinning one needs no other name
-			_, err := os.Lstat(filepath.Join(b.Dir, name+end))
+		for i := range 8 { // so that pinning one needs no other name
+			other := map[bool]string{true: "-pinned"}[i&4 > 0] + ending(i&1 > 0, i&2 > 0)
+			_, err := os.Lstat(filepath.Join(b.Dir, name+other))
 			if err != nil && !errors.Is(err, fs.ErrNotExist) {
 				return BackupFile{}, err
 			}
@@ -182,10 +198,7 @@ func (b *Backups) free(now time.Time, pinned, compressed bool) (BackupFile, erro
 			if pinned {
 				name += "-pinned"
 			}
-			if name += ".json"; compressed {
-				name += ".zst"
-			}
-			f, _ := parseBackupName(name)
+			f, _ := parseBackupName(name + end)
 			return f, nil
 		}
 	}
@@ -220,7 +233,8 @@ func (b *Backups) Stat(name string) (BackupFile, error) {
 	return f, nil
 }
 
-// Read reads one of the backups in the folder, and finds out whether it is whole.
+// Read reads one of the backups in the folder, and finds out whether it is whole. The error wraps seal.ErrNoKey where it is sealed,
+// and no key here opens it.
 func (b *Backups) Read(name string) (*Backup, error) {
 	if _, err := b.Stat(name); err != nil {
 		return nil, err
@@ -228,6 +242,9 @@ func (b *Backups) Read(name string) (*Backup, error) {
 	data, err := os.ReadFile(filepath.Join(b.Dir, name))
 	if err != nil {
 		return nil, err
+	}
+	if data, err = opened(data, b.Keys); err != nil {
+		return nil, fmt.Errorf("%s: %w", name, err)
 	}
 	backup, err := ReadBackup(data)
 	if err != nil {

@@ -20,7 +20,15 @@ func writeFile(path, tmp string, perm os.FileMode, write func(io.Writer) error) 
 
 // replace is writeFile but for the folder: on an error the old content stands, and on nil the new, which after a power
 // cut may be the old again.
-func replace(path, tmp string, perm os.FileMode, write func(io.Writer) error) (err error) {
+func replace(path, tmp string, perm os.FileMode, write func(io.Writer) error) error {
+	if err := prepare(path, tmp, perm, write); err != nil {
+		return err
+	}
+	return os.Rename(tmp, path)
+}
+
+// prepare writes at tmp what is to stand at path. On nil it is whole and on disk, but for its name.
+func prepare(path, tmp string, perm os.FileMode, write func(io.Writer) error) (err error) {
 	f, err := os.OpenFile(tmp, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, perm)
 	if err != nil {
 		return err
@@ -45,10 +53,7 @@ func replace(path, tmp string, perm os.FileMode, write func(io.Writer) error) (e
 	if err := f.Sync(); err != nil {
 		return err
 	}
-	if err := f.Close(); err != nil {
-		return err
-	}
-	return os.Rename(tmp, path)
+	return f.Close()
 }
 
 func syncFolder(dir string) error {

@@ -5,10 +5,13 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
 	"time"
+
+	"github.com/podman-swarm/podman-swarm/snapshot/seal"
 )
 
 // ErrUnread says that what stands as state.json is nothing that can be restored from.
@@ -34,7 +37,7 @@ func (r *Restorer) Found(path string, mine, fresh bool) (*Source, error) {
 	if err != nil {
 		return nil, err
 	}
-	from, err := source(data)
+	from, err := source(data, r.Backups.Keys)
 	if errors.Is(err, ErrNoBackup) {
 		err = ErrUnread
 	}
@@ -50,42 +53,60 @@ func (r *Restorer) Found(path string, mine, fresh bool) (*Source, error) {
 	if from.Made.IsZero() && !fresh {
 		return nil, fmt.Errorf("%s: %w: it is of version 1, and what it has is older than the log", path, ErrUnread)
 	}
-	from.File, err = r.Backups.adopt(data, cmp.Or(from.Made, info.ModTime()))
+	from.File, err = r.adopt(data, &from, cmp.Or(from.Made, info.ModTime()))
+	from.brought = !seal.Sealed(data) && !r.Backups.For.None() // what is in the folder is sealed then
 	return &from, err
 }
 
 // Take puts a backup, or a file of version 1, that somebody brings into the folder of backups, pinned, unless it is there, and gives its name there.
-// What cannot be restored from is not taken.
+// What cannot be restored from is not taken. Where backups are sealed it is sealed, and to be restored from it is to be brought along again.
 func (r *Restorer) Take(data []byte) (string, error) {
-	from, err := source(data)
+	from, err := source(data, r.Backups.Keys)
 	if err != nil {
 		return "", err
 	}
-	return r.Backups.adopt(data, cmp.Or(from.Made, r.Backups.now()))
+	return r.adopt(data, &from, cmp.Or(from.Made, r.Backups.now()))
 }
 
 // adopt gives the name under which a backup stands in the folder, and puts it there, pinned, if it does not yet.
-func (b *Backups) adopt(data []byte, made time.Time) (string, error) {
+func (r *Restorer) adopt(data []byte, from *Source, made time.Time) (string, error) {
+	b := r.Backups
 	b.busy.Lock()
 	defer b.busy.Unlock()
 	all, err := b.List()
 	if err != nil {
 		return "", err
 	}
+	about := from.about
+	about.Made = made
+	sealed := seal.Sealed(data)
 	for _, f := range all {
-		if f.Bytes != int64(len(data)) {
-			continue
+		if f.Bytes == int64(len(data)) {
+			if there, err := os.ReadFile(filepath.Join(b.Dir, f.Name)); err == nil && bytes.Equal(there, data) {
+				return f.Name, nil
+			}
 		}
-		if there, err := os.ReadFile(filepath.Join(b.Dir, f.Name)); err == nil && bytes.Equal(there, data) {
-			return f.Name, nil
+		if f.Sealed { // the bytes of what is sealed twice are never the same
+			x, err := b.beside(f.Name)
+			if err == nil && x.About.Made.Equal(made) && x.About.Node == about.Node && x.About.Index == about.Index {
+				return f.Name, nil
+			}
 		}
 	}
 	if err := os.MkdirAll(b.Dir, 0o750); err != nil {
 		return "", err
 	}
-	f, err := b.free(made.UTC(), true, isZstd(data))
+	f, err := b.free(made.UTC(), true, ending(isZstd(from.plain), sealed || !b.For.None()))
 	if err != nil {
 		return "", err
+	}
+	switch {
+	case sealed:
+		_, err = b.place(f.Name, about, func(w io.Writer) error { _, err := w.Write(data); return err })
+		return f.Name, err
+	case !b.For.None():
+		_, err = b.putSealed(f.Name, about, data)
+		return f.Name, err
 	}
 	return f.Name, b.put(f.Name, data)
 }

@@ -84,6 +84,11 @@ func (b *Backups) Prune(dry bool) ([]Kept, error) {
 		return nil, err
 	}
 	plan := b.Keep.Plan(files)
+	if !dry {
+		if err := b.sweep(); err != nil {
+			return plan, err
+		}
+	}
 	if !slices.ContainsFunc(plan, func(k Kept) bool { return k.Why == nil }) {
 		return plan, nil
 	}
@@ -100,13 +105,14 @@ func (b *Backups) Prune(dry bool) ([]Kept, error) {
 			}
 		}
 	}
-	return plan, syncFolder(b.Dir)
+	return plan, errors.Join(b.sweep(), syncFolder(b.Dir))
 }
 
-// holdNewestWhole keeps the newest backup that can be read whole, whatever the rules say.
+// holdNewestWhole keeps the newest backup that is whole, whatever the rules say: of a sealed one that cannot be opened here, that its bytes
+// are those that were written, as it was read before they were.
 func (b *Backups) holdNewestWhole(plan []Kept) error {
 	for i := len(plan) - 1; i >= 0; i-- {
-		if _, err := b.Read(plan[i].Name); err != nil {
+		if _, err := b.Check(plan[i].Name); err != nil {
 			b.Log.Warn("a backup is damaged", "file", plan[i].Name, "err", err)
 			continue
 		}

@@ -18,6 +18,7 @@ import (
 
 	"github.com/podman-swarm/podman-swarm/events"
 	"github.com/podman-swarm/podman-swarm/projection"
+	"github.com/podman-swarm/podman-swarm/snapshot/seal"
 )
 
 // Recorder is a Ledger that records.
@@ -35,8 +36,11 @@ type Restorer struct {
 	// Hear waits, for some seconds at most, until what the other hosts that can be reached have done is known here, and names
 	// those of which it is not. Nil: there are no others.
 	Hear func(ctx context.Context) (unheard []string)
-	// At gives the state at a moment of the log, as Folds.At does. Nil: nothing is restored from the log.
-	At   func(ctx context.Context, m Moment) (*projection.State, error)
+	// Opened is the folder where what was restored from lies open until the restore is done, when this host cannot open it by itself.
+	Opened string
+	// At is the state at a moment of this host's log, as Folds.At gives it. By it a moment is restored, and a restore is taken back whose backup
+	// of what was before cannot be opened here; nil: neither is.
+	At   func(context.Context, Moment) (*projection.State, error)
 	Most int // bytes of the objects in one commit; zero: 4 MiB
 
 	mu sync.Mutex
@@ -54,6 +58,10 @@ type Source struct {
 	Refused []Refusal
 	// Stood is when it was put where state.json stands; zero: it was not.
 	Stood time.Time
+
+	about   About
+	plain   []byte // what it was read from, opened
+	brought bool   // it was brought along opened: in the folder of backups it may be sealed, or not be at all
 }
 
 // Restored is what came of a restore.
@@ -64,7 +72,7 @@ type Restored struct {
 	Unheard []string `json:"unheard,omitempty"`
 }
 
-// Source reads a backup of the folder to restore from it.
+// Source reads a backup of the folder to restore from it. The error wraps seal.ErrNoKey where it is sealed, and no key here opens it.
 func (r *Restorer) Source(name string) (Source, error) {
 	if _, err := r.Backups.Stat(name); err != nil {
 		return Source{}, err
@@ -73,7 +81,7 @@ func (r *Restorer) Source(name string) (Source, error) {
 	if err != nil {
 		return Source{}, err
 	}
-	from, err := source(data)
+	from, err := source(data, r.Backups.Keys)
 	if err != nil {
 		return Source{}, fmt.Errorf("%s: %w", name, err)
 	}
@@ -93,20 +101,37 @@ func (r *Restorer) Moment(ctx context.Context, m Moment) (Source, error) {
 	return Source{File: fmt.Sprintf("%s as of event %d", r.Backups.Node, s.Index()), Index: s.Index(), Made: s.At(), Want: s.Declarations()}, nil
 }
 
-// source reads a backup, or a file of version 1.
-func source(data []byte) (Source, error) {
+// Brought reads a backup that somebody brings along opened, to restore from it. It is put nowhere but, until the restore is done, into
+// Opened, so that one that is interrupted can go on.
+func (r *Restorer) Brought(name string, data []byte) (Source, error) {
+	from, err := source(data, r.Backups.Keys)
+	if err != nil {
+		return Source{}, fmt.Errorf("%s: %w", name, err)
+	}
+	from.File, from.brought = name, true
+	return from, nil
+}
+
+// source reads a backup, or a file of version 1, sealed or not.
+func source(data []byte, keys seal.Keys) (Source, error) {
 	from := Source{Hash: hashOf(data)}
-	b, err := ReadBackup(data)
+	var err error
+	if from.plain, err = opened(data, keys); err != nil {
+		return from, err
+	}
+	b, err := ReadBackup(from.plain)
 	switch {
 	case err == nil:
-		from.Want, from.Made = b.State.Declarations(), b.Made
+		from.Want, from.Made, from.about = b.State.Declarations(), b.Made, b.About
 	case errors.Is(err, ErrNoBackup):
-		if data, err = plain(data); err != nil {
+		text, err := plain(from.plain)
+		if err != nil {
 			return from, err
 		}
-		if from.Want, from.Refused, err = ReadVersion1(data); errors.Is(err, ErrNotVersion1) {
+		if from.Want, from.Refused, err = ReadVersion1(text); errors.Is(err, ErrNotVersion1) {
 			err = ErrNoBackup
 		}
+		return from, err
 	}
 	return from, err
 }
@@ -138,7 +163,7 @@ func (r *Restorer) Restore(ctx context.Context, by projection.By, from Source, o
 	if err := r.refuse(ctx, by, from); err != nil {
 		return nil, err
 	}
-	return r.begin(ctx, by, projection.Restore{From: from.File, Hash: from.Hash, Index: from.Index, Stood: from.Stood, Only: only}, from.Want)
+	return r.begin(ctx, by, projection.Restore{Only: only}, from)
 }
 
 // refuse records what cannot be declared, so that it is not lost, and is listed.
@@ -187,16 +212,17 @@ func (r *Restorer) Undo(ctx context.Context, by projection.By, id string) (*Rest
 	case undone.Host != r.Backups.Node:
 		return nil, fmt.Errorf("%w: ask host %s", ErrOtherHost, undone.Host)
 	}
-	was, err := r.Source(undone.Before)
+	was, err := r.Before(ctx, undone)
 	if err != nil {
-		return nil, fmt.Errorf("what was there before the restore: %w", err)
+		return nil, err
 	}
-	return r.begin(ctx, by, projection.Restore{From: was.File, Hash: was.Hash, Only: undone.Only, Undoes: id}, was.Want)
+	return r.begin(ctx, by, projection.Restore{Only: undone.Only, Undoes: id}, was)
 }
 
-func (r *Restorer) begin(ctx context.Context, by projection.By, fact projection.Restore, want projection.Declarations) (*Restored, error) {
+func (r *Restorer) begin(ctx context.Context, by projection.By, fact projection.Restore, from Source) (*Restored, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	fact.From, fact.Hash, fact.Index, fact.Stood = from.File, from.Hash, from.Index, from.Stood
 	res := &Restored{}
 	if r.Hear != nil {
 		res.Unheard = r.Hear(ctx)
@@ -207,6 +233,9 @@ func (r *Restorer) begin(ctx context.Context, by projection.By, fact projection.
 	}
 	now := r.Backups.now().UTC()
 	fact.Host, fact.Before, fact.Asked = r.Backups.Node, before.Name, now
+	if err := r.hold(from); err != nil {
+		return nil, fmt.Errorf("nothing is restored: %w", err)
+	}
 	s := r.Ledger.View().State
 	for n := 0; ; n++ { // two of one second
 		res.ID = now.Format(nameTime) + "-" + fact.Host
@@ -219,7 +248,10 @@ func (r *Restorer) begin(ctx context.Context, by projection.By, fact projection.
 	}
 	r.Log.Warn("restoring", "id", res.ID, "what", fact.String(), "before", before.Name, "unheard", res.Unheard)
 	ctx = context.WithoutCancel(ctx) // whoever asked may leave: what is begun is not left half done for that
-	res.Restore, err = r.act(ctx, by, res.ID, fact, want)
+	res.Restore, err = r.act(ctx, by, res.ID, fact, from.Want)
+	if err == nil {
+		r.letGo()
+	}
 	return res, err
 }
 
@@ -267,13 +299,8 @@ func (r *Restorer) Resume(ctx context.Context) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	var errs []error
-	all := Restores(r.Ledger.View().State)
-	for _, x := range all {
-		undone := slices.ContainsFunc(all, func(o Restored) bool { return o.Undoes == x.ID })
-		if x.Host != r.Backups.Node || !x.Done.IsZero() || undone {
-			continue
-		}
-		from, err := r.begun(ctx, &x.Restore)
+	for _, x := range r.unfinished() {
+		from, err := r.again(ctx, x.Restore)
 		if err == nil {
 			r.Log.Warn("going on with a restore that was interrupted", "id", x.ID, "objects", x.Count)
 			_, err = r.act(ctx, projection.By{Actor: "agent", Cause: "resumed"}, x.ID, x.Restore, from.Want)
@@ -282,19 +309,19 @@ func (r *Restorer) Resume(ctx context.Context) error {
 			errs = append(errs, fmt.Errorf("restore %s was interrupted after %d objects and cannot go on: %w", x.ID, x.Count, err))
 		}
 	}
+	if len(errs) == 0 {
+		r.letGo()
+	}
 	return errors.Join(errs...)
 }
 
-// begun is what a restore that has begun restores from.
-func (r *Restorer) begun(ctx context.Context, x *projection.Restore) (Source, error) {
-	if x.Index > 0 {
-		return r.Moment(ctx, Moment{Index: x.Index})
-	}
-	from, err := r.Source(x.From)
-	if err == nil && from.Hash != x.Hash {
-		err = fmt.Errorf("%s is another file by now", x.From)
-	}
-	return from, err
+// unfinished are the restores of this host that are to be gone on with.
+func (r *Restorer) unfinished() []Restored {
+	all := Restores(r.Ledger.View().State)
+	return slices.DeleteFunc(slices.Clone(all), func(x Restored) bool {
+		undone := slices.ContainsFunc(all, func(o Restored) bool { return o.Undoes == x.ID })
+		return x.Host != r.Backups.Node || !x.Done.IsZero() || undone
+	})
 }
 
 // Restores are those that the state knows of, the oldest first.

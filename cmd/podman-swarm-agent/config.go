@@ -51,6 +51,7 @@ type config struct {
 	BackupInterval time.Duration
 	BackupKeep     snapshot.Keep
 	BackupCompress string
+	sealing        sealing
 
 	level  slog.Level
 	podman string  // where Podman is, as PodmanURL and the environment say
@@ -93,12 +94,13 @@ func (c *config) flags(fs *pflag.FlagSet) {
 	fs.StringVar(&c.BackupDir, "backup-dir", "", "`folder` of the backups (default: the data dir)")
 	fs.DurationVar(&c.BackupInterval, "backup-interval", time.Hour, "time between two backups; 0: none but on demand")
 	fs.StringVar(&c.BackupCompress, "backup-compress", "none", "`how` backups are compressed: none or zstd, which zstd -d reads")
+	c.sealing.flags(fs)
 	for _, k := range c.keeps() {
 		fs.IntVar(k.n, "backup-keep-"+k.name, k.otherwise, k.says)
 	}
 	fs.StringVar(&c.LogLevel, "log-level", "info", "`level`: debug, info, warn or error")
 	fs.StringVar(&c.LogFormat, "log-format", "text", "`format`: text or json")
-	fs.Lookup("node-label").DefValue, fs.Lookup("join").DefValue = "", "" // none, for --help
+	fs.Lookup("node-label").DefValue, fs.Lookup("join").DefValue, fs.Lookup("backup-recipient").DefValue = "", "", "" // none, for --help
 	fs.VisitAll(func(f *pflag.Flag) { f.Value = kept{f.Value, f.Name, &c.wrong} })
 }
 
@@ -189,6 +191,7 @@ func (c *config) check(getenv func(string) string) error {
 	if c.BackupCompress != "none" && c.BackupCompress != "zstd" {
 		wrong("backup-compress", c.BackupCompress, "want none or zstd")
 	}
+	errs = append(errs, c.sealing.check()...)
 	for _, k := range c.keeps() {
 		if *k.n < 0 {
 			wrong("backup-keep-"+k.name, strconv.Itoa(*k.n), "must not be negative")

@@ -2,6 +2,8 @@ package main
 
 import (
 	"bytes"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -57,6 +59,43 @@ func TestConfig_everyMistakeAtOnce(t *testing.T) {
 		"--recovery-delay", "--node-address", "--data-dir", "--log-format", "xml", `"none"`, `"soon"`, "CONTAINER_HOST"} {
 		if !strings.Contains(err.Error(), want) {
 			t.Errorf("%q is not said in:\n%v", want, err)
+		}
+	}
+}
+
+// A mistake in whom backups are sealed for is said at the start, with its flag, and no secret.
+func TestConfig_sealing(t *testing.T) {
+	secret := filepath.Join(t.TempDir(), "passphrase")
+	if err := os.WriteFile(secret, []byte("correct horse\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	public := filepath.Join(t.TempDir(), "public")
+	if err := os.WriteFile(public, []byte("correct horse\n"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	const one, two = "age1ql3z7hjy54pw3hyww5ayyfg7zqgvc7w3j2elw8zmrj2kg5sfn9aqmcac8p", "age1lggyhqrw2nlhcxprm67z43rta597azn8gknawjehu9d9dl0jq3yqqvfafg"
+	for _, c := range []struct {
+		env  string
+		args []string
+		want string
+	}{
+		{env: one + "," + two},
+		{args: []string{"--backup-recipient=" + one, "--backup-recipient=" + two}},
+		{args: []string{"--backup-passphrase-file=" + secret}},
+		{args: []string{"--backup-recipient=" + one + ",age2"}, want: `--backup-recipient "age2": want a public key`},
+		{env: "age1x", want: `--backup-recipient "age1x": not a public key`},
+		{args: []string{"--backup-recipient=AGE-SECRET-KEY-1ABC"}, want: "--backup-recipient \"AGE-SECRET-KEY-…\": that is the secret half"},
+		{args: []string{"--backup-passphrase-file=/none"}, want: "--backup-passphrase-file: open /none"},
+		{args: []string{"--backup-passphrase-file=" + public}, want: "--backup-passphrase-file: everybody on this host can get at " + public},
+		{args: []string{"--backup-identity-file=" + secret}, want: "--backup-identity-file: identity file " + secret + ": want lines"},
+		{args: []string{"--backup-passphrase-file=" + secret, "--backup-recipient=" + one}, want: "age seals for one or the other"},
+	} {
+		cfg, err := parse(t, map[string]string{"PODMAN_SWARM_BACKUP_RECIPIENT": c.env}, append(c.args, "--node-name=n1")...)
+		switch {
+		case c.want == "" && (err != nil || cfg.sealing.forWhom.None()):
+			t.Errorf("%v: %v", c, err)
+		case c.want != "" && (err == nil || !strings.Contains(err.Error(), c.want) || strings.Contains(err.Error(), "1ABC") || strings.Contains(err.Error(), "horse")):
+			t.Errorf("%v: got %v, want %q", c.args, err, c.want)
 		}
 	}
 }

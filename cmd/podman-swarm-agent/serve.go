@@ -106,8 +106,9 @@ func (a *agent) open(ctx context.Context) (err error) {
 	a.view = &snapshot.View{Path: filepath.Join(a.c.DataDir, "state.json"), Sums: filepath.Join(dir, "state.sum"),
 		Node: a.c.NodeName, Ledger: a.ledger, Log: a.part("snapshot")}
 	a.backups = &snapshot.Backups{Dir: cmp.Or(a.c.BackupDir, a.c.DataDir), Cluster: a.c.ClusterName, Node: a.c.NodeName, Agent: version, Ledger: a.ledger,
-		Compress: a.c.BackupCompress == "zstd", Every: a.c.BackupInterval, Keep: a.c.BackupKeep, Log: a.part("backup")}
-	a.restorer = &snapshot.Restorer{Ledger: a.ledger, Backups: a.backups, At: a.folds.At, Log: a.part("restore")}
+		Compress: a.c.BackupCompress == "zstd", For: a.c.sealing.forWhom, Keys: a.c.sealing.keys, Every: a.c.BackupInterval, Keep: a.c.BackupKeep, Log: a.part("backup")}
+	a.restorer = &snapshot.Restorer{Ledger: a.ledger, Backups: a.backups, Log: a.part("restore"),
+		Opened: filepath.Join(a.c.DataDir, "opened"), At: a.folds.At}
 	if a.c.ClusterAddr != "" {
 		a.restorer.Hear = a.hearAll
 	}

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"net/http"
@@ -20,7 +21,8 @@ func (p *program) backup() *cobra.Command {
 		Aliases: []string{"backups"},
 		Short:   "Make, list, verify and prune backups of the asked host",
 		Long: `A backup is one file with the whole state, readable by itself (jq) and checked by a sum in its end. The agent makes one each
---backup-interval and keeps them by its --backup-keep rules; they are in its --backup-dir.`,
+--backup-interval and keeps them by its --backup-keep rules; they are in its --backup-dir. Where its --backup-recipient or
+--backup-passphrase-file has them sealed, age -d opens them.`,
 		RunE: func(*cobra.Command, []string) error {
 			return usage("what of backups? psctl backup create, list, verify [FILE…], prune")
 		},
@@ -97,8 +99,15 @@ func (p *program) backupVerify() *cobra.Command {
 		Short: "Find out whether backups are whole: checksum, form, state and digest",
 		Long: `verify has the agent read backups of its folder from end to end: the checksum must fit, the state in them must be one that can
 be restored, and have the digest that is written beside it. Without a name it is the newest. Exit code 1 says that one is damaged; the
-others are told of all the same. With -o json it is [{"name", "made", "bytes", "about": {…}} or, of a damaged one, {…, "damage"}].`,
+others are told of all the same. With -o json it is [{"name", "made", "bytes", "about": {…}} or, of a damaged one, {…, "damage"}].
+
+Of a sealed backup that the agent cannot open it finds out whether its bytes are those that were written ("unopened": true). With --identity or
+--passphrase-file it is opened here, and read from end to end all the same. A FILE with a slash in it, as in ./FILE, is one from here.`,
+		Example: `  psctl backup verify all
+  psctl backup verify ./state-backup-20260121-120000.json.age --identity key.txt`,
 	}
+	var keys keyFlags
+	keys.flags(c)
 	form := output(c, asJSON, asYAML)
 	c.ValidArgsFunction = p.completeBackups
 	c.RunE = func(c *cobra.Command, names []string) error {
@@ -125,20 +134,16 @@ others are told of all the same. With -o json it is [{"name", "made", "bytes", "
 		var answers []json.RawMessage
 		damaged := 0
 		for _, name := range names {
-			raw, err := p.ask(c.Context(), backupsPath+client.Path(name, "verify"))
+			b, raw, err := p.verify(c.Context(), name, &keys)
 			if err != nil {
 				return err
 			}
 			answers = append(answers, raw)
-			b, err := readAs[client.Backup]("backup", raw)
-			if err != nil {
-				return err
-			}
 			if b.Damage != "" {
 				damaged++
 				p.note("%s: %s", b.Name, strings.TrimPrefix(b.Damage, b.Name+": "))
 			} else if form.value == asTable {
-				if err := p.printf("%s is whole: the state of %s at event %d, %s\n", b.Name, b.About.Node, b.About.Index, p.clock(b.About.Made)); err != nil {
+				if err := p.printf("%s\n", p.whole(&b)); err != nil {
 					return err
 				}
 			}
@@ -158,6 +163,29 @@ others are told of all the same. With -o json it is [{"name", "made", "bytes", "
 		return nil
 	}
 	return c
+}
+
+// verify finds out whether a backup is whole: by the agent alone, or opened here.
+func (p *program) verify(ctx context.Context, name string, keys *keyFlags) (b client.Backup, raw json.RawMessage, err error) {
+	if isFile(name) || keys.given() && strings.HasSuffix(name, ".age") {
+		if b, err = p.verifyOpened(ctx, name, keys); err == nil {
+			raw, err = json.Marshal(b)
+		}
+		return b, raw, err
+	}
+	if raw, err = p.ask(ctx, backupsPath+client.Path(name, "verify")); err == nil {
+		b, err = readAs[client.Backup]("backup", raw)
+	}
+	return b, raw, err
+}
+
+// whole says what was found out of a backup that is whole.
+func (p *program) whole(b *client.Backup) string {
+	what := fmt.Sprintf("the state of %s at event %d, %s", b.About.Node, b.About.Index, p.clock(b.About.Made))
+	if b.Unopened {
+		return fmt.Sprintf("%s: its sealed bytes are whole, %s; it was not opened: there is no key on the asked host (--identity opens it here)", b.Name, what)
+	}
+	return fmt.Sprintf("%s is whole: %s", b.Name, what)
 }
 
 func (p *program) backupPrune() *cobra.Command {

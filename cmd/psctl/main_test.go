@@ -58,7 +58,7 @@ func TestScripts(t *testing.T) {
 func agentCmd(ts *testscript.TestScript, neg bool, args []string) {
 	a, ok := ts.Value("agent").(*apitest.Agent)
 	if !ok || neg || len(args) == 0 {
-		ts.Fatalf("usage: agent start|stop|recover [WHY]|orphan ID NAME|join|silence|move|stay|spoil|tls")
+		ts.Fatalf("usage: agent start|stop|recover [WHY]|orphan ID NAME|join|silence|move|stay|spoil|seal FILE|tls")
 	}
 	switch {
 	case args[0] == "start":
@@ -77,6 +77,10 @@ func agentCmd(ts *testscript.TestScript, neg bool, args []string) {
 		ts.Check(a.Move(args[1], args[2]))
 	case args[0] == "stay" && len(args) == 3:
 		a.Stay(args[1], args[2])
+	case args[0] == "seal" && len(args) == 2: // for the public key in a file
+		key, err := os.ReadFile(ts.MkAbs(args[1]))
+		ts.Check(err)
+		ts.Check(a.SealFor(string(key)))
 	case args[0] == "spoil":
 		ts.Check(a.Spoil())
 	case args[0] == "tls" && len(args) == 2:

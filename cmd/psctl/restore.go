@@ -4,7 +4,6 @@ import (
 	"bufio"
 	"context"
 	"fmt"
-	"io"
 	"net/http"
 	"net/url"
 	"os"
@@ -27,6 +26,8 @@ type restorer struct {
 	yes     bool
 	verbose bool
 	only    []string
+	keys    keyFlags
+	opened  []byte // what is restored from, when it comes from here
 }
 
 func (r *restorer) flags(c *cobra.Command) {
@@ -49,13 +50,17 @@ not touched. Where replicas are, what hosts say, tokens, and what was said of ho
 With --at no backup is taken, but what the log of the asked host says of that moment.
 
 It shows what would change, and asks. Before it begins it makes a backup and pins it: psctl undo takes the restore back. With --only, or
---namespace, only a part is restored: TYPE, TYPE/NAMESPACE, or TYPE/NAMESPACE/NAME, as in deployment/default/web.`,
+--namespace, only a part is restored: TYPE, TYPE/NAMESPACE, or TYPE/NAMESPACE/NAME, as in deployment/default/web.
+
+A sealed backup is opened here, by --identity or --passphrase-file: the agent is sent what is in it, over the connection that psctl has, and no key.`,
 		Example: `  psctl restore state-backup-20260121-120000.json --dry-run
   psctl restore state-backup-20260121-120000.json --only deployment/default/web
+  psctl restore ./state-backup-20260121-120000.json.age --identity key.txt
   psctl restore --at 2h`,
 		Args:              usageArgs(cobra.MaximumNArgs(1), "restore from one backup: psctl backup list lists them"),
 		ValidArgsFunction: p.completeBackups,
 	}
+	r.keys.flags(c)
 	c.Flags().StringVar(&at, "at", "", "what was then, as the asked host knew it: "+atHelp)
 	c.Flags().StringSliceVar(&r.only, "only", nil, "only these, and what is below them; repeatable")
 	r.flags(c)
@@ -73,40 +78,14 @@ It shows what would change, and asks. Before it begins it makes a backup and pin
 		case at != "":
 			return r.run(c.Context(), "restore --at "+at, restoresPath, url.Values{"only": only, "at": {at}})
 		}
-		name, err := r.bring(c.Context(), args[0])
+		name, opened, err := r.bring(c.Context(), args[0])
+		r.opened = opened
 		if err != nil {
 			return err
 		}
 		return r.run(c.Context(), "restore "+name, backupsPath+client.Path(name, "restore"), url.Values{"only": only})
 	}
 	return c
-}
-
-// bring gives the name of a backup on the asked host: a file from here is sent there first.
-func (r *restorer) bring(ctx context.Context, file string) (string, error) {
-	if file != "-" && !strings.Contains(file, "/") {
-		return file, nil
-	}
-	var data []byte
-	var err error
-	if file == "-" {
-		data, err = io.ReadAll(r.in)
-	} else {
-		data, err = os.ReadFile(file)
-	}
-	if err != nil {
-		return "", usage("restore from %s: %v", file, err)
-	}
-	c, err := r.client()
-	if err != nil {
-		return "", err
-	}
-	var b client.Backup
-	if err := c.Into(ctx, client.Request{Method: http.MethodPost, Path: backupsPath + "/upload", Body: data}, &b); err != nil {
-		return "", fmt.Errorf("restore from %s: %w", file, err)
-	}
-	r.note("%s is %s on the asked host", file, b.Name)
-	return b.Name, nil
 }
 
 func (p *program) undo() *cobra.Command {
@@ -223,7 +202,7 @@ func (r *restorer) asked(ctx context.Context, what, path string, query url.Value
 		return nil, err
 	}
 	query.Set("dry_run", "true")
-	raw, err := c.Do(ctx, client.Request{Method: http.MethodPost, Path: path, Query: query})
+	raw, err := c.Do(ctx, client.Request{Method: http.MethodPost, Path: path, Query: query, Body: r.opened})
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", what, err)
 	}
@@ -247,7 +226,7 @@ func (r *restorer) asked(ctx context.Context, what, path string, query url.Value
 	}
 	query.Del("dry_run")
 	query.Set("cause", "psctl "+what)
-	raw, err = c.Do(ctx, client.Request{Method: http.MethodPost, Path: path, Query: query})
+	raw, err = c.Do(ctx, client.Request{Method: http.MethodPost, Path: path, Query: query, Body: r.opened})
 	if err != nil {
 		return nil, unanswered(ctx, what, err)
 	}

@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -76,7 +77,10 @@ func (s *Server) backupRoutes(handle func(string, func(*request) error)) {
 			return noBackup(name, err)
 		}
 		defer f.Close()
-		q.w.Header().Set("Content-Type", "application/json")
+		q.w.Header().Set("Content-Type", "application/octet-stream")
+		if strings.HasSuffix(name, ".json") {
+			q.w.Header().Set("Content-Type", "application/json")
+		}
 		http.ServeContent(q.w, q.Request, "", time.Time{}, f)
 		return nil
 	})
@@ -87,10 +91,23 @@ func (s *Server) backupRoutes(handle func(string, func(*request) error)) {
 			return noBackup(name, err)
 		}
 		v := Verified{BackupFile: f}
-		if b, err := s.Backups.Read(name); err != nil {
+		if c, err := s.Backups.Check(name); err != nil {
 			v.Damage = err.Error()
 		} else {
-			v.About = &b.About
+			v.About, v.Unopened = &c.About, !c.Opened
+		}
+		return q.json(http.StatusOK, v)
+	})
+	route("POST /swarm/v1/backups/verify", func(q *request) error { // of one that is not here, or that was opened elsewhere
+		data, err := q.body(maxBackup)
+		if err != nil {
+			return err
+		}
+		v := Verified{BackupFile: snapshot.BackupFile{Bytes: int64(len(data))}}
+		if b, err := snapshot.ReadBackup(data); err != nil {
+			v.Damage = err.Error()
+		} else {
+			v.About, v.Made = &b.About, b.Made
 		}
 		return q.json(http.StatusOK, v)
 	})
@@ -102,8 +119,9 @@ const maxBackup = 256 << 20
 // Verified is what was found out about a backup: what it says of itself, or what is wrong with it.
 type Verified struct {
 	snapshot.BackupFile
-	About  *snapshot.About `json:"about,omitempty"`
-	Damage string          `json:"damage,omitempty"`
+	About    *snapshot.About `json:"about,omitempty"`
+	Unopened bool            `json:"unopened,omitempty"` // it is sealed, no key here opens it, and its bytes are those that were written
+	Damage   string          `json:"damage,omitempty"`
 }
 
 func noBackup(name string, err error) error {

@@ -13,6 +13,7 @@ import (
 	"github.com/podman-swarm/podman-swarm/events/manifest"
 	"github.com/podman-swarm/podman-swarm/projection"
 	"github.com/podman-swarm/podman-swarm/snapshot"
+	"github.com/podman-swarm/podman-swarm/snapshot/seal"
 )
 
 // RestorePlan is what a restore would change, or has changed.
@@ -41,10 +42,7 @@ func (s *Server) restoreRoutes(handle func(string, func(*request) error)) {
 	handle("GET /swarm/v1/restores", func(q *request) error { return q.json(http.StatusOK, s.restores()) })
 	handle("POST /swarm/v1/restores", s.restoreMoment)
 	handle("POST /swarm/v1/backups/{name}/restore", func(q *request) error {
-		return s.restore(q, func() (snapshot.Source, error) {
-			from, err := s.Restorer.Source(q.PathValue("name"))
-			return from, noBackup(q.PathValue("name"), err)
-		})
+		return s.restore(q, func() (snapshot.Source, error) { return s.restoredFrom(q, q.PathValue("name")) })
 	})
 	handle("POST /swarm/v1/restores/{id}/undo", s.undoRestore)
 }
@@ -108,6 +106,28 @@ func (s *Server) restore(q *request, source func() (snapshot.Source, error)) err
 	return q.json(http.StatusOK, plan)
 }
 
+// restoredFrom is the backup of that name, or the one that comes with the request, opened by who has the key.
+func (s *Server) restoredFrom(q *request, name string) (from snapshot.Source, err error) {
+	data, err := q.body(maxBackup)
+	if err != nil {
+		return from, err
+	}
+	if len(data) == 0 {
+		from, err = s.Restorer.Source(name)
+		if errors.Is(err, seal.ErrNoKey) {
+			return from, refused(http.StatusConflict, metav1.StatusReasonConflict, err.Error()+": psctl restore "+name+" --identity FILE opens it where the key is")
+		}
+		if err != nil {
+			return from, noBackup(name, err)
+		}
+		return from, nil
+	}
+	if from, err = s.Restorer.Brought(name, data); err != nil {
+		return from, badRequest("it cannot be restored from: %v", err)
+	}
+	return from, nil
+}
+
 func (s *Server) undoRestore(q *request) error {
 	if s.Restorer == nil {
 		return notServed("restore")
@@ -121,7 +141,7 @@ func (s *Server) undoRestore(q *request) error {
 	if undone.Host != s.Node {
 		return refused(http.StatusConflict, metav1.StatusReasonConflict, "host "+undone.Host+" did restore "+id+", and has the backup of what was there before: ask its agent")
 	}
-	was, err := s.Restorer.Source(undone.Before)
+	was, err := s.Restorer.Before(q.Context(), undone)
 	if err != nil {
 		return noBackup(undone.Before, err)
 	}

@@ -17,6 +17,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -27,6 +28,7 @@ import (
 	"github.com/podman-swarm/podman-swarm/projection"
 	"github.com/podman-swarm/podman-swarm/projection/placement"
 	"github.com/podman-swarm/podman-swarm/snapshot"
+	"github.com/podman-swarm/podman-swarm/snapshot/seal"
 )
 
 // Node is the name of the host.
@@ -34,8 +36,9 @@ const Node = "host1"
 
 // Agent is a running agent. Its methods may be called from any goroutine.
 type Agent struct {
-	dir  string
-	addr string
+	dir     string
+	addr    string
+	sealFor seal.For
 
 	mu         sync.Mutex
 	recovering string
@@ -119,9 +122,13 @@ func (a *Agent) Recover(why string) {
 	a.recovering = why
 }
 
+// SealFor has backups be sealed for a public key, of whose secret half the agent knows nothing, from its next Start on.
+func (a *Agent) SealFor(recipient string) error { return a.sealFor.Add(recipient) }
+
 // Spoil flips a bit of the oldest backup.
 func (a *Agent) Spoil() error {
-	names, err := filepath.Glob(filepath.Join(a.dir, "backups", "*.json"))
+	names, err := filepath.Glob(filepath.Join(a.dir, "backups", "*.json*"))
+	names = slices.DeleteFunc(names, func(name string) bool { return strings.HasSuffix(name, ".about") })
 	if err != nil || len(names) == 0 {
 		return errors.Join(err, errors.New("no backup to spoil"))
 	}
@@ -144,7 +151,7 @@ func (a *Agent) Orphan(id, name string) {
 func (a *Agent) server(log *events.Log, ledger *projection.Ledger) *api.Server {
 	quiet := slog.New(slog.DiscardHandler)
 	backups := &snapshot.Backups{Dir: filepath.Join(a.dir, "backups"), Cluster: "default", Node: Node, Agent: "v9.9.9", Ledger: ledger,
-		Keep: snapshot.Keep{Last: 2}, Log: quiet}
+		Keep: snapshot.Keep{Last: 2}, For: a.sealFor, Log: quiet}
 	folds := &snapshot.Folds{Dir: filepath.Join(a.dir, "events"), Source: log, Log: quiet}
 	return &api.Server{
 		At:     folds.At,
@@ -177,7 +184,8 @@ func (a *Agent) server(log *events.Log, ledger *projection.Ledger) *api.Server {
 		Cluster: a.cluster,
 		Spread:  a.spread,
 		Orphans: orphans{a},
-		Backups: backups, Restorer: &snapshot.Restorer{Ledger: ledger, Backups: backups, At: folds.At, Log: quiet},
+		Backups: backups, Restorer: &snapshot.Restorer{Ledger: ledger, Backups: backups, Log: quiet,
+			Opened: filepath.Join(a.dir, "opened"), At: folds.At},
 		Health: func() api.Health { return api.Health{Snapshot: time.Now().Add(-time.Second)} },
 	}
 }

@@ -8,6 +8,7 @@ type Backup struct {
 	Made   time.Time `json:"made"`
 	Bytes  int64     `json:"bytes"`
 	Pinned bool      `json:"pinned"`
+	Sealed bool      `json:"sealed"`
 	Why    []string  `json:"why"` // by which rules it stays
 	About  struct {
 		Node    string    `json:"node"`
@@ -18,5 +19,6 @@ type Backup struct {
 		Index   uint64    `json:"index"`
 		Digest  string    `json:"digest"`
 	} `json:"about"` // what it says of itself, of one that was verified
-	Damage string `json:"damage"` // what is wrong with it
+	Unopened bool   `json:"unopened"` // it is sealed, its bytes are those that were written, and the host cannot open it
+	Damage   string `json:"damage"`   // what is wrong with it
 }

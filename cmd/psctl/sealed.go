@@ -1,0 +1,130 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/podman-swarm/podman-swarm/cmd/internal/client"
+	"github.com/podman-swarm/podman-swarm/snapshot/seal"
+)
+
+// keyFlags say what opens a sealed backup. It is opened here: the agent is sent what is in it, and no key.
+type keyFlags struct {
+	identity, passphrase string
+}
+
+func (k *keyFlags) flags(c *cobra.Command) {
+	c.Flags().StringVar(&k.identity, "identity", "", "`file` of the secret keys (age or SSH) that open a sealed backup, here; the agent is sent no key")
+	c.Flags().StringVar(&k.passphrase, "passphrase-file", "", "`file` whose first line is the passphrase that opens a sealed backup, here")
+}
+
+func (k *keyFlags) given() bool { return k.identity != "" || k.passphrase != "" }
+
+// open opens a sealed backup; what is not sealed it leaves as it is.
+func (k *keyFlags) open(name string, data []byte) ([]byte, error) {
+	if !seal.Sealed(data) {
+		if strings.HasSuffix(name, ".age") {
+			return nil, fmt.Errorf("%s is damaged: it does not begin as what is sealed with age", name)
+		}
+		return data, nil
+	}
+	if !k.given() {
+		return nil, usage("%s is sealed: --identity FILE, or --passphrase-file FILE, opens it", name)
+	}
+	keys, err := seal.KeysOf(k.identity, k.passphrase)
+	if err != nil {
+		return nil, usage("%v", err)
+	}
+	if data, err = keys.Open(data); err != nil {
+		return nil, fmt.Errorf("%s: %w", name, err)
+	}
+	return data, nil
+}
+
+// isFile reports whether an argument means a file from here, and not a backup of the asked host.
+func isFile(arg string) bool { return arg == "-" || strings.Contains(arg, "/") }
+
+// bytesOf are those of a file from here, or of a backup of the asked host.
+func (p *program) bytesOf(ctx context.Context, arg string) (data []byte, err error) {
+	switch {
+	case arg == "-":
+		data, err = io.ReadAll(p.in)
+	case isFile(arg):
+		data, err = os.ReadFile(arg)
+	default:
+		return p.ask(ctx, backupsPath+client.Path(arg))
+	}
+	if err != nil {
+		return nil, usage("read %s: %v", arg, err)
+	}
+	return data, nil
+}
+
+// bring gives the name of what is to be restored from, and its bytes where the agent cannot have them by that name: a plain file from here is
+// put into its folder first, and what is sealed is opened here.
+func (r *restorer) bring(ctx context.Context, arg string) (name string, opened []byte, err error) {
+	if !isFile(arg) && !r.keys.given() {
+		return arg, nil, nil
+	}
+	data, err := r.bytesOf(ctx, arg)
+	if err != nil {
+		return "", nil, err
+	}
+	plain, err := r.keys.open(arg, data)
+	if err != nil {
+		return "", nil, err
+	}
+	if name = filepath.Base(arg); seal.Sealed(data) || !isFile(arg) {
+		if arg == "-" {
+			name = "a sealed backup"
+		}
+		return name, plain, nil
+	}
+	c, err := r.client()
+	if err != nil {
+		return "", nil, err
+	}
+	var b client.Backup
+	if err := c.Into(ctx, client.Request{Method: http.MethodPost, Path: backupsPath + "/upload", Body: data}, &b); err != nil {
+		return "", nil, fmt.Errorf("restore from %s: %w", arg, err)
+	}
+	r.note("%s is %s on the asked host", arg, b.Name)
+	if b.Sealed { // there, where nobody may be able to open it
+		return b.Name, data, nil
+	}
+	return b.Name, nil, nil
+}
+
+// verifyOpened has the agent look at a backup that is opened here.
+func (p *program) verifyOpened(ctx context.Context, arg string, keys *keyFlags) (b client.Backup, err error) {
+	b.Name = arg
+	data, err := p.bytesOf(ctx, arg)
+	if err != nil {
+		return b, err
+	}
+	sealed := len(data)
+	data, err = keys.open(arg, data)
+	var wrong *usageError
+	switch {
+	case errors.As(err, &wrong):
+		return b, err
+	case err != nil: // which of its bytes or of its keys is wrong: it cannot be restored from
+		b.Damage, b.Bytes = err.Error(), int64(sealed)
+		return b, nil
+	}
+	c, err := p.client()
+	if err != nil {
+		return b, err
+	}
+	err = c.Into(ctx, client.Request{Method: http.MethodPost, Path: backupsPath + "/verify", Body: data}, &b)
+	b.Name, b.Bytes = arg, int64(sealed)
+	return b, err
+}

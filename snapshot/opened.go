@@ -1,0 +1,95 @@
+package snapshot
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+
+	"github.com/podman-swarm/podman-swarm/projection"
+	"github.com/podman-swarm/podman-swarm/snapshot/seal"
+)
+
+// A host may not be able to open its own backups. Then who asks for a restore brings along what is restored from, opened; it is kept
+// until the restore is done, no longer, so that one that was interrupted goes on by itself.
+
+// Before is what was there before a restore of this host: as its backup says, or, where that is sealed and no key here opens it, as the log does.
+func (r *Restorer) Before(ctx context.Context, x projection.Restore) (Source, error) {
+	was, err := r.Source(x.Before)
+	if err == nil {
+		return was, nil
+	}
+	err = fmt.Errorf("what was there before the restore: %w", err)
+	if !errors.Is(err, seal.ErrNoKey) || r.At == nil {
+		return was, err
+	}
+	data, rerr := os.ReadFile(filepath.Join(r.Backups.Dir, x.Before))
+	about, berr := r.Backups.beside(x.Before)
+	if rerr != nil || berr != nil {
+		return was, errors.Join(err, rerr, berr)
+	}
+	s, aerr := r.At(ctx, Moment{Index: about.About.Index})
+	if aerr == nil && s.Index() != about.About.Index {
+		aerr = fmt.Errorf("event %d does not end a commit of this log", about.About.Index)
+	}
+	if aerr != nil {
+		return was, fmt.Errorf("%w; nor does the log tell any more: %w. Who has the key: psctl restore %s --identity FILE", err, aerr, x.Before)
+	}
+	return Source{File: x.Before, Hash: hashOf(data), Made: about.About.Made, Want: s.Declarations()}, nil
+}
+
+// again is what an interrupted restore was from.
+func (r *Restorer) again(ctx context.Context, x projection.Restore) (from Source, err error) {
+	if x.Index > 0 {
+		return r.Moment(ctx, Moment{Index: x.Index})
+	}
+	if x.Undoes != "" {
+		undone, ok := r.Ledger.View().LookupRestore(x.Undoes)
+		if !ok {
+			return from, fmt.Errorf("restore %s, which is to be taken back, is not known", x.Undoes)
+		}
+		from, err = r.Before(ctx, undone)
+	} else if data, herr := os.ReadFile(r.held(x.Hash)); herr == nil {
+		from, err = source(data, seal.Keys{})
+	} else {
+		from, err = r.Source(x.From)
+	}
+	if err == nil && from.Hash != x.Hash {
+		err = fmt.Errorf("%s is another file by now", x.From)
+	}
+	return from, err
+}
+
+// held is where what is restored from lies open.
+func (r *Restorer) held(hash string) string { return filepath.Join(r.Opened, filepath.Base(hash)) }
+
+// hold keeps what a restore is from that this host could not read again.
+func (r *Restorer) hold(from Source) error {
+	if !from.brought {
+		return nil
+	}
+	if r.Opened == "" {
+		return errors.New("there is no folder to keep what is restored from until it is done")
+	}
+	if err := os.MkdirAll(r.Opened, 0o700); err != nil {
+		return err
+	}
+	path := r.held(from.Hash)
+	err := writeFile(path, path+".tmp", 0o600, func(w io.Writer) error { _, err := w.Write(from.plain); return err })
+	return errors.Join(err, syncFolder(filepath.Dir(r.Opened)))
+}
+
+// letGo removes what was held, once no restore of this host is unfinished.
+func (r *Restorer) letGo() {
+	if r.Opened == "" {
+		return
+	}
+	if len(r.unfinished()) > 0 {
+		return
+	}
+	if err := os.RemoveAll(r.Opened); err != nil {
+		r.Log.Warn("what was restored from cannot be removed, and lies open", "folder", r.Opened, "err", err)
+	}
+}
