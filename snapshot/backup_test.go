@@ -153,10 +153,15 @@ func TestBackup_compressed(t *testing.T) {
 		t.Fatal(err)
 	}
 	for i := range data {
-		bad := bytes.Clone(data)
-		bad[i] ^= 1 << (i % 8)
-		if _, err := ReadBackup(bad); err == nil {
-			t.Fatalf("byte %d of %d, %#x, is flipped, and nobody says so", i, len(data), data[i])
+		for bit := range 8 {
+			if i < len(data)-64 && bit != i%8 { // of the end, every one
+				continue
+			}
+			bad := bytes.Clone(data)
+			bad[i] ^= 1 << bit
+			if _, err := ReadBackup(bad); err == nil {
+				t.Fatalf("bit %d of byte %d of %d, %#x, is flipped, and nobody says so", bit, i, len(data), data[i])
+			}
 		}
 	}
 }

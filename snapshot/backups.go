@@ -41,6 +41,7 @@ type Backups struct {
 	busy sync.Mutex // held while the folder is changed
 	mu   sync.Mutex // for a moment
 	made Made
+	next chan struct{} // closed when another is made; nil: nobody waits for that
 }
 
 // Made is how the making of backups goes.
@@ -130,7 +131,21 @@ func (b *Backups) Create(ctx context.Context, why string, pinned bool) (BackupFi
 	}
 	b.made.Last, b.made.Took = &f, time.Since(begun)
 	b.made.Count++
+	if b.next != nil {
+		close(b.next)
+		b.next = nil
+	}
 	return f, nil
+}
+
+// Changed is closed when another backup is made.
+func (b *Backups) Changed() <-chan struct{} {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.next == nil {
+		b.next = make(chan struct{})
+	}
+	return b.next
 }
 
 func (b *Backups) create(why string, pinned bool) (BackupFile, error) {

@@ -39,7 +39,7 @@ func (a *agent) recovering() (bool, string) {
 
 // health is what the agent knows of itself beside its state.
 func (a *agent) health() api.Health {
-	h := api.Health{Podman: a.reconciler.Progress().Podman}
+	h := api.Health{Podman: a.reconciler.Progress().Podman, Problems: a.archive.problems()}
 	if err := a.events.Writable(); err != nil {
 		h.ReadOnly = err.Error()
 	}

@@ -35,6 +35,7 @@ type agent struct {
 	folds      *snapshot.Folds
 	backups    *snapshot.Backups
 	restorer   *snapshot.Restorer
+	archive    archive
 	found      bool          // a backup stands where state.json should, to be restored
 	restored   chan struct{} // closed once none does
 	engine     *podman.Client
@@ -109,6 +110,7 @@ func (a *agent) open(ctx context.Context) (err error) {
 		Compress: a.c.BackupCompress == "zstd", For: a.c.sealing.forWhom, Keys: a.c.sealing.keys, Every: a.c.BackupInterval, Keep: a.c.BackupKeep, Log: a.part("backup")}
 	a.restorer = &snapshot.Restorer{Ledger: a.ledger, Backups: a.backups, Log: a.part("restore"),
 		Opened: filepath.Join(a.c.DataDir, "opened"), At: a.folds.At}
+	a.openArchive()
 	if a.c.ClusterAddr != "" {
 		a.restorer.Hear = a.hearAll
 	}
@@ -149,6 +151,7 @@ func (a *agent) open(ctx context.Context) (err error) {
 		return err
 	}
 	a.metrics.watch(sources{a.started, a.events, a.ledger, a.view, a.folds, a.backups, a.reconciler})
+	a.metrics.registry.MustRegister(&a.archive)
 	if a.many() {
 		a.metrics.registry.MustRegister(&peers{a})
 	}
@@ -242,6 +245,7 @@ func (a *agent) run(ctx context.Context) error {
 		a.backups.Run,
 		a.restore,
 	}
+	actors = append(actors, a.archive.actors()...)
 	if a.tls != nil {
 		actors = append(actors, func(ctx context.Context) error {
 			return a.server().ServeTLS(ctx, a.tls, a.apiTLS())

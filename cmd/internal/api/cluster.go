@@ -130,6 +130,7 @@ func (s *Server) status(q *request) error {
 	if s.Health != nil {
 		h := s.Health()
 		st.ReadOnly, st.Podman, st.SnapshotError, st.BackupError = h.ReadOnly, h.Podman, h.Snapshots, h.Backups
+		st.Problems = h.Problems
 		if !h.Snapshot.IsZero() {
 			age := s.now().Sub(h.Snapshot).Seconds()
 			st.SnapshotAge = &age
@@ -144,7 +145,7 @@ func (s *Server) status(q *request) error {
 	var c Cluster
 	if s.Cluster != nil {
 		c = s.Cluster()
-		st.Cluster, st.Digest, st.Problems = c.Name, c.Digest, c.Stuck
+		st.Cluster, st.Digest, st.Problems = c.Name, c.Digest, append(st.Problems, c.Stuck...)
 		if !c.Agrees.IsZero() {
 			st.Agree = &c.Agrees
 		}

@@ -58,6 +58,7 @@ type Health struct {
 	Snapshot  time.Time // when state.json was last written; zero: not yet
 	Snapshots string    // what is wrong with writing it; "" when nothing is
 	Backups   string    // why the newest try made no backup; "" when it did
+	Problems  []Problem // whatever else needs a look
 }
 
 // Server is the HTTP API of one agent. Its fields are its configuration and must not be changed once it serves;

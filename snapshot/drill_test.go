@@ -1,0 +1,61 @@
+package snapshot
+
+import (
+	"context"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// The newest backup is read at the start, after each that is made, and once a day; and one that is damaged since is found.
+func TestDrill_schedule(t *testing.T) {
+	dir := t.TempDir()
+	h := open(t, dir)
+	view := h.backups(t).Ledger
+	synctest.Test(t, func(t *testing.T) {
+		b := &Backups{Dir: filepath.Join(dir, "kept"), Node: "a", Ledger: view, Log: h.view.Log}
+		d := &Drill{Backups: b, Log: h.view.Log}
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan error)
+		go func() { done <- d.Run(ctx) }()
+		synctest.Wait()
+		if got := d.Said(); got != (Drilled{}) {
+			t.Errorf("without a backup: got %+v", got)
+		}
+		f, err := b.Create(ctx, "", false)
+		if err != nil {
+			t.Fatal(err)
+		}
+		synctest.Wait()
+		if got := d.Said(); got.File != f.Name || !got.At.Equal(time.Now()) || got.Failed != nil || got.Count != 1 {
+			t.Errorf("after a backup: got %+v, want that %s was found whole now", got, f.Name)
+		}
+		verified := time.Now()
+		if err := os.Truncate(filepath.Join(b.Dir, f.Name), f.Bytes/2); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(24*time.Hour + time.Minute)
+		synctest.Wait()
+		got := d.Said()
+		if got.Failed == nil || got.Errors != 1 || !got.At.Equal(verified) || got.File != f.Name {
+			t.Errorf("a day later, with half of it gone: got %+v", got)
+		}
+		if !strings.Contains(h.said.String(), "the newest backup cannot be restored from") {
+			t.Errorf("nobody warns: %s", &h.said)
+		}
+		if _, err := b.Create(ctx, "", false); err != nil {
+			t.Fatal(err)
+		}
+		synctest.Wait()
+		if got := d.Said(); got.Failed != nil || !got.At.Equal(time.Now()) || got.Count != 3 {
+			t.Errorf("after another: got %+v", got)
+		}
+		cancel()
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+	})
+}
