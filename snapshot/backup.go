@@ -30,6 +30,8 @@ type About struct {
 	Why     string    `json:"why"` // what it was made for
 	Index   uint64    `json:"index"`
 	Digest  string    `json:"digest,omitempty"` // of the state; not of a sealed one that was not opened
+	// Log names the folder of the increments that go on from Index; "": there are none.
+	Log string `json:"log,omitempty"`
 }
 
 // Backup is a backup that has been read and found whole.

@@ -34,9 +34,11 @@ type Backups struct {
 	For      seal.For      // whom they are sealed for; the zero value: they are plain
 	Keys     seal.Keys     // what opens sealed ones on this host, if anything does
 	Every    time.Duration // between two backups; zero: none is made unasked
-	Keep     Keep
-	Log      *slog.Logger
-	Now      func() time.Time // nil: time.Now
+	// Of names the folder of the increments that go on from a backup that is made now. Nil: there are none.
+	Of   func() string
+	Keep Keep
+	Log  *slog.Logger
+	Now  func() time.Time // nil: time.Now
 
 	busy sync.Mutex // held while the folder is changed
 	mu   sync.Mutex // for a moment
@@ -159,6 +161,9 @@ func (b *Backups) create(why string, pinned bool) (BackupFile, error) {
 		return f, fmt.Errorf("make a backup: %w", err)
 	}
 	about := About{Cluster: b.Cluster, Node: b.Node, Agent: b.Agent, Made: now, Why: why}
+	if b.Of != nil {
+		about.Log = b.Of()
+	}
 	write := func(w io.Writer) error { return WriteBackup(w, about, s) }
 	if b.Compress {
 		write = func(w io.Writer) error {

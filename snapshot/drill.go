@@ -2,10 +2,12 @@ package snapshot
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 	"time"
 
@@ -66,7 +68,8 @@ func (d *Drill) Run(ctx context.Context) error {
 	}
 }
 
-// Once reads the newest backup from the disk, decodes it, folds it into a state of its own and compares that with what it says of itself.
+// Once reads the newest backup from the disk, decodes it, folds it and the increments around it into a state of its own and compares that with what
+// each says of itself.
 // Without any backup it does nothing.
 func (d *Drill) Once(ctx context.Context) (BackupFile, error) {
 	begun := time.Now()
@@ -77,7 +80,7 @@ func (d *Drill) Once(ctx context.Context) (BackupFile, error) {
 	var f BackupFile
 	if err == nil {
 		f = all[len(all)-1]
-		err = d.read(f.Name)
+		err = d.read(ctx, all)
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -90,12 +93,39 @@ func (d *Drill) Once(ctx context.Context) (BackupFile, error) {
 	return f, nil
 }
 
-func (d *Drill) read(name string) error {
+// read reads the newest of the backups and the increments after it; and folds those between the one before and it, which must come to the same.
+func (d *Drill) read(ctx context.Context, all []BackupFile) error {
+	name := all[len(all)-1].Name
 	if err := forget(filepath.Join(d.Backups.Dir, name)); err != nil {
 		return err
 	}
-	_, err := d.Backups.Read(name)
-	return err
+	folder := Folder{d.Backups.Dir}
+	if found, err := d.Backups.Check(name); err != nil || !found.Opened {
+		return err // of one that is sealed no more can be found out here than that its bytes are those that were written
+	}
+	newest, err := d.Backups.Read(name)
+	if err != nil || newest.Log == "" {
+		return err
+	}
+	if _, err := folder.Verify(ctx, name); err != nil {
+		return fmt.Errorf("the increments after %s: %w", name, err)
+	}
+	for _, f := range slices.Backward(all[:len(all)-1]) {
+		about, err := ReadAbout(filepath.Join(d.Backups.Dir, f.Name))
+		if err != nil || about.Log != newest.Log || about.Index >= newest.Index {
+			continue // it says nothing of the newest
+		}
+		s, _, err := folder.At(ctx, f.Name, Moment{Index: newest.Index})
+		switch {
+		case errors.Is(err, ErrNoMoment): // the increments have not come so far yet
+		case err != nil:
+			return fmt.Errorf("from %s to %s by the increments: %w", f.Name, name, err)
+		case s.Digest() != newest.Digest:
+			return fmt.Errorf("from %s by the increments comes another state than %s has", f.Name, name)
+		}
+		break
+	}
+	return ctx.Err()
 }
 
 // forget drops what memory holds of a file, so that what is read next is what the disk has: what was just written would be read from memory.

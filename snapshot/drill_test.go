@@ -59,3 +59,61 @@ func TestDrill_schedule(t *testing.T) {
 		}
 	})
 }
+
+// The increments are drilled with it: those after the newest backup, and those that lead to it.
+func TestDrill_increments(t *testing.T) {
+	h := open(t, t.TempDir())
+	p := h.increments(t)
+	d := &Drill{Backups: p.Backups, Log: h.view.Log}
+	var all []PieceFile
+	for range 2 {
+		h.changes(t, 4)
+		p.turn(t)
+		h.changes(t, 3)
+		all = p.turn(t)
+		if _, err := p.Backups.Create(t.Context(), "", false); err != nil {
+			t.Fatal(err)
+		}
+	}
+	h.changes(t, 2)
+	all = p.turn(t)
+	if _, err := d.Once(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	for _, i := range []int{len(all) - 1, len(all) - 2} {
+		name := filepath.Join(p.folder, all[i].Name)
+		data, err := os.ReadFile(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Truncate(name, 100); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := d.Once(t.Context()); err == nil || !strings.Contains(err.Error(), all[i].Name) {
+			t.Errorf("increment %d of %d is damaged: got %v", i+1, len(all), err)
+		}
+		if err := os.WriteFile(name, data, 0o640); err != nil {
+			t.Fatal(err)
+		}
+	}
+	// Increments that say another digest than they lead to.
+	piece, err := readPieceFile(p.folder, all[len(all)-1])
+	if err != nil {
+		t.Fatal(err)
+	}
+	var lines []byte
+	for i := range piece.Records {
+		lines = appendRecord(lines, &piece.Records[i])
+	}
+	last := piece.Records[len(piece.Records)-1]
+	data, err := appendPiece(nil, piece.PieceHead, lines, pieceEnd{Records: len(piece.Records), Hash: last.Hash, Digest: "0123"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(p.folder, all[len(all)-1].Name), data, 0o640); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := d.Once(t.Context()); err == nil || !strings.Contains(err.Error(), "another digest") {
+		t.Errorf("got %v", err)
+	}
+}

@@ -12,16 +12,26 @@ import (
 // archive is what is done about backups beside making them. None of it holds a change up, and what goes wrong with it is said, in the
 // status and as a metric.
 type archive struct {
-	drill *snapshot.Drill
+	drill      *snapshot.Drill
+	increments *snapshot.Increments
 }
 
 func (a *agent) openArchive() {
 	a.archive.drill = &snapshot.Drill{Backups: a.backups, Log: a.part("backup")}
+	every := a.c.BackupIncrementInterval
+	if every > 0 && !a.backups.For.None() {
+		every = 0 // they would lie open beside what is sealed
+		a.log.Info("no increments are made between backups, since backups are sealed and increments cannot be")
+	}
+	a.archive.increments = &snapshot.Increments{Backups: a.backups, Source: a.events, Every: every, Log: a.part("backup")}
+	if every > 0 {
+		a.backups.Of = a.archive.increments.Of
+	}
 }
 
 // actors are what goes on while the agent lives.
 func (r *archive) actors() []func(context.Context) error {
-	return []func(context.Context) error{r.drill.Run}
+	return []func(context.Context) error{r.drill.Run, r.increments.Run}
 }
 
 // problems is what needs a look.
@@ -29,6 +39,9 @@ func (r *archive) problems() (all []api.Problem) {
 	if err := r.drill.Said().Failed; err != nil {
 		all = append(all, api.Problem{What: "the newest backup cannot be restored from", Why: err.Error(),
 			Do: "psctl backup create makes another; psctl backup verify all says which are whole. Look at the disk"})
+	}
+	if err := r.increments.Said().Failed; err != nil {
+		all = append(all, api.Problem{What: "what was changed since the last backup is in none", Why: err.Error(), Do: "It is tried again; the log has it"})
 	}
 	return all
 }
@@ -47,4 +60,11 @@ func (r *archive) Collect(out chan<- prometheus.Metric) {
 	send(gauge, "backup_last_verified_timestamp_seconds", "When a backup was last read from the disk and found whole; 0: not since the start.", verified)
 	send(counter, "backup_drills_total", "How often the newest backup was read to find out whether it is whole.", float64(drilled.Count))
 	send(counter, "backup_drill_errors_total", "How often it was not.", float64(drilled.Errors))
+	if inc := r.increments.Said(); r.increments.Every > 0 {
+		send(gauge, "backup_increment_index", "Index of the last event that is in an increment beside the backups.", float64(inc.Last))
+		send(gauge, "backup_increments", "Increments there are.", float64(inc.Pieces))
+		send(gauge, "backup_increment_bytes", "Size of all of them.", float64(inc.Bytes))
+		send(counter, "backup_increments_total", "Increments made since the start of the agent.", float64(inc.Made))
+		send(counter, "backup_increment_errors_total", "Tries that made none although there was something to keep.", float64(inc.Errors))
+	}
 }

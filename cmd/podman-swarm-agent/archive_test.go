@@ -1,8 +1,11 @@
 package main
 
 import (
+	"encoding/json"
+	"fmt"
 	"net/http"
 	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -49,4 +52,61 @@ func TestDrill_damageIsSaid(t *testing.T) {
 		t.Errorf("the metrics do not say when it was verified:\n%s", m)
 	}
 	r.end(t)
+}
+
+// A folder of backups and increments is enough to have any moment back, on a host that has nothing else.
+func TestIncrements_aNewHostFromTheFolder(t *testing.T) {
+	dir, kept := t.TempDir(), filepath.Join(t.TempDir(), "kept")
+	r := start(t, dir, "--backup-dir="+kept, "--backup-increment-interval=20ms")
+	r.ask(t, "POST", "/api/v1/manifests", svc("first"), http.StatusOK)
+	r.shows(t, "/swarm/v1/backups", ".json")
+	r.ask(t, "POST", "/api/v1/manifests", svc("web"), http.StatusOK)
+	moment := r.index(t)
+	r.ask(t, "DELETE", "/api/v1/namespaces/default/services/web", "", http.StatusOK)
+	r.ask(t, "POST", "/api/v1/manifests", svc("new"), http.StatusOK)
+	r.shows(t, "/metrics", fmt.Sprintf("podman_swarm_backup_increment_index %d\n", r.index(t)))
+	// On the host itself, by the log.
+	if plan := r.ask(t, "POST", fmt.Sprintf("/swarm/v1/restore?dry_run=true&at=%d", moment), "", http.StatusOK); !strings.Contains(plan, `"restart":0`) || strings.Count(plan, "deleted") != 1 {
+		t.Errorf("got %s", plan)
+	}
+	r.end(t)
+
+	// What is elsewhere is as good.
+	copied := filepath.Join(t.TempDir(), "copied")
+	if err := os.CopyFS(copied, os.DirFS(kept)); err != nil {
+		t.Fatal(err)
+	}
+	other := t.TempDir()
+	var said lines
+	if code := run(t.Context(), []string{"backup", "verify", copied}, noEnv, &said, &said); code != 0 || !strings.Contains(said.String(), "is whole, and goes on to event") {
+		t.Errorf("ended with %d: %s", code, &said)
+	}
+	args := []string{"backup", "extract", copied, "--at", fmt.Sprint(moment), "-o", filepath.Join(other, "state.json")}
+	if code := run(t.Context(), args, noEnv, &said, &said); code != 0 || !strings.Contains(said.String(), fmt.Sprintf("has the state of host a at event %d, ", moment)) {
+		t.Fatalf("ended with %d: %s", code, &said)
+	}
+	if code := run(t.Context(), args, noEnv, &said, &said); code != 1 {
+		t.Errorf("over a file that is there: ended with %d: %s", code, &said)
+	}
+	for _, wrong := range [][]string{{"--at", "noon", "-o", "x"}, {"--at", "5"}} {
+		if code := run(t.Context(), append([]string{"backup", "extract", copied}, wrong...), noEnv, &said, &said); code != 2 {
+			t.Errorf("%v: ended with %d", wrong, code)
+		}
+	}
+	r = start(t, other)
+	r.ask(t, "GET", "/api/v1/namespaces/default/services/web", "", http.StatusOK)
+	r.ask(t, "GET", "/api/v1/namespaces/default/services/new", "", http.StatusNotFound)
+	r.end(t)
+}
+
+func noEnv(string) string { return "" }
+
+// index is that of the last event in the log.
+func (r *running) index(t *testing.T) uint64 {
+	t.Helper()
+	var h struct{ Index uint64 }
+	if err := json.Unmarshal([]byte(r.ask(t, "GET", "/api/v1/health", "", http.StatusOK)), &h); err != nil {
+		t.Fatal(err)
+	}
+	return h.Index
 }

@@ -47,11 +47,12 @@ type config struct {
 	RecoverAloneAfter time.Duration
 	APITLSAddr        string
 
-	BackupDir      string
-	BackupInterval time.Duration
-	BackupKeep     snapshot.Keep
-	BackupCompress string
-	sealing        sealing
+	BackupDir               string
+	BackupInterval          time.Duration
+	BackupKeep              snapshot.Keep
+	BackupCompress          string
+	BackupIncrementInterval time.Duration
+	sealing                 sealing
 
 	level  slog.Level
 	podman string  // where Podman is, as PodmanURL and the environment say
@@ -93,6 +94,7 @@ func (c *config) flags(fs *pflag.FlagSet) {
 	fs.StringVar(&c.APITLSAddr, "api-tls-addr", "", "`host:port` where the API also listens, on TLS, for who shows a token (psctl token create) or certificate (podman-swarm-agent kubeconfig)")
 	fs.StringVar(&c.BackupDir, "backup-dir", "", "`folder` of the backups (default: the data dir)")
 	fs.DurationVar(&c.BackupInterval, "backup-interval", time.Hour, "time between two backups; 0: none but on demand")
+	fs.DurationVar(&c.BackupIncrementInterval, "backup-increment-interval", time.Minute, "the longest that a change is in no backup: what was appended to the log is put beside the backups as increments; 0: none")
 	fs.StringVar(&c.BackupCompress, "backup-compress", "none", "`how` backups are compressed: none or zstd, which zstd -d reads")
 	c.sealing.flags(fs)
 	for _, k := range c.keeps() {
@@ -180,7 +182,7 @@ func (c *config) check(getenv func(string) string) error {
 		value time.Duration
 		least time.Duration
 	}{{"recovery-delay", c.RecoveryDelay, 0}, {"sync-interval", c.SyncInterval, time.Second}, {"max-clock-skew", c.MaxClockSkew, 0},
-		{"backup-interval", c.BackupInterval, 0}, {"reschedule-after", c.RescheduleAfter, silence}, {"recover-alone-after", c.RecoverAloneAfter, 0}} {
+		{"backup-interval", c.BackupInterval, 0}, {"backup-increment-interval", c.BackupIncrementInterval, 0}, {"reschedule-after", c.RescheduleAfter, silence}, {"recover-alone-after", c.RecoverAloneAfter, 0}} {
 		switch {
 		case d.value < 0:
 			wrong(d.flag, d.value.String(), "must not be negative")

@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -47,7 +48,9 @@ func (p *program) restore() *cobra.Command {
 and declares again what it has: every object, also one that
 is the same, so that it wins over what hosts that are away did meanwhile; what the backup lacks is deleted. What runs unchanged is
 not touched. Where replicas are, what hosts say, tokens, and what was said of hosts (cordon, labels) stay as they are now.
-With --at no backup is taken, but what the log of the asked host says of that moment.
+
+With --at it is what was declared at another moment: by the log of the asked host, or, with NAME, by that backup and the increments after it. Of
+a folder that is elsewhere, podman-swarm-agent backup extract makes one backup.
 
 It shows what would change, and asks. Before it begins it makes a backup and pins it: psctl undo takes the restore back. With --only, or
 --namespace, only a part is restored: TYPE, TYPE/NAMESPACE, or TYPE/NAMESPACE/NAME, as in deployment/default/web.
@@ -56,7 +59,7 @@ A sealed backup is opened here, by --identity or --passphrase-file: the agent is
 		Example: `  psctl restore state-backup-20260121-120000.json --dry-run
   psctl restore state-backup-20260121-120000.json --only deployment/default/web
   psctl restore ./state-backup-20260121-120000.json.age --identity key.txt
-  psctl restore --at 2h`,
+  psctl restore --at 2h --dry-run`,
 		Args:              usageArgs(cobra.MaximumNArgs(1), "restore from one backup: psctl backup list lists them"),
 		ValidArgsFunction: p.completeBackups,
 	}
@@ -72,18 +75,25 @@ A sealed backup is opened here, by --identity or --passphrase-file: the agent is
 			}
 			only = append(under(p.namespace), "namespace/"+p.namespace)
 		}
-		switch {
-		case (at == "") == (len(args) == 0):
-			return usage("restore from which backup, or --at which moment? psctl backup list lists the backups, psctl events the moments")
-		case at != "":
-			return r.run(c.Context(), "restore --at "+at, restoresPath, url.Values{"only": only, "at": {at}})
+		query := url.Values{"only": only}
+		if d, err := time.ParseDuration(at); err == nil && d >= 0 { // the same moment for what is shown and what is done
+			at = p.now().Add(-d).UTC().Format(time.RFC3339Nano)
+		}
+		if at != "" {
+			query.Set("at", at)
+		}
+		if len(args) == 0 {
+			if at == "" {
+				return usage("restore from which backup, or --at which moment? psctl backup list lists the backups, psctl events the moments")
+			}
+			return r.run(c.Context(), "restore --at "+at, restoresPath, query)
 		}
 		name, opened, err := r.bring(c.Context(), args[0])
 		r.opened = opened
 		if err != nil {
 			return err
 		}
-		return r.run(c.Context(), "restore "+name, backupsPath+client.Path(name, "restore"), url.Values{"only": only})
+		return r.run(c.Context(), "restore "+name+led(" --at ", at), backupsPath+client.Path(name, "restore"), query)
 	}
 	return c
 }

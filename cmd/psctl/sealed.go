@@ -74,6 +74,9 @@ func (r *restorer) bring(ctx context.Context, arg string) (name string, opened [
 	if !isFile(arg) && !r.keys.given() {
 		return arg, nil, nil
 	}
+	if info, err := os.Stat(arg); err == nil && info.IsDir() {
+		return "", nil, usage("%s is a folder:  podman-swarm-agent backup extract %s --at MOMENT -o FILE  makes one backup of what it has of a moment; then psctl restore ./FILE", arg, arg)
+	}
 	data, err := r.bytesOf(ctx, arg)
 	if err != nil {
 		return "", nil, err

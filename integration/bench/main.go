@@ -60,6 +60,7 @@ func parts() []part {
 		{"l", "idle hosts in one process", "sync", (*bench).quiet},
 		{"m", "three agents", "sync", (*bench).agents},
 		{"n", "many hosts, simulated", "sync", (*bench).wide},
+		{"o", "increments against full copies", "keep", (*bench).increments},
 	}
 }
 
@@ -67,7 +68,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) (err erro
 	b := &bench{say: stderr}
 	flags := flag.NewFlagSet("bench", flag.ContinueOnError)
 	flags.SetOutput(stderr)
-	only := flags.String("only", "", "measure only these `parts`: a to n; host for a to h, sync for i to n")
+	only := flags.String("only", "", "measure only these `parts`: a to o; host for a to h, sync for i to n, keep for o")
 	asJSON := flags.Bool("json", false, "print one JSON object a line instead of a table")
 	parent := flags.String("dir", "/var/tmp", "`folder` on the disk to measure; what is made there is removed again")
 	flags.BoolVar(&b.short, "short", false, "measure less of everything: to see that it works")

@@ -106,8 +106,19 @@ func (s *Server) restore(q *request, source func() (snapshot.Source, error)) err
 	return q.json(http.StatusOK, plan)
 }
 
-// restoredFrom is the backup of that name, or the one that comes with the request, opened by who has the key.
+// restoredFrom is the backup of that name, with ?at= and the increments after it up to there, or the one that comes with the request, opened by who has the key.
 func (s *Server) restoredFrom(q *request, name string) (from snapshot.Source, err error) {
+	m, past, err := q.moment()
+	if err != nil {
+		return from, err
+	}
+	if past {
+		from, err = s.Restorer.SourceAt(q.Context(), name, m, truth(q.URL.Query().Get("dry_run")))
+		if err = q.noMoment(err); err != nil {
+			err = noBackup(name, err)
+		}
+		return from, err
+	}
 	data, err := q.body(maxBackup)
 	if err != nil {
 		return from, err

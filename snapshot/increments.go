@@ -1,0 +1,442 @@
+package snapshot
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/podman-swarm/podman-swarm/events"
+)
+
+// Increments keep what was appended to a log since its backups, in pieces beside them: a backup and the pieces after it give the state at any
+// moment (Folder.At). Its fields are its configuration. All methods are safe for concurrent use.
+type Increments struct {
+	Backups *Backups // those of the same host; the pieces stand in a folder beside them
+	Source  PieceLog
+	Every   time.Duration // the longest that something appended is in no piece; zero: none are made
+	// All has the pieces reach back to the log's beginning, and none of them removed: what is trimmed off the log is in them.
+	All bool
+	Log *slog.Logger
+
+	busy   sync.Mutex // held while the folder is changed
+	folder string     // of this log; "": not known yet; written under both locks
+	merged uint64     // the last event that was in the newest piece when pieces were merged
+	abouts map[string]About
+
+	mu   sync.Mutex // for a moment
+	said Incremented
+}
+
+// PieceLog is the log whose pieces are kept.
+type PieceLog interface {
+	Log
+	ID() string
+	First() uint64 // index of the first event in it
+}
+
+// Incremented is how the making of increments goes.
+type Incremented struct {
+	Last   uint64    // index of the last event that is in a piece; zero: none is, or not looked at yet
+	At     time.Time // when it was seen last that nothing was appended after it
+	Failed error     // why the last try made none; nil: it did, or nothing had been appended
+	Pieces int       // there now
+	Bytes  int64     // of all of them
+	Made   uint64    // since the agent's start
+	Errors uint64
+}
+
+// IncrementsFolder is the folder, within that of the backups, in which there is one for each log.
+const IncrementsFolder = "increments"
+
+const (
+	pieceEvents = 4096    // of which a piece has no more, but for the rest of a commit
+	pieceBytes  = 8 << 20 // of its records' lines after which it ends
+
+	smallEvents = 1024 // a piece of fewer events, and of fewer bytes, is merged with those around it
+	smallBytes  = 256 << 10
+	manySmall   = 60 // pieces more are merged
+)
+
+const tmpPiece = "piece.tmp"
+
+// Said is how the making of increments goes.
+func (p *Increments) Said() Incremented {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.said
+}
+
+// Run makes an increment each Every, if anything was appended, until ctx ends. One that cannot be made is said, and tried again.
+func (p *Increments) Run(ctx context.Context) error {
+	if p.Every <= 0 {
+		return nil
+	}
+	tick := time.NewTicker(p.Every)
+	defer tick.Stop()
+	for said := ""; ; {
+		switch err := p.Once(ctx); {
+		case ctx.Err() != nil:
+			return nil
+		case err == nil:
+			said = ""
+		case err.Error() != said:
+			said = err.Error()
+			p.Log.Warn("what was appended since the last backup cannot be kept beside it; trying again", "folder", p.Backups.Dir, "err", err)
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-tick.C:
+		}
+	}
+}
+
+// Once brings the pieces to where the log was durable when it was called: what is in none goes into one, what no backup needs any more goes, and
+// many small ones become few. When it returns nil all that is durable. A crash leaves each piece whole or not there, and at worst some that
+// are parts of a larger one, which the next Once removes.
+func (p *Increments) Once(ctx context.Context) error {
+	p.busy.Lock()
+	defer p.busy.Unlock()
+	made, err := p.once(ctx)
+	var pieces []PieceFile
+	if err == nil {
+		pieces, err = listPieces(p.folder)
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.said.Made += uint64(made)
+	if p.said.Failed = err; err != nil {
+		p.said.Errors++
+		return err
+	}
+	p.said.At, p.said.Pieces, p.said.Bytes = p.Backups.now(), len(pieces), 0
+	for _, f := range pieces {
+		p.said.Bytes += f.Bytes
+		p.said.Last = f.Last
+	}
+	return nil
+}
+
+func (p *Increments) once(ctx context.Context) (made int, err error) {
+	s := p.Backups.Ledger.View().OnDisk()
+	if s.Index() == 0 {
+		return 0, nil
+	}
+	if err := p.find(ctx); err != nil {
+		return 0, err
+	}
+	pieces, err := p.tidy()
+	if err != nil {
+		return 0, err
+	}
+	from, err := p.needed(ctx)
+	if err != nil {
+		return 0, err
+	}
+	for _, gap := range gaps(pieces, max(from, p.Source.First()), s.Index()) {
+		n, err := p.write(ctx, gap, func(last uint64) string {
+			if last == s.Index() {
+				return s.Digest()
+			}
+			return ""
+		})
+		if made += n; err != nil {
+			return made, err
+		}
+	}
+	if err := p.merge(ctx); err != nil {
+		return made, fmt.Errorf("merge increments: %w", err)
+	}
+	return made, p.prune(from)
+}
+
+// Of names the folder of the pieces of this host's log; "" as long as it is not known, before the first Once.
+func (p *Increments) Of() string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.folder == "" {
+		return ""
+	}
+	return filepath.Base(p.folder)
+}
+
+func (p *Increments) use(folder string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.folder = folder
+}
+
+// find finds the folder of this log. Its name has the log's id: a new log begins again at event 1, and its pieces must not come between those of
+// another. Where a log has been put back to an earlier time, pieces that are there have what is not in it any more: then it begins another.
+func (p *Increments) find(ctx context.Context) error {
+	if p.folder != "" {
+		return nil
+	}
+	base := filepath.Join(p.Backups.Dir, IncrementsFolder, "log-"+p.Source.ID())
+	for n := 1; ; n++ {
+		folder := base
+		if n > 1 {
+			folder = fmt.Sprintf("%s-%d", base, n)
+		}
+		if _, err := os.Stat(fmt.Sprintf("%s-%d", base, n+1)); err == nil {
+			continue
+		}
+		pieces, err := listPieces(folder)
+		if err != nil {
+			return err
+		}
+		fits, err := p.fits(ctx, folder, pieces)
+		if err != nil {
+			return err
+		}
+		if fits {
+			p.use(folder)
+			return nil
+		}
+		p.Log.Warn("the log is another than the one that these increments are of, put back to an earlier time, it seems: it begins others", "folder", folder)
+		next := fmt.Sprintf("%s-%d", base, n+1)
+		if err := makeFolders(next); err != nil {
+			return err
+		}
+		p.use(next)
+		return nil
+	}
+}
+
+// fits reports whether the last piece that can be read is of this log as it is.
+func (p *Increments) fits(ctx context.Context, folder string, pieces []PieceFile) (bool, error) {
+	for _, f := range slices.Backward(pieces) {
+		piece, err := readPieceFile(folder, f)
+		if err != nil {
+			p.Log.Warn("an increment is damaged", "file", f.Name, "err", err)
+			if err := os.Rename(filepath.Join(folder, f.Name), filepath.Join(folder, f.Name+".damaged")); err != nil {
+				return false, err
+			}
+			continue // what it should hold is a gap, and made again
+		}
+		last := piece.Records[len(piece.Records)-1]
+		if last.Last() > p.Source.End().Index {
+			return false, nil
+		}
+		fits := false
+		err = p.Source.Read(ctx, last.Last()-1, func(r events.Record) error {
+			fits = r.Number == last.Number && r.Hash == last.Hash && r.At.Equal(last.At)
+			return errFound
+		})
+		if errors.Is(err, errFound) {
+			err = nil
+		}
+		return fits, err
+	}
+	return true, nil
+}
+
+// listPieces gives the pieces in a folder in order, larger ones before their parts. A folder that is not there has none.
+func listPieces(folder string) ([]PieceFile, error) {
+	entries, err := os.ReadDir(folder)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("list increments: %w", err)
+	}
+	var all []PieceFile
+	for _, e := range entries {
+		f, ok := parsePieceName(e.Name())
+		if !ok {
+			continue
+		}
+		info, err := e.Info()
+		if errors.Is(err, fs.ErrNotExist) {
+			continue // removed meanwhile
+		}
+		if err != nil {
+			return nil, fmt.Errorf("list increments: %w", err)
+		}
+		if f.Bytes, f.Made = info.Size(), info.ModTime().UTC(); info.Mode().IsRegular() {
+			all = append(all, f)
+		}
+	}
+	slices.SortFunc(all, func(a, b PieceFile) int { return cmp.Or(cmp.Compare(a.First, b.First), cmp.Compare(b.Last, a.Last)) })
+	return all, nil
+}
+
+// parts are those of the pieces that are within another.
+func parts(pieces []PieceFile) (within []PieceFile) {
+	last := uint64(0)
+	for _, f := range pieces {
+		if f.Last <= last {
+			within = append(within, f)
+		}
+		last = max(last, f.Last)
+	}
+	return within
+}
+
+// tidy removes the pieces that are within another: a crash left them between the making of the larger one and their end.
+func (p *Increments) tidy() ([]PieceFile, error) {
+	pieces, err := listPieces(p.folder)
+	if err != nil {
+		return nil, err
+	}
+	within := parts(pieces)
+	if err := p.remove(within); err != nil {
+		return nil, err
+	}
+	return slices.DeleteFunc(pieces, func(f PieceFile) bool { return slices.Contains(within, f) }), nil
+}
+
+func (p *Increments) remove(pieces []PieceFile) error {
+	for _, f := range pieces {
+		if err := os.Remove(filepath.Join(p.folder, f.Name)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return fmt.Errorf("remove an increment: %w", err)
+		}
+	}
+	if len(pieces) == 0 {
+		return nil
+	}
+	return syncFolder(p.folder)
+}
+
+// stretch is the events from one to another.
+type stretch struct{ first, last uint64 }
+
+// gaps are what no piece has of the events from one on up to another.
+func gaps(pieces []PieceFile, from, to uint64) (all []stretch) {
+	for _, f := range pieces {
+		if f.First > from {
+			all = append(all, stretch{from, min(f.First-1, to)})
+		}
+		if from = max(from, f.Last+1); from > to {
+			return all
+		}
+	}
+	if from <= to {
+		all = append(all, stretch{from, to})
+	}
+	return all
+}
+
+// write puts the records of some events into pieces, each whole or not at all.
+func (p *Increments) write(ctx context.Context, of stretch, digest func(last uint64) string) (made int, err error) {
+	var lines []byte
+	var first, last events.Record
+	var prev events.Hash
+	n, total := 0, uint64(0)
+	flush := func() error {
+		if n == 0 {
+			return nil
+		}
+		b := p.Backups
+		head := PieceHead{Cluster: b.Cluster, Node: b.Node, Agent: b.Agent, Log: p.Source.ID(), First: first.Index, Last: last.Last(), Prev: prev}
+		data, err := appendPiece(nil, head, lines, pieceEnd{Records: n, Hash: last.Hash, Digest: digest(last.Last())})
+		if err != nil {
+			return err
+		}
+		if err := makeFolders(p.folder); err != nil {
+			return err
+		}
+		err = writeFile(filepath.Join(p.folder, nameOfPiece(head.First, head.Last)), filepath.Join(p.folder, tmpPiece), 0o640, func(w io.Writer) error {
+			return compress(w, func(w io.Writer) error { _, err := w.Write(data); return err })
+		})
+		lines, n, total, prev = lines[:0], 0, 0, last.Hash
+		made++
+		return err
+	}
+	// With the record before, for its hash.
+	err = p.Source.Read(ctx, max(of.first, 2)-2, func(r events.Record) error {
+		switch {
+		case r.Last() < of.first:
+			prev = r.Hash
+			return nil
+		case r.Index > of.last:
+			return errFound
+		}
+		if n == 0 {
+			first = r
+		}
+		last = r
+		lines = appendRecord(lines, &r)
+		n++
+		if total += uint64(r.Count); total >= pieceEvents || len(lines) >= pieceBytes {
+			return flush()
+		}
+		return nil
+	})
+	if err != nil && !errors.Is(err, errFound) {
+		return made, err
+	}
+	return made, flush()
+}
+
+// makeFolders makes a folder and those above it, and their names durable.
+func makeFolders(dir string) error {
+	if _, err := os.Stat(dir); err == nil {
+		return nil
+	}
+	if err := os.MkdirAll(dir, 0o750); err != nil {
+		return err
+	}
+	return errors.Join(syncFolder(filepath.Dir(dir)), syncFolder(filepath.Dir(filepath.Dir(dir))))
+}
+
+// merge makes few of many small pieces at the end, from the log.
+func (p *Increments) merge(ctx context.Context) error {
+	pieces, err := listPieces(p.folder)
+	if err != nil {
+		return err
+	}
+	i, fresh := len(pieces), 0
+	for ; i > 0; i-- {
+		f := pieces[i-1]
+		small := f.Bytes < smallBytes && f.Last-f.First < smallEvents
+		if !small || i < len(pieces) && f.Last+1 != pieces[i].First || f.First < p.Source.First() {
+			break
+		}
+		if f.First > p.merged {
+			fresh++
+		}
+	}
+	if fresh < manySmall {
+		return nil
+	}
+	small := pieces[i:]
+	end := small[len(small)-1]
+	last, err := readPieceFile(p.folder, end)
+	if err != nil {
+		return err
+	}
+	_, err = p.write(ctx, stretch{small[0].First, end.Last}, func(index uint64) string {
+		if index == end.Last {
+			return last.Digest
+		}
+		return ""
+	})
+	if err != nil {
+		return err
+	}
+	p.merged = end.Last
+	_, err = p.tidy()
+	return err
+}
+
+func readPieceFile(folder string, f PieceFile) (*Piece, error) {
+	data, err := os.ReadFile(filepath.Join(folder, f.Name))
+	if err != nil {
+		return nil, err
+	}
+	p, err := ReadPiece(data)
+	if err == nil && (p.First != f.First || p.Last != f.Last) {
+		err = fmt.Errorf("it has events %d to %d", p.First, p.Last)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", f.Name, err)
+	}
+	return p, nil
+}

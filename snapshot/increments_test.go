@@ -1,0 +1,411 @@
+package snapshot
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/podman-swarm/podman-swarm/events"
+	"github.com/podman-swarm/podman-swarm/projection"
+)
+
+// increments are those of a host beside its backups.
+func (h *host) increments(t testing.TB) *Increments {
+	t.Helper()
+	b := &Backups{Dir: filepath.Join(h.dir, "backups"), Cluster: "default", Node: "a", Agent: "1.2", Ledger: h.Ledger, Log: h.view.Log}
+	p := &Increments{Backups: b, Source: h.log, Every: time.Minute, Log: h.view.Log}
+	b.Of = p.Of
+	return p
+}
+
+func (p *Increments) turn(t testing.TB) []PieceFile {
+	t.Helper()
+	if err := p.Once(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	all, err := listPieces(p.folder)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return all
+}
+
+// changes makes changes, and gives the states after each.
+func (h *host) changes(t testing.TB, n int) (states []*projection.State) {
+	t.Helper()
+	for i := range n {
+		key, object := fmt.Sprintf("deployment/default/d%d", i%7), fmt.Sprintf(`{"n":%d,"s":"\"<&>"}`, h.View().Index())
+		if _, ok := h.View().Lookup(key); ok && i%5 == 3 {
+			object = ""
+		}
+		h.apply(t, key, object)
+		states = append(states, h.View().State)
+	}
+	return states
+}
+
+// A folder of backups and increments gives the state at every moment, on a host that has nothing else.
+func TestFolder_everyMoment(t *testing.T) {
+	h := open(t, t.TempDir())
+	p := h.increments(t)
+	var states []*projection.State
+	for i := range 12 {
+		states = append(states, h.changes(t, 1+i)...)
+		p.turn(t)
+		if i%5 == 4 {
+			if _, err := p.Backups.Create(t.Context(), "", false); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if i == 7 { // the state is said anew by another host
+			other := open(t, t.TempDir())
+			other.apply(t, "service/default/elsewhere", `{"kind":"Service"}`)
+			if err := h.Join(t.Context(), other.View().State, "told by another"); err != nil {
+				t.Fatal(err)
+			}
+			states = append(states, h.View().State)
+		}
+	}
+	p.turn(t)
+	dir := filepath.Join(t.TempDir(), "elsewhere")
+	if err := os.CopyFS(dir, os.DirFS(p.Backups.Dir)); err != nil {
+		t.Fatal(err)
+	}
+	f := Folder{dir}
+	checked := 0
+	for _, want := range states[1:] { // the first backup came after the first change
+		got, about, err := f.At(t.Context(), "", Moment{Index: want.Index()})
+		if err != nil {
+			t.Fatalf("event %d: %v", want.Index(), err)
+		}
+		if got.Digest() != want.Digest() || got.Index() != want.Index() || about.Node != "a" {
+			t.Fatalf("event %d: got that of event %d, which differs", want.Index(), got.Index())
+		}
+		if got, _, err = f.At(t.Context(), "", Moment{Time: want.At()}); err != nil || got.Index() < want.Index() || got.At().After(want.At()) {
+			t.Fatalf("%v: got that of event %d, %v, %v; want event %d", want.At(), got.Index(), got.At(), err, want.Index())
+		}
+		checked++
+	}
+	if checked < 70 {
+		t.Fatalf("only %d moments", checked)
+	}
+	last := states[len(states)-1].Index()
+	for _, m := range []Moment{{Index: last + 1}, {Time: time.Now().Add(-time.Hour)}} {
+		if s, _, err := f.At(t.Context(), "", m); !errors.Is(err, ErrNoMoment) {
+			t.Errorf("%+v: got %v, %v", m, s, err)
+		}
+	}
+	files, err := (&Backups{Dir: dir}).List()
+	if err != nil || len(files) < 3 {
+		t.Fatal(files, err)
+	}
+	newest := files[len(files)-1].Name
+	if _, _, err := f.At(t.Context(), newest, Moment{Index: 2}); !errors.Is(err, ErrNoMoment) {
+		t.Errorf("a moment before the backup that was named: %v", err)
+	}
+	if s, err := f.Verify(t.Context(), files[0].Name); err != nil || s.Digest() != h.View().Digest() {
+		t.Errorf("all of it folded: %v", err)
+	}
+}
+
+// Nothing appended, nothing written; else one piece, that follows on the one before.
+func TestIncrements_onlyWhatIsNew(t *testing.T) {
+	h := open(t, t.TempDir())
+	p := h.increments(t)
+	if got := p.turn(t); len(got) != 0 {
+		t.Errorf("of an empty log: %v", got)
+	}
+	h.changes(t, 3)
+	if got := p.turn(t); len(got) != 0 { // the first backup has it all
+		t.Errorf("got %v", got)
+	}
+	h.changes(t, 4)
+	first := p.turn(t)
+	if got := p.turn(t); len(first) != 1 || !slices.Equal(got, first) {
+		t.Errorf("got %v, then %v", first, got)
+	}
+	h.changes(t, 2)
+	got := p.turn(t)
+	if len(got) != 2 || got[0] != first[0] || got[1].First != first[0].Last+1 || got[1].Last != h.View().Index() {
+		t.Errorf("got %v", got)
+	}
+	var whole [2]*Piece
+	for i := range whole {
+		var err error
+		if whole[i], err = readPieceFile(p.folder, got[i]); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if prev := whole[0].Records[len(whole[0].Records)-1].Hash; whole[1].Prev != prev || prev == (events.Hash{}) || whole[1].Digest != h.View().Digest() {
+		t.Errorf("got a piece %+v that does not name the hash before it, %v", whole[1].PieceHead, prev)
+	}
+	if said := p.Said(); said.Last != h.View().Index() || said.Pieces != 2 || said.Made != 2 || said.Failed != nil {
+		t.Errorf("it says %+v", said)
+	}
+	if info, err := os.Stat(filepath.Join(p.folder, got[0].Name)); err != nil || info.Mode().Perm() != 0o640 {
+		t.Errorf("got %v, %v; want mode 0640", info.Mode(), err)
+	}
+}
+
+// Whatever bit of a piece is flipped, wherever it ends: it is found.
+func TestReadPiece_damage(t *testing.T) {
+	h := open(t, t.TempDir())
+	p := h.increments(t)
+	h.changes(t, 1)
+	p.turn(t)
+	h.changes(t, 3)
+	f := p.turn(t)[0]
+	packed, err := os.ReadFile(filepath.Join(p.folder, f.Name))
+	if err != nil {
+		t.Fatal(err)
+	}
+	text, err := plain(packed)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, whole := range [][]byte{packed, text} {
+		if _, err := ReadPiece(whole); err != nil {
+			t.Fatal(err)
+		}
+		for i := range whole {
+			for bit := range 8 {
+				bad := bytes.Clone(whole)
+				bad[i] ^= 1 << bit
+				if _, err := ReadPiece(bad); err == nil {
+					t.Fatalf("bit %d of byte %d of %d is flipped, and nobody says so", bit, i, len(whole))
+				}
+			}
+			if _, err := ReadPiece(whole[:i]); err == nil && i != len(whole)-40 { // without the seal it is what zstd would have made
+				t.Fatalf("cut off after byte %d of %d, and nobody says so", i, len(whole))
+			}
+		}
+	}
+	if _, err := ReadPiece([]byte("{}\n")); !errors.Is(err, ErrNoPiece) {
+		t.Errorf("got %v", err)
+	}
+}
+
+// What is no JSON of one line is kept byte for byte as well.
+func TestAppendRecord_bytes(t *testing.T) {
+	for _, payload := range []string{`{"v":1}`, "{\n}", "no JSON", `{"a":"<>&\u2028é"}`} {
+		want := events.Record{Number: 3, Index: 7, Count: 2, At: time.UnixMicro(1_700_000_000_000_001).UTC(), Inc: 0xfe, Seq: 9,
+			Hash: events.HashOf([]byte(payload)), Payload: []byte(payload)}
+		got, err := parseRecord(bytes.TrimSuffix(appendRecord(nil, &want), []byte("\n")))
+		if err != nil || fmt.Sprint(got) != fmt.Sprint(want) {
+			t.Errorf("%q: got %+v, %v; want %+v", payload, got, err, want)
+		}
+	}
+}
+
+func FuzzReadPiece(f *testing.F) {
+	r := events.Record{Number: 1, Index: 1, Count: 1, Hash: events.HashOf([]byte("{}")), Payload: []byte("{}")}
+	whole, err := appendPiece(nil, PieceHead{Log: "x", First: 1, Last: 1}, appendRecord(nil, &r), pieceEnd{Records: 1, Hash: r.Hash})
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add(whole[:len(whole)-checksumLen])
+	f.Fuzz(func(t *testing.T, body []byte) { // with a checksum that fits, whatever it is
+		if p, err := ReadPiece(appendChecksum(bytes.Clone(body), body)); err == nil && len(p.Records) == 0 {
+			t.Error("a piece of nothing")
+		}
+	})
+}
+
+// Many small pieces become one; a crash at any point of that leaves all that was there.
+func TestIncrements_merge(t *testing.T) {
+	h := open(t, t.TempDir())
+	p := h.increments(t)
+	h.changes(t, 1)
+	p.turn(t)
+	var last []PieceFile
+	for range manySmall - 1 {
+		h.changes(t, 1)
+		last = p.turn(t)
+	}
+	if len(last) != manySmall-1 {
+		t.Fatalf("got %d pieces", len(last))
+	}
+	before := t.TempDir()
+	if err := os.CopyFS(before, os.DirFS(p.folder)); err != nil {
+		t.Fatal(err)
+	}
+	h.changes(t, 1)
+	merged := p.turn(t)
+	if len(merged) != 1 || merged[0].First != last[0].First || merged[0].Last != h.View().Index() {
+		t.Fatalf("got %v", merged)
+	}
+	piece, err := readPieceFile(p.folder, merged[0])
+	if err != nil || piece.Digest != h.View().Digest() {
+		t.Errorf("got %+v, %v", piece, err)
+	}
+	// Killed after the large one was written, with some of the parts left.
+	for i := range 3 {
+		name := last[i*20].Name
+		data, err := os.ReadFile(filepath.Join(before, name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(filepath.Join(p.folder, name), data, 0o640); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if s, _, err := (Folder{p.Backups.Dir}).At(t.Context(), "", Moment{Index: h.View().Index()}); err != nil || s.Digest() != h.View().Digest() {
+		t.Errorf("with parts left: %v", err)
+	}
+	if got := p.turn(t); !slices.Equal(got, merged) {
+		t.Errorf("got %v, want the parts removed", got)
+	}
+}
+
+// What a kept backup needs stays; what is before all of them goes, and comes back when it is wanted again.
+func TestIncrements_prune(t *testing.T) {
+	h := open(t, t.TempDir())
+	p := h.increments(t)
+	now := time.Date(2026, 1, 21, 12, 0, 0, 0, time.UTC)
+	p.Backups.Now = func() time.Time { now = now.Add(time.Second); return now }
+	p.Backups.Keep = Keep{Last: 2}
+	var at []uint64 // of each backup
+	for range 4 {
+		h.changes(t, 3)
+		p.turn(t)
+		at = append(at, h.View().Index())
+		h.changes(t, 2)
+		p.turn(t)
+		if _, err := p.Backups.Create(t.Context(), "", false); err != nil {
+			t.Fatal(err)
+		}
+	}
+	all := p.turn(t)
+	if _, err := p.Backups.Prune(false); err != nil {
+		t.Fatal(err)
+	}
+	foreign := filepath.Join(filepath.Dir(p.folder), "log-0123")
+	if err := os.CopyFS(foreign, os.DirFS(p.folder)); err != nil {
+		t.Fatal(err)
+	}
+	got := p.turn(t)
+	oldest, err := p.oldest()
+	if err != nil {
+		t.Fatal(err)
+	}
+	from := oldest[p.Of()]
+	if len(got) >= len(all) || got[0].Last <= from || got[0].First > from+1 {
+		t.Errorf("the oldest backup is of event %d: got %v of %v", from, got, all)
+	}
+	if _, err := os.Stat(foreign); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("the increments of a log without a backup are still there: %v", err)
+	}
+	for index := from; index <= h.View().Index(); index++ {
+		if s, _, err := (Folder{p.Backups.Dir}).At(t.Context(), "", Moment{Index: index}); err != nil || s.Index() != index {
+			t.Errorf("event %d: %v", index, err)
+		}
+	}
+	p.All = true
+	if got := p.turn(t); got[0].First != 1 || len(gaps(got, 1, h.View().Index())) != 0 {
+		t.Errorf("all are wanted: got %v", got)
+	}
+	if got := p.turn(t); got[0].First != 1 {
+		t.Errorf("all are wanted, and some removed: got %v", got)
+	}
+}
+
+// A backup that cannot be read might need any increment: none is removed.
+func TestIncrements_pruneInDoubt(t *testing.T) {
+	h := open(t, t.TempDir())
+	p := h.increments(t)
+	h.changes(t, 2)
+	p.turn(t)
+	h.changes(t, 2)
+	all := p.turn(t)
+	name := filepath.Join(p.Backups.Dir, "state-backup-20200101-000000.json")
+	if err := os.WriteFile(name, []byte(beginning+"damaged"), 0o640); err != nil {
+		t.Fatal(err)
+	}
+	if err := p.Once(t.Context()); err == nil || !strings.Contains(err.Error(), "cannot be told") {
+		t.Errorf("got %v", err)
+	}
+	if got, err := listPieces(p.folder); err != nil || !slices.Equal(got, all) {
+		t.Errorf("got %v, %v; want %v", got, err, all)
+	}
+}
+
+// A log that has been put back to an earlier time goes on otherwise: its increments do not come between those that are there.
+func TestIncrements_logPutBack(t *testing.T) {
+	dir := t.TempDir()
+	h := open(t, dir)
+	p := h.increments(t)
+	h.changes(t, 3)
+	p.turn(t)
+	h.close()
+	old := t.TempDir()
+	if err := os.CopyFS(old, os.DirFS(filepath.Join(dir, "events"))); err != nil {
+		t.Fatal(err)
+	}
+	h = open(t, dir)
+	p = h.increments(t)
+	h.changes(t, 6)
+	p.turn(t)
+	first, was := p.Of(), h.View().State
+	h.close()
+	if err := os.RemoveAll(filepath.Join(dir, "events")); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.CopyFS(filepath.Join(dir, "events"), os.DirFS(old)); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 { // and it is found again
+		h = open(t, dir)
+		p = h.increments(t)
+		h.changes(t, 8)
+		p.turn(t)
+		if p.Of() != first+"-2" {
+			t.Fatalf("got %s, want another folder than %s", p.Of(), first)
+		}
+		h.close()
+	}
+	files, err := p.Backups.List()
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, _, err := (Folder{p.Backups.Dir}).At(t.Context(), files[0].Name, Moment{Index: was.Index()})
+	if err != nil || s.Digest() != was.Digest() {
+		t.Errorf("what was there before: %v", err)
+	}
+	now := h.View().State
+	if s, _, err = (Folder{p.Backups.Dir}).At(t.Context(), "", Moment{Time: time.Now()}); err != nil || s.Digest() != now.Digest() {
+		t.Errorf("what is there now: %v", err)
+	}
+	if _, _, err := (Folder{p.Backups.Dir}).At(t.Context(), "", Moment{Index: 2}); err == nil || !strings.Contains(err.Error(), "several logs") {
+		t.Errorf("an event of two logs: got %v", err)
+	}
+}
+
+// A piece that is damaged is made again from the log, which has it still.
+func TestIncrements_damageIsMadeGood(t *testing.T) {
+	dir := t.TempDir()
+	h := open(t, dir)
+	p := h.increments(t)
+	h.changes(t, 2)
+	p.turn(t)
+	h.changes(t, 3)
+	f := p.turn(t)[0]
+	if err := os.Truncate(filepath.Join(p.folder, f.Name), f.Bytes-1); err != nil {
+		t.Fatal(err)
+	}
+	h.close()
+	h = open(t, dir)
+	p = h.increments(t)
+	got := p.turn(t)
+	if len(got) != 1 || got[0].Name != f.Name {
+		t.Errorf("got %v", got)
+	}
+	if _, err := readPieceFile(p.folder, got[0]); err != nil {
+		t.Error(err)
+	}
+}

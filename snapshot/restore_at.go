@@ -1,0 +1,81 @@
+package snapshot
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"time"
+
+	"github.com/podman-swarm/podman-swarm/projection"
+)
+
+// SourceAt is the state at a moment, to be restored: folded from the backup of that name and the increments after it. Unless it is only looked
+// at (dry), it is put into the folder of backups as one more, pinned, so that a restore that is interrupted can go on, and can be told of. The
+// error wraps ErrNoMoment where there is no such moment, or fs.ErrNotExist.
+func (r *Restorer) SourceAt(ctx context.Context, name string, m Moment, dry bool) (Source, error) {
+	if _, err := r.Backups.Stat(name); err != nil {
+		return Source{}, err
+	}
+	s, about, err := Folder{r.Backups.Dir}.At(ctx, name, m)
+	if err != nil {
+		return Source{}, err
+	}
+	about.Agent, about.Made, about.Why = r.Backups.Agent, s.At().UTC(), fmt.Sprintf("the state at event %d, from %s", s.Index(), name)
+	if dry {
+		return Source{File: about.Why, Made: about.Made, Want: s.Declarations()}, nil
+	}
+	data, err := encodeBackup(about, s, r.Backups.Compress)
+	if err != nil {
+		return Source{}, err
+	}
+	from, err := source(data, r.Backups.Keys)
+	if err != nil {
+		return Source{}, err
+	}
+	if from.File, err = r.adopt(data, &from, about.Made); err != nil {
+		return Source{}, fmt.Errorf("nothing is restored, since %s could not be put among the backups: %w", about.Why, err)
+	}
+	from.brought = !r.Backups.For.None() // what is in the folder is sealed then
+	return from, nil
+}
+
+// encodeBackup is a backup of a state as a file has it.
+func encodeBackup(about About, s *projection.State, compressed bool) ([]byte, error) {
+	var b bytes.Buffer
+	write := func(w io.Writer) error { return WriteBackup(w, about, s) }
+	if compressed {
+		err := compress(&b, write)
+		return b.Bytes(), err
+	}
+	err := write(&b)
+	return b.Bytes(), err
+}
+
+// Extract gives one backup that has the state at a moment, of a folder of backups and increments, for where nothing else is: to be restored from like any other.
+func (f Folder) Extract(ctx context.Context, name string, m Moment, agent string, compressed bool) ([]byte, About, error) {
+	s, about, err := f.At(ctx, name, m)
+	if err != nil {
+		return nil, about, err
+	}
+	about.Agent, about.Made, about.Why = agent, s.At().UTC(), fmt.Sprintf("the state at event %d, folded from %s", s.Index(), f.Dir)
+	about.Index = s.Index()
+	data, err := encodeBackup(about, s, compressed)
+	return data, about, err
+}
+
+// ParseMoment reads a moment as people write it: the index of an event, a time as RFC 3339 has it, or how long ago, like 2h. False: it is none of these.
+func ParseMoment(text string, now time.Time) (m Moment, ok bool) {
+	var err error
+	if _, err = fmt.Sscanf(text+" ", "%d ", &m.Index); err == nil && fmt.Sprint(m.Index) == text && m.Index > 0 {
+		return m, true
+	}
+	m.Index = 0
+	if m.Time, err = time.Parse(time.RFC3339Nano, text); err == nil {
+		return m, true
+	}
+	if d, err := time.ParseDuration(text); err == nil && d >= 0 {
+		return Moment{Time: now.Add(-d)}, true
+	}
+	return Moment{}, false
+}
