@@ -204,7 +204,7 @@ func TestAppendRecord_bytes(t *testing.T) {
 }
 
 func FuzzReadPiece(f *testing.F) {
-	r := events.Record{Number: 1, Index: 1, Count: 1, Hash: events.HashOf([]byte("{}")), Payload: []byte("{}")}
+	r := events.Record{Number: 1, Index: 1, Count: 1, At: time.UnixMicro(1), Hash: events.HashOf([]byte("{}")), Payload: []byte("{}")}
 	whole, err := appendPiece(nil, PieceHead{Log: "x", First: 1, Last: 1}, appendRecord(nil, &r), pieceEnd{Records: 1, Hash: r.Hash})
 	if err != nil {
 		f.Fatal(err)
@@ -407,5 +407,42 @@ func TestIncrements_damageIsMadeGood(t *testing.T) {
 	}
 	if _, err := readPieceFile(p.folder, got[0]); err != nil {
 		t.Error(err)
+	}
+}
+
+// A piece that is whole and says what is not so is refused.
+func TestReadPiece_whole(t *testing.T) {
+	record := func(index uint64, payload string) events.Record {
+		return events.Record{Number: index, Index: index, Count: 1, At: time.UnixMicro(1).UTC(), Hash: events.HashOf([]byte(payload)), Payload: []byte(payload)}
+	}
+	good := []events.Record{record(5, `{"a":1}`), record(6, `{"a":2}`)}
+	forged := record(6, `{"a":2}`)
+	forged.Payload = []byte(`{"a":3}`)
+	for name, c := range map[string]struct {
+		records []events.Record
+		head    PieceHead
+		end     pieceEnd
+		says    string
+	}{
+		"good":              {good, PieceHead{First: 5, Last: 6}, pieceEnd{Records: 2, Hash: good[1].Hash}, ""},
+		"another commit":    {[]events.Record{good[0], forged}, PieceHead{First: 5, Last: 6}, pieceEnd{Records: 2, Hash: forged.Hash}, "its hash is not that of its commit"},
+		"one is missing":    {[]events.Record{good[0], record(7, `{}`)}, PieceHead{First: 5, Last: 7}, pieceEnd{Records: 2, Hash: record(7, `{}`).Hash}, "event 7 follows on event 5"},
+		"another first":     {good, PieceHead{First: 4, Last: 6}, pieceEnd{Records: 2, Hash: good[1].Hash}, "not those that it says"},
+		"another last":      {good, PieceHead{First: 5, Last: 7}, pieceEnd{Records: 2, Hash: good[1].Hash}, "not those that it says"},
+		"another last hash": {good, PieceHead{First: 5, Last: 6}, pieceEnd{Records: 2, Hash: good[0].Hash}, "not those that it says"},
+		"fewer":             {good, PieceHead{First: 5, Last: 6}, pieceEnd{Records: 3, Hash: good[1].Hash}, "not those that it says"},
+		"nothing":           {nil, PieceHead{First: 5, Last: 6}, pieceEnd{}, "not those that it says"},
+	} {
+		var lines []byte
+		for i := range c.records {
+			lines = appendRecord(lines, &c.records[i])
+		}
+		data, err := appendPiece(nil, c.head, lines, c.end)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := ReadPiece(data); (err == nil) != (c.says == "") || err != nil && !strings.Contains(err.Error(), c.says) {
+			t.Errorf("%s: got %v, want %q", name, err, c.says)
+		}
 	}
 }
