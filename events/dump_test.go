@@ -184,7 +184,7 @@ func TestVerify_chains(t *testing.T) {
 	a, b := &author{inc: l.Incarnation()}, &author{inc: 77}
 	mustAppend(t, l, a.entry(t, 2, 10), b.entry(t, 1, 10), a.entry(t, 1, 10))
 	b.last += 4
-	mustAppend(t, l, jump(t, JumpHead{77, 5, b.hash}, JumpHead{a.inc, 3, a.hash}), b.entry(t, 1, 10))
+	mustAppend(t, l, jump(t, JumpHead{Inc: 77, Seq: 5, Hash: b.hash}, JumpHead{Inc: a.inc, Seq: 3, Hash: a.hash}), b.entry(t, 1, 10))
 	chains, err := Verify(l.dir)
 	want := []Chain{{Inc: a.inc, Node: "alpha", First: 1, Last: 3, Records: 2, Head: a.hash},
 		{Inc: 77, Node: "alpha", First: 1, Last: 6, Records: 2, Gaps: 1, Head: b.hash}}

@@ -69,6 +69,10 @@ func (h heads) jump(number uint64, payload []byte) error {
 		if i := slices.IndexFunc(j.Jump.Heads, func(o JumpHead) bool { return o.Inc == inc }); i >= 0 {
 			to = j.Jump.Heads[i]
 		}
+		if to.Anew {
+			h[inc] = head{last: to.Seq, hash: to.Hash, floor: to.Seq, void: []headRange{{0, number}}}
+			continue
+		}
 		if to.Seq < at.last {
 			at.void = append(slices.Clone(at.void), headRange{to.Seq, number})
 			at.marks = slices.Clone(at.marks[:sort.Search(len(at.marks), func(i int) bool { return at.marks[i].seq > to.Seq })])

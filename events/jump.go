@@ -26,6 +26,8 @@ type JumpHead struct {
 	Inc  Incarnation `json:"inc"`
 	Seq  uint64      `json:"seq"`
 	Hash Hash        `json:"hash"`
+	// Anew says that what the log has of the incarnation before the jump is not on the chain that ends here: none of it counts.
+	Anew bool `json:"anew,omitempty"`
 }
 
 // maxState bounds what a jump's state may unpack to.

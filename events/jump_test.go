@@ -35,7 +35,7 @@ func lacking(t *testing.T, l *Log, have map[Incarnation]uint64, from uint64) (id
 }
 
 func TestJump_roundTrip(t *testing.T) {
-	want := Jump{Cause: "history was trimmed", Heads: []JumpHead{{1, 2, HashOf([]byte("a"))}, {5, 1, HashOf([]byte("b"))}}, State: bytes.Repeat([]byte("state"), 1000)}
+	want := Jump{Cause: "history was trimmed", Heads: []JumpHead{{Inc: 1, Seq: 2, Hash: HashOf([]byte("a"))}, {Inc: 5, Seq: 1, Hash: HashOf([]byte("b"))}}, State: bytes.Repeat([]byte("state"), 1000)}
 	e, err := want.Entry()
 	if err != nil {
 		t.Fatal(err)
@@ -72,7 +72,7 @@ func TestMissing_afterJumps(t *testing.T) {
 		}
 	}
 	ahead := author{inc: 10, last: 100, hash: HashOf([]byte("elsewhere"))}
-	mustAppend(t, l, jump(t, JumpHead{10, 100, ahead.hash}, JumpHead{20, 4, b2.hash}))
+	mustAppend(t, l, jump(t, JumpHead{Inc: 10, Seq: 100, Hash: ahead.hash}, JumpHead{Inc: 20, Seq: 4, Hash: b2.hash}))
 	mustAppend(t, l, b2.entry(t, 3, 10), ahead.entry(t, 1, 10))
 	check := func(l *Log) {
 		t.Helper()
@@ -103,6 +103,26 @@ func TestMissing_afterJumps(t *testing.T) {
 		return nil
 	}); err != nil || !bytes.Contains(lines, []byte(`"jump":{"cause":"test","heads":[{"inc":"000000000000000a","seq":100`)) {
 		t.Errorf("dump: %v\n%s", err, lines)
+	}
+}
+
+// What a log has of an incarnation that went another way is void, however far both go.
+func TestMissing_afterAJumpToAnotherChain(t *testing.T) {
+	l := mustOpen(t, ram(t), small())
+	given := &author{inc: 10}
+	mustAppend(t, l, given.entry(t, 2, 10), given.entry(t, 2, 10), given.entry(t, 2, 10))
+	stands := author{inc: 10, last: 4, hash: HashOf([]byte("elsewhere"))}
+	mustAppend(t, l, jump(t, JumpHead{Inc: 10, Seq: 4, Hash: stands.hash, Anew: true}))
+	mustAppend(t, l, stands.entry(t, 1, 10))
+	for range 2 {
+		if ids, gone := lacking(t, l, map[Incarnation]uint64{10: 2}, 0); ids != nil || !slices.Equal(gone, []Incarnation{10}) {
+			t.Errorf("who lacks what stands before the jump is given %v and told that %v is gone", ids, gone)
+		}
+		if ids, gone := lacking(t, l, map[Incarnation]uint64{10: 4}, 0); !slices.Equal(ids, []ID{{10, 5}}) || gone != nil {
+			t.Errorf("who lacks what came after it: got %v, %v", ids, gone)
+		}
+		mustClose(t, l)
+		l = mustOpen(t, l.dir, small())
 	}
 }
 
