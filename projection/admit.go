@@ -15,11 +15,12 @@ type Fate uint8
 
 // The fates.
 const (
-	Taken  Fate = iota // folded, and on disk, unless that is full; see View.OnDisk
-	Known              // folded before
-	Ahead              // commits of its incarnation that come before it are missing
-	Astray             // not on the chain of what is known here of its incarnation: one number means two things
-	Unread             // no commit that can be read
+	Taken   Fate = iota // folded, and on disk, unless that is full; see View.OnDisk
+	Known               // folded before
+	Ahead               // commits of its incarnation that come before it are missing
+	Astray              // not on the chain of what is known here of its incarnation: one number means two things
+	Unread              // no commit that can be read
+	Forgone             // given up by others, who have recorded it again; see State.Forgone
 )
 
 // Admission is what Admit says of one commit.
@@ -77,6 +78,9 @@ func (l *Ledger) admitOne(w *writing, b []byte) Admission {
 	case c.Seq > head.Seq+1:
 		a.Fate = Ahead
 		return a
+	case w.s.Forgone(c.Inc, hash):
+		a.Fate = Forgone
+		return a
 	}
 	skew := l.MaxSkew
 	if skew == 0 {
@@ -104,7 +108,8 @@ func (l *Ledger) Renew(ctx context.Context) error {
 type rewritten struct {
 	state   *State // nobody else has it
 	cause   string
-	commits [][]byte // to be folded upon it
+	commits [][]byte           // to be folded upon it
+	anew    events.Incarnation // of which the state is on another chain than the log; zero: none
 }
 
 // rewrite answers a caller who has the state be another. What is on disk says so before anybody sees it.
@@ -126,7 +131,7 @@ func (l *Ledger) rewrite(r *request) error {
 // jump makes n the state, by a record that says so, and folds its commits.
 func (l *Ledger) jump(v *View, n *rewritten) error {
 	n.state.index = v.index + 1
-	e, err := jumpEntry(n.state, n.cause)
+	e, err := jumpEntry(n.state, n.cause, n.anew)
 	if err != nil {
 		return err
 	}

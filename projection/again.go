@@ -1,6 +1,7 @@
 package projection
 
 import (
+	"bytes"
 	"cmp"
 	"crypto/sha256"
 	"encoding/binary"
@@ -15,7 +16,8 @@ type again struct {
 	renumbering
 	created map[events.ID]string          // the keys of its objects, by the uids that are given up
 	moved   map[events.Stamp]events.Stamp // what versions of its objects are stamped now
-	commits [][]byte
+	commits [][]byte                      // of the incarnation that follows
+	says    [][]byte                      // what others have said of its objects, each of an incarnation of its own
 }
 
 // recordAgain makes of commits of one incarnation after event seq those of another, which follows from the first of them.
@@ -33,7 +35,7 @@ func recordAgain(given [][]byte, seq uint64, others []said) (*again, error) {
 			a.renumbering = renumbering{c.Inc, seq, forkOf(c.Inc, events.HashOf(b))}
 		}
 		for n := range c.Events {
-			if c.Events[n].UID == c.ID(n) {
+			if e := &c.Events[n]; e.UID == c.ID(n) && e.Base.IsZero() { // else it changes what stands, which has its number
 				a.created[c.ID(n)] = c.Events[n].Key
 			}
 			to := c.Stamp(n)
@@ -82,7 +84,7 @@ func (a *again) say(others []said) error {
 		if err != nil {
 			return fmt.Errorf("record again %v: %w", c.Stamp(0), err)
 		}
-		a.commits = append(a.commits, b)
+		a.says = append(a.says, b)
 	}
 	return nil
 }
@@ -113,6 +115,73 @@ func (a *again) follow(e *events.Event, stamp events.Stamp) (events.Event, bool)
 		again.Ends = append(again.Ends, events.End{UID: e.UID, Base: stamp}) // under the old number it is over
 	}
 	return again, again.Object != nil || len(again.Ends) > 0
+}
+
+// partedError says that what others have recorded again after an event of an incarnation must be given up first.
+type partedError struct {
+	inc events.Incarnation
+	seq uint64
+}
+
+func (e *partedError) Error() string {
+	return fmt.Sprintf("what others have recorded again under incarnation %v after event %d is given up", e.inc, e.seq)
+}
+
+// fit is all commits that are recorded again, as they follow on what is known in a state. From the same commit on, others may have
+// given up another chain, as when a disk was put back twice: then two commits have one number again, and which stands is decided as ever.
+func (a *again) fit(s *State, known *links) (all [][]byte, err error) {
+	for {
+		chain, _ := known.chain(s.Head(a.to))
+		n, hash := 0, events.Hash{}
+		for ; n < len(a.commits); n++ {
+			if hash = events.HashOf(a.commits[n]); s.Forgone(a.to, hash) || n < len(chain) && hash != known.all[chain[n]].hash {
+				break
+			}
+		}
+		all = append(all, a.commits[:n]...)
+		for _, b := range a.says {
+			if b, err = alone(b, s); err != nil {
+				return nil, err
+			}
+			all = append(all, b)
+		}
+		if n == len(a.commits) {
+			return all, nil
+		}
+		first, err := events.ParseCommit(a.commits[n])
+		if err != nil {
+			return nil, err
+		}
+		if !s.Forgone(a.to, hash) && bytes.Compare(hash[:], known.all[chain[n]].hash[:]) < 0 {
+			return nil, &partedError{a.to, first.Seq - 1}
+		}
+		var others []said
+		for _, b := range a.says {
+			c, err := events.ParseCommit(b)
+			if err != nil {
+				return nil, err
+			}
+			others = append(others, said{c, events.HashOf(b)})
+		}
+		if a, err = recordAgain(a.commits[n:], first.Seq-1, others); err != nil {
+			return nil, err
+		}
+	}
+}
+
+// alone is a commit that is the only one of its incarnation, or the same under another where the state knows another by its number: who
+// knew of more, or of less, may have recorded the same again in other words.
+func alone(b []byte, s *State) ([]byte, error) {
+	c, err := events.ParseCommit(b)
+	for err == nil {
+		hash := events.HashOf(b)
+		if head := s.Head(c.Inc); head.Hash == hash || head.Seq == 0 && !s.Forgone(c.Inc, hash) {
+			break
+		}
+		c.Inc = forkOf(c.Inc, hash)
+		b, err = c.Append(nil)
+	}
+	return b, err
 }
 
 // forkOf is the incarnation under which is recorded again what was given up of another, from a certain commit on.

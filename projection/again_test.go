@@ -211,8 +211,8 @@ func TestRecordAgain_whatOthersSaid(t *testing.T) {
 		{Kind: events.Declared, Key: key, UID: uid, Base: moved, Ends: []events.End{{UID: uid, Base: moved}}},
 		{Kind: events.Decided, Key: "placement/default/x/0", UID: place, Base: stamp(202, 9, 3), Ends: []events.End{{UID: place, Base: stamp(202, 9, 3)}}},
 	}
-	if len(a.commits) != 3+len(want) {
-		t.Fatalf("%d commits, want the 3 and %d of others", len(a.commits), len(want))
+	if len(a.commits) != 3 || len(a.says) != len(want) {
+		t.Fatalf("%d commits and %d of others, want 3 and %d", len(a.commits), len(a.says), len(want))
 	}
 	if c, err := events.ParseCommit(a.commits[1]); err != nil || c.Events[0].UID != place || c.Events[0].For != stamp(100, to, 1) {
 		t.Errorf("a decision for what is given up too: %+v (%v)", c, err)
@@ -220,7 +220,7 @@ func TestRecordAgain_whatOthersSaid(t *testing.T) {
 	if c, err := events.ParseCommit(a.commits[2]); err != nil || c.Events[0].Ends[0] != (events.End{UID: events.ID{Inc: inc, Seq: 2}, Base: stamp(50, inc, 2)}) {
 		t.Errorf("what is said of what stands: %+v (%v)", c, err)
 	}
-	for i, b := range a.commits[3:] {
+	for i, b := range a.says {
 		c, err := events.ParseCommit(b)
 		if err != nil || len(c.Events) != 1 || !reflect.DeepEqual(c.Events[0], want[i]) || c.Node != "n" || c.Actor != "a" || c.Cause != "why" {
 			t.Errorf("%d: got %+v, want %+v (%v)", i, c, want[i], err)

@@ -10,8 +10,8 @@ import (
 	"github.com/podman-swarm/podman-swarm/events"
 )
 
-// jumpEntry is the record that makes s the state.
-func jumpEntry(s *State, cause string) (events.Entry, error) {
+// jumpEntry is the record that makes s the state, in which an incarnation (zero: none) is on another chain than in the log before it.
+func jumpEntry(s *State, cause string, anew events.Incarnation) (events.Entry, error) {
 	var b bytes.Buffer
 	if err := s.Encode(&b); err != nil {
 		return events.Entry{}, err
@@ -23,7 +23,7 @@ func jumpEntry(s *State, cause string) (events.Entry, error) {
 	j := events.Jump{Cause: cause, State: b.Bytes()}
 	for _, h := range s.vector {
 		if h.Seq > 0 {
-			j.Heads = append(j.Heads, events.JumpHead{Inc: h.Inc, Seq: h.Seq, Hash: h.Hash})
+			j.Heads = append(j.Heads, events.JumpHead{Inc: h.Inc, Seq: h.Seq, Hash: h.Hash, Anew: h.Inc == anew})
 		}
 	}
 	return j.Entry()
@@ -47,26 +47,41 @@ func jumped(rec *events.Record) (*State, error) {
 	return s, nil
 }
 
-// ErrEntangled says that commits cannot be given up, since a state that was taken over after them holds what they did.
-var ErrEntangled = errors.New("what has to be given up is part of a state that was taken over since")
-
 // GiveUp has this host forget the commits of an incarnation after event seq: others know other commits by their numbers,
 // and all hosts have agreed, each by itself, that those stand. What is given up is recorded again, at the same time and by
 // the same hands, under an incarnation that follows from what it is, so that all hosts that do so write the very same
 // commits; and so is what others said of its objects. If the incarnation is this host's own, it draws another for what it writes from now on.
 //
 // It reads the whole log. When it returns nil, the log holds all that; after an error, and after a crash, either all or
-// nothing of it, save that another incarnation may have been drawn. Where nothing is known after seq, nothing happens.
+// nothing of it, save that another incarnation may have been drawn, or what others have recorded again of the same been given up in its turn.
+// Where nothing is known after seq, nothing happens. ErrEntangled: the log does not hold all commits of the state.
 func (l *Ledger) GiveUp(ctx context.Context, inc events.Incarnation, seq uint64, cause string) error {
+	for {
+		err := l.giveUp(ctx, inc, seq, cause)
+		var parted *partedError
+		if !errors.As(err, &parted) {
+			return err
+		}
+		if err := l.GiveUp(ctx, parted.inc, parted.seq, cause); err != nil {
+			return err
+		}
+	}
+}
+
+func (l *Ledger) giveUp(ctx context.Context, inc events.Incarnation, seq uint64, cause string) error {
 	return l.ask(ctx, &request{rewrite: func(s *State) (*rewritten, error) {
 		if s.Head(inc).Seq <= seq {
 			return nil, nil
 		}
-		before, given, others, err := l.without(inc, seq)
+		without, err := l.refold(s.vector, inc, seq)
 		if err != nil {
 			return nil, err
 		}
-		again, err := recordAgain(given, seq, others)
+		again, err := recordAgain(without.given, seq, without.others)
+		if err != nil {
+			return nil, err
+		}
+		commits, err := again.fit(without.state, without.links)
 		if err != nil {
 			return nil, err
 		}
@@ -75,41 +90,6 @@ func (l *Ledger) GiveUp(ctx context.Context, inc events.Incarnation, seq uint64,
 				return nil, err
 			}
 		}
-		return &rewritten{before, cause, again.commits}, nil
+		return &rewritten{state: without.state, cause: cause, commits: commits}, nil
 	}}).err
-}
-
-// without is what the log comes to without the commits of an incarnation after event seq, those commits, and commits of
-// others that say something of objects under such numbers.
-func (l *Ledger) without(inc events.Incarnation, seq uint64) (s *State, given [][]byte, others []said, err error) {
-	s = NewState()
-	r := renumbering{inc: inc, after: seq}
-	err = l.log.Scan(1, func(rec events.Record) error {
-		if rec.Inc == 0 {
-			n, err := jumped(&rec)
-			if err != nil {
-				return err
-			}
-			if n.Head(inc).Seq > seq {
-				return ErrEntangled
-			}
-			s, given = n, nil
-			return nil
-		}
-		payload := bytes.Clone(rec.Payload)
-		if rec.Inc == inc && rec.Seq > seq {
-			given = append(given, payload)
-			return nil
-		}
-		c, err := events.ParseCommit(payload)
-		if err != nil {
-			return err
-		}
-		if slices.ContainsFunc(c.Events, r.named) {
-			others = append(others, said{c, rec.Hash})
-		}
-		s.fold(s.objects, &c, rec.Hash, rec.Index, rec.At)
-		return nil
-	})
-	return s, given, others, err
 }

@@ -44,7 +44,7 @@ func (l *Ledger) Yield(ctx context.Context, inc events.Incarnation, seq uint64, 
 		}
 		n := Join(mine, other)
 		n.dropEmpty()
-		return &rewritten{n, cause, append(again.commits, rest...)}, nil
+		return &rewritten{n, cause, slices.Concat(again.commits, again.says, rest), inc}, nil
 	}}).err
 }
 

@@ -247,12 +247,12 @@ func (c *core) compare(p *peer) {
 	if differs {
 		if !p.differs {
 			c.counts.Unequal++
-			c.say.Error("the state of a host differs with the same commits folded: both take over what the other has", "peer", p.name, "vector", p.Vector)
+			c.say.Error("the state of a host differs with the same commits folded: both fold them anew", "peer", p.name, "vector", p.Vector)
 		}
 		// If that does not help, as between agents that fold differently, it must not fill both disks.
 		if c.now.Sub(p.joined) >= p.wait {
 			p.joined, p.wait = c.now, min(max(2*p.wait, c.every.sync), time.Hour)
-			c.wantState(p, "host "+p.name+" had another state with the same commits")
+			c.even(p)
 		}
 	}
 	if p.differs = differs; !differs {

@@ -19,6 +19,8 @@ type Ledger interface {
 	Join(ctx context.Context, other *projection.State, cause string) error
 	GiveUp(ctx context.Context, inc events.Incarnation, seq uint64, cause string) error
 	Yield(ctx context.Context, inc events.Incarnation, seq uint64, other *projection.State, cause string) error
+	Refold(ctx context.Context, cause string) (changed bool, err error)
+	Forgone() (inc events.Incarnation, after uint64, found bool, err error)
 	Renew(ctx context.Context) error
 }
 
@@ -61,9 +63,12 @@ type core struct {
 	serving   *transfer // a state that is being given to another
 	page      []byte    // room for the next page of commits
 	settled   map[point]time.Time
-	later     map[events.Incarnation]bool // of which the next commit is of a later version than can be read here
-	holding   []ask                       // that are to be answered once what they ask for is on disk
-	held      map[uint64]func()           // what to do when an ask of this host for that is answered
+	forgone   map[events.Incarnation]time.Time // when commits of it came that others have given up
+	known     events.Incarnation               // the sum of those among which was looked for such
+	forgoAt   time.Time                        // when to look again
+	later     map[events.Incarnation]bool      // of which the next commit is of a later version than can be read here
+	holding   []ask                            // that are to be answered once what they ask for is on disk
+	held      map[uint64]func()                // what to do when an ask of this host for that is answered
 	parts     parts
 	asked     uint64
 	pulse     pulse
@@ -82,7 +87,7 @@ type core struct {
 func newCore(node string, boot uint64, started int64, every times, ledger Ledger, log Log, out *sender, say *slog.Logger) *core {
 	return &core{node: node, boot: boot, started: started, pulse: pulse{number: uint64(started), anew: true}, every: every, ledger: ledger, log: log, out: out, say: say, wall: time.Now,
 		ready: func() (bool, bool) { return false, false }, peers: map[string]*peer{}, digests: map[mark]string{}, want: map[string]bool{},
-		settled: map[point]time.Time{}, later: map[events.Incarnation]bool{}, held: map[uint64]func(){}, problems: map[string]*Problem{}}
+		settled: map[point]time.Time{}, forgone: map[events.Incarnation]time.Time{}, later: map[events.Incarnation]bool{}, held: map[uint64]func(){}, problems: map[string]*Problem{}}
 }
 
 // times are how long things take. All have defaults.
@@ -139,7 +144,8 @@ type pull struct {
 	most   int // bytes
 	asked  time.Time
 	until  time.Time
-	taken  int // commits so far
+	taken  int  // commits so far
+	spared bool // something is left out that the other may hold in the place of what was given up
 }
 
 // vectors are marks of vectors that this host has had, or has found to hold nothing that it lacks.
@@ -186,6 +192,7 @@ func (c *core) step(ctx context.Context, now time.Time, do func()) {
 	}
 	c.note()
 	do()
+	c.forgo()
 	c.note()
 	c.hold()
 	c.next()
@@ -247,6 +254,7 @@ func (c *core) tick() {
 	}
 	c.stash.prune(c.ledger.View().State)
 	maps.DeleteFunc(c.settled, func(_ point, at time.Time) bool { return c.now.Sub(at) >= c.every.sync })
+	maps.DeleteFunc(c.forgone, func(_ events.Incarnation, at time.Time) bool { return c.now.Sub(at) >= c.every.answer })
 	c.parts.bound(c.now.Add(-c.every.answer))
 	if c.search != nil && !c.now.Before(c.search.until) {
 		c.search = nil

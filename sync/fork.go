@@ -149,6 +149,10 @@ func (c *core) onChain(a *answer) {
 // stands, and what follows on it.
 func (c *core) part(s *search, own, theirs events.Hash) {
 	head := c.ledger.View().Head(s.inc)
+	if c.ledger.View().Forgone(s.inc, theirs) {
+		c.settled[point{s.inc, head.Seq, head.Hash}] = c.now // the other is about to hear of that, and gives it up
+		return
+	}
 	switch bytes.Compare(own[:], theirs[:]) {
 	case 0:
 		return
@@ -179,7 +183,16 @@ func (c *core) part(s *search, own, theirs events.Hash) {
 		return
 	}
 	c.solved("fork " + s.inc.String())
+	c.gaveUp()
 	c.want[s.peer] = true
+}
+
+// gaveUp has all hosts be asked for what is lacked now: of what they have was found before that nothing of it is.
+func (c *core) gaveUp() {
+	c.seen = vectors{}
+	if c.pull != nil {
+		c.pull.spared = true
+	}
 }
 
 // countAnew has this host not go on under an incarnation of its own that was forked, though its commits stand: of the numbers to
@@ -190,5 +203,60 @@ func (c *core) countAnew(inc events.Incarnation) {
 	}
 	if err := c.ledger.Renew(c.ctx); err != nil {
 		c.say.Warn("this host's events cannot be counted anew", "incarnation", inc, "err", err)
+	}
+}
+
+// even ends it that a host has another state of the same commits. Where one number has meant two commits for a while, what is folded depends on
+// the order in which they came: each folds anew what its log holds, in the same order. Only if that does not help, or the log
+// does not hold all, what the other has is taken over.
+func (c *core) even(p *peer) {
+	cause := "host " + p.name + " had another state with the same commits"
+	changed, err := c.ledger.Refold(c.ctx, cause)
+	switch {
+	case err != nil && !errors.Is(err, projection.ErrEntangled):
+		c.say.Error("the own commits cannot be folded anew", "err", err)
+	case changed:
+		delete(c.digests, markOf(c.ledger.View().Vector())) // it was that of another state
+	case err != nil || p.wait > 2*c.every.sync: // the other has had the time to do the same
+		if c.transfer == nil {
+			if c.wantState(p, cause); c.transfer != nil {
+				c.transfer.even = true
+			}
+		}
+	}
+}
+
+// forgo gives up what others have given up, as the incarnations tell under which that was recorded again. It looks each time that there is another
+// incarnation: seldom, since it reads the log.
+func (c *core) forgo() {
+	var all events.Incarnation
+	for _, h := range c.ledger.View().OnDisk().Vector() {
+		if h.Seq > 0 {
+			all += h.Inc
+		}
+	}
+	if all == c.known || c.now.Before(c.forgoAt) {
+		return
+	}
+	c.known = all
+	for {
+		inc, seq, found, err := c.ledger.Forgone()
+		if err == nil && !found {
+			return
+		}
+		if err == nil {
+			c.say.Warn("others have given up commits that this host holds: it does the same, and nothing is lost", "incarnation", inc, "after", seq)
+			c.counts.Forks++
+			err = c.ledger.GiveUp(c.ctx, inc, seq, fmt.Sprintf("others have given up what was written under incarnation %v after event %d", inc, seq))
+		}
+		if err == nil {
+			c.solved("fork " + inc.String())
+			c.gaveUp()
+		} else {
+			c.known, c.forgoAt = 0, c.now.Add(c.every.sync)
+			c.problem("fork "+inc.String(), "a fork of incarnation "+inc.String()+" cannot be ended: "+err.Error(),
+				"stop the agent of this host, move its events folder aside and start it: the others tell it their state")
+			return
+		}
 	}
 }

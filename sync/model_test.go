@@ -1,6 +1,7 @@
 package sync
 
 import (
+	"cmp"
 	"encoding/json"
 	"flag"
 	"fmt"
@@ -18,6 +19,7 @@ var (
 	seed = flag.Uint64("seed", 0, "seed of the first random history; zero draws one")
 	runs = flag.Int("runs", 0, "how many random histories; zero: a few")
 	talk = flag.Bool("talk", false, "with -v: show what the hosts say")
+	puts = flag.Int("puts", 0, "have disks be put back under running agents in every history, at one step in so many; zero: in every third, at one in eight")
 )
 
 // history is a random history, and what must be true of it in the end.
@@ -111,7 +113,7 @@ func newHistory(t *testing.T, seed uint64) *history {
 	if *talk && testing.Verbose() {
 		h.story = func(line string) { t.Log(line) }
 	}
-	h.forks = h.rng.IntN(3) == 0
+	h.forks = h.rng.IntN(3) == 0 || *puts > 0
 	h.loss, h.twice = h.rng.Float64()*.2, h.rng.Float64()*.2
 	h.delay = time.Duration(1+h.rng.IntN(400)) * time.Millisecond
 	return h
@@ -138,7 +140,7 @@ func (h *history) act() {
 	if h.forks { // more objects are made, some of them in what is given up, and fewer changes follow
 		name = string("xyzwvutsrqpo"[h.rng.IntN(12)])
 	}
-	if h.forks && h.rng.IntN(8) == 0 { // else two commits would seldom have one number
+	if h.forks && h.rng.IntN(cmp.Or(*puts, 8)) == 0 { // else two commits would seldom have one number
 		h.disaster(n)
 		h.lost()
 		return
@@ -399,6 +401,11 @@ func (h *history) end() {
 			}
 		}
 		return
+	}
+	for _, n := range h.sim.sorted() { // since all logs are whole
+		if n.core.counts.Transfers > 0 {
+			h.t.Errorf("%s has taken over %d states", n.id, n.core.counts.Transfers)
+		}
 	}
 	h.found()
 	for o := range s.All("deployment/") {

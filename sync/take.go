@@ -38,9 +38,15 @@ func (c *core) take(commits [][]byte, from []string) {
 				c.counts.Known += a.Last - a.Seq + 1
 			case projection.Ahead:
 				c.missed = true
+				if _, ok := c.forgone[a.Inc]; ok {
+					continue // it follows on that
+				}
 				c.counts.Gaps++
 				c.stash.put(&a, before[i])
 				c.wants(peer)
+			case projection.Forgone:
+				c.missed = true
+				c.forgone[a.Inc] = c.now
 			case projection.Astray:
 				c.missed = true
 				c.counts.Astray++
@@ -115,21 +121,24 @@ func (c *core) rather(a, b *peer) bool {
 
 func (c *core) askCommits(peer string, record uint64) {
 	q := ask{Ask: askCommits, Record: record}
+	// What cannot be read need not be sent again and again, nor what others have given up: whoever still has that is about to hear of it.
+	spared := slices.Concat(slices.Collect(maps.Keys(c.later)), slices.Collect(maps.Keys(c.forgone)))
+	slices.Sort(spared)
 	for _, h := range c.ledger.View().Vector() {
-		if h.Seq > 0 && !c.later[h.Inc] {
+		if _, ok := slices.BinarySearch(spared, h.Inc); h.Seq > 0 && !ok {
 			q.Have = append(q.Have, point{h.Inc, h.Seq, h.Hash})
 		}
 	}
-	for _, inc := range slices.Sorted(maps.Keys(c.later)) { // what cannot be read need not be sent again and again
+	for _, inc := range slices.Compact(spared) {
 		q.Have = append(q.Have, point{Inc: inc, Seq: 1<<64 - 1})
 	}
-	taken := 0
+	taken, without := 0, len(c.forgone) > 0
 	q.Most = pageBytes
 	if c.pull != nil {
-		taken, q.Most = c.pull.taken, c.pull.next(c.now)
+		taken, q.Most, without = c.pull.taken, c.pull.next(c.now), without || c.pull.spared
 	}
 	id := c.question(peer, &q)
-	c.pull = &pull{peer: peer, id: id, record: record, most: q.Most, asked: c.now, until: c.now.Add(c.every.answer), taken: taken}
+	c.pull = &pull{peer: peer, id: id, record: record, most: q.Most, asked: c.now, until: c.now.Add(c.every.answer), taken: taken, spared: without}
 	c.counts.Asked++
 }
 
@@ -186,7 +195,7 @@ func (c *core) onCommits(a *answer) {
 	case len(a.Astray) > 0: // first must be known whose chain stands: a state has both folded that have it
 	case len(a.Gone) > 0:
 		c.gone(p, a.Gone)
-	case !c.missed && c.covers(commits):
+	case !c.missed && !done.spared && c.covers(commits):
 		p.folded, p.strange, p.strayed, p.gone = true, 0, time.Time{}, time.Time{}
 		v := c.ledger.View()
 		c.seen.add(a.Vector, passed{v.Index(), c.now})

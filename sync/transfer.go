@@ -16,6 +16,7 @@ type transfer struct {
 	size  int
 	cause string
 	yield *point // from here on, what is held here of an incarnation is given up for what the other holds
+	even  bool   // it is asked for since it differs, not for commits that are lacked
 	id    uint64
 	until time.Time
 }
@@ -62,6 +63,12 @@ func (c *core) onState(a *answer) {
 	if p := c.peers[t.peer]; err == nil && p != nil && p.differs {
 		if p.parts, _ = s.Differs(c.ledger.View().State); p.parts != "" {
 			c.say.Error("the first object that differs", "peer", p.name, "key", p.parts)
+		}
+	}
+	if err == nil && t.even {
+		if _, known := c.seen.at[markOf(s.Vector())]; !known {
+			c.want[t.peer] = true // its log tells what came since, and this host's is to hold all of its state
+			return
 		}
 	}
 	switch {

@@ -1,0 +1,159 @@
+package sync
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/podman-swarm/podman-swarm/events"
+)
+
+// recordedAgain is what a host records again that gives up what comes after an event.
+func recordedAgain(t *testing.T, commits [][]byte, inc events.Incarnation, after uint64) (all [][]byte) {
+	t.Helper()
+	ctx := context.Background()
+	n, _ := lone(t)
+	if _, err := n.ledger.Admit(ctx, commits); err != nil {
+		t.Fatal(err)
+	}
+	if err := n.ledger.GiveUp(ctx, inc, after, "a fork"); err != nil {
+		t.Fatal(err)
+	}
+	if err := n.log.Replay(1, func(r events.Record) error {
+		if r.Inc != 0 && r.Inc != inc {
+			all = append(all, bytes.Clone(r.Payload))
+		}
+		return nil
+	}); err != nil {
+		t.Fatal(err)
+	}
+	return all
+}
+
+// What others have recorded again tells that it is given up, whatever has become of what stands in its place.
+func TestForgo_whatOthersHaveGivenUp(t *testing.T) {
+	commits := chain(t, 9, 4)
+	again := recordedAgain(t, commits[:3], 9, 1)
+	n, said := lone(t)
+	n.step(func() { n.core.take(commits, nil) })
+	n.core.seen.add(77, passed{})
+	n.step(func() { n.core.take(again, nil) })
+	s := n.ledger.View().State
+	to := events.Incarnation(0)
+	if c, err := events.ParseCommit(again[0]); err == nil {
+		to = c.Inc
+	}
+	if s.Head(9).Seq != 1 || s.Head(to).Seq != 3 || s.Len() != 4 {
+		t.Errorf("it holds %d events of what is given up and %d that are recorded again, want 1 and all 3", s.Head(9).Seq, s.Head(to).Seq)
+	}
+	if _, ok := n.core.seen.at[77]; ok || n.core.counts.Forks != 1 {
+		t.Errorf("it takes for nothing what others have in its place; %d forks", n.core.counts.Forks)
+	}
+	// A host that has not heard of that has it still, and goes on.
+	*said = nil
+	n.hear(n.core.subject.beat("b"), headed(&beat{Boot: 1, Number: 1, Inc: 9, Seq: 4, Vector: 5}, nil))
+	for range 50 {
+		n.now = n.now.Add(10 * time.Millisecond)
+		n.step(n.core.tick)
+		asked := slices.Clone(*said)
+		*said = nil
+		for _, m := range asked {
+			var q ask
+			if json.Unmarshal(m.data, &q) != nil || q.Ask != askCommits {
+				continue
+			}
+			a := answer{Answer: askCommits, From: "b", ID: q.ID, Vector: 5}
+			if i := slices.IndexFunc(q.Have, func(p point) bool { return p.Inc == 9 }); q.Have[i].Seq < 4 {
+				a.body = bytes.Join(commits[1:], []byte("\n"))
+			}
+			n.hear(n.core.subject.host("a"), headed(&a, a.body))
+		}
+	}
+	if asked := n.core.counts.Asked; asked == 0 || asked > 3 || n.ledger.View().Head(9).Seq != 1 {
+		t.Errorf("in half a second it asks %d times for what is given up, and holds it up to %d", asked, n.ledger.View().Head(9).Seq)
+	}
+	if _, ok := n.core.seen.at[5]; ok {
+		t.Error("it takes it that who has that has nothing else that it lacks")
+	}
+	n.now = n.now.Add(n.core.every.answer)
+	n.step(n.core.tick)
+	if len(n.core.forgone) != 0 {
+		t.Error("it never asks again for what stands")
+	}
+}
+
+// Whose chain is given up already does not stand, though its hash is the smaller.
+func TestPart_whatIsGivenUpDoesNotStand(t *testing.T) {
+	commits := chain(t, 9, 2)
+	n, said := lone(t)
+	n.step(func() { n.core.take(recordedAgain(t, commits, 9, 1), nil) })
+	n.step(func() { n.core.take(commits[:1], nil) })
+	c, err := events.ParseCommit(commits[1])
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.Cause = "in its place"
+	stands, err := c.Append(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	n.step(func() { n.core.take([][]byte{stands}, nil) })
+	*said = nil
+	n.step(func() {
+		n.core.part(&search{peer: "b", inc: 9, common: 1}, events.Hash{0xff}, events.HashOf(commits[1]))
+	})
+	if got := n.ledger.View().Head(9).Hash; got != events.HashOf(stands) || len(*said) != 0 {
+		t.Errorf("it holds %v and says %d messages, want what stands and nothing", got, len(*said))
+	}
+}
+
+// Hosts whose states differ fold anew what they hold; only who cannot, or is not helped by it, takes over the other's.
+func TestEven_foldsAnew(t *testing.T) {
+	x := events.ID{Inc: 7, Seq: 1}
+	commit := func(inc events.Incarnation, at events.Time, e events.Event) []byte {
+		t.Helper()
+		e.Kind, e.UID, e.Object = events.Declared, x, []byte(`{}`)
+		c := events.Commit{Inc: inc, Seq: 1, Time: at, Events: []events.Event{e}}
+		b, err := c.Append(nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return b
+	}
+	// The number was another object's when it was changed.
+	of9 := commit(9, 20, events.Event{Key: key("x"), Base: events.Stamp{Time: 5, ID: x}})
+	of7 := commit(7, 10, events.Event{Key: key("y")})
+	n, said := lone(t)
+	n.step(func() { n.core.take([][]byte{of9, of7}, nil) })
+	m := markOf(n.ledger.View().Vector())
+	n.step(func() { n.core.digest(m, n.ledger.View().State) })
+	before := n.ledger.View().Digest()
+	states := 0
+	for i := range 150 { // 5 minutes
+		n.now = n.now.Add(2 * time.Second)
+		*said = nil
+		n.hear(n.core.subject.beat("b"), headed(&beat{Boot: 1, Number: uint64(i + 1), Vector: m, Digest: "another"}, nil))
+		for _, m := range *said {
+			if bytes.Contains(m.data, []byte(`"ask":"state"`)) {
+				if states++; n.now.Sub(simStart) < n.core.every.sync {
+					t.Errorf("after %v the other's state is asked for", n.now.Sub(simStart))
+				}
+			}
+		}
+		if n.core.transfer != nil && !n.core.transfer.even {
+			t.Error("it does not know what the state is for")
+		}
+		n.core.transfer = nil
+		n.step(n.core.tick)
+		n.step(func() { n.core.digest(m, n.ledger.View().State) })
+		if i == 0 && n.ledger.View().Digest() == before {
+			t.Error("nothing is folded anew")
+		}
+	}
+	if states == 0 {
+		t.Error("though they go on differing, the other's state is not asked for")
+	}
+}
