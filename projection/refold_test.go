@@ -99,6 +99,28 @@ func TestGiveUp_whatOthersHaveRecordedAgainIsForkedToo(t *testing.T) {
 	}
 }
 
+// What was recorded again may have been given up in its turn: then it is not recorded once more as it was.
+func TestGiveUp_whatOthersHaveGivenUpAgain(t *testing.T) {
+	ctx := context.Background()
+	seven := payloads(t, written(t, nil, "common", "a", "b"), 7)
+	to := forkOf(7, events.HashOf(seven[1]))
+	p, plog := others(t)
+	admit(t, p, seven...)
+	if err := errors.Join(p.GiveUp(ctx, 7, 1, "a fork"), p.GiveUp(ctx, to, 0, "a fork")); err != nil {
+		t.Fatal(err)
+	}
+	next := p.View().Vector()[slices.IndexFunc(p.View().Vector(), func(h Head) bool { return h.Inc != 7 && h.Seq > 0 })].Inc
+	q, _ := others(t)
+	admit(t, q, seven...)
+	admit(t, q, payloads(t, plog, next)...)
+	if err := q.GiveUp(ctx, 7, 1, "a fork"); err != nil {
+		t.Fatal(err)
+	}
+	if s := q.View().State; s.Head(to).Seq != 0 || s.Head(next) != p.View().Head(next) || s.Len() != 3 {
+		t.Errorf("it has recorded again %d events as they were given up, and %d as others have, want none and 2", s.Head(to).Seq, s.Head(next).Seq)
+	}
+}
+
 // An object that is changed in what is given up may have the number that the change itself has: a disk was put back, and heard again of what it had made.
 func TestRecordAgain_aChangeOfAnObjectWithItsOwnNumber(t *testing.T) {
 	c := events.Commit{Inc: 7, Seq: 1, Time: 20, Events: []events.Event{{Kind: events.Declared, Key: "deployment/default/x", UID: events.ID{Inc: 7, Seq: 1},

@@ -78,6 +78,9 @@ func TestForgo_whatOthersHaveGivenUp(t *testing.T) {
 	if _, ok := n.core.seen.at[5]; ok {
 		t.Error("it takes it that who has that has nothing else that it lacks")
 	}
+	if n.core.stash.bytes > 0 {
+		t.Error("what follows on that is kept")
+	}
 	n.now = n.now.Add(n.core.every.answer)
 	n.step(n.core.tick)
 	if len(n.core.forgone) != 0 {
@@ -138,7 +141,7 @@ func TestEven_foldsAnew(t *testing.T) {
 		n.hear(n.core.subject.beat("b"), headed(&beat{Boot: 1, Number: uint64(i + 1), Vector: m, Digest: "another"}, nil))
 		for _, m := range *said {
 			if bytes.Contains(m.data, []byte(`"ask":"state"`)) {
-				if states++; n.now.Sub(simStart) < n.core.every.sync {
+				if states++; n.now.Sub(simStart) < 2*n.core.every.sync {
 					t.Errorf("after %v the other's state is asked for", n.now.Sub(simStart))
 				}
 			}

@@ -2,6 +2,7 @@ package sync
 
 import (
 	"context"
+	"slices"
 	"testing"
 
 	"github.com/podman-swarm/podman-swarm/events"
@@ -42,6 +43,10 @@ func TestChain_whatTheLogHoldsMayBeGivenUp(t *testing.T) {
 		}
 		if a := n.core.serveChain(&ask{Ask: askChain, Inc: 9}); len(a.Gone) != 1 || a.body != nil {
 			t.Errorf("the answer is %+v, want that it is gone", a)
+		}
+		a := n.core.serveCommits(&ask{Ask: askCommits})
+		if !slices.Contains(a.Gone, 9) || slices.ContainsFunc(lines(a.body), func(b []byte) bool { c, _ := events.ParseCommit(b); return c.Inc == 9 }) {
+			t.Errorf("who lacks all of it is given %s and told that %v are gone", a.body, a.Gone)
 		}
 	})
 }
