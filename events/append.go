@@ -94,7 +94,11 @@ func (l *Log) draft(entries []Entry) (*draft, error) {
 		}
 		f := frame{number: n.number, index: n.index, count: e.Count, pos: n.pos, at: at, inc: e.Inc, seq: e.Seq,
 			prev: n.crc, hash: e.Hash, payload: e.Payload}
-		l.frame = f.append(l.frame[:0])
+		if l.frame = l.frame[:0]; l.o.Key == nil {
+			l.frame = f.append(l.frame)
+		} else {
+			l.frame = f.appendSealed(l.frame, l.o.Key)
+		}
 		l.batch.Write(f.number, l.frame)
 		t.marks = addMark(t.marks, n)
 		if err := n.follow(&f); err != nil {
@@ -221,7 +225,7 @@ func (l *Log) putBack() error {
 		return err
 	}
 	from := t.markOf(t.next.number)
-	end, err := walk(l.dir, t.spans(from.seg), from, true, func(*frame, *mark) error { return nil })
+	end, err := walk(l.dir, l.o.Key, t.spans(from.seg), from, true, func(*frame, *mark) error { return nil })
 	if err != nil {
 		return err
 	}

@@ -115,7 +115,7 @@ func BenchmarkReplay(b *testing.B) {
 				b.Fatal(err)
 			}
 			s := scanner{upTo: m.next, heads: heads{}}
-			if _, err := walk(dir, l.tail.Load().spans(1), m.start(), true, s.record); err != nil {
+			if _, err := walk(dir, l.o.Key, l.tail.Load().spans(1), m.start(), true, s.record); err != nil {
 				b.Fatal(err)
 			}
 		}

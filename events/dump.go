@@ -10,9 +10,9 @@ import (
 // of a format that this version does not understand, or a Jump. It needs no lock and changes nothing, so it may run beside
 // the log's owner, and then ends with what is whole, which may be a batch more than is durable. An unfinished end
 // is no error. Of a damaged log fn gets all that is whole before the damage, and Dump returns the *CorruptError;
-// where MANIFEST is lost it gets all of it, and Dump says that it is lost.
-func Dump(dir string, from uint64, fn func(Record, *Commit) error) error {
-	err := whole(dir, func(f *frame, _ *mark) error {
+// where MANIFEST is lost it gets all of it, and Dump says that it is lost. key opens a log that is sealed, and is not asked for by another.
+func Dump(dir string, key *Key, from uint64, fn func(Record, *Commit) error) error {
+	err := whole(dir, key, func(f *frame, _ *mark) error {
 		if f.index+uint64(f.count) <= from {
 			return nil
 		}
@@ -43,10 +43,11 @@ type Chain struct {
 // Verify recomputes every hash and follows the chain of each incarnation in the log in dir, in the order in which
 // they first occur. It needs no lock and changes nothing. The error says that the log itself is damaged, or that
 // chains are broken, naming host, incarnation and event; the chains are returned in either case.
-func Verify(dir string) ([]Chain, error) {
+// key is as in Dump.
+func Verify(dir string, key *Key) ([]Chain, error) {
 	var chains []Chain
 	at := map[Incarnation]int{}
-	err := whole(dir, func(f *frame, _ *mark) error {
+	err := whole(dir, key, func(f *frame, _ *mark) error {
 		if f.inc == 0 {
 			return nil // a jump: no host's, and its checksum has been checked
 		}
@@ -98,7 +99,7 @@ func (c *Chain) follow(f *frame) error {
 }
 
 // whole walks through all of a log that is whole, as Open would find it, and changes nothing.
-func whole(dir string, fn func(*frame, *mark) error) error {
+func whole(dir string, key *Key, fn func(*frame, *mark) error) error {
 	m, _, _, lost := readManifest(dir) // before the segments: what it says is durable is in them
 	spans, err := listSegments(dir)
 	if err != nil {
@@ -112,13 +113,18 @@ func whole(dir string, fn func(*frame, *mark) error) error {
 		return missing(&start, m.next.number)
 	}
 	if lost != nil {
+		key = keyOf(dir, spans[0], key)
 		if m.first, err = firstPlace(dir, spans[0]); err != nil {
 			return errors.Join(err, lost)
 		}
 		m.next = m.start()
+	} else if !m.sealed {
+		key = nil
+	} else if err := m.fits(key); err != nil {
+		return err
 	}
 	var inner error
-	s := scanner{upTo: m.next, heads: heads{}}
+	s := scanner{upTo: m.next, heads: heads{}, key: key}
 	end, _, bad, err := s.examine(dir, spans, m, false, func(f *frame, at *mark) error {
 		inner = fn(f, at)
 		return inner

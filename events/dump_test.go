@@ -13,7 +13,7 @@ import (
 func dumped(dir string, from uint64) ([]Record, []*Commit, error) {
 	var records []Record
 	var commits []*Commit
-	err := Dump(dir, from, func(r Record, c *Commit) error {
+	err := Dump(dir, testKey(), from, func(r Record, c *Commit) error {
 		records, commits = append(records, r), append(commits, c)
 		return nil
 	})
@@ -35,7 +35,7 @@ func TestDump_besideItsOwner(t *testing.T) {
 		t.Errorf("from event 20: got %d records, %v; want 21 from the one that holds it", len(rs), err)
 	}
 	stop := errors.New("stop")
-	if err := Dump(l.dir, 0, func(Record, *Commit) error { return stop }); !errors.Is(err, stop) {
+	if err := Dump(l.dir, testKey(), 0, func(Record, *Commit) error { return stop }); !errors.Is(err, stop) {
 		t.Errorf("got %v, want the error of the function", err)
 	}
 	if rs, _, err := dumped(t.TempDir(), 0); err == nil || len(rs) > 0 {
@@ -123,7 +123,7 @@ func TestDump_ownerWritesOn(t *testing.T) {
 	dir := ram(t)
 	im.with(name, file[:len(file)-diskSize(all[3])-7]).put(t, dir) // record 3 is being written
 	n := 0
-	err := Dump(dir, 0, func(Record, *Commit) error {
+	err := Dump(dir, testKey(), 0, func(Record, *Commit) error {
 		n++
 		return os.WriteFile(filepath.Join(dir, name), file, 0o640)
 	})
@@ -159,7 +159,7 @@ func TestDump_findsWhatOpenRefuses(t *testing.T) {
 		if _, _, err := dumped(dir, 0); !errors.As(err, &c) {
 			t.Errorf("%s: Dump finds %v", what, err)
 		}
-		if _, err := Verify(dir); !errors.As(err, &c) {
+		if _, err := Verify(dir, testKey()); !errors.As(err, &c) {
 			t.Errorf("%s: Verify finds %v", what, err)
 		}
 		mustRefuse(t, dir, what)
@@ -185,7 +185,7 @@ func TestVerify_chains(t *testing.T) {
 	mustAppend(t, l, a.entry(t, 2, 10), b.entry(t, 1, 10), a.entry(t, 1, 10))
 	b.last += 4
 	mustAppend(t, l, jump(t, JumpHead{Inc: 77, Seq: 5, Hash: b.hash}, JumpHead{Inc: a.inc, Seq: 3, Hash: a.hash}), b.entry(t, 1, 10))
-	chains, err := Verify(l.dir)
+	chains, err := Verify(l.dir, testKey())
 	want := []Chain{{Inc: a.inc, Node: "alpha", First: 1, Last: 3, Records: 2, Head: a.hash},
 		{Inc: 77, Node: "alpha", First: 1, Last: 6, Records: 2, Gaps: 1, Head: b.hash}}
 	if err != nil || len(chains) != 2 || chains[0] != want[0] || chains[1] != want[1] {
@@ -195,7 +195,7 @@ func TestVerify_chains(t *testing.T) {
 	wrong.Hash[0]++
 	b.hash = wrong.Hash
 	mustAppend(t, l, wrong, b.entry(t, 1, 10), a.entry(t, 1, 10))
-	chains, err = Verify(l.dir)
+	chains, err = Verify(l.dir, testKey())
 	if err == nil || !strings.Contains(err.Error(), `host "alpha", incarnation 000000000000004d, event 7`) {
 		t.Errorf("got %v, want the host, the incarnation and the event", err)
 	}
@@ -225,7 +225,7 @@ func TestVerify_anotherNumberOfEvents(t *testing.T) {
 	e := (&author{inc: l.Incarnation()}).entry(t, 1, 10)
 	e.Count = 2
 	mustAppend(t, l, e)
-	if chains, err := Verify(l.dir); err == nil || len(chains) != 1 || chains[0].Bad == nil {
+	if chains, err := Verify(l.dir, testKey()); err == nil || len(chains) != 1 || chains[0].Bad == nil {
 		t.Errorf("got %+v, %v", chains, err)
 	}
 }

@@ -24,7 +24,7 @@ import (
 //	60 32  SHA-256 of the payload
 //	92  4  CRC-32C of bytes 0 to 91 and the payload
 //
-// Numbers are little-endian. DESIGN.md says what each is for.
+// Numbers are little-endian. DESIGN.md says what each is for. For a sealed one see sealed.go.
 const (
 	magic      = "\xe5PS\x01"
 	headerSize = 96
@@ -44,6 +44,7 @@ type frame struct {
 	hash    Hash
 	crc     uint32
 	payload []byte
+	sealed  bool // and not opened yet; see sealed.go
 }
 
 var (
@@ -57,9 +58,18 @@ func castagnoli() *crc32.Table { return crc32.MakeTable(crc32.Castagnoli) }
 
 // append appends the frame to b and sets its crc.
 func (f *frame) append(b []byte) []byte {
-	le, from := binary.LittleEndian, len(b)
+	from := len(b)
+	b = f.header(b, magic, len(f.payload), f.hash)
+	f.crc = crc32.Update(crc32.Checksum(b[from:], castagnoli()), castagnoli(), f.payload)
+	b = binary.LittleEndian.AppendUint32(b, f.crc)
+	return append(b, f.payload...)
+}
+
+// header appends what stands before the CRC.
+func (f *frame) header(b []byte, magic string, payload int, hash Hash) []byte {
+	le := binary.LittleEndian
 	b = append(b, magic...)
-	b = le.AppendUint32(b, uint32(len(f.payload)))
+	b = le.AppendUint32(b, uint32(payload))
 	b = le.AppendUint64(b, f.number)
 	b = le.AppendUint64(b, f.index)
 	b = le.AppendUint32(b, f.count)
@@ -68,21 +78,21 @@ func (f *frame) append(b []byte) []byte {
 	b = le.AppendUint64(b, uint64(f.inc))
 	b = le.AppendUint64(b, f.seq)
 	b = le.AppendUint32(b, f.prev)
-	b = append(b, f.hash[:]...)
-	f.crc = crc32.Update(crc32.Checksum(b[from:], castagnoli()), castagnoli(), f.payload)
-	b = le.AppendUint32(b, f.crc)
-	return append(b, f.payload...)
+	return append(b, hash[:]...)
 }
 
 // parseFrame reads the frame that b begins with and returns its length. The payload is a part of b. It checks what
 // can be seen from the frame alone: that these bytes were written together by append.
 func parseFrame(b []byte, f *frame) (int, error) {
-	if len(b) < headerSize || string(b[:4]) != magic {
+	if len(b) < headerSize || string(b[:4]) != magic && string(b[:4]) != sealedMagic {
 		return 0, errMagic
 	}
-	le := binary.LittleEndian
+	le, sealed, most := binary.LittleEndian, b[3] == sealedMagic[3], int64(maxPayload)
+	if sealed {
+		most += sealedExtra
+	}
 	n := int64(le.Uint32(b[4:]))
-	if n == 0 || n > maxPayload || n > int64(len(b)-headerSize) {
+	if n == 0 || n > most || n > int64(len(b)-headerSize) {
 		return 0, errLength
 	}
 	size := headerSize + int(n)
@@ -102,6 +112,7 @@ func parseFrame(b []byte, f *frame) (int, error) {
 		hash:    Hash(b[60:]),
 		crc:     crc,
 		payload: b[headerSize:size:size],
+		sealed:  sealed,
 	}
 	return size, nil
 }
@@ -118,7 +129,7 @@ func timeOf(micros int64) time.Time { return time.UnixMicro(micros).UTC() }
 // recordLen reads the length before a frame, and returns how long it is itself and the frame.
 func recordLen(b []byte) (prefix, size int, err error) {
 	v, n := binary.Uvarint(b)
-	if n <= 0 || n > 1 && b[n-1] == 0 || v <= headerSize || v > headerSize+maxPayload {
+	if n <= 0 || n > 1 && b[n-1] == 0 || v <= headerSize || v > headerSize+maxPayload+sealedExtra {
 		return 0, 0, errLength
 	}
 	return n, int(v), nil

@@ -96,7 +96,7 @@ func TestMissing_afterJumps(t *testing.T) {
 		t.Errorf("head of 10: got %d", last)
 	}
 	var lines []byte
-	if err := Dump(l.dir, 0, func(r Record, c *Commit) error {
+	if err := Dump(l.dir, testKey(), 0, func(r Record, c *Commit) error {
 		if r.Inc == 0 {
 			lines = AppendLines(lines, r, c)
 		}

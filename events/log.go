@@ -31,6 +31,7 @@ type Options struct {
 	Machine      string           // id of this machine; a folder bound to another draws a new incarnation
 	Log          *slog.Logger     // nil: silent
 	Now          func() time.Time // nil: time.Now
+	Key          *Key             // by which the log is sealed; nil: it is plain
 	// Draw draws incarnations; nil: NewIncarnation. A test that is to run the same way again draws them from a seed.
 	Draw func() Incarnation
 	// Observe, unless nil, is told of each fsync of an append: how long it took, and how many bytes and records it

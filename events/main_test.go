@@ -86,7 +86,29 @@ func (a *author) entry(t testing.TB, count, size int) Entry {
 	return Entry{Payload: b, Count: uint32(count), Hash: a.hash, Inc: c.Inc, Seq: c.Seq}
 }
 
-func small() Options { return Options{SegmentBytes: 4096, MinFree: 1, Reserve: -1, Machine: "m1"} }
+func small() Options {
+	return Options{SegmentBytes: 4096, MinFree: 1, Reserve: -1, Machine: "m1", Key: testKey()}
+}
+
+// sealed has the logs of small be sealed: TestSealed_guards runs the tests of crash and damage once more with it.
+var sealed = flag.Bool("sealed", false, "the tests' logs are sealed")
+
+// testKey is the key of the tests' logs; nil unless they are sealed.
+func testKey() *Key {
+	if !*sealed {
+		return nil
+	}
+	return keyOfBytes(1)
+}
+
+// keyOfBytes is a key, another for each b.
+func keyOfBytes(b byte) *Key {
+	k, err := NewKey(bytes.Repeat([]byte{b}, KeyBytes))
+	if err != nil {
+		panic(err)
+	}
+	return k
+}
 
 func mustOpen(t testing.TB, dir string, o Options) *Log {
 	t.Helper()

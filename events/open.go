@@ -19,7 +19,7 @@ import (
 //
 // What a crash left unfinished is cut off, set aside beside its segment and said in Stats and a log line; that was
 // never acknowledged. Any other damage is refused with a *CorruptError, and nothing is changed. A log that another
-// has open is refused with ErrLocked. A crash within Open leaves a folder that Open takes.
+// has open is refused with ErrLocked, and one that is sealed otherwise than o.Key says with ErrSealed, ErrPlain or ErrWrongKey. A crash within Open leaves a folder that Open takes.
 func Open(dir string, o Options) (*Log, error) {
 	o.defaults()
 	l, err := open(dir, o)
@@ -158,6 +158,9 @@ func (l *Log) load() error {
 	if spoilt != nil {
 		l.o.Log.Warn("one of the two parts of MANIFEST is damaged; going on with the other", "dir", l.dir, "error", spoilt)
 	}
+	if err := m.fits(l.o.Key); err != nil {
+		return err
+	}
 	l.notes.m, l.notes.at = m, slot
 	if err := l.scan(spans, m); err != nil {
 		return err
@@ -191,7 +194,7 @@ func (l *Log) create(spans []span) ([]span, error) {
 	first := place{number: 1, index: 1, crc: id.crc()}
 	return []span{{1, 0}}, createManifest(l.dir, manifest{
 		gen: 1, id: id, inc: l.o.Draw(), machine: id.machine(l.o.Machine),
-		first: first, next: mark{place: first, seg: 1}, clean: true,
+		first: first, next: mark{place: first, seg: 1}, clean: true, sealed: l.o.Key != nil, key: l.o.Key.ID(),
 	})
 }
 

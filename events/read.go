@@ -55,7 +55,7 @@ func (l *Log) Read(ctx context.Context, after uint64, fn func(Record) error) err
 
 func (l *Log) read(t *tail, from mark, reuse bool, fn func(*frame, *mark) error) error {
 	var inner error
-	_, err := walk(l.dir, t.spans(from.seg), from, reuse, func(f *frame, m *mark) error {
+	_, err := walk(l.dir, l.o.Key, t.spans(from.seg), from, reuse, func(f *frame, m *mark) error {
 		inner = fn(f, m)
 		return inner
 	})

@@ -35,7 +35,7 @@ func (l *Log) scan(spans []span, m manifest) error {
 			return err
 		}
 	}
-	s := scanner{upTo: m.next, heads: heads{}}
+	s := scanner{upTo: m.next, heads: heads{}, key: l.o.Key}
 	end, torn, bad, err := s.examine(l.dir, spans, m, true, func(_ *frame, at *mark) error {
 		s.marks = addMark(s.marks, at)
 		return nil
@@ -81,6 +81,7 @@ type scanner struct {
 	upTo  mark // the watermark
 	marks []mark
 	heads heads
+	key   *Key
 }
 
 // examine calls fn for each record of a log that is whole and in its place, and returns the mark after the last. An
@@ -88,7 +89,7 @@ type scanner struct {
 // bytes are torn, and bad says what is wrong with them.
 func (s *scanner) examine(dir string, spans []span, m manifest, reuse bool, fn func(*frame, *mark) error) (
 	end mark, torn []byte, bad *CorruptError, err error) {
-	end, err = walk(dir, spans, m.start(), reuse, func(f *frame, at *mark) error {
+	end, err = walk(dir, s.key, spans, m.start(), reuse, func(f *frame, at *mark) error {
 		if err := s.record(f, at); err != nil {
 			return err
 		}
@@ -176,7 +177,7 @@ func (l *Log) cutOff(end mark, torn []byte, bad *CorruptError) error {
 // of the same batch is no such proof, since sectors reach the disk in any order.
 func acknowledged(b []byte, damaged uint64) string {
 	for from := 0; ; {
-		i := bytes.Index(b[from:], []byte(magic))
+		i := bytes.Index(b[from:], []byte(magic[:len(magic)-1])) // of either form
 		if i < 0 {
 			return ""
 		}
@@ -185,7 +186,7 @@ func acknowledged(b []byte, damaged uint64) string {
 		if _, err := parseFrame(b[from:], &f); err == nil && f.number > damaged+uint64(f.pos) {
 			return fmt.Sprintf("record %d after it is whole and was begun when this one was durable", f.number)
 		}
-		from += len(magic)
+		from += len(magic) - 1
 	}
 }
 

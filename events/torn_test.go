@@ -47,6 +47,9 @@ func closed(t *testing.T, batches ...int) (image, []Entry) {
 // diskSize is the size of an entry's record.
 func diskSize(e Entry) int {
 	n := headerSize + len(e.Payload)
+	if *sealed {
+		n += sealedExtra
+	}
 	if n < 128 {
 		return n + 1
 	}

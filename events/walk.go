@@ -48,8 +48,9 @@ type span struct {
 // *CorruptError for what is not a record that follows on the one before.
 //
 // Payloads are safe to keep, unless reuse says that they need not be.
-func walk(dir string, spans []span, m mark, reuse bool, fn func(*frame, *mark) error) (mark, error) {
-	r := reader{reuse: reuse}
+// Of a log that is sealed, key opens the records.
+func walk(dir string, key *Key, spans []span, m mark, reuse bool, fn func(*frame, *mark) error) (mark, error) {
+	r := reader{reuse: reuse, key: key}
 	for _, s := range spans {
 		if s.first != m.seg {
 			if s.first != m.number {
@@ -84,6 +85,7 @@ type reader struct {
 	buf   []byte // read and not yet consumed
 	mem   []byte // what buf is part of
 	reuse bool   // read into mem again
+	key   *Key
 }
 
 func (r *reader) walk(dir string, s span, m *mark, fn func(*frame, *mark) error) error {
@@ -100,6 +102,12 @@ func (r *reader) walk(dir string, s span, m *mark, fn func(*frame, *mark) error)
 			var failed *os.PathError
 			if errors.As(err, &failed) {
 				return fmt.Errorf("read log at byte %d: %w", r.off, err)
+			}
+			switch {
+			case errors.Is(err, ErrSealed):
+				return err
+			case errors.Is(err, errForged): // no crash leaves that
+				return m.damaged(err)
 			}
 			return m.corrupt(err.Error())
 		}
@@ -137,6 +145,9 @@ func (r *reader) next(f *frame) (int, error) {
 		return 0, err
 	case got != size:
 		return 0, errLength
+	}
+	if err := f.open(r.key, r.buf[prefix:n]); err != nil {
+		return 0, err
 	}
 	r.buf, r.off = r.buf[n:], r.off+int64(n)
 	return n, nil

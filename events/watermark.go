@@ -24,6 +24,8 @@ const (
 	slotSize      = 512  // what is written at once: one sector
 	slotAt        = 4096 // distance of the slots: no page and no sector holds part of both
 	flagClean     = 1
+
+	manifestSealed = 2 // the format of one of a sealed log: who does not know of those must not take its records for damage
 )
 
 type logID [16]byte
@@ -51,12 +53,14 @@ type manifest struct {
 	first   place // of the first record
 	next    mark  // where the next record would go: all before it is durable
 	clean   bool  // the log was closed there, and nothing was written after
+	sealed  bool
+	key     KeyID // that it is sealed with
 }
 
 // The slot:
 //
 //	  0  3  magic: 'P' 'S' 'M'
-//	  3  1  format version: 1
+//	  3  1  format version: 1; of a sealed log 2
 //	  4  4  flags: 1 closed cleanly
 //	  8  8  generation
 //	 16 16  log id
@@ -72,16 +76,20 @@ type manifest struct {
 //	120  8  segment in which the next record goes, or beyond which it begins one: number of its first record
 //	128  8  bytes of that segment that are durable
 //	136  4  CRC of the last record
-//	140 368 zero
+//	140 16  id of the key, of a sealed log; else zero
+//	156 352 zero
 //	508  4  CRC-32C of bytes 0 to 507
 func (m *manifest) append(b []byte) []byte {
 	le, from := binary.LittleEndian, len(b)
 	b = append(b, manifestMagic...)
-	b = append(b, Version)
-	flags := uint32(0)
+	format, flags := byte(Version), uint32(0)
 	if m.clean {
 		flags = flagClean
 	}
+	if m.sealed {
+		format = manifestSealed
+	}
+	b = append(b, format)
 	b = le.AppendUint32(b, flags)
 	b = le.AppendUint64(b, m.gen)
 	b = append(b, m.id[:]...)
@@ -97,6 +105,7 @@ func (m *manifest) append(b []byte) []byte {
 	b = le.AppendUint64(b, m.next.seg)
 	b = le.AppendUint64(b, uint64(m.next.off))
 	b = le.AppendUint32(b, m.next.crc)
+	b = append(b, m.key[:]...)
 	b = append(b, make([]byte, slotSize-4-(len(b)-from))...)
 	return le.AppendUint32(b, crc32.Checksum(b[from:], castagnoli()))
 }
@@ -107,7 +116,7 @@ func parseSlot(b []byte) (manifest, error) {
 		le.Uint32(b[slotSize-4:]) != crc32.Checksum(b[:slotSize-4], castagnoli()) {
 		return manifest{}, errCRC
 	}
-	if b[3] > Version {
+	if b[3] > manifestSealed {
 		return manifest{}, fmt.Errorf("%s of format %d: %w", manifestName, b[3], ErrVersion)
 	}
 	m := manifest{
@@ -117,6 +126,8 @@ func parseSlot(b []byte) (manifest, error) {
 		machine: Hash(b[40:]),
 		first:   place{number: le.Uint64(b[72:]), index: le.Uint64(b[80:]), crc: le.Uint32(b[88:])},
 		clean:   le.Uint32(b[4:])&flagClean != 0,
+		sealed:  b[3] == manifestSealed,
+		key:     KeyID(b[140:]),
 	}
 	m.next = mark{
 		place: place{le.Uint64(b[96:]), le.Uint64(b[104:]), le.Uint32(b[136:]), int64(le.Uint64(b[112:])), le.Uint32(b[92:])},

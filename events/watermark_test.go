@@ -84,7 +84,7 @@ func TestOpen_newerFormat(t *testing.T) {
 		t.Fatal(err)
 	}
 	b := m.append(nil)
-	b[3] = Version + 1
+	b[3] = manifestSealed + 1
 	resum(b)
 	newer := bytes.Clone(im[manifestName])
 	copy(newer[slot*slotAt:], b)

@@ -36,7 +36,8 @@ type Folds struct {
 	Dir    string // the log's folder
 	Source Log
 	Ledger Ledger
-	Events uint64 // a snapshot is made when so many events came since the last; zero: 50,000
+	Key    *events.Key // by which they are sealed; nil: they are plain
+	Events uint64      // a snapshot is made when so many events came since the last; zero: 50,000
 	Log    *slog.Logger
 
 	last atomic.Uint64 // index of the newest snapshot
@@ -80,21 +81,17 @@ func (f *Folds) names() ([]string, error) {
 }
 
 func (f *Folds) load(ctx context.Context, name string) (*projection.State, uint64, error) {
-	file, err := os.Open(name)
+	file, size, err := f.read(name)
 	if err != nil {
 		return nil, 0, err
 	}
 	defer file.Close()
-	info, err := file.Stat()
-	if err != nil {
-		return nil, 0, err
-	}
 	const overhead = len(foldMagic) + 8 + sha256.Size + sha256.Size
-	body := info.Size() - int64(overhead)
+	body := size - int64(overhead)
 	if body < 0 {
 		return nil, 0, errors.New("too short")
 	}
-	if err := checksum(file, info.Size()-sha256.Size); err != nil {
+	if err := checksum(file, size-sha256.Size); err != nil {
 		return nil, 0, err
 	}
 	r := bufio.NewReaderSize(file, 1<<16)
@@ -121,8 +118,32 @@ func (f *Folds) load(ctx context.Context, name string) (*projection.State, uint6
 	return s, record + 1, nil
 }
 
+// read opens a snapshot, unsealed, and gives its size. One that is sealed is opened in memory.
+func (f *Folds) read(name string) (io.ReadSeekCloser, int64, error) {
+	if f.Key != nil {
+		data, err := os.ReadFile(name)
+		if err == nil {
+			data, err = f.Key.OpenFile(filepath.Base(name), data)
+		}
+		return inMemory{bytes.NewReader(data)}, int64(len(data)), err
+	}
+	file, err := os.Open(name)
+	if err != nil {
+		return nil, 0, err
+	}
+	info, err := file.Stat()
+	if err != nil {
+		return nil, 0, errors.Join(err, file.Close())
+	}
+	return file, info.Size(), nil
+}
+
+type inMemory struct{ *bytes.Reader }
+
+func (inMemory) Close() error { return nil }
+
 // checksum compares the SHA-256 of the first n bytes with what follows them, and goes back to the start.
-func checksum(f *os.File, n int64) error {
+func checksum(f io.ReadSeeker, n int64) error {
 	sum := sha256.New()
 	if _, err := io.CopyN(sum, f, n); err != nil {
 		return err
@@ -193,7 +214,7 @@ func (f *Folds) Save(ctx context.Context, s *projection.State) error {
 		return err
 	}
 	name := filepath.Join(f.Dir, fmt.Sprintf("fold-%020d.snap", s.Index()))
-	err = writeFile(name, filepath.Join(f.Dir, "fold.tmp"), 0o640, func(w io.Writer) error {
+	write := func(w io.Writer) error {
 		sum := sha256.New()
 		all := io.MultiWriter(w, sum)
 		head := binary.LittleEndian.AppendUint64([]byte(foldMagic), record)
@@ -205,8 +226,16 @@ func (f *Folds) Save(ctx context.Context, s *projection.State) error {
 		}
 		_, err := w.Write(sum.Sum(nil))
 		return err
-	})
-	if err != nil {
+	}
+	if f.Key != nil {
+		var plain bytes.Buffer
+		if err := write(&plain); err != nil {
+			return err
+		}
+		sealed := f.Key.SealFile(filepath.Base(name), plain.Bytes())
+		write = func(w io.Writer) error { _, err := w.Write(sealed); return err }
+	}
+	if err := writeFile(name, filepath.Join(f.Dir, "fold.tmp"), 0o640, write); err != nil {
 		return err
 	}
 	f.last.Store(s.Index())

@@ -52,7 +52,9 @@ func (r *Restorer) again(ctx context.Context, x projection.Restore) (from Source
 		}
 		from, err = r.Before(ctx, undone)
 	} else if data, herr := os.ReadFile(r.held(x.Hash)); herr == nil {
-		from, err = source(data, seal.Keys{})
+		if data, err = r.Key.OpenFile(x.Hash, data); err == nil {
+			from, err = source(data, seal.Keys{})
+		}
 	} else {
 		from, err = r.Source(x.From)
 	}
@@ -76,8 +78,11 @@ func (r *Restorer) hold(from Source) error {
 	if err := os.MkdirAll(r.Opened, 0o700); err != nil {
 		return err
 	}
-	path := r.held(from.Hash)
-	err := writeFile(path, path+".tmp", 0o600, func(w io.Writer) error { _, err := w.Write(from.plain); return err })
+	path, data := r.held(from.Hash), from.plain
+	if r.Key != nil {
+		data = r.Key.SealFile(from.Hash, data)
+	}
+	err := writeFile(path, path+".tmp", 0o600, func(w io.Writer) error { _, err := w.Write(data); return err })
 	return errors.Join(err, syncFolder(filepath.Dir(r.Opened)))
 }
 

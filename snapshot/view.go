@@ -1,6 +1,7 @@
 package snapshot
 
 import (
+	"bytes"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -16,6 +17,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/podman-swarm/podman-swarm/events"
 	"github.com/podman-swarm/podman-swarm/projection"
 )
 
@@ -29,6 +31,7 @@ type View struct {
 	Sums   string // of the file that remembers what this agent wrote there
 	Node   string
 	Ledger Ledger
+	Key    *events.Key   // by which state.json is sealed; nil: it is plain
 	Every  time.Duration // at least between two writes; zero: 1 s. Large states are written less often
 	Log    *slog.Logger
 
@@ -107,9 +110,13 @@ func (v *View) once(s *projection.State) {
 // Inspect knows the file for this agent's own.
 func (v *View) Write(s *projection.State) (int64, error) {
 	sum, n := sha256.New(), counter(0)
+	write, err := v.render(s)
+	if err != nil {
+		return 0, err
+	}
 	// The state is rendered twice, first for its checksum alone: what is found under the name must be known for ours
 	// whenever the power goes.
-	if err := WriteDocument(io.MultiWriter(sum, &n), v.Node, s); err != nil {
+	if err := write(io.MultiWriter(sum, &n)); err != nil {
 		return 0, err
 	}
 	ours := hex.EncodeToString(sum.Sum(nil))
@@ -127,7 +134,7 @@ func (v *View) Write(s *projection.State) (int64, error) {
 	if err != nil {
 		return 0, err
 	}
-	err = replace(v.Path, v.Path+".tmp", 0o640, func(w io.Writer) error { return WriteDocument(w, v.Node, s) })
+	err = replace(v.Path, v.Path+".tmp", 0o640, write)
 	if err != nil {
 		return 0, err
 	}
@@ -138,6 +145,20 @@ func (v *View) Write(s *projection.State) (int64, error) {
 	}
 	v.stands = []string{ours}
 	return int64(n), nil
+}
+
+// render gives what writes the state: the same bytes each time. What is sealed is so once, in memory.
+func (v *View) render(s *projection.State) (func(io.Writer) error, error) {
+	plain := func(w io.Writer) error { return WriteDocument(w, v.Node, s) }
+	if v.Key == nil {
+		return plain, nil
+	}
+	var b bytes.Buffer
+	if err := plain(&b); err != nil {
+		return nil, err
+	}
+	sealed := v.Key.SealFile(filepath.Base(v.Path), b.Bytes())
+	return func(w io.Writer) error { _, err := w.Write(sealed); return err }, nil
 }
 
 type counter int64

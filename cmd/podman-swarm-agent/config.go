@@ -53,8 +53,11 @@ type config struct {
 	BackupCompress          string
 	BackupIncrementInterval time.Duration
 	sealing                 sealing
+	EncryptState            bool
 
-	level  slog.Level
+	level       slog.Level
+	credentials string // folder of systemd's credentials; "": none
+
 	podman string  // where Podman is, as PodmanURL and the environment say
 	wrong  []error // flags that say what they cannot
 }
@@ -97,6 +100,7 @@ func (c *config) flags(fs *pflag.FlagSet) {
 	fs.DurationVar(&c.BackupIncrementInterval, "backup-increment-interval", time.Minute, "the longest that a change is in no backup: what was appended to the log is put beside the backups as increments; 0: none")
 	fs.StringVar(&c.BackupCompress, "backup-compress", "none", "`how` backups are compressed: none or zstd, which zstd -d reads")
 	c.sealing.flags(fs)
+	fs.BoolVar(&c.EncryptState, "encrypt-state", false, "seal log and state.json with DATA_DIR/encryption.key, which is made at the first start, or with the systemd credential encryption.key; chosen when the data dir is made, changed by podman-swarm-agent reseal")
 	for _, k := range c.keeps() {
 		fs.IntVar(k.n, "backup-keep-"+k.name, k.otherwise, k.says)
 	}
@@ -137,6 +141,7 @@ func fromEnv(fs *pflag.FlagSet, getenv func(string) string) error {
 // check completes the configuration and gives every mistake in it at once.
 func (c *config) check(getenv func(string) string) error {
 	errs := slices.Clone(c.wrong)
+	c.credentials = getenv("CREDENTIALS_DIRECTORY")
 	wrong := func(flag, value, want string) {
 		errs = append(errs, fmt.Errorf("--%s %q: %s", flag, value, want))
 	}

@@ -28,6 +28,11 @@ func dataDir(cmd *cobra.Command, getenv func(string) string) {
 	}
 }
 
+// logKey is the key of the log, if it is sealed.
+func logKey(cmd *cobra.Command, getenv func(string) string) (*events.Key, error) {
+	return keyring{cmd.Flag("data-dir").Value.String(), getenv("CREDENTIALS_DIRECTORY")}.logKey()
+}
+
 func logDir(cmd *cobra.Command) string {
 	return filepath.Join(cmd.Flag("data-dir").Value.String(), "events")
 }
@@ -38,14 +43,19 @@ func dumpCommand(getenv func(string) string) *cobra.Command {
 		Use:   "dump",
 		Short: "Print the log, one event as one JSON object a line",
 		Long: `Print the log, one event as one JSON object a line. It changes nothing, and works beside a running agent as well
-as on a damaged log: that is printed as far as it is whole, and the damage is named on standard error (exit code 1).`,
+as on a damaged log: that is printed as far as it is whole, and the damage is named on standard error (exit code 1).
+A sealed log is opened by the encryption.key of the data dir, or that of systemd's credentials.`,
 		Example: `  podman-swarm-agent log dump | jq -c 'select(.kind == "declared") | [.at, .actor, .key]'
   podman-swarm-agent log dump --from 1000 --data-dir /mnt/disk/podman-swarm`,
 		Args: usage(cobra.NoArgs),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			out := bufio.NewWriterSize(cmd.OutOrStdout(), 1<<16)
 			var line []byte
-			err := events.Dump(logDir(cmd), from, func(r events.Record, c *events.Commit) error {
+			key, err := logKey(cmd, getenv)
+			if err != nil {
+				return err
+			}
+			err = events.Dump(logDir(cmd), key, from, func(r events.Record, c *events.Commit) error {
 				line = events.AppendLines(line[:0], r, c)
 				_, err := out.Write(line)
 				return err
@@ -64,7 +74,11 @@ func verifyCommand(getenv func(string) string) *cobra.Command {
 		Short: "Recompute the hash chain of every incarnation in the log",
 		Args:  usage(cobra.NoArgs),
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			chains, err := events.Verify(logDir(cmd))
+			key, err := logKey(cmd, getenv)
+			if err != nil {
+				return err
+			}
+			chains, err := events.Verify(logDir(cmd), key)
 			for _, c := range chains {
 				word := "ok"
 				if c.Bad != nil {

@@ -79,7 +79,11 @@ func serve(ctx context.Context, c *config, log *slog.Logger) error {
 // open takes the log, folds it and binds the API's port: everything that can be refused before anything is done.
 func (a *agent) open(ctx context.Context) (err error) {
 	dir := filepath.Join(a.c.DataDir, "events") // with which the data dir is made, durably
-	a.events, err = events.Open(dir, events.Options{Machine: machineID(), Log: a.part("log"), Observe: a.metrics.observe})
+	key, err := a.key()
+	if err != nil {
+		return err
+	}
+	a.events, err = events.Open(dir, events.Options{Machine: machineID(), Key: key, Log: a.part("log"), Observe: a.metrics.observe})
 	if err != nil {
 		return err
 	}
@@ -88,7 +92,7 @@ func (a *agent) open(ctx context.Context) (err error) {
 			err = errors.Join(err, a.events.Close())
 		}
 	}()
-	a.folds = &snapshot.Folds{Dir: dir, Source: a.events, Log: a.part("snapshot")}
+	a.folds = &snapshot.Folds{Dir: dir, Source: a.events, Key: key, Log: a.part("snapshot")}
 	start, from, err := a.folds.Load(ctx)
 	if err != nil {
 		return err
@@ -105,11 +109,11 @@ func (a *agent) open(ctx context.Context) (err error) {
 	a.empty = a.ledger.View().Index() == 0
 
 	a.view = &snapshot.View{Path: filepath.Join(a.c.DataDir, "state.json"), Sums: filepath.Join(dir, "state.sum"),
-		Node: a.c.NodeName, Ledger: a.ledger, Log: a.part("snapshot")}
+		Node: a.c.NodeName, Ledger: a.ledger, Key: key, Log: a.part("snapshot")}
 	a.backups = &snapshot.Backups{Dir: cmp.Or(a.c.BackupDir, a.c.DataDir), Cluster: a.c.ClusterName, Node: a.c.NodeName, Agent: version, Ledger: a.ledger,
 		Compress: a.c.BackupCompress == "zstd", For: a.c.sealing.forWhom, Keys: a.c.sealing.keys, Every: a.c.BackupInterval, Keep: a.c.BackupKeep, Log: a.part("backup")}
 	a.restorer = &snapshot.Restorer{Ledger: a.ledger, Backups: a.backups, Log: a.part("restore"),
-		Opened: filepath.Join(a.c.DataDir, "opened"), At: a.folds.At}
+		Opened: filepath.Join(a.c.DataDir, "opened"), Key: key, At: a.folds.At}
 	a.openArchive()
 	if a.c.ClusterAddr != "" {
 		a.restorer.Hear = a.hearAll
