@@ -73,7 +73,7 @@ Every flag has an environment variable, which the flag wins over: PODMAN_SWARM_D
 	cmd.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return fmt.Errorf("%w\n%w", err, errUsage) })
 	cmd.SetVersionTemplate("podman-swarm-agent {{.Version}}\n")
 	cmd.CompletionOptions.DisableDefaultCmd = true
-	cmd.AddCommand(logCommand(getenv), tokenCommand(getenv), kubeconfigCommand(getenv), backupCommand())
+	cmd.AddCommand(logCommand(getenv), tokenCommand(getenv), kubeconfigCommand(getenv), backupCommand(), resealCommand(getenv))
 	return cmd
 }
 

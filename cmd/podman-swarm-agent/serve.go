@@ -92,6 +92,9 @@ func (a *agent) open(ctx context.Context) (err error) {
 			err = errors.Join(err, a.events.Close())
 		}
 	}()
+	if err := finishReseal(keyring{a.c.DataDir, a.c.credentials}, key); err != nil {
+		return err
+	}
 	a.folds = &snapshot.Folds{Dir: dir, Source: a.events, Key: key, Log: a.part("snapshot")}
 	start, from, err := a.folds.Load(ctx)
 	if err != nil {
