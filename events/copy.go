@@ -56,7 +56,15 @@ func (l *Log) copy(dir string, key *Key, said func(done, all int64)) (err error)
 	if last.number != t.next.number {
 		return fmt.Errorf("it has %d records, want %d", last.number-1, t.next.number-1)
 	}
-	m.next = c.next
+	if m.next = c.next; m.first.number > 1 { // it has been trimmed
+		at, err := readFloor(l.dir, m.first.number)
+		if err == nil {
+			err = writeFloor(dir, m.first.number, at)
+		}
+		if err != nil {
+			return err
+		}
+	}
 	if err := createManifest(dir, m); err != nil {
 		return err
 	}

@@ -4,6 +4,7 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
+	"time"
 )
 
 // A copy in another form is the same log: record by record, in the same segments, and goes on where that one would. So it is there and back.
@@ -73,5 +74,35 @@ func TestCopy_readsItAgain(t *testing.T) {
 	}
 	if _, err := os.Stat(filepath.Join(to, manifestName)); err == nil {
 		t.Error("and what came of it is a log")
+	}
+}
+
+// A copy of a log that has been trimmed begins where that does, and knows where every incarnation stood then.
+func TestCopy_ofATrimmedLog(t *testing.T) {
+	o, dir := small(), t.TempDir()
+	l := mustOpen(t, dir, o)
+	a := &author{inc: l.Incarnation()}
+	all := grow(t, l, a, 6)
+	if err := l.Trim(l.Excess(time.Time{}, l.Stats().Bytes/2)); err != nil || l.First() == 1 {
+		t.Fatalf("it begins with event %d: %v", l.First(), err)
+	}
+	for _, key := range []*Key{keyOfBytes(7), nil} {
+		to := filepath.Join(t.TempDir(), "copy")
+		if err := l.Copy(to, key, nil); err != nil {
+			t.Fatal(err)
+		}
+		mustClose(t, l)
+		o.Key = key
+		l = mustOpen(t, to, o)
+		holdsFrom(t, l, all)
+		e := a.entry(t, 1, 900)
+		mustAppend(t, l, e)
+		all = append(all, e)
+		mustClose(t, l)
+		if _, err := Verify(to, key); err != nil {
+			t.Fatal(err)
+		}
+		l = mustOpen(t, to, o)
+		holdsFrom(t, l, all)
 	}
 }

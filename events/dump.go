@@ -105,6 +105,7 @@ func whole(dir string, key *Key, fn func(*frame, *mark) error) error {
 	if err != nil {
 		return err
 	}
+	spans = since(spans, m.first.number) // all of them, where MANIFEST is lost
 	if len(spans) == 0 {
 		if lost != nil {
 			return lost
@@ -123,8 +124,12 @@ func whole(dir string, key *Key, fn func(*frame, *mark) error) error {
 	} else if err := m.fits(key); err != nil {
 		return err
 	}
+	at, err := readFloor(dir, m.first.number)
+	if err != nil {
+		return errors.Join(err, lost)
+	}
 	var inner error
-	s := scanner{upTo: m.next, heads: heads{}, key: key}
+	s := scanner{upTo: m.next, heads: at, key: key}
 	end, _, bad, err := s.examine(dir, spans, m, false, func(f *frame, at *mark) error {
 		inner = fn(f, at)
 		return inner

@@ -31,7 +31,7 @@ func (l *Log) Missing(ctx context.Context, have func(Incarnation) uint64, from u
 	if len(lacked) == 0 {
 		return gone, ctx.Err()
 	}
-	return gone, l.Scan(max(first, from), func(r Record) error {
+	return gone, l.Scan(max(first, from, l.tail.Load().markAt(0).number), func(r Record) error {
 		if err := ctx.Err(); err != nil {
 			return err
 		}

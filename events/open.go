@@ -129,7 +129,7 @@ func listSegments(dir string) ([]span, error) {
 			}
 			spans = append(spans, span{first, info.Size()})
 		case ".START", ".END":
-			return nil, fmt.Errorf("%s: this log is never shortened, so this file is not from it, and segments "+
+			return nil, fmt.Errorf("%s: this log is never shortened in that way, so this file is not from it, and segments "+
 				"would be deleted on its account: move it out of the folder", name)
 		}
 	}
@@ -162,7 +162,10 @@ func (l *Log) load() error {
 		return err
 	}
 	l.notes.m, l.notes.at = m, slot
-	if err := l.scan(spans, m); err != nil {
+	if err := l.scan(since(spans, m.first.number), m); err != nil { // what is before is left of a trim
+		return err
+	}
+	if err := l.removeBefore(m.first.number); err != nil { // what a trim had no time for; before tidwall/wal sees it
 		return err
 	}
 	if err := l.openWAL(); err != nil {

@@ -14,6 +14,9 @@ func (l *Log) Replay(from uint64, fn func(Record) error) error {
 	if from >= t.next.number {
 		return nil
 	}
+	if err := l.gone(max(from, 1), nil); err != nil {
+		return err
+	}
 	return l.read(t, t.markOf(from), false, func(f *frame, _ *mark) error {
 		if f.number < from {
 			return nil
@@ -27,6 +30,9 @@ func (l *Log) Scan(from uint64, fn func(Record) error) error {
 	t := l.tail.Load()
 	if from >= t.next.number {
 		return nil
+	}
+	if err := l.gone(max(from, 1), nil); err != nil {
+		return err
 	}
 	return l.read(t, t.markOf(from), true, func(f *frame, _ *mark) error {
 		if f.number < from {
@@ -42,7 +48,11 @@ func (l *Log) Read(ctx context.Context, after uint64, fn func(Record) error) err
 	if after >= t.next.index-1 {
 		return ctx.Err()
 	}
-	return l.read(t, t.markOfEvent(after+1), false, func(f *frame, _ *mark) error {
+	from := t.markOfEvent(after + 1)
+	if after+1 < from.index {
+		return fmt.Errorf("event %d: %w: it begins with event %d", after+1, ErrTrimmed, from.index)
+	}
+	return l.read(t, from, false, func(f *frame, _ *mark) error {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
@@ -60,6 +70,7 @@ func (l *Log) read(t *tail, from mark, reuse bool, fn func(*frame, *mark) error)
 		return inner
 	})
 	if inner == nil && err != nil {
+		err = l.gone(from.number, err)
 		return fmt.Errorf("read log %s: %w", l.dir, err)
 	}
 	return inner

@@ -35,7 +35,11 @@ func (l *Log) scan(spans []span, m manifest) error {
 			return err
 		}
 	}
-	s := scanner{upTo: m.next, heads: heads{}, key: l.o.Key}
+	at, err := readFloor(l.dir, m.first.number)
+	if err != nil {
+		return err
+	}
+	s := scanner{upTo: m.next, heads: at, key: l.o.Key}
 	end, torn, bad, err := s.examine(l.dir, spans, m, true, func(_ *frame, at *mark) error {
 		s.marks = addMark(s.marks, at)
 		return nil

@@ -159,87 +159,6 @@ func (p *Increments) once(ctx context.Context) (made int, err error) {
 	return made, p.prune(from)
 }
 
-// Of names the folder of the pieces of this host's log; "" as long as it is not known, before the first Once.
-func (p *Increments) Of() string {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if p.folder == "" {
-		return ""
-	}
-	return filepath.Base(p.folder)
-}
-
-func (p *Increments) use(folder string) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.folder = folder
-}
-
-// find finds the folder of this log. Its name has the log's id: a new log begins again at event 1, and its pieces must not come between those of
-// another. Where a log has been put back to an earlier time, pieces that are there have what is not in it any more: then it begins another.
-func (p *Increments) find(ctx context.Context) error {
-	if p.folder != "" {
-		return nil
-	}
-	base := filepath.Join(p.Backups.Dir, IncrementsFolder, "log-"+p.Source.ID())
-	for n := 1; ; n++ {
-		folder := base
-		if n > 1 {
-			folder = fmt.Sprintf("%s-%d", base, n)
-		}
-		if _, err := os.Stat(fmt.Sprintf("%s-%d", base, n+1)); err == nil {
-			continue
-		}
-		pieces, err := listPieces(folder)
-		if err != nil {
-			return err
-		}
-		fits, err := p.fits(ctx, folder, pieces)
-		if err != nil {
-			return err
-		}
-		if fits {
-			p.use(folder)
-			return nil
-		}
-		p.Log.Warn("the log is another than the one that these increments are of, put back to an earlier time, it seems: it begins others", "folder", folder)
-		next := fmt.Sprintf("%s-%d", base, n+1)
-		if err := makeFolders(next); err != nil {
-			return err
-		}
-		p.use(next)
-		return nil
-	}
-}
-
-// fits reports whether the last piece that can be read is of this log as it is.
-func (p *Increments) fits(ctx context.Context, folder string, pieces []PieceFile) (bool, error) {
-	for _, f := range slices.Backward(pieces) {
-		piece, err := readPieceFile(folder, f)
-		if err != nil {
-			p.Log.Warn("an increment is damaged", "file", f.Name, "err", err)
-			if err := os.Rename(filepath.Join(folder, f.Name), filepath.Join(folder, f.Name+".damaged")); err != nil {
-				return false, err
-			}
-			continue // what it should hold is a gap, and made again
-		}
-		last := piece.Records[len(piece.Records)-1]
-		if last.Last() > p.Source.End().Index {
-			return false, nil
-		}
-		fits := false
-		err = p.Source.Read(ctx, last.Last()-1, func(r events.Record) error {
-			fits = r.Number == last.Number && r.Hash == last.Hash && r.At.Equal(last.At)
-			return errFound
-		})
-		if errors.Is(err, errFound) {
-			err = nil
-		}
-		return fits, err
-	}
-	return true, nil
-}
-
 // listPieces gives the pieces in a folder in order, larger ones before their parts. A folder that is not there has none.
 func listPieces(folder string) ([]PieceFile, error) {
 	entries, err := os.ReadDir(folder)
@@ -349,8 +268,11 @@ func (p *Increments) write(ctx context.Context, of stretch, digest func(last uin
 		made++
 		return err
 	}
-	// With the record before, for its hash.
-	err = p.Source.Read(ctx, max(of.first, 2)-2, func(r events.Record) error {
+	after := of.first - 1
+	if of.first > p.Source.First() {
+		after-- // with the record before, for its hash
+	}
+	err = p.Source.Read(ctx, after, func(r events.Record) error {
 		switch {
 		case r.Last() < of.first:
 			prev = r.Hash

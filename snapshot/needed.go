@@ -87,7 +87,7 @@ func (p *Increments) prune(from uint64) error {
 	}
 	for _, e := range folders {
 		folder := filepath.Join(filepath.Dir(p.folder), e.Name())
-		if _, ok := oldest[e.Name()]; ok || folder == p.folder || !strings.HasPrefix(e.Name(), "log-") {
+		if _, ok := oldest[e.Name()]; ok || folder == p.folder || !strings.HasPrefix(e.Name(), "log-") || strings.HasSuffix(e.Name(), ".tmp") {
 			continue
 		}
 		if err := removePieces(folder); err != nil {

@@ -27,18 +27,24 @@ type host struct {
 
 func open(t testing.TB, dir string) *host {
 	t.Helper()
+	return openWith(t, dir, events.Options{})
+}
+
+func openWith(t testing.TB, dir string, o events.Options) *host {
+	t.Helper()
 	h := &host{dir: dir, done: make(chan error, 1)}
 	log := slog.New(slog.NewTextHandler(&h.said, nil))
 	var err error
-	if h.log, err = events.Open(filepath.Join(dir, "events"), events.Options{}); err != nil {
+	if h.log, err = events.Open(filepath.Join(dir, "events"), o); err != nil {
 		t.Fatal(err)
 	}
-	h.folds = &Folds{Dir: filepath.Join(dir, "events"), Source: h.log, Log: log}
+	all := &History{h.log, filepath.Join(dir, "backups")}
+	h.folds = &Folds{Dir: filepath.Join(dir, "events"), Source: all, Log: log}
 	start, from, err := h.folds.Load(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
-	if h.Ledger, err = projection.OpenLedger(h.log, start, from, nil); err != nil {
+	if h.Ledger, err = projection.OpenLedger(all, start, from, nil); err != nil {
 		t.Fatal(err)
 	}
 	h.folds.Ledger = h.Ledger

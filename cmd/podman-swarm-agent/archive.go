@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -14,7 +15,10 @@ import (
 type archive struct {
 	drill      *snapshot.Drill
 	increments *snapshot.Increments
+	trimmer    *snapshot.Trimmer
 }
+
+func (a *agent) backupDir() string { return cmp.Or(a.c.BackupDir, a.c.DataDir) }
 
 func (a *agent) openArchive() {
 	a.archive.drill = &snapshot.Drill{Backups: a.backups, Log: a.part("backup")}
@@ -23,7 +27,10 @@ func (a *agent) openArchive() {
 		every = 0 // they would lie open beside what is sealed
 		a.log.Info("no increments are made between backups, since backups are sealed and increments cannot be")
 	}
-	a.archive.increments = &snapshot.Increments{Backups: a.backups, Source: a.events, Every: every, Log: a.part("backup")}
+	a.archive.increments = &snapshot.Increments{Backups: a.backups, Source: a.events, Every: every,
+		All: a.c.logKeep != logKeep{} || a.events.First() > 1, Log: a.part("backup")} // what was once trimmed is nowhere else
+	a.archive.trimmer = &snapshot.Trimmer{Source: a.events, Increments: a.archive.increments, Drill: a.archive.drill, Folds: a.folds,
+		Age: a.c.logKeep.age, Bytes: a.c.logKeep.bytes, Log: a.part("log")}
 	if every > 0 {
 		a.backups.Of = a.archive.increments.Of
 	}
@@ -31,7 +38,7 @@ func (a *agent) openArchive() {
 
 // actors are what goes on while the agent lives.
 func (r *archive) actors() []func(context.Context) error {
-	return []func(context.Context) error{r.drill.Run, r.increments.Run}
+	return []func(context.Context) error{r.drill.Run, r.increments.Run, r.trimmer.Run}
 }
 
 // problems is what needs a look.
@@ -42,6 +49,9 @@ func (r *archive) problems() (all []api.Problem) {
 	}
 	if err := r.increments.Said().Failed; err != nil {
 		all = append(all, api.Problem{What: "what was changed since the last backup is in none", Why: err.Error(), Do: "It is tried again; the log has it"})
+	}
+	if err := r.trimmer.Said().Failed; err != nil {
+		all = append(all, api.Problem{What: "the log cannot be trimmed", Why: err.Error(), Do: "It is kept as it is, and tried again; psctl backup verify all says which backups are whole"})
 	}
 	return all
 }
@@ -60,6 +70,12 @@ func (r *archive) Collect(out chan<- prometheus.Metric) {
 	send(gauge, "backup_last_verified_timestamp_seconds", "When a backup was last read from the disk and found whole; 0: not since the start.", verified)
 	send(counter, "backup_drills_total", "How often the newest backup was read to find out whether it is whole.", float64(drilled.Count))
 	send(counter, "backup_drill_errors_total", "How often it was not.", float64(drilled.Errors))
+	send(gauge, "log_first_index", "Index of the first event in the log; what was before is with the backups.", float64(r.trimmer.Source.First()))
+	waits := 0.0
+	if said := r.trimmer.Said(); said.Waits != "" || said.Failed != nil {
+		waits = 1
+	}
+	send(gauge, "log_trim_waiting", "1 while more of the log is there than is to be kept, since what it goes behind is not there yet.", waits)
 	if inc := r.increments.Said(); r.increments.Every > 0 {
 		send(gauge, "backup_increment_index", "Index of the last event that is in an increment beside the backups.", float64(inc.Last))
 		send(gauge, "backup_increments", "Increments there are.", float64(inc.Pieces))

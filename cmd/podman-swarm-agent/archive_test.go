@@ -110,3 +110,38 @@ func (r *running) index(t *testing.T) uint64 {
 	}
 	return h.Index
 }
+
+// What is trimmed off the log is still told of, and stays so over a start.
+func TestLogKeep_historyIsStillTold(t *testing.T) {
+	dir := t.TempDir()
+	args := []string{"--log-keep=1MiB", "--backup-increment-interval=20ms", "--backup-interval=1s"}
+	r := start(t, dir, args...)
+	r.ask(t, "POST", "/api/v1/manifests", svc("first"), http.StatusOK)
+	fill := strings.Repeat("x", 200_000)
+	for i := range 90 { // two segments and more
+		r.ask(t, "POST", "/api/v1/manifests", fmt.Sprintf(`{"apiVersion":"v1","kind":"Service","metadata":{"name":"big","annotations":{"n":"%d","fill":%q}},"spec":{"ports":[{"port":80}]}}`, i, fill), http.StatusOK)
+	}
+	r.ask(t, "DELETE", "/api/v1/namespaces/default/services/first", "", http.StatusOK)
+	trimmed := func() bool {
+		return !strings.Contains(r.ask(t, "GET", "/metrics", "", http.StatusOK), "podman_swarm_log_first_index 1\n")
+	}
+	for deadline := time.Now().Add(30 * time.Second); !trimmed(); time.Sleep(50 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("nothing is trimmed: %s\n%s", r.ask(t, "GET", "/swarm/v1/status", "", http.StatusOK), &r.said)
+		}
+	}
+	for range 2 {
+		if told := r.ask(t, "GET", "/swarm/v1/events", "", http.StatusOK); !strings.HasPrefix(told, `{"index":1,`) || strings.Count(told, `"key":"service/default/big"`) != 90 {
+			t.Errorf("of what was trimmed %d events are told, from %.30s on", strings.Count(told, `"key":"service/default/big"`), told)
+		}
+		if was := r.ask(t, "GET", "/api/v1/namespaces/default/services/first?at=2", "", http.StatusOK); !strings.Contains(was, `"name":"first"`) {
+			t.Errorf("got %s", was)
+		}
+		if told := r.ask(t, "GET", "/swarm/v1/history/service/default/first", "", http.StatusOK); strings.Count(told, `"action"`) != 2 {
+			t.Errorf("its history is %s", told)
+		}
+		r.end(t)
+		r = start(t, dir, args...)
+	}
+	r.end(t)
+}

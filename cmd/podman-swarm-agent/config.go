@@ -54,6 +54,8 @@ type config struct {
 	BackupIncrementInterval time.Duration
 	sealing                 sealing
 	EncryptState            bool
+	LogKeep                 string
+	logKeep                 logKeep // what that comes to
 
 	level       slog.Level
 	credentials string // folder of systemd's credentials; "": none
@@ -104,6 +106,7 @@ func (c *config) flags(fs *pflag.FlagSet) {
 	for _, k := range c.keeps() {
 		fs.IntVar(k.n, "backup-keep-"+k.name, k.otherwise, k.says)
 	}
+	fs.StringVar(&c.LogKeep, "log-keep", "all", "`how much` of the log stays in the data dir: an age like 30d, a size like 10GiB, both with a comma between, or all; what goes stays with the backups")
 	fs.StringVar(&c.LogLevel, "log-level", "info", "`level`: debug, info, warn or error")
 	fs.StringVar(&c.LogFormat, "log-format", "text", "`format`: text or json")
 	fs.Lookup("node-label").DefValue, fs.Lookup("join").DefValue, fs.Lookup("backup-recipient").DefValue = "", "", "" // none, for --help
@@ -199,6 +202,15 @@ func (c *config) check(getenv func(string) string) error {
 		wrong("backup-compress", c.BackupCompress, "want none or zstd")
 	}
 	errs = append(errs, c.sealing.check()...)
+	switch c.logKeep, err = parseLogKeep(c.LogKeep); {
+	case err != nil:
+		wrong("log-keep", c.LogKeep, err.Error())
+	case c.logKeep == logKeep{}:
+	case c.BackupIncrementInterval == 0:
+		wrong("log-keep", c.LogKeep, "what is trimmed off the log is kept in increments, and --backup-increment-interval 0 makes none")
+	case !c.sealing.forWhom.None():
+		wrong("log-keep", c.LogKeep, "what is trimmed off the log is kept in increments, and none are made where backups are sealed")
+	}
 	for _, k := range c.keeps() {
 		if *k.n < 0 {
 			wrong("backup-keep-"+k.name, strconv.Itoa(*k.n), "must not be negative")

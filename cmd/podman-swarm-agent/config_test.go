@@ -132,3 +132,22 @@ func TestRun_usage(t *testing.T) {
 		}
 	}
 }
+
+func TestParseLogKeep(t *testing.T) {
+	for text, want := range map[string]logKeep{
+		"": {}, "all": {}, "30d": {age: 30 * 24 * time.Hour}, "2w": {age: 14 * 24 * time.Hour}, "36h": {age: 36 * time.Hour},
+		"10GiB": {bytes: 10 << 30}, "500MB": {bytes: 500e6}, "30d,10GiB": {30 * 24 * time.Hour, 10 << 30}, "1TiB, 1h30m": {90 * time.Minute, 1 << 40},
+	} {
+		if got, err := parseLogKeep(text); err != nil || got != want {
+			t.Errorf("%q: got %+v, %v; want %+v", text, got, err, want)
+		}
+	}
+	for _, text := range []string{"30", "d", "0d", "-1h", "10 GiB", "1GiB,2GiB", "1d,2d", "30d,", "99999d", "9999999GiB", "1.5GiB"} {
+		if got, err := parseLogKeep(text); err == nil {
+			t.Errorf("%q: got %+v, want it refused", text, got)
+		}
+	}
+	if _, err := parse(t, nil, "--node-name=a", "--log-keep=30d", "--backup-increment-interval=0"); err == nil || !strings.Contains(err.Error(), "is kept in increments") {
+		t.Errorf("without increments: got %v", err)
+	}
+}

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -30,6 +29,7 @@ type agent struct {
 	log        *slog.Logger
 	metrics    *metrics
 	events     *events.Log
+	history    *snapshot.History // with what was trimmed off it
 	ledger     *projection.Ledger
 	view       *snapshot.View
 	folds      *snapshot.Folds
@@ -95,12 +95,13 @@ func (a *agent) open(ctx context.Context) (err error) {
 	if err := finishReseal(keyring{a.c.DataDir, a.c.credentials}, key); err != nil {
 		return err
 	}
-	a.folds = &snapshot.Folds{Dir: dir, Source: a.events, Key: key, Log: a.part("snapshot")}
+	a.history = &snapshot.History{Log: a.events, Dir: a.backupDir()}
+	a.folds = &snapshot.Folds{Dir: dir, Source: a.history, Key: key, Log: a.part("snapshot")}
 	start, from, err := a.folds.Load(ctx)
 	if err != nil {
 		return err
 	}
-	if a.ledger, err = projection.OpenLedger(a.events, start, from, a.now); err != nil {
+	if a.ledger, err = projection.OpenLedger(a.history, start, from, a.now); err != nil {
 		return err
 	}
 	a.ledger.Node, a.ledger.Log, a.ledger.MaxSkew, a.folds.Ledger = a.c.NodeName, a.part("ledger"), a.c.MaxClockSkew, a.ledger
@@ -113,7 +114,7 @@ func (a *agent) open(ctx context.Context) (err error) {
 
 	a.view = &snapshot.View{Path: filepath.Join(a.c.DataDir, "state.json"), Sums: filepath.Join(dir, "state.sum"),
 		Node: a.c.NodeName, Ledger: a.ledger, Key: key, Log: a.part("snapshot")}
-	a.backups = &snapshot.Backups{Dir: cmp.Or(a.c.BackupDir, a.c.DataDir), Cluster: a.c.ClusterName, Node: a.c.NodeName, Agent: version, Ledger: a.ledger,
+	a.backups = &snapshot.Backups{Dir: a.backupDir(), Cluster: a.c.ClusterName, Node: a.c.NodeName, Agent: version, Ledger: a.ledger,
 		Compress: a.c.BackupCompress == "zstd", For: a.c.sealing.forWhom, Keys: a.c.sealing.keys, Every: a.c.BackupInterval, Keep: a.c.BackupKeep, Log: a.part("backup")}
 	a.restorer = &snapshot.Restorer{Ledger: a.ledger, Backups: a.backups, Log: a.part("restore"),
 		Opened: filepath.Join(a.c.DataDir, "opened"), Key: key, At: a.folds.At}

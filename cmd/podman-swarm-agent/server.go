@@ -20,7 +20,7 @@ func (a *agent) server() *api.Server {
 		Refusing:   a.refusing,
 		Recovery:   a.reconciler.Report,
 		Document:   a.document,
-		Events:     a.events.Read,
+		Events:     a.history.Read,
 		At:         a.folds.At,
 		Logs:       a.logs,
 		Orphans:    orphans{a.reconciler},

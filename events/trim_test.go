@@ -1,0 +1,326 @@
+package events
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"maps"
+	"math"
+	"os"
+	"path/filepath"
+	"slices"
+	"testing"
+	"time"
+)
+
+// grow appends until the log has so many segments.
+func grow(t testing.TB, l *Log, a *author, segments int) (all []Entry) {
+	t.Helper()
+	for l.Stats().Segments < segments {
+		e := a.entry(t, 1+len(all)%3, 300)
+		mustAppend(t, l, e)
+		all = append(all, e)
+	}
+	return all
+}
+
+// holdsFrom checks that the log has the last of these entries, from the one with its first event on, and nothing of those before.
+func holdsFrom(t testing.TB, l *Log, all []Entry) {
+	t.Helper()
+	i, index := 0, uint64(1)
+	for index < l.First() {
+		index += uint64(all[i].Count)
+		i++
+	}
+	if index != l.First() {
+		t.Fatalf("the log begins with event %d, within a record", l.First())
+	}
+	if i > 0 {
+		for what, err := range map[string]error{
+			"Replay": l.Replay(1, func(Record) error { return nil }), "Scan": l.Scan(uint64(i), func(Record) error { return nil }),
+			"Read": l.Read(t.Context(), 0, func(Record) error { return nil })} {
+			if !errors.Is(err, ErrTrimmed) {
+				t.Fatalf("%s of what was trimmed: got %v", what, err)
+			}
+		}
+	}
+	first := i
+	err := l.Read(t.Context(), l.First()-1, func(r Record) error {
+		if e := all[i]; r.Number != uint64(i+1) || r.Index != index || r.Hash != e.Hash || !bytes.Equal(r.Payload, e.Payload) {
+			t.Fatalf("record %d: got %d, index %d, want index %d", i+1, r.Number, r.Index, index)
+		}
+		index += uint64(r.Count)
+		i++
+		return nil
+	})
+	if err != nil || i != len(all) || l.End().Index != index-1 {
+		t.Fatalf("got %d records from %d on, and the end %+v, %v; want %d", i, first, l.End(), err, len(all))
+	}
+}
+
+func TestTrim_wholeSegmentsAtTheFront(t *testing.T) {
+	dir := ram(t)
+	l := mustOpen(t, dir, small())
+	a := &author{inc: l.Incarnation()}
+	all := grow(t, l, a, 6)
+	if err := l.Trim(1); err != nil || l.First() != 1 {
+		t.Fatalf("nothing is before event 1: %v, first %d", err, l.First())
+	}
+	segs, bytes := imageOf(t, dir).segments(), l.Stats().Bytes
+	if err := l.Trim(l.Excess(time.Time{}, bytes-1)); err != nil {
+		t.Fatal(err)
+	}
+	if got := imageOf(t, dir).segments(); !slices.Equal(got, segs[1:]) || l.Stats().Segments != 5 || l.Stats().Bytes >= bytes {
+		t.Errorf("a byte too much: got %v of %v, %+v", got, segs, l.Stats())
+	}
+	holdsFrom(t, l, all)
+	if err := l.Trim(math.MaxUint64); err != nil { // all but the segment of the last record
+		t.Fatal(err)
+	}
+	if l.Stats().Segments > 2 || l.First() > l.End().Index {
+		t.Errorf("got %+v, first %d", l.Stats(), l.First())
+	}
+	holdsFrom(t, l, all)
+	e := a.entry(t, 2, 10)
+	mustAppend(t, l, e)
+	all = append(all, e)
+	first := l.First()
+	for range 2 {
+		mustClose(t, l)
+		l = mustOpen(t, dir, small())
+		if l.First() != first {
+			t.Errorf("opened, it begins with event %d, want %d", l.First(), first)
+		}
+		holdsFrom(t, l, all)
+		all = append(all, grow(t, l, a, l.Stats().Segments+1)...) // the chain goes on
+	}
+	if chains, err := Verify(dir, testKey()); err != nil || len(chains) != 1 || chains[0].Head != a.hash {
+		t.Errorf("verify: %+v, %v", chains, err)
+	}
+	n := 0
+	if err := Dump(dir, testKey(), 0, func(Record, *Commit) error { n++; return nil }); err != nil || n == 0 || n >= len(all) {
+		t.Errorf("dump: %d records, %v", n, err)
+	}
+	gone, err := l.Missing(t.Context(), func(Incarnation) uint64 { return 3 }, 0, func(Record) error { return errors.New("given") })
+	if err != nil || !slices.Equal(gone, []Incarnation{a.inc}) {
+		t.Errorf("what was trimmed is missed: got %v, %v", gone, err)
+	}
+	var last []Record
+	gone, err = l.Missing(t.Context(), func(Incarnation) uint64 { return a.last - 1 }, 0, func(r Record) error { last = append(last, r); return nil })
+	if err != nil || gone != nil || len(last) != 1 {
+		t.Errorf("what is there is missed: got %v, %v, %v", gone, last, err)
+	}
+}
+
+func TestExcess(t *testing.T) {
+	now := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
+	o := small()
+	o.Now = func() time.Time { now = now.Add(time.Second); return now }
+	l := mustOpen(t, ram(t), o)
+	begun := now
+	grow(t, l, &author{inc: l.Incarnation()}, 5)
+	if got := l.Excess(time.Time{}, 0); got != 1 {
+		t.Errorf("without a limit: got %d", got)
+	}
+	if got := l.Excess(begun, math.MaxInt64); got != 1 {
+		t.Errorf("nothing is so old or too much: got %d", got)
+	}
+	if got := l.Excess(now.Add(time.Hour), 0); got <= l.End().Index/2 || got > l.End().Index {
+		t.Errorf("all is too old: got %d of %d", got, l.End().Index)
+	}
+	half := begun.Add(now.Sub(begun) / 2)
+	old := l.Excess(half, 0)
+	if old <= 1 || old >= l.End().Index {
+		t.Fatalf("got %d", old)
+	}
+	err := l.Read(t.Context(), 0, func(r Record) error {
+		if r.Index < old && !r.At.Before(half) {
+			t.Errorf("event %d of %v would go, and is not older than %v", r.Index, r.At, half)
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := l.Excess(half, 1); got < old {
+		t.Errorf("either limit: got %d", got)
+	}
+}
+
+// Whatever of a trim was done when the power went: the log is all there or begins where it was to, and no more is left over after the next Open.
+func TestTrim_crash(t *testing.T) {
+	dir := ram(t)
+	l := mustOpen(t, dir, small())
+	a := &author{inc: l.Incarnation()}
+	all := grow(t, l, a, 5)
+	if err := l.Trim(l.Excess(time.Time{}, l.Stats().Bytes-1)); err != nil { // so that there is a floor already
+		t.Fatal(err)
+	}
+	all = append(all, grow(t, l, a, 6)...)
+	l.keep()
+	was, before := l.First(), imageOf(t, dir)
+	mid := l.Excess(time.Time{}, l.Stats().Bytes-8192)
+	if err := l.Trim(mid); err != nil {
+		t.Fatal(err)
+	}
+	die(l)
+	after := imageOf(t, dir)
+	var floor, oldFloor string
+	for name := range after {
+		if filepath.Ext(name) == floorEnd {
+			floor = name
+		}
+	}
+	for name := range before {
+		if filepath.Ext(name) == floorEnd {
+			oldFloor = name
+		}
+	}
+	if floor == oldFloor || floor == "" || oldFloor == "" {
+		t.Fatalf("floors %q, %q", oldFloor, floor)
+	}
+	slots := func(first, second image) []byte {
+		b := bytes.Clone(second[manifestName])
+		copy(b, first[manifestName][:slotSize])
+		return b
+	}
+	steps := map[string]image{
+		"within the file of the heads":   before.with("floor.tmp", after[floor][:10]),
+		"after it, before MANIFEST":      before.with(floor, after[floor]),
+		"after the first of its parts":   before.with(floor, after[floor]).with(manifestName, slots(after, before)),
+		"after the other of them":        before.with(floor, after[floor]).with(manifestName, slots(before, after)),
+		"after both":                     before.with(floor, after[floor]).with(manifestName, after[manifestName]),
+		"after a segment was removed":    before.with(floor, after[floor]).with(manifestName, after[manifestName]).with(before.segments()[0], nil),
+		"after another but the first":    before.with(floor, after[floor]).with(manifestName, after[manifestName]).with(before.segments()[1], nil),
+		"before the old floor was":       after.with(oldFloor, before[oldFloor]),
+		"after all of it":                after,
+		"after, with one part torn":      after.with(manifestName, append(make([]byte, slotSize), after[manifestName][slotSize:]...)),
+		"after, with the other torn":     after.with(manifestName, append(bytes.Clone(after[manifestName][:slotAt]), make([]byte, slotSize)...)),
+		"before any of it, for the test": before,
+	}
+	for what, im := range steps {
+		d := ram(t)
+		im.put(t, d)
+		l, err := Open(d, small())
+		if err != nil {
+			t.Errorf("%s: %v", what, err)
+			continue
+		}
+		if first := l.First(); first != was && first != mid {
+			t.Errorf("%s: it begins with event %d, want %d or %d", what, first, was, mid)
+		}
+		holdsFrom(t, l, all)
+		if segs := imageOf(t, d).segments(); segs[0] != segmentName(l.tail.Load().markAt(0).number) {
+			t.Errorf("%s: opened, there is still %s", what, segs[0])
+		}
+		b := *a
+		mustAppend(t, l, b.entry(t, 1, 10))
+		if err := l.Trim(mid); err != nil || l.First() != mid { // once more, to its end
+			t.Errorf("%s: trimmed again: %v", what, err)
+		}
+		got := imageOf(t, d)
+		delete(got, "floor.tmp")
+		if !slices.Equal(got.segments(), after.segments()) || got[oldFloor] != nil || got[floor] == nil {
+			t.Errorf("%s: left over: %v", what, slices.Sorted(maps.Keys(got)))
+		}
+		mustClose(t, l)
+	}
+}
+
+// Damage of what says where the log was trimmed is refused, by name, and so is a segment that is missing although no trim took it.
+func TestTrim_damage(t *testing.T) {
+	dir := ram(t)
+	l := mustOpen(t, dir, small())
+	grow(t, l, &author{inc: l.Incarnation()}, 5)
+	if err := l.Trim(l.Excess(time.Time{}, l.Stats().Bytes-1)); err != nil {
+		t.Fatal(err)
+	}
+	name := floorName(l.tail.Load().markAt(0).number)
+	mustClose(t, l)
+	whole := imageOf(t, dir)
+	for i := range whole[name] {
+		bad := bytes.Clone(whole[name])
+		bad[i] ^= 1 << (i % 8)
+		whole.with(name, bad).put(t, dir)
+		mustRefuse(t, dir, "floor flipped")
+	}
+	whole.with(name, nil).put(t, dir)
+	if _, err := Open(dir, small()); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("without it: got %v", err)
+	}
+	whole.with(whole.segments()[0], nil).put(t, dir)
+	mustRefuse(t, dir, "the first segment is missing")
+}
+
+// Trimmed at random, with jumps and several authors in between: heads and what is missed are those of the log that was not trimmed, as far as they go.
+func TestTrim_random(t *testing.T) {
+	rnd := random(t)
+	for range 8 {
+		dir := ram(t)
+		l, ref := mustOpen(t, dir, small()), mustOpen(t, ram(t), small())
+		authors := []*author{{inc: 1}, {inc: 2}, {inc: 3}}
+		for range 120 {
+			a := authors[rnd.IntN(len(authors))]
+			e := a.entry(t, 1+rnd.IntN(3), rnd.IntN(600))
+			switch {
+			case rnd.IntN(12) == 0: // this host is told the state: some are further on, some back
+				j := Jump{Cause: "test", State: []byte("x")}
+				for _, a := range authors {
+					if rnd.IntN(3) == 0 {
+						a.entry(t, 1, 1) // is not here
+					}
+					if a.last > 0 {
+						j.Heads = append(j.Heads, JumpHead{Inc: a.inc, Seq: a.last, Hash: a.hash})
+					}
+				}
+				var err error
+				if e, err = j.Entry(); err != nil {
+					t.Fatal(err)
+				}
+			}
+			mustAppend(t, l, e)
+			mustAppend(t, ref, e)
+			if rnd.IntN(10) == 0 {
+				if err := l.Trim(1 + rnd.Uint64N(l.End().Index)); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if rnd.IntN(20) == 0 {
+				if rnd.IntN(2) == 0 {
+					mustClose(t, l)
+				} else {
+					die(l)
+				}
+				l = mustOpen(t, dir, small())
+			}
+		}
+		for _, a := range authors {
+			last, hash := l.Head(a.inc)
+			if wantLast, wantHash := ref.Head(a.inc); last != wantLast || hash != wantHash {
+				t.Fatalf("head of %v: got %d, want %d", a.inc, last, wantLast)
+			}
+			for had := range a.last {
+				got, gone := missed(t, l, a.inc, had)
+				want, refGone := missed(t, ref, a.inc, had)
+				if refGone && !gone || !gone && !slices.Equal(got, want) {
+					t.Fatalf("who has %d of %v lacks %v (gone: %v), want %v (gone: %v)", had, a.inc, got, gone, want, refGone)
+				}
+			}
+		}
+	}
+}
+
+// missed are the seqs that are given to who has so many of one incarnation, and all of the others.
+func missed(t *testing.T, l *Log, inc Incarnation, had uint64) (seqs []uint64, gone bool) {
+	t.Helper()
+	lacks, err := l.Missing(context.Background(), func(i Incarnation) uint64 {
+		if i == inc {
+			return had
+		}
+		return math.MaxUint64
+	}, 0, func(r Record) error { seqs = append(seqs, r.Seq); return nil })
+	if err != nil {
+		t.Fatal(err)
+	}
+	return seqs, lacks != nil
+}

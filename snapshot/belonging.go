@@ -1,0 +1,114 @@
+package snapshot
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+
+	"github.com/podman-swarm/podman-swarm/events"
+)
+
+// Which folder the increments of a log are in, and whether they are of that log as it is.
+
+// Of names the folder of the pieces of this host's log; "" as long as it is not known, before the first Once.
+func (p *Increments) Of() string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.folder == "" {
+		return ""
+	}
+	return filepath.Base(p.folder)
+}
+
+func (p *Increments) use(folder string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.folder = folder
+}
+
+// find finds the folder of this log. Its name has the log's id: a new log begins again at event 1, and its pieces must not come between those of
+// another. Where a log has been put back to an earlier time, pieces that are there have what is not in it any more: then it begins another.
+func (p *Increments) find(ctx context.Context) error {
+	if p.folder != "" {
+		return nil
+	}
+	folder, n := newestPieces(p.Backups.Dir, p.Source.ID())
+	pieces, err := listPieces(folder)
+	if err != nil {
+		return err
+	}
+	fits, err := p.fits(ctx, folder, pieces)
+	if err != nil {
+		return err
+	}
+	if fits {
+		p.use(folder)
+		return nil
+	}
+	p.Log.Warn("the log is another than the one that these increments are of, put back to an earlier time, it seems: it begins others", "folder", folder)
+	next := filepath.Join(filepath.Dir(folder), fmt.Sprintf("log-%s-%d", p.Source.ID(), n+1))
+	if err := p.carry(folder, next, pieces); err != nil {
+		return err
+	}
+	p.use(next)
+	return nil
+}
+
+// carry begins a folder with what was trimmed off the log before it was put back: that is no other, and nowhere else.
+func (p *Increments) carry(from, to string, pieces []PieceFile) error {
+	begun := to + ".tmp"
+	if err := os.RemoveAll(begun); err != nil {
+		return err
+	}
+	if err := makeFolders(begun); err != nil {
+		return err
+	}
+	for _, f := range pieces {
+		if f.First < p.Source.First() && f.Last <= p.Source.End().Index {
+			if err := os.Link(filepath.Join(from, f.Name), filepath.Join(begun, f.Name)); err != nil {
+				return err
+			}
+		}
+	}
+	if err := syncFolder(begun); err != nil {
+		return err
+	}
+	if err := os.Rename(begun, to); err != nil {
+		return err
+	}
+	return syncFolder(filepath.Dir(to))
+}
+
+// fits reports whether the last piece that can be read is of this log as it is.
+func (p *Increments) fits(ctx context.Context, folder string, pieces []PieceFile) (bool, error) {
+	for _, f := range slices.Backward(pieces) {
+		piece, err := readPieceFile(folder, f)
+		if err != nil {
+			p.Log.Warn("an increment is damaged", "file", f.Name, "err", err)
+			if err := os.Rename(filepath.Join(folder, f.Name), filepath.Join(folder, f.Name+".damaged")); err != nil {
+				return false, err
+			}
+			continue // what it should hold is a gap, and made again
+		}
+		last := piece.Records[len(piece.Records)-1]
+		if last.Last() > p.Source.End().Index {
+			return false, nil
+		}
+		fits := false
+		if last.Last() < p.Source.First() {
+			return true, nil // what could be compared has been trimmed
+		}
+		err = p.Source.Read(ctx, last.Last()-1, func(r events.Record) error {
+			fits = r.Number == last.Number && r.Hash == last.Hash && r.At.Equal(last.At)
+			return errFound
+		})
+		if errors.Is(err, errFound) {
+			err = nil
+		}
+		return fits, err
+	}
+	return true, nil
+}

@@ -1,0 +1,146 @@
+package snapshot
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"sort"
+
+	"github.com/podman-swarm/podman-swarm/events"
+)
+
+// History is a log with what was trimmed off it, which is read from the increments beside the backups. Whoever reads it need not know where the
+// log begins.
+type History struct {
+	*events.Log
+	Dir string // of the backups
+}
+
+// Read is the log's, from whichever event.
+func (h *History) Read(ctx context.Context, after uint64, fn func(events.Record) error) error {
+	return h.both(func(to func(events.Record) error) error { return h.Log.Read(ctx, after, to) }, func(r *events.Record) bool { return r.Last() > after },
+		func(to func(events.Record) error) error { return h.trimmed(ctx, after, to) }, func(r *events.Record) { after = r.Last() }, fn)
+}
+
+// Scan is the log's, from whichever record.
+func (h *History) Scan(from uint64, fn func(events.Record) error) error {
+	from = max(from, 1)
+	return h.both(func(to func(events.Record) error) error { return h.Log.Scan(from, to) }, func(r *events.Record) bool { return r.Number >= from },
+		func(to func(events.Record) error) error {
+			after, err := h.before(from)
+			if err != nil {
+				return err
+			}
+			return h.trimmed(context.Background(), after, to)
+		}, func(r *events.Record) { from = r.Number + 1 }, fn)
+}
+
+// both reads the log, and where that begins later, the increments first. The log may be trimmed meanwhile.
+func (h *History) both(log func(func(events.Record) error) error, wanted func(*events.Record) bool, pieces func(func(events.Record) error) error,
+	past func(*events.Record), fn func(events.Record) error) error {
+	for {
+		var inner error
+		moved := false
+		to := func(r events.Record) error {
+			if !wanted(&r) {
+				return nil
+			}
+			if inner = fn(r); inner == nil {
+				past(&r)
+				moved = true
+			}
+			return inner
+		}
+		err := log(to)
+		if inner != nil || !errors.Is(err, events.ErrTrimmed) {
+			return err
+		}
+		if perr := pieces(to); perr != nil {
+			return perr
+		}
+		if !moved {
+			return fmt.Errorf("%w, and not in %s either", err, h.Dir)
+		}
+	}
+}
+
+// trimmed reads from the increments what has an event after the index and is not in the log.
+func (h *History) trimmed(ctx context.Context, after uint64, fn func(events.Record) error) error {
+	folder, _ := newestPieces(h.Dir, h.ID())
+	all, err := listPieces(folder)
+	if err != nil {
+		return err
+	}
+	for _, f := range all {
+		if f.Last <= after {
+			continue
+		}
+		if f.First > after+1 || f.First >= h.First() {
+			return nil
+		}
+		p, err := readPieceFile(folder, f)
+		if err != nil {
+			return fmt.Errorf("what was trimmed off the log: %w", err)
+		}
+		for _, r := range p.Records {
+			if err := ctx.Err(); err != nil {
+				return err
+			}
+			if r.Last() <= after || r.Index >= h.First() {
+				continue
+			}
+			if err := fn(r); err != nil {
+				return err
+			}
+		}
+		after = p.Last
+	}
+	return nil
+}
+
+// before is the index of the last event that comes before a record, in the increments.
+func (h *History) before(record uint64) (uint64, error) {
+	if record <= 1 {
+		return 0, nil
+	}
+	folder, _ := newestPieces(h.Dir, h.ID())
+	all, err := listPieces(folder)
+	if err != nil {
+		return 0, err
+	}
+	i := sort.Search(len(all), func(i int) bool {
+		p, perr := readPieceFile(folder, all[i])
+		if perr != nil {
+			err = errors.Join(err, perr)
+			return true
+		}
+		return p.Records[0].Number > record
+	})
+	if err != nil || i == 0 {
+		return 0, err
+	}
+	p, err := readPieceFile(folder, all[i-1])
+	if err != nil {
+		return 0, err
+	}
+	for _, r := range p.Records {
+		if r.Number == record {
+			return r.Index - 1, nil
+		}
+	}
+	return p.Last, nil
+}
+
+// newestPieces is the folder of the pieces of a log, the last that was begun, and its number among them.
+func newestPieces(dir, id string) (folder string, n int) {
+	base := filepath.Join(dir, IncrementsFolder, "log-"+id)
+	for folder, n = base, 1; ; n++ {
+		next := fmt.Sprintf("%s-%d", base, n+1)
+		if _, err := os.Stat(next); err != nil {
+			return folder, n
+		}
+		folder = next
+	}
+}

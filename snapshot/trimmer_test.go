@@ -1,0 +1,251 @@
+package snapshot
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/podman-swarm/podman-swarm/events"
+	"github.com/podman-swarm/podman-swarm/projection"
+)
+
+func shortSegments() events.Options {
+	return events.Options{SegmentBytes: 4096, MinFree: 1, Reserve: -1}
+}
+
+// trimmer is that of a host, which keeps two segments or so.
+func (h *host) trimmer(t testing.TB) *Trimmer {
+	t.Helper()
+	p := h.increments(t)
+	p.All = true
+	return &Trimmer{Source: h.log, Increments: p, Drill: &Drill{Backups: p.Backups, Log: h.view.Log}, Folds: h.folds, Bytes: 8000, Log: h.view.Log}
+}
+
+// ready makes the backup and the increments that a trim wants.
+func (tr *Trimmer) ready(t testing.TB) {
+	t.Helper()
+	tr.Increments.turn(t)
+	if _, err := tr.Increments.Backups.Create(t.Context(), "", false); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := tr.Drill.Once(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func (tr *Trimmer) turn(t testing.TB) {
+	t.Helper()
+	if err := tr.Once(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// What is trimmed is still to be read, at every moment and event by event, and the host starts without it.
+func TestTrimmer_historyStaysReadable(t *testing.T) {
+	dir := t.TempDir()
+	h := openWith(t, dir, shortSegments())
+	var states []*projection.State
+	trimmed := uint64(1)
+	for range 3 {
+		states = append(states, h.changes(t, 40)...)
+		tr := h.trimmer(t)
+		tr.ready(t)
+		tr.turn(t)
+		if first := h.log.First(); first <= trimmed || tr.Said() != (Trimmed{Count: 1}) {
+			t.Fatalf("nothing was trimmed: the log begins with event %d, %+v", first, tr.Said())
+		}
+		trimmed = h.log.First()
+		h.close()
+		h = openWith(t, dir, shortSegments())
+		if got, want := h.View().Digest(), states[len(states)-1].Digest(); got != want {
+			t.Fatalf("after a start: got %s, want %s", got, want)
+		}
+	}
+	for _, want := range states {
+		got, err := h.folds.At(t.Context(), Moment{Index: want.Index()})
+		if err != nil || got.Digest() != want.Digest() {
+			t.Fatalf("event %d: %v", want.Index(), err)
+		}
+	}
+	all := &History{h.log, filepath.Join(dir, "backups")}
+	for _, from := range []uint64{1, 2, 17, trimmed - 1, trimmed, trimmed + 1} {
+		for what, read := range map[string]func(func(events.Record) error) error{
+			"Read": func(fn func(events.Record) error) error { return all.Read(t.Context(), from-1, fn) },
+			"Scan": func(fn func(events.Record) error) error { return all.Scan(from, fn) }} { // here each record has one event
+			next := from
+			err := read(func(r events.Record) error {
+				if r.Index != next || r.Number != next || events.HashOf(r.Payload) != r.Hash {
+					return fmt.Errorf("event %d, want %d", r.Index, next)
+				}
+				next++
+				return nil
+			})
+			if err != nil || next != h.log.End().Index+1 {
+				t.Errorf("%s from %d: ended at %d, %v", what, from, next, err)
+			}
+		}
+	}
+	lost := errors.New("lost")
+	if err := all.Read(t.Context(), 0, func(events.Record) error { return lost }); !errors.Is(err, lost) {
+		t.Errorf("got %v", err)
+	}
+	// Without any snapshot of the fold the start is longer, and the same.
+	names, err := h.folds.names()
+	if err != nil {
+		t.Fatal(err)
+	}
+	h.close()
+	for _, name := range names {
+		if err := os.Truncate(name, 100); err != nil {
+			t.Fatal(err)
+		}
+	}
+	h = openWith(t, dir, shortSegments())
+	if got, want := h.View().Digest(), states[len(states)-1].Digest(); got != want {
+		t.Fatalf("from the increments: got %s, want %s", got, want)
+	}
+	h.close()
+	if err := os.RemoveAll(filepath.Join(dir, "backups")); err != nil {
+		t.Fatal(err)
+	}
+	l, err := events.Open(filepath.Join(dir, "events"), shortSegments())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	if _, err := projection.OpenLedger(&History{l, filepath.Join(dir, "backups")}, nil, 1, nil); !errors.Is(err, events.ErrTrimmed) {
+		t.Errorf("without either: got %v", err)
+	}
+}
+
+// Nothing goes before all that it goes behind is there, and right.
+func TestTrimmer_waits(t *testing.T) {
+	h := openWith(t, t.TempDir(), shortSegments())
+	tr := h.trimmer(t)
+	h.changes(t, 60)
+	keeps := func(what, waits, failed string) {
+		t.Helper()
+		err := tr.Once(t.Context())
+		if h.log.First() != 1 {
+			t.Fatalf("%s: trimmed to event %d", what, h.log.First())
+		}
+		if (err != nil) != (failed != "") || err != nil && !strings.Contains(err.Error(), failed) || !strings.Contains(tr.Said().Waits, waits) {
+			t.Errorf("%s: got %v, %+v; want %q, %q", what, err, tr.Said(), waits, failed)
+		}
+	}
+	keeps("nothing is there", "a backup that has been verified", "")
+	if _, err := tr.Increments.Backups.Create(t.Context(), "", false); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := tr.Drill.Once(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	keeps("a backup of before there were increments", "a verified backup that the increments go with", "")
+	tr.Drill = &Drill{Backups: tr.Increments.Backups, Log: h.view.Log}
+	tr.Increments.turn(t)
+	if _, err := tr.Increments.Backups.Create(t.Context(), "", false); err != nil {
+		t.Fatal(err)
+	}
+	keeps("a backup that nobody has looked at", "a backup that has been verified", "")
+	if _, err := tr.Drill.Once(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	pieces := tr.Increments.turn(t)
+	away := filepath.Join(t.TempDir(), "away")
+	first := filepath.Join(tr.Increments.folder, pieces[0].Name)
+	if err := os.Rename(first, away); err != nil {
+		t.Fatal(err)
+	}
+	keeps("no increment", "increments that have what is to go", "")
+	whole, err := os.ReadFile(away)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(first, whole[:len(whole)-1], 0o640); err != nil {
+		t.Fatal(err)
+	}
+	keeps("a damaged one", "", pieces[0].Name)
+	piece, err := ReadPiece(whole)
+	if err != nil {
+		t.Fatal(err)
+	}
+	piece.Records[3].Payload = append([]byte(nil), piece.Records[3].Payload...)
+	piece.Records[3].Payload[len(piece.Records[3].Payload)-3] ^= 1
+	piece.Records[3].Hash = events.HashOf(piece.Records[3].Payload)
+	var lines []byte
+	for i := range piece.Records {
+		lines = appendRecord(lines, &piece.Records[i])
+	}
+	data, err := appendPiece(nil, piece.PieceHead, lines, pieceEnd{Records: len(piece.Records), Hash: piece.Records[len(piece.Records)-1].Hash})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(first, data, 0o640); err != nil {
+		t.Fatal(err)
+	}
+	keeps("one that has something else", "", "has not what the log has as event 4")
+	if err := os.WriteFile(first, whole, 0o640); err != nil {
+		t.Fatal(err)
+	}
+	// No place for a snapshot of the fold.
+	blocked := filepath.Join(h.folds.Dir, "fold.tmp")
+	if err := os.Mkdir(blocked, 0o750); err != nil {
+		t.Fatal(err)
+	}
+	keeps("no snapshot of the fold", "", "a snapshot of the fold")
+	if err := os.Remove(blocked); err != nil {
+		t.Fatal(err)
+	}
+	backup := filepath.Join(tr.Increments.Backups.Dir, tr.Drill.Said().File)
+	if err := os.Rename(backup, away); err != nil {
+		t.Fatal(err)
+	}
+	keeps("the backup is gone", "", "state-backup-")
+	if err := os.Rename(away, backup); err != nil {
+		t.Fatal(err)
+	}
+	if tr.turn(t); h.log.First() == 1 {
+		t.Errorf("all is there: %+v", tr.Said())
+	}
+}
+
+// A log that was trimmed and then put back to an earlier time takes along what it has nowhere else.
+func TestTrimmer_putBack(t *testing.T) {
+	dir := t.TempDir()
+	h := openWith(t, dir, shortSegments())
+	states := h.changes(t, 60)
+	tr := h.trimmer(t)
+	tr.ready(t)
+	tr.turn(t)
+	h.close()
+	old := t.TempDir()
+	if err := os.CopyFS(old, os.DirFS(filepath.Join(dir, "events"))); err != nil {
+		t.Fatal(err)
+	}
+	h = openWith(t, dir, shortSegments())
+	h.changes(t, 10)
+	h.trimmer(t).Increments.turn(t)
+	h.close()
+	if err := os.RemoveAll(filepath.Join(dir, "events")); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.CopyFS(filepath.Join(dir, "events"), os.DirFS(old)); err != nil {
+		t.Fatal(err)
+	}
+	h = openWith(t, dir, shortSegments())
+	states = append(states, h.changes(t, 20)...)
+	p := h.trimmer(t).Increments
+	p.turn(t)
+	if !strings.HasSuffix(p.Of(), "-2") {
+		t.Fatalf("it goes on in %s", p.Of())
+	}
+	for _, want := range states {
+		got, err := h.folds.At(t.Context(), Moment{Index: want.Index()})
+		if err != nil || got.Digest() != want.Digest() {
+			t.Fatalf("event %d: %v", want.Index(), err)
+		}
+	}
+}
