@@ -240,10 +240,12 @@ func (h *history) lost() {
 	}
 }
 
-// found notes what was under way when nothing held it, and has come all the same.
+// found notes what was under way when nothing held it, or waited in some memory for what comes before it, and has come all the same.
 func (h *history) found() {
 	for _, c := range h.changes {
-		c.lost = c.lost && !slices.ContainsFunc(h.sim.sorted(), func(n *node) bool { return h.holds(n, c) })
+		c.lost = c.lost && !slices.ContainsFunc(h.sim.sorted(), func(n *node) bool {
+			return (h.forks || n.ledger.View().Covers(c.stamp.ID)) && h.wrote(n, c)
+		})
 	}
 }
 
@@ -254,6 +256,12 @@ func (h *history) holds(n *node, c *change) bool {
 	if !h.forks {
 		return n.up && c.there(v.State) || c.there(v.OnDisk())
 	}
+	return h.wrote(n, c)
+}
+
+// wrote reports whether the host has a commit of the change's cause in its log, or will have.
+func (h *history) wrote(n *node, c *change) bool {
+	v := n.ledger.View()
 	found := false
 	err := n.log.Replay(1, func(r events.Record) error {
 		if r.Inc != 0 {
@@ -328,6 +336,9 @@ func (h *history) record(n *node, c *change, all []projection.Change, keys []str
 
 // check is what must be true at any time.
 func (h *history) check() {
+	if !h.forks {
+		h.found()
+	}
 	for _, n := range h.sim.sorted() {
 		if !n.up || h.forks {
 			continue // where two commits have one number, a state may be wrong until the hosts have told each other
@@ -393,6 +404,7 @@ func (h *history) end() {
 		h.t.Fatalf("seven minutes after everything was healed:\n%s", wrong)
 	}
 	s := h.sim.sorted()[0].ledger.View().State
+	h.found()
 	if !h.forks {
 		h.judge("every host", s)
 		for _, c := range h.changes {
@@ -407,7 +419,6 @@ func (h *history) end() {
 			h.t.Errorf("%s has taken over %d states", n.id, n.core.counts.Transfers)
 		}
 	}
-	h.found()
 	for o := range s.All("deployment/") {
 		shown := contentOf(o.Version.Object)
 		if i := slices.IndexFunc(h.changes, func(c *change) bool { return !c.lost && h.ended(c, shown.Life) }); i >= 0 {
