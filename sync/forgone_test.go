@@ -152,11 +152,35 @@ func TestEven_foldsAnew(t *testing.T) {
 		n.core.transfer = nil
 		n.step(n.core.tick)
 		n.step(func() { n.core.digest(m, n.ledger.View().State) })
-		if i == 0 && n.ledger.View().Digest() == before {
-			t.Error("nothing is folded anew")
+		if i == 0 && (n.ledger.View().Digest() == before || n.core.digests[m] != n.ledger.View().Digest()[:16]) {
+			t.Error("nothing is folded anew, or it is told of as it was")
 		}
 	}
 	if states == 0 {
 		t.Error("though they go on differing, the other's state is not asked for")
+	}
+}
+
+// A state that is asked for since it differs must not make of a log one that does not hold all of its own state.
+func TestOnState_whatIsLackedComesFromLogs(t *testing.T) {
+	other, _ := lone(t)
+	other.step(func() { other.core.take(chain(t, 9, 2), nil) })
+	var state bytes.Buffer
+	if err := other.ledger.View().Encode(&state); err != nil {
+		t.Fatal(err)
+	}
+	n, _ := lone(t)
+	n.step(func() { n.core.take(chain(t, 9, 1), nil) })
+	for _, even := range []bool{true, false} {
+		n.core.transfer = &transfer{peer: "b", id: 1, even: even}
+		n.step(func() {
+			n.core.onState(&answer{Answer: askState, From: "b", ID: 1, Whole: 7, Size: state.Len(), body: state.Bytes()})
+			if !n.core.want["b"] {
+				t.Error("the other is not asked for more")
+			}
+		})
+		if took := n.ledger.View().Head(9).Seq == 2; took == even {
+			t.Errorf("taken over: %v", took)
+		}
 	}
 }
