@@ -201,10 +201,13 @@ func TestSealed_forged(t *testing.T) {
 	sum(b)
 	try("another's content", b)
 	f := frame{}
-	if _, err := parseFrame(whole[last:], &f); err != nil {
+	opened := bytes.Clone(whole[last:])
+	if _, err := parseFrame(opened, &f); err != nil {
 		t.Fatal(err)
 	}
-	f.payload = []byte(`{"v":1}`)
+	if err := f.open(keyOfBytes(7), opened); err != nil {
+		t.Fatal(err)
+	}
 	forged := f.append(nil)
 	b = append(bytes.Clone(whole[:last-2]), binary.AppendUvarint(nil, uint64(len(forged)))...)
 	try("a plain one", append(b, forged...))
