@@ -25,7 +25,9 @@ func (l *Log) copy(dir string, key *Key, said func(done, all int64)) (err error)
 		return err
 	}
 	t := l.tail.Load()
+	l.notes.io.Lock()
 	m := l.notes.m
+	l.notes.io.Unlock()
 	m.gen, m.clean, m.sealed, m.key = 1, true, key != nil, key.ID()
 	c := copier{dir: dir, key: key, next: m.start()}
 	was := sha256.New()
