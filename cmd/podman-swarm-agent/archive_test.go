@@ -145,3 +145,28 @@ func TestLogKeep_historyIsStillTold(t *testing.T) {
 	}
 	r.end(t)
 }
+
+// Backups come to be elsewhere; where they cannot, that is said, and nothing waits for it.
+func TestBackupTo_aFolder(t *testing.T) {
+	dir, there := t.TempDir(), filepath.Join(t.TempDir(), "there")
+	r := start(t, dir, "--backup-to="+there)
+	r.ask(t, "POST", "/api/v1/manifests", svc("web"), http.StatusOK)
+	name := filepath.Base(r.backupOf(t, dir))
+	for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(20 * time.Millisecond) {
+		if _, err := os.Stat(filepath.Join(there, name)); err == nil {
+			break
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("%s does not come there:\n%s", name, &r.said)
+		}
+	}
+	r.end(t)
+	r = start(t, dir, "--backup-to="+filepath.Join(there, "not", "mounted"))
+	r.shows(t, "/swarm/v1/status", "backups are not copied elsewhere")
+	r.ask(t, "POST", "/api/v1/manifests", svc("other"), http.StatusOK)
+	r.backupOf(t, dir)
+	if m := r.ask(t, "GET", "/metrics", "", http.StatusOK); !strings.Contains(m, "podman_swarm_backup_copy_last_success_timestamp_seconds 0\n") {
+		t.Errorf("the metrics do not say so:\n%s", m)
+	}
+	r.end(t)
+}

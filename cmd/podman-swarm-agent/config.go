@@ -54,14 +54,16 @@ type config struct {
 	BackupIncrementInterval time.Duration
 	sealing                 sealing
 	EncryptState            bool
+	BackupTo                string
 	LogKeep                 string
 	logKeep                 logKeep // what that comes to
 
 	level       slog.Level
 	credentials string // folder of systemd's credentials; "": none
 
-	podman string  // where Podman is, as PodmanURL and the environment say
-	wrong  []error // flags that say what they cannot
+	podman string         // where Podman is, as PodmanURL and the environment say
+	to     snapshot.Store // where BackupTo is; nil: nowhere
+	wrong  []error        // flags that say what they cannot
 }
 
 // kept is a flag's value. What is wrong with one that is given is kept for check, so that every mistake is said at once.
@@ -106,6 +108,7 @@ func (c *config) flags(fs *pflag.FlagSet) {
 	for _, k := range c.keeps() {
 		fs.IntVar(k.n, "backup-keep-"+k.name, k.otherwise, k.says)
 	}
+	fs.StringVar(&c.BackupTo, "backup-to", "", "`where` backups and increments are copied to: a folder, or s3://BUCKET/PREFIX?endpoint=https://HOST, with credentials in AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY or ~/.aws/credentials (default: nowhere)")
 	fs.StringVar(&c.LogKeep, "log-keep", "all", "`how much` of the log stays in the data dir: an age like 30d, a size like 10GiB, both with a comma between, or all; what goes stays with the backups")
 	fs.StringVar(&c.LogLevel, "log-level", "info", "`level`: debug, info, warn or error")
 	fs.StringVar(&c.LogFormat, "log-format", "text", "`format`: text or json")
@@ -202,6 +205,9 @@ func (c *config) check(getenv func(string) string) error {
 		wrong("backup-compress", c.BackupCompress, "want none or zstd")
 	}
 	errs = append(errs, c.sealing.check()...)
+	if c.to, err = storeAt(c.BackupTo, cmp.Or(c.BackupDir, c.DataDir)); err != nil {
+		errs = append(errs, fmt.Errorf("--backup-to: %w", err)) // without what was given: it may have a secret in it
+	}
 	switch c.logKeep, err = parseLogKeep(c.LogKeep); {
 	case err != nil:
 		wrong("log-keep", c.LogKeep, err.Error())

@@ -151,3 +151,12 @@ func TestParseLogKeep(t *testing.T) {
 		t.Errorf("without increments: got %v", err)
 	}
 }
+
+// What is given may have a secret in it, and is not said again.
+func TestConfig_backupTo(t *testing.T) {
+	for _, wrong := range []string{"s3://key:hush@bucket", "ftp://hush/x", "/var/lib/podman-swarm"} {
+		if _, err := parse(t, nil, "--node-name=a", "--backup-to="+wrong); err == nil || !strings.Contains(err.Error(), "--backup-to") || strings.Contains(err.Error(), "hush") {
+			t.Errorf("%s: got %v", wrong, err)
+		}
+	}
+}
