@@ -65,18 +65,17 @@ func TestDrill_increments(t *testing.T) {
 	h := open(t, t.TempDir())
 	p := h.increments(t)
 	d := &Drill{Backups: p.Backups, Log: h.view.Log}
-	var all []PieceFile
 	for range 2 {
 		h.changes(t, 4)
 		p.turn(t)
 		h.changes(t, 3)
-		all = p.turn(t)
+		p.turn(t)
 		if _, err := p.Backups.Create(t.Context(), "", false); err != nil {
 			t.Fatal(err)
 		}
 	}
 	h.changes(t, 2)
-	all = p.turn(t)
+	all := p.turn(t)
 	if _, err := d.Once(t.Context()); err != nil {
 		t.Fatal(err)
 	}

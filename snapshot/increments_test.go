@@ -270,11 +270,9 @@ func TestIncrements_prune(t *testing.T) {
 	now := time.Date(2026, 1, 21, 12, 0, 0, 0, time.UTC)
 	p.Backups.Now = func() time.Time { now = now.Add(time.Second); return now }
 	p.Backups.Keep = Keep{Last: 2}
-	var at []uint64 // of each backup
 	for range 4 {
 		h.changes(t, 3)
 		p.turn(t)
-		at = append(at, h.View().Index())
 		h.changes(t, 2)
 		p.turn(t)
 		if _, err := p.Backups.Create(t.Context(), "", false); err != nil {

@@ -36,7 +36,7 @@ func TestDrill_damageIsSaid(t *testing.T) {
 	if err := os.Truncate(backup, 1000); err != nil {
 		t.Fatal(err)
 	}
-	r = start(t, dir, "--backup-interval=0")
+	r = start(t, dir, "--backup-interval=0", "--backup-increment-interval=0")
 	r.shows(t, "/swarm/v1/status", "the newest backup cannot be restored from")
 	r.ask(t, "POST", "/api/v1/manifests", svc("other"), http.StatusOK)
 	if m := r.ask(t, "GET", "/metrics", "", http.StatusOK); !strings.Contains(m, "podman_swarm_backup_last_verified_timestamp_seconds 0\n") ||
@@ -66,7 +66,7 @@ func TestIncrements_aNewHostFromTheFolder(t *testing.T) {
 	r.ask(t, "POST", "/api/v1/manifests", svc("new"), http.StatusOK)
 	r.shows(t, "/metrics", fmt.Sprintf("podman_swarm_backup_increment_index %d\n", r.index(t)))
 	// On the host itself, by the log.
-	if plan := r.ask(t, "POST", fmt.Sprintf("/swarm/v1/restore?dry_run=true&at=%d", moment), "", http.StatusOK); !strings.Contains(plan, `"restart":0`) || strings.Count(plan, "deleted") != 1 {
+	if plan := r.ask(t, "POST", fmt.Sprintf("/swarm/v1/restores?dry_run=true&at=%d", moment), "", http.StatusOK); !strings.Contains(plan, `"restart":0`) || strings.Count(plan, "deleted") != 1 {
 		t.Errorf("got %s", plan)
 	}
 	r.end(t)

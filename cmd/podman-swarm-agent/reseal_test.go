@@ -164,7 +164,6 @@ func TestReseal_refused(t *testing.T) {
 		return code, out.String() + errs.String()
 	}
 	dir := life(t)
-	before := files(t, dir)
 	if code, said := reseal(dir, "--plain"); code != 0 || !strings.Contains(said, "is plain already") {
 		t.Errorf("plain already: %d, %s", code, said)
 	}
@@ -192,7 +191,7 @@ func TestReseal_refused(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(dir, keyName), bytes.Repeat([]byte("cd"), events.KeyBytes), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	before = files(t, dir)
+	before := files(t, dir)
 	if code, said := reseal(dir, "--plain"); code != 1 || !strings.Contains(said, "another key") {
 		t.Errorf("another key: %d, %s", code, said)
 	}
