@@ -13,6 +13,11 @@ func TestCrash_short(t *testing.T) {
 	program(t, "crash", "-rounds", "5", "-containers", "3", "-load", "700ms")
 }
 
+// TestCrash_restores is a small `task crash -- -restores`: killed in the middle of backups, prunes, trims, restores and reseals.
+func TestCrash_restores(t *testing.T) {
+	program(t, "crash", "-rounds", "3", "-containers", "1", "-load", "500ms", "-restores")
+}
+
 // TestPowercut_short is a small `task powercut`. Failure A.3: no fsync; a power cut loses what was acknowledged, or
 // the whole file.
 func TestPowercut_short(t *testing.T) {

@@ -41,9 +41,15 @@
 // And of the list of what users of this field complain of:
 //
 //	 2  nothing can be managed without a quorum cmd: TestFailures_inACluster/B2_lostMajority; sync: even-split.txt
+//	 6  a restore is an outage, or wipes data    cmd: TestFailures_inACluster/A18_restore; TestDrill_short, task drill; TestCrash_restores
+//	 7  the backup turns out unusable            cmd: TestDrill_damageIsSaid; snapshot: TestDrill_…; psctl backup verify
+//	 8  there are no scheduled backups           snapshot: TestBackups_schedule; cmd: TestBackup_atTheStartAndOnDemand
+//	 9  retention deletes what a restore needs   snapshot: TestKeep_plan, TestIncrements_prune, TestTrimmer_…
 //	10  an acknowledged write vanishes          cmd: TestFailures_inACluster/B10_lostDisk; sync: lost-disk.txt; task split
 //	11  of two edits one is dropped in silence  cmd: TestFailures_inACluster/A13_B11_split; sync: two-updates-at-once.txt
 //	12  after a partition the view lies         TestFailures_onThreeHosts/A10_B12_split; task split
+//	13  nobody can say who changed it            cmd/psctl: testdata/time.txtar, history.txtar; cmd/internal/api: TestUndo_…
+//	15  a key against an unattended reboot       cmd: TestEncryptState
 //
 // Agents of adjacent versions: sync: TestFormat1_askedAsThen, TestFormat1_heardAsThen.
 package integration

@@ -28,6 +28,7 @@ func main() {
 	flag.IntVar(&o.clients, "clients", 8, "how many write at the same time")
 	flag.IntVar(&o.containers, "containers", 6, "how many containers run that must never be bounced")
 	flag.DurationVar(&o.longest, "load", time.Second, "the longest time under load before a kill")
+	flag.BoolVar(&o.restores, "restores", false, "kill it also while it makes, prunes and restores backups, trims its log, and seals its data dir")
 	flag.StringVar(&o.bin, "bin", "bin", "folder of podman-swarm-agent")
 	flag.StringVar(&o.dir, "dir", "", "folder for the data dir (default: a temporary one), which is removed unless something was wrong")
 	flag.Parse()
@@ -42,9 +43,13 @@ type options struct {
 	seed                        uint64
 	longest                     time.Duration
 	bin, dir                    string
+	restores                    bool
 }
 
 func run(ctx context.Context, o options) (err error) {
+	if o.restores {
+		o.longest *= 6 // one restore alone takes a second
+	}
 	if o.rounds < 1 || o.clients < 1 || o.containers < 0 || o.longest <= 0 {
 		return errors.New("-rounds, -clients and -load must be positive, and -containers not negative")
 	}
@@ -59,6 +64,9 @@ func run(ctx context.Context, o options) (err error) {
 	fmt.Printf("rounds %d  kills %d (while starting %d, recovering %d)  acknowledged %d  lost %d  partial %d  wrong %d  bounced %d  seed %d  seconds %.0f\n",
 		t.round, t.kills, t.starting, t.recovering, t.loaded(), len(t.report.Lost), len(t.report.Partial), len(t.report.Wrong),
 		len(t.witnesses.Bounced), o.seed, time.Since(began).Seconds())
+	if r := &t.restoring; o.restores {
+		fmt.Printf("restores %d, and %d gone on with after a kill; data dir sealed or made plain %d times, killed in it %d times\n", r.done, r.resumed, r.reseals, r.sealing)
+	}
 	if err == nil && t.report.Clean() && len(t.witnesses.Bounced) == 0 {
 		return os.RemoveAll(dir)
 	}
