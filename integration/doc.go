@@ -19,9 +19,9 @@
 //	10  another number after restart and split  TestFailures_onThreeHosts/A10_restarts, A10_B12_split, task split
 //	11  applied again: 500                      TestFailure_A8_A11_apply
 //	12  pending for ever, listed when deleted   TestFailure_A6_A7_A12_A31_restarts
-//	13  one timestamp for the whole state       cmd: TestFailures_inACluster/A13_B11_split; sync: newest-per-object.txt
+//	13  one timestamp for the whole state   cmd: TestFailures_inACluster/A13_B11_split; sync: newest-per-object.txt
 //	14  what was deleted comes back             cmd: TestAgent_cluster; sync: away-during-a-delete.txt
-//	15  idle nodes rewrite everything           cmd: TestFailures_inACluster/A15_idle; task bench
+//	15  idle nodes rewrite everything       cmd: TestFailures_inACluster/A15_idle; task bench
 //	16  a fast clock reverts every peer         cmd: TestFailures_inACluster/A16_clock; sync: fast-clock.txt
 //	17  who returns rolls the cluster back      cmd: TestAgent_cluster; sync: returning-host.txt
 //	18  a documented restore is undone          cmd: TestRestore_copiedOverStateJSON, TestFailures_inACluster/A18_restore; TestDrill_short, task drill
@@ -41,15 +41,15 @@
 // And of the list of what users of this field complain of:
 //
 //	 2  nothing can be managed without a quorum cmd: TestFailures_inACluster/B2_lostMajority; sync: even-split.txt
-//	 6  a restore is an outage, or wipes data    cmd: TestFailures_inACluster/A18_restore; TestDrill_short, task drill; TestCrash_restores
-//	 7  the backup turns out unusable            cmd: TestDrill_damageIsSaid; snapshot: TestDrill_…; psctl backup verify
+//	 6  a restore is an outage, or wipes data  cmd: TestFailures_inACluster/A18_restore; TestDrill_short, task drill; TestCrash_restores
+//	 7  the backup turns out unusable        cmd: TestDrill_damageIsSaid; snapshot: TestDrill_…; psctl backup verify
 //	 8  there are no scheduled backups           snapshot: TestBackups_schedule; cmd: TestBackup_atTheStartAndOnDemand
 //	 9  retention deletes what a restore needs   snapshot: TestKeep_plan, TestIncrements_prune, TestTrimmer_…
 //	10  an acknowledged write vanishes          cmd: TestFailures_inACluster/B10_lostDisk; sync: lost-disk.txt; task split
 //	11  of two edits one is dropped in silence  cmd: TestFailures_inACluster/A13_B11_split; sync: two-updates-at-once.txt
 //	12  after a partition the view lies         TestFailures_onThreeHosts/A10_B12_split; task split
-//	13  nobody can say who changed it            cmd/psctl: testdata/time.txtar, history.txtar; cmd/internal/api: TestUndo_…
-//	15  a key against an unattended reboot       cmd: TestEncryptState
+//	13  nobody can say who changed it        cmd/psctl: testdata/time.txtar, history.txtar; cmd/internal/api: TestUndo_…
+//	15  a key against an unattended reboot   cmd: TestEncryptState
 //
 // Agents of adjacent versions: sync: TestFormat1_askedAsThen, TestFormat1_heardAsThen.
 package integration
