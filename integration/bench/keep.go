@@ -88,7 +88,7 @@ func (b *bed) writeNew(n int64) error {
 
 // beside measures applies while one backup after the other is made, and while none is.
 func (b *bench) beside(ctx context.Context, bed *bed, backups *snapshot.Backups) ([]row, error) {
-	n := b.scale(1000, 50)
+	n := b.scale(4000, 50)
 	alone := &series{name: "apply", once: func() (time.Duration, error) { return bed.apply(ctx) }}
 	if err := interleave(ctx, n, alone); err != nil {
 		return nil, err
@@ -124,23 +124,24 @@ func (b *bench) dryRun(ctx context.Context, n int) (rows []row, err error) {
 		return nil, err
 	}
 	a := &trial.Agent{Bin: filepath.Join(b.bin, "podman-swarm-agent"), DataDir: filepath.Join(dir, "data"), Podman: "unix://" + filepath.Join(dir, "none"),
-		Output: filepath.Join(dir, "agent.log"), Args: []string{"--backup-interval", "0", "--backup-increment-interval", "0"}}
+		Output: filepath.Join(dir, "agent.log"), Args: []string{"--backup-interval", "0", "--backup-increment-interval", "0", "--recovery-delay", "0"}}
 	if err := a.Start(); err != nil {
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, a.Kill(), os.RemoveAll(dir)) }()
 	c := a.Client()
+	all, err := newObjects(objectSize)
+	if err != nil {
+		return nil, err
+	}
 	for {
-		if _, err := trial.Do(ctx, c, http.MethodGet, a.URL()+"/livez", ""); err == nil {
+		// It is never ready, since it has no Podman, and takes changes all the same.
+		if _, err := trial.Apply(ctx, c, a.URL(), string(all.of(0, 0))); err == nil {
 			break
 		} else if a.Ended() || ctx.Err() != nil {
 			return nil, fmt.Errorf("the agent does not answer: %w; it wrote:\n%s", err, a.OutputTail())
 		}
 		time.Sleep(10 * time.Millisecond)
-	}
-	all, err := newObjects(objectSize)
-	if err != nil {
-		return nil, err
 	}
 	fill := func(from, to, version int) error {
 		for ; from < to; from += 500 {
