@@ -74,7 +74,7 @@ func leaves(o object) (map[string]json.RawMessage, error) {
 	walk = func(path string, v any) {
 		m, _ := v.(map[string]any)
 		l, _ := v.([]any)
-		if named, ok := byName(l); ok {
+		if named, ok := byName(l); ok && len(l) > 0 {
 			m = named
 		} else {
 			for i, x := range l {
