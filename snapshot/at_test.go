@@ -13,7 +13,8 @@ import (
 
 // The state at every moment is the one that was recorded then, from whichever snapshot it is folded.
 func TestFolds_at(t *testing.T) {
-	h := open(t, t.TempDir())
+	dir := filepath.Join(t.TempDir(), "of[a]") // which filepath.Glob takes for a pattern
+	h := open(t, dir)
 	before := time.Now()
 	states := map[uint64]*projection.State{0: nil}
 	for i := range 40 {
@@ -25,6 +26,9 @@ func TestFolds_at(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
+	}
+	if names, err := h.folds.names(); err != nil || len(names) != 2 {
+		t.Errorf("snapshots: %v, %v", names, err)
 	}
 	for index, want := range states {
 		if want == nil {

@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -72,11 +73,14 @@ func (f *Folds) Load(ctx context.Context) (*projection.State, uint64, error) {
 }
 
 func (f *Folds) names() ([]string, error) {
-	names, err := filepath.Glob(filepath.Join(f.Dir, "fold-*.snap"))
+	names, err := fs.Glob(os.DirFS(f.Dir), "fold-*.snap") // not filepath.Glob: the folder's own name may have brackets
 	if err != nil {
 		return nil, fmt.Errorf("snapshots in %s: %w", f.Dir, err)
 	}
 	slices.Sort(names) // by index: the names have leading zeroes
+	for i, name := range names {
+		names[i] = filepath.Join(f.Dir, name)
+	}
 	return names, nil
 }
 

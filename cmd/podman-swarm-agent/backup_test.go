@@ -205,7 +205,10 @@ func (s *trio) restore(t *testing.T) {
 // is no log, it goes back to the newest backup that is whole, or does not start, this time and the next.
 func TestRestore_nothingIsBegunOverDamage(t *testing.T) {
 	for _, content := range []string{"", "null", `{"deployments": {"default/x": nu`} {
-		dir := t.TempDir()
+		dir := filepath.Join(t.TempDir(), "of[a]") // which filepath.Glob takes for a pattern
+		if err := os.Mkdir(dir, 0o750); err != nil {
+			t.Fatal(err)
+		}
 		state := filepath.Join(dir, "state.json")
 		if err := os.WriteFile(state, []byte(content), 0o640); err != nil {
 			t.Fatal(err)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"time"
@@ -70,13 +71,13 @@ func (a *agent) find() error {
 		a.found = true
 		return nil
 	case a.empty && !joins:
-		left, err := filepath.Glob(a.view.Path + ".set-aside-*")
+		left, err := fs.Glob(os.DirFS(a.c.DataDir), filepath.Base(a.view.Path)+".set-aside-*") // not filepath.Glob: the data dir's own name may have brackets
 		if err != nil {
 			return fmt.Errorf("what was set aside of state.json: %w", err)
 		}
 		if len(left) > 0 {
 			return fmt.Errorf("the log is empty, and %s is what stood as state.json: to have its like, put a backup in its place (cp BACKUP %s); "+
-				"to begin with nothing, move it elsewhere", left[len(left)-1], a.view.Path)
+				"to begin with nothing, move it elsewhere", filepath.Join(a.c.DataDir, left[len(left)-1]), a.view.Path)
 		}
 	}
 	close(a.restored)

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"io/fs"
 	"net"
 	"net/http"
 	"os"
@@ -196,11 +197,11 @@ func TestServe_foreignStateIsSetAside(t *testing.T) {
 // setAside is what was set aside of state.json.
 func setAside(t *testing.T, dir string) string {
 	t.Helper()
-	aside, err := filepath.Glob(filepath.Join(dir, "state.json.set-aside-*"))
+	aside, err := fs.Glob(os.DirFS(dir), "state.json.set-aside-*")
 	if err != nil || len(aside) != 1 {
 		t.Fatalf("set aside are %v (%v), want one", aside, err)
 	}
-	return aside[0]
+	return filepath.Join(dir, aside[0])
 }
 
 // Failure A.21: the second agent on a data dir is refused.
