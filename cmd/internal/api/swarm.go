@@ -3,8 +3,11 @@ package api
 import (
 	"cmp"
 	"context"
+	"errors"
 	"net/http"
 	"strconv"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/podman-swarm/podman-swarm/events"
 	"github.com/podman-swarm/podman-swarm/projection"
@@ -61,6 +64,14 @@ func (s *Server) events(q *request) error {
 		return badRequest("after %d: the log ends at %d", after, end)
 	}
 	follow := truth(q.URL.Query().Get("follow"))
+	// Once something has been sent, nothing can be said any more but by breaking off.
+	err := s.Events(q.Context(), after, func(events.Record) error { return errFirst })
+	if errors.Is(err, events.ErrTrimmed) {
+		return refused(http.StatusGone, metav1.StatusReasonGone, err.Error()+": psctl events --since INDEX tells what came later")
+	}
+	if err != nil && !errors.Is(err, errFirst) {
+		return err
+	}
 	out := q.stream("application/x-ndjson")
 	ctx, cancel := q.streaming()
 	defer cancel()

@@ -294,3 +294,19 @@ func TestPodLog(t *testing.T) {
 		t.Error("the log of a client that has left stays open")
 	}
 }
+
+// What was trimmed off the log, and is nowhere else, is said instead of a log that begins later.
+func TestEvents_trimmed(t *testing.T) {
+	a := start(t, t.TempDir(), func(s *Server) {
+		s.Events = func(_ context.Context, after uint64, fn func(events.Record) error) error {
+			if after < 100 {
+				return fmt.Errorf("record 1: %w: it begins with record 90, event 101", events.ErrTrimmed)
+			}
+			return nil
+		}
+	})
+	got := a.want(410, "GET", "/swarm/v1/events", "")
+	if m := got.field("message"); !strings.Contains(m, "it begins with record 90, event 101: psctl events --since INDEX") {
+		t.Errorf("got %s", got.body)
+	}
+}
