@@ -330,21 +330,26 @@ func (c *trio) split(t *testing.T) {
 			}
 			return fmt.Errorf("%s does not say that %s is silent: %s", from.Name, silent.Name, out)
 		})
-		pods, err := podsOf(t.Context(), from, "web")
-		must(t, err)
-		unknown := 0
-		for _, p := range pods {
-			if p.Spec.NodeName != silent.Name {
-				continue
+		patiently(t, func() error { // status tells what is so, pods what has been recorded of it: an fsync later
+			pods, err := podsOf(t.Context(), from, "web")
+			if err != nil {
+				return err
 			}
-			if unknown++; p.Status.Phase != "Unknown" || p.Status.Reason != "NodeLost" {
-				t.Errorf("%s says of %s on %s, which is silent, %s %s, want Unknown NodeLost", from.Name, p.Metadata.Name, silent.Name,
-					p.Status.Phase, p.Status.Reason)
+			unknown := 0
+			for _, p := range pods {
+				if p.Spec.NodeName != silent.Name {
+					continue
+				}
+				if unknown++; p.Status.Phase != "Unknown" || p.Status.Reason != "NodeLost" {
+					return fmt.Errorf("%s says of %s on %s, which is silent, %s %s, want Unknown NodeLost", from.Name, p.Metadata.Name, silent.Name,
+						p.Status.Phase, p.Status.Reason)
+				}
 			}
-		}
-		if unknown == 0 {
-			t.Errorf("%s shows no pods of %s: %v", from.Name, silent.Name, pods)
-		}
+			if unknown == 0 {
+				return fmt.Errorf("%s shows no pods of %s: %v", from.Name, silent.Name, pods)
+			}
+			return nil
+		})
 	}
 	c.settled(t, rest, "web", 4)
 	c.Heal()
