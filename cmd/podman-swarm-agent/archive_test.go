@@ -114,12 +114,16 @@ func (r *running) index(t *testing.T) uint64 {
 // What is trimmed off the log is still told of, and stays so over a start.
 func TestLogKeep_historyIsStillTold(t *testing.T) {
 	dir := t.TempDir()
-	args := []string{"--log-keep=1MiB", "--backup-increment-interval=20ms", "--backup-interval=1s"}
+	args := []string{"--log-keep=1MiB", "--backup-increment-interval=300ms", "--backup-interval=1s"}
 	r := start(t, dir, args...)
 	r.ask(t, "POST", "/api/v1/manifests", svc("first"), http.StatusOK)
 	fill := strings.Repeat("x", 200_000)
-	for i := range 90 { // two segments and more
-		r.ask(t, "POST", "/api/v1/manifests", fmt.Sprintf(`{"apiVersion":"v1","kind":"Service","metadata":{"name":"big","annotations":{"n":"%d","fill":%q}},"spec":{"ports":[{"port":80}]}}`, i, fill), http.StatusOK)
+	for i := range 24 { // a segment and more
+		var items []string
+		for j := range 2 {
+			items = append(items, fmt.Sprintf(`{"apiVersion":"v1","kind":"Service","metadata":{"name":"big%d","annotations":{"n":"%d","fill":%q}},"spec":{"ports":[{"port":80}]}}`, j, i, fill))
+		}
+		r.ask(t, "POST", "/api/v1/manifests", `{"apiVersion":"v1","kind":"List","items":[`+strings.Join(items, ",")+`]}`, http.StatusOK)
 	}
 	r.ask(t, "DELETE", "/api/v1/namespaces/default/services/first", "", http.StatusOK)
 	trimmed := func() bool {
@@ -131,8 +135,8 @@ func TestLogKeep_historyIsStillTold(t *testing.T) {
 		}
 	}
 	for range 2 {
-		if told := r.ask(t, "GET", "/swarm/v1/events", "", http.StatusOK); !strings.HasPrefix(told, `{"index":1,`) || strings.Count(told, `"key":"service/default/big"`) != 90 {
-			t.Errorf("of what was trimmed %d events are told, from %.30s on", strings.Count(told, `"key":"service/default/big"`), told)
+		if told := r.ask(t, "GET", "/swarm/v1/events", "", http.StatusOK); !strings.HasPrefix(told, `{"index":1,`) || strings.Count(told, `"key":"service/default/big`) != 48 {
+			t.Errorf("of what was trimmed %d events are told, from %.30s on", strings.Count(told, `"key":"service/default/big`), told)
 		}
 		if was := r.ask(t, "GET", "/api/v1/namespaces/default/services/first?at=2", "", http.StatusOK); !strings.Contains(was, `"name":"first"`) {
 			t.Errorf("got %s", was)
