@@ -31,7 +31,7 @@ func (a *agent) openArchive() {
 	every := a.c.BackupIncrementInterval
 	if every > 0 && !a.backups.For.None() {
 		every = 0 // they would lie open beside what is sealed
-		a.log.Info("no increments are made between backups, since backups are sealed and increments cannot be")
+		a.log.Info("no increments are made between backups, since backups are sealed and increments cannot be; those that are there stay as they are")
 	}
 	a.archive.increments = &snapshot.Increments{Backups: a.backups, Source: a.events, Every: every,
 		All: a.c.logKeep != logKeep{} || a.events.First() > 1, Log: a.part("backup")} // what was once trimmed is nowhere else

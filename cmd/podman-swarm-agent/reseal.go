@@ -192,7 +192,7 @@ func (r *resealer) left() error {
 	}
 	for _, e := range entries {
 		backup := strings.HasPrefix(e.Name(), "state-backup-") && !strings.Contains(e.Name(), ".age")
-		if backup || strings.HasPrefix(e.Name(), "state.json.set-aside-") {
+		if backup || e.Name() == snapshot.IncrementsFolder || strings.HasPrefix(e.Name(), "state.json.set-aside-") {
 			fmt.Fprintf(r.out, "not sealed, and left as it is: %s\n", r.path(e.Name()))
 		}
 	}

@@ -185,7 +185,11 @@ func TestReseal_refused(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(dir, "state.json.set-aside-1"), nil, 0o640); err != nil {
 		t.Fatal(err)
 	}
-	if code, said := reseal(dir); code != 0 || !strings.Contains(said, "is sealed with key ") || !strings.Contains(said, "with --encrypt-state") || !strings.Contains(said, "left as it is: "+dir+"/state.json.set-aside-1") {
+	if err := os.MkdirAll(filepath.Join(dir, "increments"), 0o750); err != nil {
+		t.Fatal(err)
+	}
+	if code, said := reseal(dir); code != 0 || !strings.Contains(said, "is sealed with key ") || !strings.Contains(said, "with --encrypt-state") || !strings.Contains(said, "left as it is: "+dir+"/state.json.set-aside-1") ||
+		!strings.Contains(said, "left as it is: "+dir+"/increments") {
 		t.Errorf("%d, %s", code, said)
 	}
 	if err := os.WriteFile(filepath.Join(dir, keyName), bytes.Repeat([]byte("cd"), events.KeyBytes), 0o600); err != nil {

@@ -81,24 +81,27 @@ func (s *Server) restore(q *request, source func() (snapshot.Source, error)) err
 	if s.Restorer == nil {
 		return notServed("restore")
 	}
-	from, err := source()
-	if err != nil {
-		return err
-	}
 	query := q.URL.Query()
+	dry := truth(query.Get("dry_run"))
 	for _, only := range query["only"] {
 		if typ, _, _ := strings.Cut(only, "/"); typ == "" || strings.HasSuffix(only, "/") {
 			return badRequest("only %q: want TYPE, TYPE/NAMESPACE or TYPE/NAMESPACE/NAME, such as deployment/default/web", only)
 		}
 	}
+	if !dry { // before a source is made, which may put one more backup into the folder
+		if err := q.writable(); err != nil {
+			return err
+		}
+	}
+	from, err := source()
+	if err != nil {
+		return err
+	}
 	plan, err := s.plan(s.Ledger.View().State, from.Want, projection.Restore{From: from.File, Only: query["only"]}, nil)
 	if err != nil {
 		return err
 	}
-	if !truth(query.Get("dry_run")) {
-		if err := q.writable(); err != nil {
-			return err
-		}
+	if !dry {
 		if plan.Restored, err = s.Restorer.Restore(q.Context(), q.by(""), from, query["only"]); err != nil {
 			return err
 		}

@@ -2,6 +2,7 @@ package api
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -75,11 +76,17 @@ func (s *Server) undo(q *request) error {
 	for _, t := range all {
 		keys = append(keys, t.Key)
 	}
-	r, err := s.record(q, "undo", keys, decide)
+	// All of it within the ledger: whether a namespace is empty is not a question of those keys alone.
+	by := q.by("undo")
+	r, err := s.Ledger.Record(q.Context(), by, decide)
 	if err != nil {
 		return err
 	}
-	if !r.Stamp.IsZero() {
+	if r.Stamp.IsZero() {
+		q.unchanged(r.State, keys)
+	} else {
+		q.commits = []events.ID{r.Stamp.ID}
+		s.log().Info("recorded", "key", keys[0], "keys", len(keys), "actor", by.Actor, "cause", by.Cause, "index", r.First)
 		done.Commit, done.First, done.Last = r.Stamp.ID.String(), r.First, r.First+uint64(len(done.Results))-1
 	}
 	return q.json(http.StatusOK, done)
@@ -111,7 +118,7 @@ func (s *Server) takenOf(q *request) ([]taken, error) {
 	if len(all) == 0 {
 		return nil, badRequest("which event is to be taken back? ?event= gives its index")
 	}
-	return slices.SortedFunc(maps.Values(all), func(a, b taken) int { return int(b.index - a.index) }), nil
+	return slices.SortedFunc(maps.Values(all), func(a, b taken) int { return cmp.Compare(b.index, a.index) }), nil
 }
 
 // takenAt is the event of an index, or all of its commit; why says why it cannot be taken back.

@@ -2,6 +2,7 @@ package api
 
 import (
 	"fmt"
+	"log/slog"
 	"math/rand/v2"
 	"strings"
 	"testing"
@@ -156,5 +157,28 @@ func TestUndo_ofUndo(t *testing.T) {
 		if got := shown(); got != after {
 			t.Fatalf("taken back again\n%s\nwant\n%s", got, after)
 		}
+	}
+}
+
+// A restore that is refused leaves nothing behind: not the backup either that it would have been from.
+func TestRestore_refusedMakesNoBackup(t *testing.T) {
+	refusing, dir := "", t.TempDir()
+	a := start(t, t.TempDir(), func(s *Server) {
+		ledger, ok := s.Ledger.(*projection.Ledger)
+		if !ok {
+			t.Fatalf("the ledger is a %T", s.Ledger)
+		}
+		quiet := slog.New(slog.DiscardHandler)
+		s.Backups = &snapshot.Backups{Dir: dir, Node: "h1", Ledger: ledger, Log: quiet}
+		s.Restorer = &snapshot.Restorer{Ledger: ledger, Backups: s.Backups, Log: quiet}
+		s.Refusing = func() string { return refusing }
+	})
+	a.want(200, "POST", "/api/v1/manifests", env(1, 1, "a"))
+	path := "/swarm/v1/backups/" + a.want(201, "POST", "/swarm/v1/backups", "").field("name") + "/restore?at=0s"
+	a.want(400, "POST", path+"&only=deployment/", "")
+	refusing = "recovering"
+	a.want(503, "POST", path, "")
+	if all, err := a.Backups.List(); err != nil || len(all) != 1 {
+		t.Errorf("got %v, %v, want the one backup", all, err)
 	}
 }
