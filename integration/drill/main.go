@@ -55,6 +55,7 @@ type drill struct {
 	street  *street.Street
 	pasts   []past              // of each host
 	stand   [][]trial.Container // of each host: what must run on
+	stood   []uint64            // of each host: the index of its log by which that was declared
 	figures figures
 }
 
@@ -124,9 +125,13 @@ func (d *drill) do(ctx context.Context) (err error) {
 	return d.untouched(ctx)
 }
 
-// standing declares what runs through all of it, and notes its containers.
+// standing declares what runs through all of it, and notes its containers, and the moment: one from before would take them away.
 func (d *drill) standing(ctx context.Context) error {
 	h := d.street.Hosts[0]
+	// It places replicas, and should find all the hosts.
+	if err := until(ctx, time.Minute, func() error { return d.ready(ctx, h) }); err != nil {
+		return err
+	}
 	manifest := trial.Deployment("stand", 2*d.hosts, "")
 	if _, err := trial.Apply(ctx, h.Client(), h.URL(), manifest); err != nil {
 		return err
@@ -146,12 +151,46 @@ func (d *drill) standing(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	if _, err := d.agree(ctx); err != nil {
+		return err
+	}
 	for _, h := range d.street.Hosts {
 		all, err := trial.Containers(ctx, h.Podman)
 		if err != nil {
 			return err
 		}
+		if len(all) == 0 {
+			return fmt.Errorf("nothing runs on %s", h.Name)
+		}
 		d.stand = append(d.stand, all)
+		p, err := readPast(ctx, h)
+		if err != nil {
+			return err
+		}
+		d.stood = append(d.stood, p.last())
+	}
+	return nil
+}
+
+// ready wants a host to see that all take replicas.
+func (d *drill) ready(ctx context.Context, h *street.Host) error {
+	var seen struct {
+		Hosts []struct {
+			Host  string
+			Ready bool
+		}
+	}
+	if err := trial.JSON(ctx, h.Client(), h.URL()+"/swarm/v1/status", &seen); err != nil {
+		return err
+	}
+	ready := 0
+	for _, o := range seen.Hosts {
+		if o.Ready {
+			ready++
+		}
+	}
+	if ready != d.hosts {
+		return fmt.Errorf("%s sees %d hosts ready, want %d", h.Name, ready, d.hosts)
 	}
 	return nil
 }

@@ -115,6 +115,9 @@ func readPast(ctx context.Context, h *street.Host) (p past, err error) {
 	return p, lines.Err()
 }
 
+// last is the index of the newest event.
+func (p *past) last() uint64 { return p.events[len(p.events)-1].Index }
+
 // objects are declared objects, by key.
 type objects map[string]string
 

@@ -39,8 +39,8 @@ func (d *drill) restore(ctx context.Context, n int) error {
 		return err
 	}
 	on := d.rnd.IntN(d.hosts)
-	h, p := d.street.Hosts[on], &d.pasts[on]
-	path, index, what, err := d.draw(ctx, h, p, n)
+	h := d.street.Hosts[on]
+	path, index, what, err := d.draw(ctx, on, n)
 	if err != nil {
 		return err
 	}
@@ -52,7 +52,7 @@ func (d *drill) restore(ctx context.Context, n int) error {
 	if err := post(ctx, h, path, &done); err != nil {
 		return fmt.Errorf("%s: %w", what, err)
 	}
-	if err := d.same(ctx, what, p.at(index)); err != nil {
+	if err := d.same(ctx, what, d.pasts[on].at(index)); err != nil {
 		return err
 	}
 	d.figures.restoring = append(d.figures.restoring, time.Since(began))
@@ -64,14 +64,14 @@ func (d *drill) restore(ctx context.Context, n int) error {
 }
 
 // draw gives how a moment of a host is restored, and which it is: each fifth time by a backup that the host made meanwhile.
-func (d *drill) draw(ctx context.Context, h *street.Host, p *past, n int) (path string, index uint64, what string, err error) {
+func (d *drill) draw(ctx context.Context, on, n int) (path string, index uint64, what string, err error) {
+	h, first, last := d.street.Hosts[on], d.stood[on], d.pasts[on].last()
 	var all []struct{ Name string }
 	if n%5 == 4 {
 		if err := trial.JSON(ctx, h.Client(), h.URL()+"/swarm/v1/backups", &all); err != nil {
 			return "", 0, "", err
 		}
 	}
-	last := p.events[len(p.events)-1].Index
 	for _, i := range d.rnd.Perm(len(all)) {
 		b := all[i]
 		var verified struct {
@@ -84,14 +84,12 @@ func (d *drill) draw(ctx context.Context, h *street.Host, p *past, n int) (path 
 			d.figures.differences = append(d.figures.differences, fmt.Sprintf("%s of %s is not whole", b.Name, h.Name))
 			continue
 		}
-		if index = verified.About.Index; index <= last {
+		if index = verified.About.Index; first <= index && index <= last {
 			d.figures.backups++
 			return "/swarm/v1/backups/" + url.PathEscape(b.Name) + "/restore?cause=drill", index, fmt.Sprintf("%s of %s", b.Name, h.Name), nil
 		}
 	}
 	d.figures.restores++
-	// From after the first hundredth, in which what stands was declared.
-	first := p.events[len(p.events)/100].Index
 	index = first + d.rnd.Uint64N(last-first+1)
 	return fmt.Sprintf("/swarm/v1/restores?at=%d&cause=drill", index), index, fmt.Sprintf("event %d of %s", index, h.Name), nil
 }
