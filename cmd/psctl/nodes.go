@@ -3,6 +3,7 @@ package main
 import (
 	"cmp"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
@@ -198,6 +199,7 @@ It is refused of a host that is alive, which is to be drained and stopped first,
 hosts is in sight, since the others may be alive beyond a split. --force does it all the same.`,
 		"  psctl drain host2 && psctl node remove host2 --force\n  psctl node remove host2", "", "was removed already", on})
 	remove.Use = "remove NAME"
+	form := remove.Flags().Lookup("output").Value
 	remove.Flags().BoolVar(&force, "force", false, "also a host that is alive, and without a majority in sight")
 	remove.RunE = func(c *cobra.Command, args []string) error {
 		q := url.Values{}
@@ -215,7 +217,12 @@ hosts is in sight, since the others may be alive beyond a split. --force does it
 		if !changed.Changed {
 			text = "node/%s was removed already\n"
 		}
-		if err := p.printf(text, host); err != nil {
+		if form.String() != asTable {
+			err = p.changed([]client.NodeChanged{changed}, form.String())
+		} else {
+			err = p.printf(text, host)
+		}
+		if err != nil {
 			return err
 		}
 		return on.told(p, sameCommand)
@@ -226,11 +233,17 @@ hosts is in sight, since the others may be alive beyond a split. --force does it
 
 // hostCommand is a command that does it with each host that is named.
 func (p *program) hostCommand(v hostVerb) *cobra.Command {
+	var form *format
 	c := &cobra.Command{
-		Use: v.verb + " NAME…", Short: v.short, Long: v.long + "\n\n" + spreadHelp, Example: v.example,
+		Use: v.verb + " NAME…", Short: v.short, Long: v.long + "\n\n" + spreadHelp + "\n\n" + changedHelp, Example: v.example,
 		Args: usageArgs(cobra.MinimumNArgs(1), v.verb+" which host? psctl nodes lists them"),
-		RunE: func(c *cobra.Command, hosts []string) error {
+		RunE: func(c *cobra.Command, hosts []string) (err error) {
 			var absent error
+			all := []client.NodeChanged{}
+			if form.value != asTable {
+				// Also what was done before one that failed.
+				defer func() { err = errors.Join(p.changed(all, form.value), err) }()
+			}
 			for _, host := range hosts {
 				host = hostName(host)
 				changed, err := p.hostDo(c.Context(), host, v.verb, c.CommandPath()+" "+host, nil, &v.on.Spread)
@@ -240,6 +253,9 @@ func (p *program) hostCommand(v hostVerb) *cobra.Command {
 				}
 				if err != nil {
 					return errors.Join(err, absent)
+				}
+				if all = append(all, changed); form.value != asTable {
+					continue
 				}
 				text := v.done
 				if !changed.Changed {
@@ -252,12 +268,25 @@ func (p *program) hostCommand(v hostVerb) *cobra.Command {
 			return errors.Join(v.on.told(p, sameCommand), absent)
 		},
 	}
+	form = output(c, asJSON, asYAML)
 	v.on.flags(c)
 	if v.verb == "down" || v.verb == "remove" { // one at a time
 		c.Args = usageArgs(cobra.ExactArgs(1), v.verb+" which host? psctl nodes lists them; psctl node "+v.verb+" NAME")
 	}
 	c.ValidArgsFunction = p.completeHosts
 	return c
+}
+
+// changedHelp is what --help says of -o.
+const changedHelp = `-o json gives [{"host", "changed": false if it was so already, "commit", "index": of the last event of the change}].`
+
+// changed writes what was done as JSON or YAML.
+func (p *program) changed(all []client.NodeChanged, form string) error {
+	raw, err := json.Marshal(all)
+	if err != nil {
+		return fmt.Errorf("answer as JSON: %w", err)
+	}
+	return p.value(raw, form)
 }
 
 func (p *program) completeHosts(c *cobra.Command, _ []string, _ string) ([]string, cobra.ShellCompDirective) {

@@ -36,13 +36,16 @@ func (p *program) scale() *cobra.Command {
 		wait     bool
 		timeout  time.Duration
 		on       spread
+		form     *format
 	)
 	c := &cobra.Command{
 		Use:   "scale deployment/NAME --replicas N",
 		Short: "Change how many replicas a Deployment has",
 		Long: `scale changes how many replicas a Deployment has; 0 stops it. --wait returns when it runs so many, see psctl apply --help.
 
-` + spreadHelp,
+` + spreadHelp + `
+
+-o json gives the Deployment as it then is.`,
 		Example: `  psctl scale deployment/web --replicas 5 --wait`,
 		Args:    usageArgs(cobra.RangeArgs(1, 2), "scale what? psctl scale deployment/NAME --replicas N"),
 		RunE: func(c *cobra.Command, args []string) error {
@@ -59,9 +62,10 @@ func (p *program) scale() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return p.scaleTo(c.Context(), d, replicas, wait, timeout, &on)
+			return p.scaleTo(c.Context(), d, replicas, form.value, wait, timeout, &on)
 		},
 	}
+	form = output(c, asJSON, asYAML, asName)
 	c.Flags().Int32Var(&replicas, "replicas", 0, "how many")
 	on.flags(c)
 	waitFlags(c, &wait, &timeout, "wait until so many run")
@@ -69,7 +73,7 @@ func (p *program) scale() *cobra.Command {
 	return c
 }
 
-func (p *program) scaleTo(ctx context.Context, d deployment, replicas int32, wait bool, timeout time.Duration, on *spread) error {
+func (p *program) scaleTo(ctx context.Context, d deployment, replicas int32, form string, wait bool, timeout time.Duration, on *spread) error {
 	c, err := p.client()
 	if err != nil {
 		return err
@@ -84,17 +88,31 @@ func (p *program) scaleTo(ctx context.Context, d deployment, replicas int32, wai
 		return err
 	}
 	cause := url.Values{"cause": {fmt.Sprintf("psctl scale --replicas %d", replicas)}}
-	if err := c.Into(ctx, client.Request{Method: http.MethodPatch, Path: k.one(d.namespace, d.name), Query: cause, Body: patch,
-		Type: "application/merge-patch+json", Spread: &on.Spread}, &is); err != nil {
+	raw, err := c.Do(ctx, client.Request{Method: http.MethodPatch, Path: k.one(d.namespace, d.name), Query: cause, Body: patch,
+		Type: "application/merge-patch+json", Spread: &on.Spread})
+	if err != nil {
 		return unanswered(ctx, fmt.Sprintf("scale %s to %d", d, replicas), err)
 	}
-	if err := p.printf("%s scaled: %d -> %d\n", k.label(d.name), wanted(&was), wanted(&is)); err != nil {
+	progress := p.out
+	switch form {
+	case asJSON, asYAML:
+		progress = p.err // what is on the output is for a program
+		err = p.value(raw, form)
+	case asName:
+		progress = p.err
+		err = p.printf("%s\n", k.label(d.name))
+	default:
+		if err = json.Unmarshal(raw, &is); err == nil {
+			err = p.printf("%s scaled: %d -> %d\n", k.label(d.name), wanted(&was), wanted(&is))
+		}
+	}
+	if err != nil {
 		return err
 	}
 	if !wait {
 		return on.told(p, sameCommand)
 	}
-	return on.before(p, sameCommand, func() error { return p.waitFor(ctx, c, []deployment{d}, timeout, p.out) })
+	return on.before(p, sameCommand, func() error { return p.waitFor(ctx, c, []deployment{d}, timeout, progress) })
 }
 
 // read reads a Deployment.
