@@ -290,6 +290,7 @@ func (a *agent) expel(ctx context.Context) error {
 				continue
 			}
 			if name == a.c.NodeName {
+				a.lastWord(ctx, o.Stamp.ID)
 				return fmt.Errorf("%w: its agent ends, and its containers run on", a.welcome(name))
 			}
 			gone[name] = true

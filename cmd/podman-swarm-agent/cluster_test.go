@@ -315,6 +315,22 @@ func TestAgent_removedWhileAway(t *testing.T) {
 	b.end(t)
 }
 
+// TestAgent_removesItself asks a host to remove itself while nobody hears it: its agent ends once another one has heard.
+func TestAgent_removesItself(t *testing.T) {
+	a := newHost(t, "a").start(t)
+	b := newHost(t, "b", "--join="+a.cluster, "--join-token="+a.token(t)).start(t)
+	a.status(t, "two alive and agreeing", alive(2))
+	b.ask(t, "GET", "/api/v1/nodes/a", "", http.StatusOK) // it has spoken
+	b.end(t)
+	a.ask(t, "POST", "/swarm/v1/nodes/a/remove?force=true", "", http.StatusOK)
+	b.start(t)
+	if said := a.refused(t); !strings.Contains(said, "removed") || strings.Contains(said, "no other host") {
+		t.Errorf("a host that removes itself:\n%s", said)
+	}
+	b.status(t, "alone", func(st *api.Status) bool { return len(st.Hosts) == 1 && st.Hosts[0].Host == "b" })
+	b.end(t)
+}
+
 // TestAgent_staysWhoItIs: names own containers, so a host must not be started under another by accident.
 func TestAgent_staysWhoItIs(t *testing.T) {
 	h := newHost(t, "a").start(t)

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/podman-swarm/podman-swarm/events"
 	"github.com/podman-swarm/podman-swarm/projection"
 	peersync "github.com/podman-swarm/podman-swarm/sync"
 )
@@ -98,5 +99,19 @@ func (a *agent) hearOthers(ctx context.Context) error {
 			a.log.Warn("not enough of the other hosts could be heard; going on alone", "known", strings.Join(a.known(), ", "), "after", wait)
 			return a.ledger.Renew(ctx)
 		}
+	}
+}
+
+// lastWord waits until another host has it that this one was removed: where this host was asked to do that, they may have it from
+// nobody else once its agent has ended, and that does not start again.
+func (a *agent) lastWord(ctx context.Context, removal events.ID) {
+	if len(a.known()) < 2 {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+	defer cancel()
+	if _, _, err := a.spread(ctx, removal, 2); err != nil {
+		a.log.Warn("no other host is known to have heard that this one was removed: have it removed there too, by psctl node remove "+
+			a.c.NodeName+" --force", "err", err)
 	}
 }
