@@ -254,8 +254,12 @@ func global(file *ast.File) []string {
 // mutable says what is wrong with a package's variable that only makes sense if it changes.
 func mutable(v *ast.ValueSpec) string {
 	if s, ok := v.Type.(*ast.SelectorExpr); ok {
-		if pkg, ok := s.X.(*ast.Ident); ok && (pkg.Name == "sync" || pkg.Name == "atomic") {
+		pkg, ok := s.X.(*ast.Ident)
+		switch {
+		case ok && (pkg.Name == "sync" || pkg.Name == "atomic"):
 			return "is a " + pkg.Name + "." + s.Sel.Name
+		case ok && pkg.Name == "embed": // the compiler gives it its value, and nobody can change it
+			return ""
 		}
 	}
 	if len(v.Values) == 0 && v.Names[0].Name != "_" {

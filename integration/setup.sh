@@ -40,6 +40,7 @@ if [[ ${1-} == tests ]]; then # what no demo needs
 	need zstd "reads compressed backups" zstd
 	need jq "reads backups" jq
 	need openssh-client "makes SSH keys to seal for" ssh-keygen
+	need chromium-driver "drives the browser that looks at the agent's page" chromedriver
 	need strace "makes single calls of a program that tests the log end in an error" strace
 fi
 

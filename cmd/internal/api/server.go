@@ -18,6 +18,7 @@ import (
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
+	"github.com/podman-swarm/podman-swarm/cmd/internal/ui"
 	"github.com/podman-swarm/podman-swarm/events"
 	"github.com/podman-swarm/podman-swarm/projection"
 	"github.com/podman-swarm/podman-swarm/snapshot"
@@ -199,10 +200,20 @@ func (s *Server) handler(stop <-chan struct{}, strangers bool) http.Handler {
 			return nil
 		})
 	}
+	var api http.Handler = mux
 	if strangers {
-		return s.guard(s.known(mux), true)
+		api = s.known(mux)
 	}
-	return s.guard(mux, false)
+	// The page itself is for everybody: it asks the API, as whoever sees it.
+	all := http.NewServeMux()
+	all.Handle("/", api)
+	all.Handle("GET /ui", http.RedirectHandler("/ui/", http.StatusPermanentRedirect))
+	page := ui.Handler()
+	all.HandleFunc("GET /ui/", func(w http.ResponseWriter, r *http.Request) {
+		_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(s.patience()))
+		page.ServeHTTP(w, r)
+	})
+	return s.guard(all, strangers)
 }
 
 // do does what a route does, if the caller may have it.

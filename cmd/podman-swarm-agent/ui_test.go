@@ -1,0 +1,212 @@
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"os/exec"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/podman-swarm/podman-swarm/projection"
+)
+
+// browser is a Chromium that is driven as W3C WebDriver says (https://www.w3.org/TR/webdriver2/).
+type browser struct {
+	t       *testing.T
+	session string // URL of it
+}
+
+// chromium starts one. Set-up installs it: without it the test fails.
+func chromium(t *testing.T) *browser {
+	t.Helper()
+	driver := exec.Command("chromedriver", "--port=0")
+	out, err := driver.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := driver.Start(); err != nil {
+		t.Fatalf("%v: integration/setup.sh tests installs it", err)
+	}
+	t.Cleanup(func() {
+		_ = driver.Process.Kill() // it has closed its session, and ends the browser with it
+		_ = driver.Wait()
+	})
+	b := &browser{t: t}
+	lines := bufio.NewScanner(out)
+	for b.session == "" && lines.Scan() {
+		if _, port, ok := strings.Cut(lines.Text(), "started successfully on port "); ok {
+			b.session = "http://127.0.0.1:" + strings.TrimSuffix(port, ".") + "/session"
+		}
+	}
+	options := map[string]any{"args": []string{"--headless=new", "--no-sandbox", "--disable-dev-shm-usage", "--disable-gpu", "--user-data-dir=" + t.TempDir()}}
+	var made struct{ SessionID string }
+	b.do("POST", "", map[string]any{"capabilities": map[string]any{"alwaysMatch": map[string]any{"goog:chromeOptions": options,
+		"goog:loggingPrefs": map[string]string{"browser": "ALL"}}}}, &made)
+	b.session += "/" + made.SessionID
+	t.Cleanup(func() { b.do("DELETE", "", nil, nil) })
+	return b
+}
+
+// do asks the driver.
+func (b *browser) do(method, path string, body, value any) {
+	b.t.Helper()
+	var raw bytes.Buffer
+	if method == "POST" {
+		if err := json.NewEncoder(&raw).Encode(body); err != nil {
+			b.t.Fatal(err)
+		}
+	}
+	r, err := http.NewRequest(method, b.session+path, &raw)
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	answer, err := http.DefaultClient.Do(r)
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	defer answer.Body.Close()
+	var a struct{ Value json.RawMessage }
+	if err := json.NewDecoder(answer.Body).Decode(&a); err != nil || answer.StatusCode != http.StatusOK {
+		b.t.Fatalf("%s %s: %s, %v: %s", method, path, answer.Status, err, a.Value)
+	}
+	if value != nil {
+		if err := json.Unmarshal(a.Value, value); err != nil {
+			b.t.Fatalf("%s: %v", a.Value, err)
+		}
+	}
+}
+
+// run gives what a function of JavaScript returns within the page, as JSON would have it.
+func (b *browser) run(script string, args ...any) string {
+	b.t.Helper()
+	var value json.RawMessage
+	b.do("POST", "/execute/sync", map[string]any{"script": script, "args": append([]any{}, args...)}, &value)
+	var text string
+	if json.Unmarshal(value, &text) == nil {
+		return text
+	}
+	return string(value)
+}
+
+// shows waits until what a selector finds has the text.
+func (b *browser) shows(selector, want string) {
+	b.t.Helper()
+	var got string
+	for deadline := time.Now().Add(time.Minute); time.Now().Before(deadline); time.Sleep(50 * time.Millisecond) {
+		if got = b.run(`return document.querySelector(arguments[0])?.innerText ?? "nothing is there"`, selector); strings.Contains(got, want) {
+			return
+		}
+	}
+	b.t.Fatalf("%s shows %q, want %q; the page said: %s", selector, got, want, b.said())
+}
+
+// said is what the page wrote to the console: nothing, if all is well.
+func (b *browser) said() string {
+	b.t.Helper()
+	var entries []struct{ Level, Message string }
+	b.do("POST", "/se/log", map[string]string{"type": "browser"}, &entries)
+	var all []string
+	for _, e := range entries {
+		all = append(all, e.Level+" "+e.Message)
+	}
+	return strings.Join(all, "\n")
+}
+
+// press types keys at whatever has the focus.
+func (b *browser) press(keys string) {
+	b.t.Helper()
+	var actions []map[string]string
+	for _, k := range keys {
+		actions = append(actions, map[string]string{"type": "keyDown", "value": string(k)}, map[string]string{"type": "keyUp", "value": string(k)})
+	}
+	b.do("POST", "/actions", map[string]any{"actions": []any{map[string]any{"type": "key", "id": "keys", "actions": actions}}}, nil)
+}
+
+const left = "\ue012" // the arrow key, in WebDriver's words
+
+// TestUI_inChromium looks at the page of an agent of two in a real browser: what it shows, that it follows, goes back in time by
+// the keyboard, and that everything has a name for who cannot see it.
+func TestUI_inChromium(t *testing.T) {
+	a := newHost(t, "a").start(t)
+	other := newHost(t, "b", "--join="+a.cluster, "--join-token="+a.token(t)).start(t)
+	a.status(t, "two alive and agreeing", alive(2))
+	deployment := func(name string, replicas int) string {
+		return fmt.Sprintf("apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: %s}\nspec:\n  replicas: %d\n  selector: {matchLabels: {app: %[1]s}}\n"+
+			"  template:\n    metadata: {labels: {app: %[1]s}}\n    spec: {containers: [{name: web, image: localhost/web}]}\n", name, replicas)
+	}
+	a.ask(t, "POST", "/api/v1/manifests", deployment("shop", 2), http.StatusOK)
+
+	b := chromium(t)
+	b.do("POST", "/url", map[string]string{"url": a.url + "/ui"}, nil)
+	b.shows("#where", "on a")
+	b.shows("#verdict", "2 of 2 hosts alive, all that are alive agree, 0 of 2 replicas run")
+	b.shows("#hosts tbody", "b")
+	b.shows("#deployments tbody", "default/shop")
+	b.shows("#deployments tbody", "0/2")
+	b.shows("#problems", "Podman cannot be reached") // and there is none here
+	b.shows("#recovery", "Bounced")
+	b.shows("#backups", ".json")
+	b.shows("#events li", "shop")
+
+	if got := b.run(`return replica({name: "x", state: arguments[0]}).querySelector(".good")?.innerText ?? "not good"`, string(projection.Running)); got != "Running" {
+		t.Errorf("a replica that runs is shown as %s", got)
+	}
+
+	// What another host declares appears by itself, and nothing of it is taken for HTML.
+	other.ask(t, "POST", "/api/v1/manifests?cause=%3Cimg+id%3Devil+src%3Dx%3E", deployment("till", 0), http.StatusOK)
+	b.shows("#deployments tbody", "default/till")
+	b.shows("#events", "deployment/default/till")
+	b.shows("#events", "<img id=evil src=x>")
+	if got := b.run(`return String(document.querySelector("#evil"))`); got != "null" {
+		t.Errorf("a cause became an element: %s", got)
+	}
+
+	// A filter, and the event itself.
+	b.run(`const f = document.querySelector("#filters"); f.key.value = "till"; f.kind.value = "declared"; f.dispatchEvent(new Event("input"))`)
+	b.shows("#events-say", "1 of the ")
+	b.run(`document.querySelector("#events summary").click()`)
+	b.shows("#events pre", `"key": "deployment/default/till"`)
+
+	// Back before that, by the keyboard alone, and to now again.
+	b.run(`document.querySelector("#moment").focus()`)
+	index := b.run(`return document.querySelector("#events li").value`)
+	b.press(left)
+	b.shows("#at", "As it was after event ")
+	for deadline := time.Now().Add(time.Minute); b.run(`return String(document.querySelector("#deployments tbody").innerText.includes("till"))`) == "true"; {
+		if time.Now().After(deadline) {
+			t.Fatalf("at each earlier moment there is what event %s made", index)
+		}
+		b.press(left)
+		b.run(`return document.querySelector("#at").innerText`)
+		time.Sleep(200 * time.Millisecond) // the page waits a moment until who slides has come to rest
+	}
+	b.shows("#deployments tbody", "default/shop")
+	b.run(`document.querySelector("#main").focus()`)
+	b.press("n")
+	b.shows("#at", "Now: ")
+	b.shows("#deployments tbody", "default/till")
+
+	nameless := b.run(`return [...document.querySelectorAll("main button, main input, main select, main [tabindex='0']")].filter((e) =>
+		e.offsetParent && !e.ariaLabel && !e.getAttribute("aria-labelledby") && !e.labels?.length && !e.innerText.trim()).map((e) => e.outerHTML)`)
+	if nameless != "[]" {
+		t.Errorf("these have no name for who cannot see them: %s", nameless)
+	}
+	if said := b.said(); said != "" {
+		t.Errorf("the page wrote to the console:\n%s", said)
+	}
+
+	// An agent that is away is said to be, and what comes after its return is shown.
+	a.end(t)
+	b.shows("#verdict", "The agent does not answer")
+	a.start(t)
+	a.status(t, "two alive and agreeing", alive(2))
+	a.ask(t, "POST", "/api/v1/manifests", deployment("later", 0), http.StatusOK)
+	b.shows("#deployments tbody", "default/later")
+	b.shows("#verdict", "2 of 2 hosts alive")
+	other.end(t)
+	a.end(t)
+}
