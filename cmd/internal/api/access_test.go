@@ -169,6 +169,7 @@ func TestAccess_scopes(t *testing.T) {
 		{"GET", "/version", "", 401, 200, 200, 200, 200, 200},
 		{"GET", "/healthz", "", 401, 200, 200, 200, 200, 200},
 		{"GET", "/apis/apps/v1", "", 401, 200, 200, 200, 200, 200},
+		{"GET", "/ui/", "", 200, 200, 200, 200, 200, 200}, // there is nothing of the cluster in it
 		{"GET", "/openapi/v3", "", 401, 404, 404, 404, 404, 404},
 		{"GET", team, "", 401, 200, 200, 200, 200, 200},
 		{"GET", team + "/web", "", 401, 200, 200, 200, 200, 200},
