@@ -64,7 +64,7 @@ func (b *browser) do(method, path string, body, value any) {
 	if err != nil {
 		b.t.Fatal(err)
 	}
-	answer, err := http.DefaultClient.Do(r)
+	answer, err := (&http.Client{Timeout: 2 * time.Minute}).Do(r)
 	if err != nil {
 		b.t.Fatal(err)
 	}
