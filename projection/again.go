@@ -16,15 +16,16 @@ type again struct {
 	renumbering
 	created map[events.ID]string          // the keys of its objects, by the uids that are given up
 	moved   map[events.Stamp]events.Stamp // what versions of its objects are stamped now
+	before  map[events.Stamp]events.Stamp // what versions are stamped that were given up before, see links.renumbered
 	commits [][]byte                      // of the incarnation that follows
 	says    [][]byte                      // what others have said of its objects, each of an incarnation of its own
 }
 
 // recordAgain makes of commits of one incarnation after event seq those of another, which follows from the first of them.
 // What they say of each other says so under the new numbers, and so does what others said of their objects. What they say of
-// what stands, under numbers which they have themselves, stays as it is.
-func recordAgain(given [][]byte, seq uint64, others []said) (*again, error) {
-	a := &again{created: map[events.ID]string{}, moved: map[events.Stamp]events.Stamp{}}
+// what stands, under numbers which they have themselves, stays as it is. before is what the log says of versions that were given up before.
+func recordAgain(given [][]byte, seq uint64, others []said, before map[events.Stamp]events.Stamp) (*again, error) {
+	a := &again{created: map[events.ID]string{}, moved: map[events.Stamp]events.Stamp{}, before: before}
 	var prev events.Hash
 	for i, b := range given {
 		c, err := events.ParseCommit(b)
@@ -94,7 +95,7 @@ func (a *again) say(others []said) error {
 func (a *again) follow(e *events.Event, stamp events.Stamp) (events.Event, bool) {
 	again := events.Event{Kind: e.Kind, Key: e.Key}
 	for _, end := range e.Ends {
-		base, ok := a.moved[end.Base]
+		base, ok := a.now(end.Base)
 		was := end.UID
 		if !ok || !a.uid(&end.UID, e.Key) {
 			continue
@@ -106,7 +107,7 @@ func (a *again) follow(e *events.Event, stamp events.Stamp) (events.Event, bool)
 		again.UID, again.Base, again.Ends = end.UID, base, append(again.Ends, end)
 	}
 	uid := e.UID
-	if base, ok := a.moved[e.Base]; ok && e.Object != nil && a.uid(&uid, e.Key) {
+	if base, ok := a.now(e.Base); ok && e.Object != nil && a.uid(&uid, e.Key) {
 		if !branches(e.Kind) { // who decides, or observes, does it anew
 			a.moved[stamp] = stamp
 			return again, len(again.Ends) > 0
@@ -163,7 +164,7 @@ func (a *again) fit(s *State, known *links) (all [][]byte, err error) {
 			}
 			others = append(others, said{c, events.HashOf(b)})
 		}
-		if a, err = recordAgain(a.commits[n:], first.Seq-1, others); err != nil {
+		if a, err = recordAgain(a.commits[n:], first.Seq-1, others, nil); err != nil {
 			return nil, err
 		}
 	}
@@ -218,6 +219,19 @@ func (a *again) uid(id *events.ID, key string) bool {
 	}
 	a.id(id)
 	return true
+}
+
+// now is what a version of an object that is given up is stamped now; false for others. Who changed it may know it by a number that was
+// given up before. Only what others say may be told so: what is given up is recorded in the same words by all, whatever they know.
+func (a *again) now(was events.Stamp) (events.Stamp, bool) {
+	now, ok := a.moved[was]
+	for !ok {
+		if was, ok = a.before[was]; !ok {
+			return events.Stamp{}, false
+		}
+		now, ok = a.moved[was]
+	}
+	return now, true
 }
 
 // stamp is what the version is stamped now.

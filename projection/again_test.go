@@ -200,7 +200,7 @@ func TestRecordAgain_whatOthersSaid(t *testing.T) {
 	// As another host has recorded the update again, which gave them up before this one.
 	_, again := commit(8, 1, 201, events.Event{Kind: events.Declared, Key: key, UID: events.ID{Inc: to, Seq: 1}, Base: stamp(100, to, 1), Object: []byte(`{"n":1}`),
 		Ends: []events.End{{UID: x.ID, Base: stamp(200, 9, 1)}}})
-	a, err := recordAgain([][]byte{first, second, ofOther}, 1, []said{other, over, again, decision, end, update})
+	a, err := recordAgain([][]byte{first, second, ofOther}, 1, []said{other, over, again, decision, end, update}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

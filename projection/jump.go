@@ -77,7 +77,7 @@ func (l *Ledger) giveUp(ctx context.Context, inc events.Incarnation, seq uint64,
 		if err != nil {
 			return nil, err
 		}
-		again, err := recordAgain(without.given, seq, without.others)
+		again, err := recordAgain(without.given, seq, without.others, without.links.renumbered(s))
 		if err != nil {
 			return nil, err
 		}

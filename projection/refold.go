@@ -170,6 +170,31 @@ func (k *links) chain(h Head) ([]int32, bool) {
 	return chain, true
 }
 
+// renumbered is what versions are stamped now whose commits were given up at some time, in the log's order: from one that a state tells to be
+// given up, on its chain. What they were recorded again as may have been given up in its turn: then that is renumbered as well.
+func (k *links) renumbered(s *State) map[events.Stamp]events.Stamp {
+	now := map[events.Stamp]events.Stamp{}
+	by := map[int32]renumbering{} // of which of all
+	for i := range k.all {
+		c := &k.all[i]
+		r, ok := by[c.prev]
+		if s.Forgone(c.inc, c.hash) {
+			r, ok = renumbering{c.inc, c.first - 1, forkOf(c.inc, c.hash)}, true
+		}
+		if !ok {
+			continue
+		}
+		by[int32(i)] = r
+		for seq := c.first; seq <= c.last(); seq++ {
+			was := events.Stamp{Time: c.time, ID: events.ID{Inc: c.inc, Seq: seq}}
+			is := was
+			r.id(&is.ID)
+			now[was] = is
+		}
+	}
+	return now
+}
+
 // Forgone reports whether others have given up the commit of an incarnation, and what follows on it: then they have recorded it
 // again, under an incarnation that follows from it, and of that the state knows. So it is told for ever, by every disk that holds what
 // was recorded again, even when the commits that were to stand in its place are lost.

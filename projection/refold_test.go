@@ -121,6 +121,57 @@ func TestGiveUp_whatOthersHaveGivenUpAgain(t *testing.T) {
 	}
 }
 
+// Who goes on from a version knows it by the number that it had. When the object is given up as well, that holds, whichever of the two
+// was given up first and however often.
+func TestGiveUp_whatFollowsOnWhatWasGivenUpBefore(t *testing.T) {
+	ctx := context.Background()
+	made := payloads(t, written(t, nil, "gone", "kept"), 7)
+	others9 := newMemoryLog()
+	others9.inc = 9
+	l9, _ := running(t, others9)
+	admit(t, l9, made...)
+	mustRecord(t, l9, put("deployment/default/other", `{}`))
+	mustRecord(t, l9, put("deployment/default/gone", `{"by":"9"}`))
+	mustRecord(t, l9, put("deployment/default/kept", `{"by":"9"}`))
+	changed := payloads(t, others9, 9)
+	third := newMemoryLog()
+	third.inc = 11
+	l11, _ := running(t, third)
+	admit(t, l11, slices.Concat(made, changed)...)
+	mustRecord(t, l11, del("gone"))
+	mustRecord(t, l11, put("deployment/default/kept", `{"by":"11"}`))
+	again := forkOf(9, events.HashOf(changed[0]))
+	stands, _ := others(t)
+	admit(t, stands, payloads(t, written(t, nil, "stands"), 7)...)
+	l, _ := others(t) // has taken over a state
+	admit(t, l, slices.Concat(made, changed, payloads(t, third, 11))...)
+	if err := errors.Join(l.GiveUp(ctx, 9, 0, "a fork"), l.Join(ctx, elsewhere(t), "trimmed"), l.Yield(ctx, 7, 0, copied(t, stands.View().State), "a fork")); err != nil {
+		t.Fatal(err)
+	}
+	if got, want := shownIn(l.View().State), []string{`elsewhere {}`, `kept {"by":"11"}`, `other {}`, `stands {"by":"stands"}`}; !slices.Equal(got, want) {
+		t.Errorf("who takes over what stands shows %q, want %q", got, want)
+	}
+	if all := l.View().Conflicts(); len(all) > 0 {
+		t.Errorf("who takes over what stands lists %d changes as lost", len(all))
+	}
+	for _, order := range [][]Head{{{Inc: 9}, {Inc: 7}}, {{Inc: 7}, {Inc: 9}}, {{Inc: 9}, {Inc: again, Seq: 1}, {Inc: 7}}} {
+		l, _ := others(t)
+		admit(t, l, slices.Concat(made, changed, payloads(t, third, 11))...)
+		for _, h := range order {
+			if err := l.GiveUp(ctx, h.Inc, h.Seq, "a fork"); err != nil {
+				t.Fatalf("%v of %v: %v", h.Inc, order, err)
+			}
+		}
+		if got, want := shownIn(l.View().State), []string{`kept {"by":"11"}`, `other {}`}; !slices.Equal(got, want) {
+			t.Errorf("%v: shown is %q, want %q", order, got, want)
+		}
+		// Given up last, they say once more what was recorded again of them already, of what is over: then that is listed, see DESIGN.md.
+		if all := l.View().Conflicts(); len(all) > 0 && order[0].Inc == 9 {
+			t.Errorf("%v: %d changes are listed as lost, the first is %s", order, len(all), all[0].Version.Object)
+		}
+	}
+}
+
 // An object that is changed in what is given up may have the number that the change itself has: a disk was put back, and heard again of what it had made.
 func TestRecordAgain_aChangeOfAnObjectWithItsOwnNumber(t *testing.T) {
 	c := events.Commit{Inc: 7, Seq: 1, Time: 20, Events: []events.Event{{Kind: events.Declared, Key: "deployment/default/x", UID: events.ID{Inc: 7, Seq: 1},
@@ -129,7 +180,7 @@ func TestRecordAgain_aChangeOfAnObjectWithItsOwnNumber(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	a, err := recordAgain([][]byte{b}, 0, nil)
+	a, err := recordAgain([][]byte{b}, 0, nil, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -29,7 +29,13 @@ func (l *Ledger) Yield(ctx context.Context, inc events.Incarnation, seq uint64, 
 		if err != nil {
 			return nil, err
 		}
-		again, err := recordAgain(given, seq, others)
+		links, err := l.links()
+		if err != nil {
+			return nil, err
+		}
+		before := links.renumbered(s)
+		others = slices.DeleteFunc(others, func(c said) bool { return !before[c.Stamp(0)].IsZero() }) // what they became says the same
+		again, err := recordAgain(given, seq, others, before)
 		if err != nil {
 			return nil, err
 		}
