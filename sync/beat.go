@@ -109,6 +109,19 @@ func (c *core) overdue() {
 	}
 }
 
+// call asks the hosts that are silent for a beat. As long as they are out of reach that goes nowhere, and costs nothing; and once they are not, two
+// halves hear each other at once, though none in them was alone.
+func (c *core) call() {
+	for _, p := range c.sorted() {
+		if !c.alive(p) && !p.direct.IsZero() {
+			c.question(p.name, &ask{Ask: askBeat})
+		}
+	}
+}
+
+// greet says all of a beat to one host, which may have missed something, and asks once it hears how far others are.
+func (c *core) greet(node string) { c.question(node, &ask{Ask: askHello, Beat: c.pulse.once(c.own())}) }
+
 // digest finds out the state's digest, once for each vector.
 func (c *core) digest(m mark, s *projection.State) {
 	if _, ok := c.digests[m]; ok {
@@ -180,7 +193,7 @@ func (c *core) heed(node string, b beat) {
 	if anew {
 		c.say.Info("a host is heard", "peer", node)
 		p.since = c.now
-		c.question(node, &ask{Ask: askHello, Beat: c.pulse.once(c.own())}) // it may have missed something, and asks once it hears how far others are
+		c.greet(node)
 	}
 	if slices.ContainsFunc(b.Waits, func(name string) bool { o := c.peers[name]; return o != nil && !c.late(o) }) {
 		c.soon()

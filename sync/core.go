@@ -277,6 +277,7 @@ func (c *core) tick() {
 		}
 	}
 	c.overdue()
+	c.call()
 	alone := c.alone()
 	if alone {
 		c.pulse.all() // whoever comes has heard none of the last beats

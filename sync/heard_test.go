@@ -37,6 +37,30 @@ func TestBeat_whoIsHeardAnewIsToldAtOnce(t *testing.T) {
 	}
 }
 
+// Two halves hear each other as soon as that, though no host in them was alone.
+func TestBeat_twoHalvesHearEachOtherAtOnce(t *testing.T) {
+	s := settled(t, 1, "a", "b", "c", "d")
+	halves := func(cut bool) {
+		for _, x := range []string{"a", "b"} {
+			for _, y := range []string{"c", "d"} {
+				s.cut[[2]string{x, y}], s.cut[[2]string{y, x}] = cut, cut
+			}
+		}
+	}
+	halves(true)
+	s.run(10 * time.Second)
+	id := s.nodes["a"].recordOne(t, "web")
+	for _, n := range s.sorted() { // no beat is due for some time
+		n.core.beatAt, n.core.nextBeat = s.now, s.now.Add(n.core.every.beat)
+	}
+	halves(false)
+	for began := s.now; !s.nodes["c"].ledger.View().Covers(id) || !s.nodes["d"].ledger.View().Covers(id); s.run(time.Millisecond) {
+		if s.now.Sub(began) > tickEvery+5*s.delay {
+			t.Fatalf("after %v the other half does not have what it has missed", s.now.Sub(began))
+		}
+	}
+}
+
 // isolate cuts a host off from all others, or joins it to them again.
 func (s *sim) isolate(id string, cut bool) {
 	for _, o := range s.sorted() {

@@ -96,6 +96,10 @@ func (c *core) serve(q *ask) *answer {
 	case askLook:
 		c.suspect(q.From, q.Inc)
 	case askBeat:
+		if p := c.peers[q.From]; p != nil && !c.alive(p) {
+			c.greet(q.From)
+			break
+		}
 		c.pulse.all()
 		c.soon()
 	case askCopy:
