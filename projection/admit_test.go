@@ -355,3 +355,30 @@ func TestRecord_nothingAfterTheLastTime(t *testing.T) {
 	}
 	mustRecord(t, b, put("deployment/default/b", `{}`))
 }
+
+// A disk that was put back while it ran is two hosts that count under one incarnation. What they make of one version, which both clocks are behind,
+// must not be stamped alike: nothing else would tell who goes on from which.
+func TestStamp_whoIsBehindDoesNotStampAlike(t *testing.T) {
+	noon := time.Date(2026, 1, 1, 12, 0, 0, 0, time.UTC)
+	const key = "deployment/default/a"
+	c := events.Commit{Inc: 9, Seq: 1, Time: events.TimeOf(noon.Add(time.Hour)), Events: []events.Event{{Kind: events.Declared, Key: key, UID: events.ID{Inc: 9, Seq: 1}, Object: []byte(`{}`)}}}
+	s := NewState().Fold(&c, events.Hash{}, 1, noon)
+	all := map[events.Stamp]bool{}
+	for i := range 10 {
+		l, err := OpenLedger(newMemoryLog(), nil, 1, func() time.Time { return noon.Add(time.Duration(i) * 7 * time.Millisecond) })
+		if err != nil {
+			t.Fatal(err)
+		}
+		next, err := l.stamp(s, By{}, []Change{put(key, `{"n":1}`)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if next.Time <= c.Time || next.Time > c.Time+1<<10 {
+			t.Errorf("what replaces %v is stamped %v, want a little later", c.Time, next.Time)
+		}
+		all[next.Stamp(0)] = true
+	}
+	if len(all) != 10 {
+		t.Errorf("ten changes made at ten moments have %d stamps", len(all))
+	}
+}
