@@ -4,11 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
 
 	"github.com/podman-swarm/podman-swarm/events"
+	"github.com/podman-swarm/podman-swarm/snapshot/seal"
 )
 
 // Which folder the increments of a log are in, and whether they are of that log as it is.
@@ -68,7 +70,7 @@ func (p *Increments) carry(from, to string, pieces []PieceFile) error {
 	}
 	for _, f := range pieces {
 		if f.First < p.Source.First() && f.Last <= p.Source.End().Index {
-			if err := os.Link(filepath.Join(from, f.Name), filepath.Join(begun, f.Name)); err != nil {
+			if err := link(from, begun, f.Name); err != nil {
 				return err
 			}
 		}
@@ -82,27 +84,49 @@ func (p *Increments) carry(from, to string, pieces []PieceFile) error {
 	return syncFolder(filepath.Dir(to))
 }
 
-// fits reports whether the last piece that can be read is of this log as it is.
+// link gives a piece, and what stands beside it if anything does, another name in another folder.
+func link(from, to, name string) error {
+	err := os.Link(filepath.Join(from, name+besideEnd), filepath.Join(to, name+besideEnd))
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	return os.Link(filepath.Join(from, name), filepath.Join(to, name))
+}
+
+// aside renames a piece that is of no use, with what stands beside it: what it should hold is a gap, and made again as long as the log has it.
+func aside(folder, name string) error {
+	path := filepath.Join(folder, name)
+	err := os.Rename(path+besideEnd, path+besideEnd+".damaged")
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	return os.Rename(path, path+".damaged")
+}
+
+// fits reports whether the last piece of which it can be told is of this log as it is.
 func (p *Increments) fits(ctx context.Context, folder string, pieces []PieceFile) (bool, error) {
 	for _, f := range slices.Backward(pieces) {
-		piece, err := readPieceFile(folder, f)
+		piece, about, err := checkPiece(folder, f, p.Backups.Keys)
+		if errors.Is(err, seal.ErrNoKey) && f.First < p.Source.First() {
+			p.Log.Warn("of an increment that the log has not any more it cannot be told whether it is whole; it stays", "file", f.Name, "err", err)
+			continue
+		}
 		if err != nil {
 			p.Log.Warn("an increment is damaged", "file", f.Name, "err", err)
-			if err := os.Rename(filepath.Join(folder, f.Name), filepath.Join(folder, f.Name+".damaged")); err != nil {
+			if err := aside(folder, f.Name); err != nil {
 				return false, err
 			}
-			continue // what it should hold is a gap, and made again
+			continue
 		}
-		last := piece.Records[len(piece.Records)-1]
-		if last.Last() > p.Source.End().Index {
+		if f.Last > p.Source.End().Index {
 			return false, nil
 		}
 		fits := false
-		if last.Last() < p.Source.First() {
+		if f.Last < p.Source.First() {
 			return true, nil // what could be compared has been trimmed
 		}
-		err = p.Source.Read(ctx, last.Last()-1, func(r events.Record) error {
-			fits = r.Number == last.Number && r.Hash == last.Hash && r.At.Equal(last.At)
+		err = p.Source.Read(ctx, f.Last-1, func(r events.Record) error {
+			fits = about.endsWith(&r) && (piece == nil || piece.Records[len(piece.Records)-1].Hash == r.Hash)
 			return errFound
 		})
 		if errors.Is(err, errFound) {

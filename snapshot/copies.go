@@ -123,8 +123,10 @@ func (c *Copies) once(ctx context.Context) error {
 	}
 	var missing []copyFile
 	var size int64
-	for _, f := range here {
-		if n, ok := there[f.name]; !ok || n != f.bytes || c.doubt[f.name] {
+	lacks := func(f copyFile) bool { n, ok := there[f.name]; return !ok || n != f.bytes || c.doubt[f.name] }
+	for i, f := range here {
+		with := i+1 < len(here) && here[i+1].name+besideEnd == f.name && lacks(here[i+1]) || i > 0 && here[i-1].name == f.name+besideEnd && lacks(here[i-1])
+		if with || lacks(f) { // what is sealed and what stands beside it are of no use but together
 			missing = append(missing, f)
 			size += f.bytes
 		}
@@ -187,16 +189,22 @@ func (c *Copies) here() (all []copyFile, err error) {
 	if err != nil {
 		return nil, err
 	}
-	for _, f := range backups {
-		if about := f.Name + besideEnd; f.Sealed { // by which it is checked where no key is
-			info, err := os.Stat(filepath.Join(c.Backups.Dir, about))
+	add := func(name string, bytes int64, sealed bool) error {
+		if sealed { // by what stands beside it it is checked where no key is
+			info, err := os.Stat(filepath.Join(c.Backups.Dir, filepath.FromSlash(name+besideEnd)))
 			if err == nil {
-				all = append(all, copyFile{about, info.Size()})
+				all = append(all, copyFile{name + besideEnd, info.Size()})
 			} else if !errors.Is(err, fs.ErrNotExist) {
-				return nil, err
+				return err
 			}
 		}
-		all = append(all, copyFile{f.Name, f.Bytes})
+		all = append(all, copyFile{name, bytes})
+		return nil
+	}
+	for _, f := range backups {
+		if err := add(f.Name, f.Bytes, f.Sealed); err != nil {
+			return nil, err
+		}
 	}
 	folders, err := os.ReadDir(filepath.Join(c.Backups.Dir, IncrementsFolder))
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
@@ -211,7 +219,9 @@ func (c *Copies) here() (all []copyFile, err error) {
 			return nil, err
 		}
 		for _, f := range pieces {
-			all = append(all, copyFile{IncrementsFolder + "/" + e.Name() + "/" + f.Name, f.Bytes})
+			if err := add(IncrementsFolder+"/"+e.Name()+"/"+f.Name, f.Bytes, f.Sealed); err != nil {
+				return nil, err
+			}
 		}
 	}
 	return all, nil

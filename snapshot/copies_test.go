@@ -42,7 +42,7 @@ func TestCopies_all(t *testing.T) {
 	if said := c.Said(); said.Count != 3 {
 		t.Errorf("got %+v, want only what was new copied", said)
 	}
-	if s, _, err := (Folder{string(there)}).At(t.Context(), "", Moment{Index: h.View().Index()}); err != nil || s.Digest() != h.View().Digest() {
+	if s, _, err := (Folder{Dir: string(there)}).At(t.Context(), "", Moment{Index: h.View().Index()}); err != nil || s.Digest() != h.View().Digest() {
 		t.Errorf("from what is there: %v", err)
 	}
 	was, err := there.Sizes(t.Context())

@@ -99,9 +99,15 @@ func (d *Drill) read(ctx context.Context, all []BackupFile) error {
 	if err := forget(filepath.Join(d.Backups.Dir, name)); err != nil {
 		return err
 	}
-	folder := Folder{d.Backups.Dir}
-	if found, err := d.Backups.Check(name); err != nil || !found.Opened {
-		return err // of one that is sealed no more can be found out here than that its bytes are those that were written
+	folder := Folder{d.Backups.Dir, d.Backups.Keys}
+	switch found, err := d.Backups.Check(name); {
+	case err != nil:
+		return err
+	case !found.Opened: // no more can be found out here than that the bytes, of the increments too, are those that were written
+		if err := folder.pieces(found.About.Log, false).check(ctx, found.About.Index); err != nil {
+			return fmt.Errorf("the increments after %s: %w", name, err)
+		}
+		return ctx.Err()
 	}
 	newest, err := d.Backups.Read(name)
 	if err != nil || newest.Log == "" {
@@ -111,7 +117,7 @@ func (d *Drill) read(ctx context.Context, all []BackupFile) error {
 		return fmt.Errorf("the increments after %s: %w", name, err)
 	}
 	for _, f := range slices.Backward(all[:len(all)-1]) {
-		about, err := ReadAbout(filepath.Join(d.Backups.Dir, f.Name))
+		about, err := d.Backups.about(f.Name)
 		if err != nil || about.Log != newest.Log || about.Index >= newest.Index {
 			continue // it says nothing of the newest
 		}

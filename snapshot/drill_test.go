@@ -8,6 +8,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/podman-swarm/podman-swarm/snapshot/seal"
 )
 
 // The newest backup is read at the start, after each that is made, and once a day; and one that is damaged since is found.
@@ -96,7 +98,7 @@ func TestDrill_increments(t *testing.T) {
 		}
 	}
 	// Increments that say another digest than they lead to.
-	piece, err := readPieceFile(p.folder, all[len(all)-1])
+	piece, err := readPieceFile(p.folder, all[len(all)-1], seal.Keys{})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -27,6 +27,7 @@ const foldMagic = "podman-swarm fold 1\n"
 // Log is what is needed of a log to tell whether a snapshot is of it.
 type Log interface {
 	End() events.Position
+	First() uint64 // index of the first event in it
 	Read(ctx context.Context, after uint64, fn func(events.Record) error) error
 	Scan(from uint64, fn func(events.Record) error) error
 }
@@ -41,7 +42,8 @@ type Folds struct {
 	Events uint64      // a snapshot is made when so many events came since the last; zero: 50,000
 	Log    *slog.Logger
 
-	last atomic.Uint64 // index of the newest snapshot
+	last  atomic.Uint64 // index of the newest snapshot
+	first atomic.Uint64 // of the one that a log which is about to be trimmed will begin with; zero: it is not
 }
 
 const (
@@ -217,7 +219,7 @@ func (f *Folds) Save(ctx context.Context, s *projection.State) error {
 	if err != nil {
 		return err
 	}
-	name := filepath.Join(f.Dir, fmt.Sprintf("fold-%020d.snap", s.Index()))
+	name := f.nameOf(s.Index())
 	write := func(w io.Writer) error {
 		sum := sha256.New()
 		all := io.MultiWriter(w, sum)
@@ -242,8 +244,12 @@ func (f *Folds) Save(ctx context.Context, s *projection.State) error {
 	if err := writeFile(name, filepath.Join(f.Dir, "fold.tmp"), 0o640, write); err != nil {
 		return err
 	}
-	f.last.Store(s.Index())
+	f.last.Store(max(f.last.Load(), s.Index()))
 	return f.thin()
+}
+
+func (f *Folds) nameOf(index uint64) string {
+	return filepath.Join(f.Dir, fmt.Sprintf("fold-%020d.snap", index))
 }
 
 // thin removes the snapshots that are not needed any more.
@@ -253,10 +259,18 @@ func (f *Folds) thin() error {
 		return err
 	}
 	var stays uint64 // of which span of so many events there is one that stays; of the first it is the log's beginning
+	begun := f.Source.First() == 1
 	for _, name := range names[:max(0, len(names)-keep)] {
 		var index uint64
 		if _, err := fmt.Sscanf(filepath.Base(name), "fold-%d.snap", &index); err != nil {
 			continue // no snapshot of ours
+		}
+		if index == f.first.Load() {
+			continue
+		}
+		if !begun && index >= f.Source.First() { // from which the first moments in the log are folded
+			begun = true
+			continue
 		}
 		if span := index / apart; span != stays {
 			stays = span
@@ -265,52 +279,4 @@ func (f *Folds) thin() error {
 		}
 	}
 	return nil
-}
-
-// Moment is a moment of a log: the event of an index, or, where that is zero, a time by this host's clock.
-type Moment struct {
-	Index uint64
-	Time  time.Time
-}
-
-// ErrNoMoment says that the log has no such moment.
-var ErrNoMoment = errors.New("the log has no such moment")
-
-// At is the state at a moment, as this host knew it then, folded from the nearest snapshot before it. Where the index is within a commit,
-// that is all of it. The error wraps ErrNoMoment where that is before the log's first event, or after its last.
-func (f *Folds) At(ctx context.Context, m Moment) (*projection.State, error) {
-	end := f.Source.End()
-	if m.Index > end.Index {
-		return nil, fmt.Errorf("event %d: %w: it ends at event %d", m.Index, ErrNoMoment, end.Index)
-	}
-	names, err := f.names()
-	if err != nil {
-		return nil, err
-	}
-	var start *projection.State
-	from := uint64(1)
-	for _, name := range slices.Backward(names) {
-		var index uint64
-		if _, err := fmt.Sscanf(filepath.Base(name), "fold-%d.snap", &index); err != nil || m.Index > 0 && index > m.Index {
-			continue
-		}
-		s, next, err := f.load(ctx, name)
-		if err == nil && (m.Index > 0 || !s.At().After(m.Time)) {
-			start, from = s, next
-			break
-		}
-	}
-	s, err := projection.FoldUntil(f.Source, start, from, func(r events.Record) bool {
-		if err := ctx.Err(); err != nil {
-			return true
-		}
-		return m.Index > 0 && r.Index > m.Index || m.Index == 0 && r.At.After(m.Time)
-	})
-	if err == nil {
-		err = ctx.Err()
-	}
-	if err == nil && s.Index() == 0 {
-		err = fmt.Errorf("%s: %w: it begins later", m.Time.UTC().Format(time.RFC3339), ErrNoMoment)
-	}
-	return s, err
 }

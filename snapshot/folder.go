@@ -4,18 +4,27 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"path/filepath"
 	"slices"
 	"time"
 
 	"github.com/podman-swarm/podman-swarm/events"
 	"github.com/podman-swarm/podman-swarm/projection"
+	"github.com/podman-swarm/podman-swarm/snapshot/seal"
 )
 
 // Folder is a folder of backups and increments, wherever it has come from: all that is needed to have the state back as it was at any moment
 // that it covers. It is only read.
-type Folder struct{ Dir string }
+type Folder struct {
+	Dir  string
+	Keys seal.Keys // what opens those that are sealed
+}
+
+func (f Folder) backups() *Backups { return &Backups{Dir: f.Dir, Keys: f.Keys} }
+
+func (f Folder) pieces(log string, digest bool) *pieces {
+	return &pieces{folder: filepath.Join(f.Dir, IncrementsFolder, log), keys: f.Keys, digest: digest}
+}
 
 // At is the state at a moment, and what the backup says of itself that it was folded from: the one of that name, or, where it is "", the newest that is
 // before the moment. Of a time after what the folder has it is the last state that there is. The error wraps ErrNoMoment where the folder does
@@ -25,14 +34,15 @@ func (f Folder) At(ctx context.Context, name string, m Moment) (*projection.Stat
 	if err != nil {
 		return nil, about, err
 	}
-	later := func(r events.Record) bool {
-		return ctx.Err() != nil || m.Index > 0 && r.Index > m.Index || m.Index == 0 && r.At.After(m.Time)
-	}
+	until := m.until()
+	later := func(r events.Record) bool { return ctx.Err() != nil || until.past(&r) }
 	if about.Log != "" {
-		p := pieces{folder: filepath.Join(f.Dir, IncrementsFolder, about.Log)}
-		if s, err = p.fold(s, later); err == nil {
+		if s, err = f.pieces(about.Log, false).fold(s, later); err == nil {
 			err = ctx.Err()
 		}
+	}
+	if err == nil {
+		err = until.missed(f.Dir)
 	}
 	if err == nil && m.Index > s.Index() {
 		err = fmt.Errorf("event %d: %w: %s goes up to event %d", m.Index, ErrNoMoment, f.Dir, s.Index())
@@ -42,13 +52,13 @@ func (f Folder) At(ctx context.Context, name string, m Moment) (*projection.Stat
 
 // base is what is to be folded from.
 func (f Folder) base(name string, m Moment) (*projection.State, About, error) {
-	all := &Backups{Dir: f.Dir}
+	all := f.backups()
 	if name != "" {
 		b, err := all.Read(name)
 		if err != nil {
 			return nil, About{}, err
 		}
-		if m.Index > 0 && m.Index < b.Index || m.Index == 0 && b.State.At().After(m.Time) {
+		if !m.reaches(b.State) {
 			return nil, About{}, fmt.Errorf("%w: backup %s is of event %d, %s", ErrNoMoment, name, b.Index, b.State.At().Format(time.RFC3339))
 		}
 		return b.State, b.About, nil
@@ -60,7 +70,7 @@ func (f Folder) base(name string, m Moment) (*projection.State, About, error) {
 	var errs []error
 	logs := map[string]bool{}
 	for _, file := range slices.Backward(files) {
-		about, err := ReadAbout(filepath.Join(f.Dir, file.Name))
+		about, err := all.about(file.Name)
 		if err != nil {
 			errs = append(errs, fmt.Errorf("%s: %w", file.Name, err))
 			continue
@@ -69,11 +79,11 @@ func (f Folder) base(name string, m Moment) (*projection.State, About, error) {
 		if logs[about.Log] = true; len(logs) > 1 && m.Index > 0 {
 			return nil, about, fmt.Errorf("%s has backups of several logs, and each has its own event %d: say which backup to go from, or a time", f.Dir, m.Index)
 		}
-		if m.Index > 0 && m.Index < about.Index || m.Index == 0 && about.Made.After(m.Time) {
+		if m.Index > 0 && m.Index < about.Index || m.byTime() && about.Made.After(m.Time) {
 			continue
 		}
 		b, err := all.Read(file.Name)
-		if err == nil && (m.Index > 0 || !b.State.At().After(m.Time)) {
+		if err == nil && m.reaches(b.State) {
 			return b.State, b.About, nil
 		}
 		errs = append(errs, err)
@@ -83,16 +93,16 @@ func (f Folder) base(name string, m Moment) (*projection.State, About, error) {
 
 // fromNothing is the state before the first event, where the folder has a log from there on.
 func (f Folder) fromNothing(m Moment, errs []error) (*projection.State, About, error) {
-	entries, err := os.ReadDir(filepath.Join(f.Dir, IncrementsFolder))
-	if err == nil && len(entries) == 1 {
-		folder := filepath.Join(f.Dir, IncrementsFolder, entries[0].Name())
+	logs, err := f.logs()
+	if err == nil && len(logs) == 1 {
+		folder := filepath.Join(f.Dir, IncrementsFolder, logs[0])
 		if all, err := listPieces(folder); err == nil && len(all) > 0 && all[0].First == 1 {
-			p, err := readPieceFile(folder, all[0])
+			p, err := readPieceFile(folder, all[0], f.Keys)
 			if err != nil {
 				return nil, About{}, err
 			}
-			if m.Index > 0 || !p.Records[0].At.After(m.Time) {
-				return projection.NewState(), About{Cluster: p.Cluster, Node: p.Node, Log: entries[0].Name()}, nil
+			if !m.byTime() || !p.Records[0].At.After(m.Time) {
+				return projection.NewState(), About{Cluster: p.Cluster, Node: p.Node, Log: logs[0]}, nil
 			}
 		}
 	}
@@ -102,37 +112,58 @@ func (f Folder) fromNothing(m Moment, errs []error) (*projection.State, About, e
 // pieces are those of one log.
 type pieces struct {
 	folder string
-	check  bool // that the states in between have the digests that the pieces say
+	keys   seal.Keys
+	digest bool // the states in between must have the digests that the pieces say
 	read   int
+}
+
+// after are the pieces that have what comes after an event. One that lacks something of that is an error.
+func (p *pieces) after(index uint64, fn func(PieceFile) (goOn bool, err error)) error {
+	all, err := listPieces(p.folder)
+	if err != nil {
+		return err
+	}
+	for _, f := range all {
+		if f.Last <= index {
+			continue
+		}
+		if f.First > index+1 {
+			return fmt.Errorf("%s: events %d to %d are in no piece", p.folder, index+1, f.First-1)
+		}
+		if goOn, err := fn(f); err != nil || !goOn {
+			return err
+		}
+		index = f.Last
+	}
+	return nil
+}
+
+// check finds out whether the pieces after an event are there and whole, as far as the keys go.
+func (p *pieces) check(ctx context.Context, index uint64) error {
+	return p.after(index, func(f PieceFile) (bool, error) {
+		_, _, err := checkPiece(p.folder, f, p.keys)
+		return ctx.Err() == nil, err
+	})
 }
 
 // fold goes on from a state through the pieces until a record is later than wanted.
 func (p *pieces) fold(s *projection.State, later func(events.Record) bool) (*projection.State, error) {
-	all, err := listPieces(p.folder)
-	if err != nil {
-		return nil, err
-	}
-	for _, f := range all {
-		if f.Last <= s.Index() {
-			continue
-		}
-		if f.First > s.Index()+1 {
-			return nil, fmt.Errorf("%s: events %d to %d are in no piece", p.folder, s.Index()+1, f.First-1)
-		}
-		piece, err := readPieceFile(p.folder, f)
+	err := p.after(s.Index(), func(f PieceFile) (bool, error) {
+		piece, err := readPieceFile(p.folder, f, p.keys)
 		if err != nil {
-			return nil, err
+			return false, err
 		}
 		p.read++
 		if s, err = projection.FoldUntil(after{piece.Records, s.Index()}, s, 0, later); err != nil {
-			return nil, fmt.Errorf("%s: %w", f.Name, err)
+			return false, fmt.Errorf("%s: %w", f.Name, err)
 		}
-		switch {
-		case s.Index() < piece.Last:
-			return s, nil
-		case p.check && piece.Digest != "" && piece.Digest != s.Digest():
-			return nil, fmt.Errorf("%s: the state at event %d has another digest than it says", f.Name, piece.Last)
+		if p.digest && s.Index() == piece.Last && piece.Digest != "" && piece.Digest != s.Digest() {
+			err = fmt.Errorf("%s: the state at event %d has another digest than it says", f.Name, piece.Last)
 		}
+		return s.Index() == piece.Last, err
+	})
+	if err != nil {
+		return nil, err
 	}
 	return s, nil
 }
@@ -158,15 +189,14 @@ func (a after) Scan(_ uint64, fn func(events.Record) error) error {
 
 // Verify reads a backup of the folder and folds all increments after it, comparing each digest. It gives the state at the end.
 func (f Folder) Verify(ctx context.Context, name string) (*projection.State, error) {
-	b, err := (&Backups{Dir: f.Dir}).Read(name)
+	b, err := f.backups().Read(name)
 	if err != nil || b.Log == "" {
 		if err != nil {
 			return nil, err
 		}
 		return b.State, nil
 	}
-	p := pieces{folder: filepath.Join(f.Dir, IncrementsFolder, b.Log), check: true}
-	s, err := p.fold(b.State, func(events.Record) bool { return ctx.Err() != nil })
+	s, err := f.pieces(b.Log, true).fold(b.State, func(events.Record) bool { return ctx.Err() != nil })
 	if err == nil {
 		err = ctx.Err()
 	}

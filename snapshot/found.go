@@ -5,7 +5,6 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -102,8 +101,7 @@ func (r *Restorer) adopt(data []byte, from *Source, made time.Time) (string, err
 	}
 	switch {
 	case sealed:
-		_, err = b.place(f.Name, about, func(w io.Writer) error { _, err := w.Write(data); return err })
-		return f.Name, err
+		return f.Name, b.place(f.Name, about, data)
 	case !b.For.None():
 		_, err = b.putSealed(f.Name, about, data)
 		return f.Name, err

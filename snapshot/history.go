@@ -9,13 +9,15 @@ import (
 	"sort"
 
 	"github.com/podman-swarm/podman-swarm/events"
+	"github.com/podman-swarm/podman-swarm/snapshot/seal"
 )
 
 // History is a log with what was trimmed off it, which is read from the increments beside the backups. Whoever reads it need not know where the
-// log begins.
+// log begins. What is in increments that no key here opens is events.ErrTrimmed and seal.ErrNoKey.
 type History struct {
 	*events.Log
-	Dir string // of the backups
+	Dir  string    // of the backups
+	Keys seal.Keys // what opens increments that are sealed
 }
 
 // Read is the log's, from whichever event.
@@ -57,7 +59,11 @@ func (h *History) both(log func(func(events.Record) error) error, wanted func(*e
 		if inner != nil || !errors.Is(err, events.ErrTrimmed) {
 			return err
 		}
-		if perr := pieces(to); perr != nil {
+		perr := pieces(to)
+		if errors.Is(perr, seal.ErrNoKey) {
+			return fmt.Errorf("%w, and what is there of it: %w: --backup-identity-file has the agent open it; or podman-swarm-agent backup extract %s --identity FILE does", err, perr, h.Dir)
+		}
+		if perr != nil {
 			return perr
 		}
 		if !moved {
@@ -80,7 +86,7 @@ func (h *History) trimmed(ctx context.Context, after uint64, fn func(events.Reco
 		if f.First > after+1 || f.First >= h.First() {
 			return nil
 		}
-		p, err := readPieceFile(folder, f)
+		p, err := readPieceFile(folder, f, h.Keys)
 		if err != nil {
 			return fmt.Errorf("what was trimmed off the log: %w", err)
 		}
@@ -111,7 +117,7 @@ func (h *History) before(record uint64) (uint64, error) {
 		return 0, err
 	}
 	i := sort.Search(len(all), func(i int) bool {
-		p, perr := readPieceFile(folder, all[i])
+		p, perr := readPieceFile(folder, all[i], h.Keys)
 		if perr != nil {
 			err = errors.Join(err, perr)
 			return true
@@ -121,7 +127,7 @@ func (h *History) before(record uint64) (uint64, error) {
 	if err != nil || i == 0 {
 		return 0, err
 	}
-	p, err := readPieceFile(folder, all[i-1])
+	p, err := readPieceFile(folder, all[i-1], h.Keys)
 	if err != nil {
 		return 0, err
 	}

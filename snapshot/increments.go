@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"log/slog"
 	"os"
@@ -40,7 +39,6 @@ type Increments struct {
 type PieceLog interface {
 	Log
 	ID() string
-	First() uint64 // index of the first event in it
 }
 
 // Incremented is how the making of increments goes.
@@ -138,22 +136,18 @@ func (p *Increments) once(ctx context.Context) (made int, err error) {
 	if err != nil {
 		return 0, err
 	}
+	digest := func(last uint64) string { return map[bool]string{true: s.Digest()}[last == s.Index()] }
 	from, err := p.needed(ctx)
 	if err != nil {
 		return 0, err
 	}
 	for _, gap := range gaps(pieces, max(from, p.Source.First()), s.Index()) {
-		n, err := p.write(ctx, gap, func(last uint64) string {
-			if last == s.Index() {
-				return s.Digest()
-			}
-			return ""
-		})
+		n, err := p.write(ctx, gap, digest)
 		if made += n; err != nil {
 			return made, err
 		}
 	}
-	if err := p.merge(ctx); err != nil {
+	if err := p.merge(ctx, digest); err != nil {
 		return made, fmt.Errorf("merge increments: %w", err)
 	}
 	return made, p.prune(from)
@@ -198,8 +192,12 @@ func parts(pieces []PieceFile) (within []PieceFile) {
 	return within
 }
 
-// tidy removes the pieces that are within another: a crash left them between the making of the larger one and their end.
+// tidy removes the pieces that are within another: a crash left them between the making of the larger one and their end. So it did what stands
+// beside a sealed piece that is not there.
 func (p *Increments) tidy() ([]PieceFile, error) {
+	if err := sweepPieces(p.folder); err != nil {
+		return nil, err
+	}
 	pieces, err := listPieces(p.folder)
 	if err != nil {
 		return nil, err
@@ -220,7 +218,7 @@ func (p *Increments) remove(pieces []PieceFile) error {
 	if len(pieces) == 0 {
 		return nil
 	}
-	return syncFolder(p.folder)
+	return errors.Join(sweepPieces(p.folder), syncFolder(p.folder))
 }
 
 // stretch is the events from one to another.
@@ -245,26 +243,20 @@ func gaps(pieces []PieceFile, from, to uint64) (all []stretch) {
 // write puts the records of some events into pieces, each whole or not at all.
 func (p *Increments) write(ctx context.Context, of stretch, digest func(last uint64) string) (made int, err error) {
 	var lines []byte
-	var first, last events.Record
+	var heads []events.Record // without their payloads
 	var prev events.Hash
-	n, total := 0, uint64(0)
+	total := uint64(0)
 	flush := func() error {
-		if n == 0 {
+		if len(heads) == 0 {
 			return nil
 		}
-		b := p.Backups
-		head := PieceHead{Cluster: b.Cluster, Node: b.Node, Agent: b.Agent, Log: p.Source.ID(), First: first.Index, Last: last.Last(), Prev: prev}
-		data, err := appendPiece(nil, head, lines, pieceEnd{Records: n, Hash: last.Hash, Digest: digest(last.Last())})
-		if err != nil {
-			return err
+		b, last := p.Backups, heads[len(heads)-1]
+		head := PieceHead{Cluster: b.Cluster, Node: b.Node, Agent: b.Agent, Log: p.Source.ID(), First: heads[0].Index, Last: last.Last(), Prev: prev}
+		data, err := appendPiece(nil, head, lines, pieceEnd{Records: len(heads), Hash: last.Hash, Digest: digest(last.Last())})
+		if err == nil {
+			err = p.put(head.First, head.Last, data, heads)
 		}
-		if err := makeFolders(p.folder); err != nil {
-			return err
-		}
-		err = writeFile(filepath.Join(p.folder, nameOfPiece(head.First, head.Last)), filepath.Join(p.folder, tmpPiece), 0o640, func(w io.Writer) error {
-			return compress(w, func(w io.Writer) error { _, err := w.Write(data); return err })
-		})
-		lines, n, total, prev = lines[:0], 0, 0, last.Hash
+		lines, heads, total, prev = lines[:0], heads[:0], 0, last.Hash
 		made++
 		return err
 	}
@@ -280,12 +272,10 @@ func (p *Increments) write(ctx context.Context, of stretch, digest func(last uin
 		case r.Index > of.last:
 			return errFound
 		}
-		if n == 0 {
-			first = r
-		}
-		last = r
 		lines = appendRecord(lines, &r)
-		n++
+		head := r
+		head.Payload = nil
+		heads = append(heads, head)
 		if total += uint64(r.Count); total >= pieceEvents || len(lines) >= pieceBytes {
 			return flush()
 		}
@@ -308,8 +298,8 @@ func makeFolders(dir string) error {
 	return errors.Join(syncFolder(filepath.Dir(dir)), syncFolder(filepath.Dir(filepath.Dir(dir))))
 }
 
-// merge makes few of many small pieces at the end, from the log.
-func (p *Increments) merge(ctx context.Context) error {
+// merge makes few of many small pieces at the end, from the log: so no key is needed for those that are sealed.
+func (p *Increments) merge(ctx context.Context, digest func(last uint64) string) error {
 	pieces, err := listPieces(p.folder)
 	if err != nil {
 		return err
@@ -330,35 +320,10 @@ func (p *Increments) merge(ctx context.Context) error {
 	}
 	small := pieces[i:]
 	end := small[len(small)-1]
-	last, err := readPieceFile(p.folder, end)
-	if err != nil {
-		return err
-	}
-	_, err = p.write(ctx, stretch{small[0].First, end.Last}, func(index uint64) string {
-		if index == end.Last {
-			return last.Digest
-		}
-		return ""
-	})
-	if err != nil {
+	if _, err := p.write(ctx, stretch{small[0].First, end.Last}, digest); err != nil {
 		return err
 	}
 	p.merged = end.Last
 	_, err = p.tidy()
 	return err
-}
-
-func readPieceFile(folder string, f PieceFile) (*Piece, error) {
-	data, err := os.ReadFile(filepath.Join(folder, f.Name))
-	if err != nil {
-		return nil, err
-	}
-	p, err := ReadPiece(data)
-	if err == nil && (p.First != f.First || p.Last != f.Last) {
-		err = fmt.Errorf("it has events %d to %d", p.First, p.Last)
-	}
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w", f.Name, err)
-	}
-	return p, nil
 }

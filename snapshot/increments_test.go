@@ -13,6 +13,7 @@ import (
 
 	"github.com/podman-swarm/podman-swarm/events"
 	"github.com/podman-swarm/podman-swarm/projection"
+	"github.com/podman-swarm/podman-swarm/snapshot/seal"
 )
 
 // increments are those of a host beside its backups.
@@ -77,7 +78,7 @@ func TestFolder_everyMoment(t *testing.T) {
 	if err := os.CopyFS(dir, os.DirFS(p.Backups.Dir)); err != nil {
 		t.Fatal(err)
 	}
-	f := Folder{dir}
+	f := Folder{Dir: dir}
 	checked := 0
 	for _, want := range states[1:] { // the first backup came after the first change
 		got, about, err := f.At(t.Context(), "", Moment{Index: want.Index()})
@@ -138,7 +139,7 @@ func TestIncrements_onlyWhatIsNew(t *testing.T) {
 	var whole [2]*Piece
 	for i := range whole {
 		var err error
-		if whole[i], err = readPieceFile(p.folder, got[i]); err != nil {
+		if whole[i], err = readPieceFile(p.folder, got[i], seal.Keys{}); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -240,7 +241,7 @@ func TestIncrements_merge(t *testing.T) {
 	if len(merged) != 1 || merged[0].First != last[0].First || merged[0].Last != h.View().Index() {
 		t.Fatalf("got %v", merged)
 	}
-	piece, err := readPieceFile(p.folder, merged[0])
+	piece, err := readPieceFile(p.folder, merged[0], seal.Keys{})
 	if err != nil || piece.Digest != h.View().Digest() {
 		t.Errorf("got %+v, %v", piece, err)
 	}
@@ -255,7 +256,7 @@ func TestIncrements_merge(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if s, _, err := (Folder{p.Backups.Dir}).At(t.Context(), "", Moment{Index: h.View().Index()}); err != nil || s.Digest() != h.View().Digest() {
+	if s, _, err := (Folder{Dir: p.Backups.Dir}).At(t.Context(), "", Moment{Index: h.View().Index()}); err != nil || s.Digest() != h.View().Digest() {
 		t.Errorf("with parts left: %v", err)
 	}
 	if got := p.turn(t); !slices.Equal(got, merged) {
@@ -300,7 +301,7 @@ func TestIncrements_prune(t *testing.T) {
 		t.Errorf("the increments of a log without a backup are still there: %v", err)
 	}
 	for index := from; index <= h.View().Index(); index++ {
-		if s, _, err := (Folder{p.Backups.Dir}).At(t.Context(), "", Moment{Index: index}); err != nil || s.Index() != index {
+		if s, _, err := (Folder{Dir: p.Backups.Dir}).At(t.Context(), "", Moment{Index: index}); err != nil || s.Index() != index {
 			t.Errorf("event %d: %v", index, err)
 		}
 	}
@@ -371,15 +372,15 @@ func TestIncrements_logPutBack(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s, _, err := (Folder{p.Backups.Dir}).At(t.Context(), files[0].Name, Moment{Index: was.Index()})
+	s, _, err := (Folder{Dir: p.Backups.Dir}).At(t.Context(), files[0].Name, Moment{Index: was.Index()})
 	if err != nil || s.Digest() != was.Digest() {
 		t.Errorf("what was there before: %v", err)
 	}
 	now := h.View().State
-	if s, _, err = (Folder{p.Backups.Dir}).At(t.Context(), "", Moment{Time: time.Now()}); err != nil || s.Digest() != now.Digest() {
+	if s, _, err = (Folder{Dir: p.Backups.Dir}).At(t.Context(), "", Moment{Time: time.Now()}); err != nil || s.Digest() != now.Digest() {
 		t.Errorf("what is there now: %v", err)
 	}
-	if _, _, err := (Folder{p.Backups.Dir}).At(t.Context(), "", Moment{Index: 2}); err == nil || !strings.Contains(err.Error(), "several logs") {
+	if _, _, err := (Folder{Dir: p.Backups.Dir}).At(t.Context(), "", Moment{Index: 2}); err == nil || !strings.Contains(err.Error(), "several logs") {
 		t.Errorf("an event of two logs: got %v", err)
 	}
 }
@@ -403,7 +404,7 @@ func TestIncrements_damageIsMadeGood(t *testing.T) {
 	if len(got) != 1 || got[0].Name != f.Name {
 		t.Errorf("got %v", got)
 	}
-	if _, err := readPieceFile(p.folder, got[0]); err != nil {
+	if _, err := readPieceFile(p.folder, got[0], seal.Keys{}); err != nil {
 		t.Error(err)
 	}
 }

@@ -15,6 +15,8 @@ import (
 	"strings"
 
 	"github.com/klauspost/compress/zstd"
+
+	"github.com/podman-swarm/podman-swarm/snapshot/seal"
 )
 
 // What a kept backup needs of the increments: those from it on, without a gap up to the newest. So of one log all stay that are not wholly before
@@ -31,7 +33,7 @@ func (p *Increments) needed(ctx context.Context) (uint64, error) {
 		var f BackupFile
 		if f, err = p.Backups.Create(ctx, "for increments to go on from", false); err == nil {
 			var a About
-			a, err = ReadAbout(filepath.Join(p.Backups.Dir, f.Name))
+			a, err = p.Backups.about(f.Name)
 			index = a.Index
 		}
 	}
@@ -49,7 +51,7 @@ func (p *Increments) oldest() (map[string]uint64, error) {
 	for _, f := range files {
 		a, ok := p.abouts[f.Name]
 		if !ok {
-			if a, err = ReadAbout(filepath.Join(p.Backups.Dir, f.Name)); err != nil && !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, ErrNoBackup) {
+			if a, err = p.Backups.about(f.Name); err != nil && !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, ErrNoBackup) {
 				return nil, fmt.Errorf("which increments backup %s needs cannot be told: %w", f.Name, err)
 			} else if err != nil {
 				continue // gone meanwhile, or of version 1
@@ -113,6 +115,9 @@ func removePieces(folder string) error {
 			return err
 		}
 	}
+	if err := sweepPieces(folder); err != nil {
+		return err
+	}
 	if left, err := os.ReadDir(folder); err != nil || len(left) > 0 {
 		return nil // somebody has put something there, or it is gone
 	}
@@ -134,7 +139,9 @@ func ReadAbout(path string) (a About, err error) {
 	if err != nil && !errors.Is(err, io.ErrUnexpectedEOF) && !errors.Is(err, io.EOF) {
 		return a, err
 	}
-	head = head[:n]
+	if head = head[:n]; seal.Sealed(head) {
+		return a, fmt.Errorf("what it says of itself: %w", seal.ErrNoKey)
+	}
 	if isZstd(head) {
 		if head, err = unzipHead(head); err != nil {
 			return a, err

@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"time"
 
 	"github.com/podman-swarm/podman-swarm/projection"
 	"github.com/podman-swarm/podman-swarm/snapshot/seal"
@@ -35,9 +36,26 @@ func (r *Restorer) Before(ctx context.Context, x projection.Restore) (Source, er
 		aerr = fmt.Errorf("event %d does not end a commit of this log", about.About.Index)
 	}
 	if aerr != nil {
-		return was, fmt.Errorf("%w; nor does the log tell any more: %w. Who has the key: psctl restore %s --identity FILE", err, aerr, x.Before)
+		return was, fmt.Errorf("%w; nor does the log tell any more: %w. Who has the key: psctl undo RESTORE --identity FILE", err, aerr)
 	}
 	return Source{File: x.Before, Hash: hashOf(data), Made: about.About.Made, Want: s.Declarations()}, nil
+}
+
+// BroughtBefore reads the backup of what was there before a restore of this host that somebody brings along opened. Like what is Brought it lies in Opened until
+// the restore is taken back. Another backup is refused.
+func (r *Restorer) BroughtBefore(x projection.Restore, data []byte) (Source, error) {
+	was, err := r.Brought(x.Before, data)
+	if err != nil {
+		return was, err
+	}
+	about, err := r.Backups.about(x.Before)
+	if err != nil {
+		return was, err
+	}
+	if is := was.about; is.Index != about.Index || is.Node != about.Node || !is.Made.Equal(about.Made) {
+		return was, fmt.Errorf("%s is of event %d of %s, %s, and not what was brought", x.Before, about.Index, about.Node, about.Made.Format(time.RFC3339))
+	}
+	return was, nil
 }
 
 // again is what an interrupted restore was from.
@@ -45,16 +63,16 @@ func (r *Restorer) again(ctx context.Context, x projection.Restore) (from Source
 	if x.Index > 0 {
 		return r.Moment(ctx, Moment{Index: x.Index})
 	}
-	if x.Undoes != "" {
+	if data, herr := os.ReadFile(r.held(x.Hash)); herr == nil {
+		if data, err = r.Key.OpenFile(x.Hash, data); err == nil {
+			from, err = source(data, seal.Keys{})
+		}
+	} else if x.Undoes != "" {
 		undone, ok := r.Ledger.View().LookupRestore(x.Undoes)
 		if !ok {
 			return from, fmt.Errorf("restore %s, which is to be taken back, is not known", x.Undoes)
 		}
 		from, err = r.Before(ctx, undone)
-	} else if data, herr := os.ReadFile(r.held(x.Hash)); herr == nil {
-		if data, err = r.Key.OpenFile(x.Hash, data); err == nil {
-			from, err = source(data, seal.Keys{})
-		}
 	} else {
 		from, err = r.Source(x.From)
 	}

@@ -51,12 +51,14 @@ type PieceFile struct {
 	Last  uint64    `json:"last"`
 	Bytes int64     `json:"bytes"`
 	Made  time.Time `json:"made"` // when the file was written
+	// Sealed says, by the end of its name, that only a key opens it.
+	Sealed bool `json:"sealed,omitempty"`
 }
 
-var pieceName = regexp.MustCompile(`^log-(\d{20})-(\d{20})\.jsonl\.zst$`)
+var pieceName = regexp.MustCompile(`^log-(\d{20})-(\d{20})\.jsonl\.zst(\.age)?$`)
 
-func nameOfPiece(first, last uint64) string {
-	return fmt.Sprintf("log-%020d-%020d.jsonl.zst", first, last)
+func nameOfPiece(first, last uint64, sealed bool) string {
+	return fmt.Sprintf("log-%020d-%020d.jsonl.zst", first, last) + map[bool]string{true: ".age"}[sealed]
 }
 
 // parsePieceName is what its name says of a piece; false: it is not the name of one.
@@ -67,7 +69,7 @@ func parsePieceName(name string) (f PieceFile, ok bool) {
 	}
 	first, err1 := strconv.ParseUint(m[1], 10, 64)
 	last, err2 := strconv.ParseUint(m[2], 10, 64)
-	return PieceFile{Name: name, First: first, Last: last}, err1 == nil && err2 == nil && 0 < first && first <= last
+	return PieceFile{Name: name, First: first, Last: last, Sealed: m[3] != ""}, err1 == nil && err2 == nil && 0 < first && first <= last
 }
 
 // appendRecord appends the line of a record. Its commit stands in it as it is, so that its hash can be computed again; one that is not JSON of

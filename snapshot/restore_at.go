@@ -5,19 +5,18 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"time"
 
 	"github.com/podman-swarm/podman-swarm/projection"
 )
 
 // SourceAt is the state at a moment, to be restored: folded from the backup of that name and the increments after it. Unless it is only looked
 // at (dry), it is put into the folder of backups as one more, pinned, so that a restore that is interrupted can go on, and can be told of. The
-// error wraps ErrNoMoment where there is no such moment, or fs.ErrNotExist.
+// error wraps ErrNoMoment where there is no such moment, fs.ErrNotExist, or seal.ErrNoKey where a part of it is sealed and no key here opens it.
 func (r *Restorer) SourceAt(ctx context.Context, name string, m Moment, dry bool) (Source, error) {
 	if _, err := r.Backups.Stat(name); err != nil {
 		return Source{}, err
 	}
-	s, about, err := Folder{r.Backups.Dir}.At(ctx, name, m)
+	s, about, err := Folder{r.Backups.Dir, r.Backups.Keys}.At(ctx, name, m)
 	if err != nil {
 		return Source{}, err
 	}
@@ -62,20 +61,4 @@ func (f Folder) Extract(ctx context.Context, name string, m Moment, agent string
 	about.Index = s.Index()
 	data, err := encodeBackup(about, s, compressed)
 	return data, about, err
-}
-
-// ParseMoment reads a moment as people write it: the index of an event, a time as RFC 3339 has it, or how long ago, like 2h. False: it is none of these.
-func ParseMoment(text string, now time.Time) (m Moment, ok bool) {
-	var err error
-	if _, err = fmt.Sscanf(text+" ", "%d ", &m.Index); err == nil && fmt.Sprint(m.Index) == text && m.Index > 0 {
-		return m, true
-	}
-	m.Index = 0
-	if m.Time, err = time.Parse(time.RFC3339Nano, text); err == nil {
-		return m, true
-	}
-	if d, err := time.ParseDuration(text); err == nil && d >= 0 {
-		return Moment{Time: now.Add(-d)}, true
-	}
-	return Moment{}, false
 }

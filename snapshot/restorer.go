@@ -202,9 +202,9 @@ func Refused(s *projection.State) (all []Refusal) {
 // ErrOtherHost says that a restore can be taken back on the host only that did it: the backup of what was before is there.
 var ErrOtherHost = errors.New("another host did that restore")
 
-// Undo takes a restore back: what is still as the restore left it becomes what it was before. The rest has been changed
-// since, and stays. The error wraps fs.ErrNotExist where there is no such restore.
-func (r *Restorer) Undo(ctx context.Context, by projection.By, id string) (*Restored, error) {
+// Undo takes a restore back: what is still as the restore left it becomes what it was before, as BroughtBefore gives it, or, where that is nil, as
+// Before does. The rest has been changed since, and stays. The error wraps fs.ErrNotExist where there is no such restore.
+func (r *Restorer) Undo(ctx context.Context, by projection.By, id string, brought *Source) (*Restored, error) {
 	s := r.Ledger.View().State
 	undone, ok := s.LookupRestore(id)
 	switch {
@@ -212,6 +212,9 @@ func (r *Restorer) Undo(ctx context.Context, by projection.By, id string) (*Rest
 		return nil, fmt.Errorf("restore %q: %w", id, fs.ErrNotExist)
 	case undone.Host != r.Backups.Node:
 		return nil, fmt.Errorf("%w: ask host %s", ErrOtherHost, undone.Host)
+	}
+	if brought != nil {
+		return r.begin(ctx, by, projection.Restore{Only: undone.Only, Undoes: id}, *brought)
 	}
 	was, err := r.Before(ctx, undone)
 	if err != nil {

@@ -92,7 +92,7 @@ func TestRestorer_restoreAndUndo(t *testing.T) {
 	}
 
 	h.apply(t, "deployment/default/same", `{"n":3}`) // changed since the restore: an undo leaves it alone
-	undo, err := r.Undo(t.Context(), projection.By{Actor: "test"}, got.ID)
+	undo, err := r.Undo(t.Context(), projection.By{Actor: "test"}, got.ID, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -102,7 +102,7 @@ func TestRestorer_restoreAndUndo(t *testing.T) {
 	if all := Restores(h.View().State); len(all) != 2 || all[1].ID != undo.ID || all[1].Undoes != got.ID {
 		t.Errorf("got %+v", all)
 	}
-	if _, err := r.Undo(t.Context(), projection.By{}, "nothing"); !errors.Is(err, fs.ErrNotExist) {
+	if _, err := r.Undo(t.Context(), projection.By{}, "nothing", nil); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("an undo of nothing: %v", err)
 	}
 }
@@ -186,7 +186,7 @@ func interrupted(t *testing.T, what string, after int) {
 			t.Fatal(err)
 		}
 		do = func() error {
-			_, err := r.Undo(t.Context(), projection.By{}, done.ID)
+			_, err := r.Undo(t.Context(), projection.By{}, done.ID, nil)
 			return err
 		}
 	}

@@ -3,7 +3,6 @@ package snapshot
 import (
 	"bytes"
 	"crypto/sha256"
-	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -16,18 +15,18 @@ import (
 	"github.com/podman-swarm/podman-swarm/snapshot/seal"
 )
 
-// besideEnd ends the name of the file that stands in clear beside a sealed backup.
+// besideEnd ends the name of the file that stands in clear beside a sealed one.
 const besideEnd = ".about"
 
-// beside is what can be known of a sealed backup by who cannot open it: what it is of, and whether its bytes are those that were
+// beside is what can be known of a sealed backup, or piece, by who cannot open it: what it is of, and whether its bytes are those that were
 // written. It has no hash of what is sealed, not the state's digest either: by one, whoever guesses at a secret could tell when he is right.
-type beside struct {
-	About  About  `json:"about"`
+type beside[T any] struct {
+	About  T      `json:"about"`
 	Sealed string `json:"sealed"` // SHA-256 of the sealed bytes, in hexadecimal
 }
 
 // write writes it as one JSON object, which ends in the checksum of all before.
-func (x beside) write(w io.Writer) error {
+func (x beside[T]) write(w io.Writer) error {
 	sum := sha256.New()
 	d := &writer{w: io.MultiWriter(w, sum)}
 	d.raw("{")
@@ -39,7 +38,7 @@ func (x beside) write(w io.Writer) error {
 	return d.err
 }
 
-func parseBeside(b []byte) (x beside, err error) {
+func parseBeside[T any](b []byte) (x beside[T], err error) {
 	sum := sha256.New()
 	body := b[:max(0, len(b)-len(tail(sum)))]
 	sum.Write(body)
@@ -50,15 +49,14 @@ func parseBeside(b []byte) (x beside, err error) {
 	return x, err
 }
 
-// beside reads what stands beside a sealed backup. The error wraps fs.ErrNotExist where nothing does.
-func (b *Backups) beside(name string) (beside, error) {
-	data, err := os.ReadFile(filepath.Join(b.Dir, name+besideEnd))
+// readBeside reads what stands beside a sealed file. The error wraps fs.ErrNotExist where nothing does.
+func readBeside[T any](path string) (x beside[T], err error) {
+	data, err := os.ReadFile(path + besideEnd)
 	if err != nil {
-		return beside{}, err
+		return x, err
 	}
-	x, err := parseBeside(data)
-	if err != nil {
-		return x, fmt.Errorf("%s: %w", name+besideEnd, err)
+	if x, err = parseBeside[T](data); err != nil {
+		return x, fmt.Errorf("%s: %w", filepath.Base(path)+besideEnd, err)
 	}
 	return x, nil
 }
@@ -71,67 +69,66 @@ func opened(data []byte, keys seal.Keys) ([]byte, error) {
 	return keys.Open(data)
 }
 
-// createSealed makes a sealed backup of what write writes. Before that is sealed, which is the last time that it can be looked at without
-// a key, it is read as a restore would, and must be of the state with that digest.
-func (b *Backups) createSealed(name, digest string, write func(io.Writer) error) (int64, error) {
-	var plain bytes.Buffer
-	if err := write(&plain); err != nil {
-		return 0, err
-	}
-	is, err := ReadBackup(plain.Bytes())
+// unseal reads a file, and opens it where it is sealed, as named says that it is. Where no key opens it and its bytes are those that were written,
+// the bytes are nil, and unread is what stands beside it. Of what is damaged is said so, as far as the keys go.
+func unseal[T any](path string, named bool, keys seal.Keys) (plain []byte, unread *T, err error) {
+	data, err := os.ReadFile(path)
 	if err != nil {
-		return 0, fmt.Errorf("what was to be sealed cannot be read: %w", err)
+		return nil, nil, err
 	}
-	if is.Digest != digest {
-		return 0, errors.New("what was to be sealed is of another state")
+	bad := func(err error) ([]byte, *T, error) { return nil, nil, fmt.Errorf("%s: %w", filepath.Base(path), err) }
+	sealed := seal.Sealed(data)
+	if !named && !sealed {
+		return data, nil, nil
 	}
-	return b.putSealed(name, is.About, plain.Bytes())
+	said, missing := readBeside[T](path)
+	switch {
+	case missing != nil && !errors.Is(missing, fs.ErrNotExist):
+		return nil, nil, missing
+	case missing == nil && said.Sealed != hashOf(data):
+		return bad(errors.New("damaged: its bytes are not those that were written"))
+	case !sealed:
+		return bad(errors.New("damaged: it does not begin as what is sealed with age"))
+	}
+	switch plain, err = keys.Open(data); {
+	case errors.Is(err, seal.ErrNoKey) && missing == nil:
+		return nil, &said.About, nil
+	case errors.Is(err, seal.ErrNoKey):
+		return bad(fmt.Errorf("%w; nor is there a %s, which would say whether its bytes are whole", err, filepath.Base(path)+besideEnd))
+	case err != nil:
+		return bad(err)
+	}
+	return plain, nil, nil
 }
 
-// putSealed seals a backup and puts it into the folder, and returns its size.
-func (b *Backups) putSealed(name string, about About, plain []byte) (int64, error) {
-	return b.place(name, about, func(w io.Writer) error {
-		z, err := b.For.Writer(w)
-		if err != nil {
-			return err
-		}
-		if _, err := z.Write(plain); err != nil {
-			return err
-		}
-		return z.Close()
-	})
-}
-
-// place puts sealed bytes into the folder, and beside them what can be known without a key. That comes first: a crash between the two leaves it
-// alone, which is no backup, and goes with the next Prune.
-func (b *Backups) place(name string, about About, write func(io.Writer) error) (int64, error) {
-	path, tmp := filepath.Join(b.Dir, name), filepath.Join(b.Dir, tmpBackup)
-	sum, size := sha256.New(), counter(0)
-	err := prepare(path, tmp, 0o640, func(w io.Writer) error { return write(io.MultiWriter(w, sum, &size)) })
-	if err != nil {
-		return 0, err
+// place puts sealed bytes at path, and beside them what can be known without a key. That comes first: a crash between the two leaves it
+// alone, which is nothing, and is swept. On nil both are durable, and the bytes are what was read back from the disk.
+func place[T any](path, tmp string, about T, sealed []byte) error {
+	if err := prepare(path, tmp, 0o640, func(w io.Writer) error { _, err := w.Write(sealed); return err }); err != nil {
+		return err
 	}
-	wrote := hex.EncodeToString(sum.Sum(nil))
+	if err := forget(tmp); err != nil {
+		return err
+	}
 	data, err := os.ReadFile(tmp)
 	if err != nil {
-		return 0, err
+		return err
 	}
-	if hashOf(data) != wrote {
-		return 0, fmt.Errorf("write %s: what was written is not what can be read there", path)
+	if !bytes.Equal(data, sealed) {
+		return fmt.Errorf("write %s: what was written is not what can be read there", path)
 	}
-	about.Digest = "" // see beside
-	if err := writeFile(path+besideEnd, tmp+besideEnd, 0o640, beside{about, wrote}.write); err != nil {
-		return 0, err
+	if err := writeFile(path+besideEnd, tmp+besideEnd, 0o640, beside[T]{about, hashOf(sealed)}.write); err != nil {
+		return err
 	}
 	if err := os.Rename(tmp, path); err != nil {
-		return 0, err
+		return err
 	}
-	return int64(size), syncFolder(b.Dir)
+	return syncFolder(filepath.Dir(path))
 }
 
-// sweep removes what stands beside backups that are not there any more.
-func (b *Backups) sweep() error {
-	entries, err := os.ReadDir(b.Dir)
+// sweep removes what stands beside files that are not there any more, of those that are ours by their name.
+func sweep(dir string, ours func(name string) bool) error {
+	entries, err := os.ReadDir(dir)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
@@ -140,65 +137,15 @@ func (b *Backups) sweep() error {
 	}
 	for _, e := range entries {
 		name, ok := strings.CutSuffix(e.Name(), besideEnd)
-		if !ok {
+		if !ok || !ours(name) {
 			continue
 		}
-		if f, ours := parseBackupName(name); !ours || !f.Sealed {
+		if _, err := os.Lstat(filepath.Join(dir, name)); !errors.Is(err, fs.ErrNotExist) {
 			continue
 		}
-		if _, err := os.Lstat(filepath.Join(b.Dir, name)); !errors.Is(err, fs.ErrNotExist) {
-			continue
-		}
-		if err := os.Remove(filepath.Join(b.Dir, e.Name())); err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return fmt.Errorf("remove what stood beside a backup that is gone: %w", err)
+		if err := os.Remove(filepath.Join(dir, e.Name())); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return fmt.Errorf("remove what stood beside what is gone: %w", err)
 		}
 	}
 	return nil
-}
-
-// Checked is what Check found out of a backup that is whole.
-type Checked struct {
-	About About // of one that was not opened without the digest
-	// Opened says that all of it was read. If not, it is sealed, no key here opens it, and its bytes are those that were written.
-	Opened bool
-}
-
-// Check finds out whether a backup in the folder is whole, as far as the keys here go. The error wraps fs.ErrNotExist where it is not there.
-func (b *Backups) Check(name string) (Checked, error) {
-	f, err := b.Stat(name)
-	if err != nil {
-		return Checked{}, err
-	}
-	data, err := os.ReadFile(filepath.Join(b.Dir, name))
-	if err != nil {
-		return Checked{}, err
-	}
-	bad := func(err error) (Checked, error) { return Checked{}, fmt.Errorf("%s: %w", name, err) }
-	said, missing := beside{}, error(nil)
-	if sealed := seal.Sealed(data); f.Sealed || sealed {
-		if said, missing = b.beside(name); missing != nil && !errors.Is(missing, fs.ErrNotExist) {
-			return Checked{}, missing
-		}
-		switch {
-		case missing == nil && said.Sealed != hashOf(data):
-			return bad(errors.New("damaged: its bytes are not those that were written"))
-		case !sealed:
-			return bad(errors.New("damaged: it does not begin as what is sealed with age"))
-		}
-	}
-	plain, err := opened(data, b.Keys)
-	if errors.Is(err, seal.ErrNoKey) && missing == nil {
-		return Checked{About: said.About}, nil
-	}
-	if errors.Is(err, seal.ErrNoKey) {
-		return bad(fmt.Errorf("%w; nor is there a %s, which would say whether its bytes are whole", err, name+besideEnd))
-	}
-	if err != nil {
-		return bad(err)
-	}
-	is, err := ReadBackup(plain)
-	if err != nil {
-		return bad(err)
-	}
-	return Checked{About: is.About, Opened: true}, nil
 }

@@ -219,7 +219,7 @@ func TestRestorer_sealed(t *testing.T) {
 	}
 	done := Restores(h.View().State)[0]
 	cut = r.with(&failing{h.Ledger, 1})
-	if _, err := cut.Undo(t.Context(), projection.By{Actor: "test"}, done.ID); !errors.Is(err, errStopped) {
+	if _, err := cut.Undo(t.Context(), projection.By{Actor: "test"}, done.ID, nil); !errors.Is(err, errStopped) {
 		t.Fatal(err)
 	}
 	if err := r.Resume(t.Context()); err != nil {
@@ -319,13 +319,13 @@ func TestBackups_realTools(t *testing.T) {
 
 func FuzzParseBeside(f *testing.F) {
 	var b bytes.Buffer
-	if err := (beside{About{Node: "a", Index: 7}, "ab"}).write(&b); err != nil {
+	if err := (beside[About]{About{Node: "a", Index: 7}, "ab"}).write(&b); err != nil {
 		f.Fatal(err)
 	}
 	f.Add(b.Bytes())
 	f.Add([]byte("{"))
 	f.Fuzz(func(t *testing.T, data []byte) {
-		if x, err := parseBeside(data); err == nil {
+		if x, err := parseBeside[About](data); err == nil {
 			var again bytes.Buffer
 			if err := x.write(&again); err != nil {
 				t.Errorf("%+v: %v", x, err)

@@ -38,7 +38,7 @@ func openWith(t testing.TB, dir string, o events.Options) *host {
 	if h.log, err = events.Open(filepath.Join(dir, "events"), o); err != nil {
 		t.Fatal(err)
 	}
-	all := &History{h.log, filepath.Join(dir, "backups")}
+	all := &History{Log: h.log, Dir: filepath.Join(dir, "backups")}
 	h.folds = &Folds{Dir: filepath.Join(dir, "events"), Source: all, Log: log}
 	start, from, err := h.folds.Load(t.Context())
 	if err != nil {

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"os"
 	"path/filepath"
 	"slices"
 	"sort"
@@ -94,7 +95,7 @@ func (t *Trimmer) once(ctx context.Context) (waits string, err error) {
 	if d.File == "" || d.Failed != nil {
 		return "a backup that has been verified", nil
 	}
-	about, err := ReadAbout(filepath.Join(t.Increments.Backups.Dir, d.File))
+	about, err := t.Increments.Backups.about(d.File)
 	if err != nil {
 		return "", err
 	}
@@ -108,13 +109,15 @@ func (t *Trimmer) once(ctx context.Context) (waits string, err error) {
 	if kept <= first {
 		return "increments that have what is to go", nil
 	}
-	if err := t.Folds.cover(ctx, kept-1); err != nil {
+	if err := t.Folds.cover(ctx, kept); err != nil {
 		return "", fmt.Errorf("a snapshot of the fold, for a start without what is to go: %w", err)
 	}
 	return "", t.Source.Trim(kept)
 }
 
 // have reads the increments that have the events from one on, from the disk, and compares them with the log. It gives the first event before another that they do not have.
+// One that cannot be opened here has them if its bytes are those that were written, and it is of the log as it is: before it was sealed each of its
+// records was compared with the log, after it was sealed it was opened again, and what came on the disk was read back.
 func (p *Increments) have(ctx context.Context, log Log, from, to uint64) (uint64, error) {
 	p.busy.Lock()
 	defer p.busy.Unlock()
@@ -123,27 +126,41 @@ func (p *Increments) have(ctx context.Context, log Log, from, to uint64) (uint64
 		return from, err
 	}
 	all = slices.DeleteFunc(all, func(f PieceFile) bool { return slices.Contains(parts(all), f) })
+	var file PieceFile
 	var piece *Piece
+	var about *pieceAbout
 	err = log.Read(ctx, from-1, func(r events.Record) error {
-		if r.Last() >= to {
+		unopened := about != nil && piece == nil && r.Index <= about.Last // only its last record tells
+		if r.Last() >= to && !unopened {
 			return errFound
 		}
-		if piece == nil || r.Index > piece.Last {
+		if about == nil || r.Index > about.Last {
 			i := sort.Search(len(all), func(i int) bool { return all[i].Last >= r.Index })
 			if i == len(all) || all[i].First > r.Index {
 				return errFound
 			}
-			if err := forget(filepath.Join(p.folder, all[i].Name)); err != nil {
+			file = all[i]
+			if err := forget(filepath.Join(p.folder, file.Name)); err != nil {
 				return err
 			}
 			var err error
-			if piece, err = readPieceFile(p.folder, all[i]); err != nil {
+			if piece, about, err = checkPiece(p.folder, file, p.Backups.Keys); err != nil {
 				return err
 			}
 		}
+		if piece == nil { // sealed for others: that its records are these was seen before it was sealed, see put
+			switch {
+			case r.Last() < about.Last:
+			case about.Log != p.Source.ID() || !about.endsWith(&r):
+				return fmt.Errorf("%s is not of the log as it is", file.Name)
+			default:
+				from = min(r.Last()+1, to)
+			}
+			return nil
+		}
 		i := sort.Search(len(piece.Records), func(i int) bool { return piece.Records[i].Index >= r.Index })
 		if i == len(piece.Records) || !sameRecord(&piece.Records[i], &r) {
-			return fmt.Errorf("%s has not what the log has as event %d", nameOfPiece(piece.First, piece.Last), r.Index)
+			return fmt.Errorf("%s has not what the log has as event %d", file.Name, r.Index)
 		}
 		from = r.Last() + 1
 		return nil
@@ -159,8 +176,10 @@ func sameRecord(a, b *events.Record) bool {
 		a.Hash == b.Hash && bytes.Equal(a.Payload, b.Payload)
 }
 
-// cover sees to it that there is a snapshot, whole and readable, of the state at an event or after it.
-func (f *Folds) cover(ctx context.Context, index uint64) error {
+// cover sees to it that a log that begins with an event, or before, is enough: for a start, which goes on from the newest snapshot, and for every moment
+// from that event on, which is folded from the one that is made of it. Both stand on records that such a log has, so that no increment is
+// needed to believe them, which might be sealed.
+func (f *Folds) cover(ctx context.Context, first uint64) error {
 	newest := func() (uint64, error) {
 		names, err := f.names()
 		if err != nil || len(names) == 0 {
@@ -177,14 +196,32 @@ func (f *Folds) cover(ctx context.Context, index uint64) error {
 		return s.Index(), nil
 	}
 	there, err := newest()
-	if err != nil || there >= index && there > 0 {
+	if err != nil {
 		return err
 	}
-	if err := f.Save(ctx, f.Ledger.View().OnDisk()); err != nil {
+	if there < first {
+		if err := f.Save(ctx, f.Ledger.View().OnDisk()); err != nil {
+			return err
+		}
+		if there, err = newest(); err == nil && there < first {
+			err = fmt.Errorf("the one just made is of event %d", there)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return f.begin(ctx, first)
+}
+
+// begin sees to it that there is a snapshot of the state at an event.
+func (f *Folds) begin(ctx context.Context, first uint64) error {
+	s, err := f.At(ctx, Moment{Index: first})
+	if err != nil {
 		return err
 	}
-	if there, err = newest(); err == nil && there < index {
-		err = fmt.Errorf("the one just made is of event %d", there)
+	if _, err := os.Stat(f.nameOf(s.Index())); err == nil {
+		return nil
 	}
-	return err
+	f.first.Store(s.Index())
+	return f.Save(ctx, s)
 }

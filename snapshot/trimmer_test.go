@@ -70,7 +70,7 @@ func TestTrimmer_historyStaysReadable(t *testing.T) {
 			t.Fatalf("event %d: %v", want.Index(), err)
 		}
 	}
-	all := &History{h.log, filepath.Join(dir, "backups")}
+	all := &History{Log: h.log, Dir: filepath.Join(dir, "backups")}
 	for _, from := range []uint64{1, 2, 17, trimmed - 1, trimmed, trimmed + 1} {
 		for what, read := range map[string]func(func(events.Record) error) error{
 			"Read": func(fn func(events.Record) error) error { return all.Read(t.Context(), from-1, fn) },
@@ -116,7 +116,7 @@ func TestTrimmer_historyStaysReadable(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer l.Close()
-	if _, err := projection.OpenLedger(&History{l, filepath.Join(dir, "backups")}, nil, 1, nil); !errors.Is(err, events.ErrTrimmed) {
+	if _, err := projection.OpenLedger(&History{Log: l, Dir: filepath.Join(dir, "backups")}, nil, 1, nil); !errors.Is(err, events.ErrTrimmed) {
 		t.Errorf("without either: got %v", err)
 	}
 }

@@ -29,10 +29,6 @@ func (a *agent) backupDir() string { return cmp.Or(a.c.BackupDir, a.c.DataDir) }
 func (a *agent) openArchive() {
 	a.archive.drill = &snapshot.Drill{Backups: a.backups, Log: a.part("backup")}
 	every := a.c.BackupIncrementInterval
-	if every > 0 && !a.backups.For.None() {
-		every = 0 // they would lie open beside what is sealed
-		a.log.Info("no increments are made between backups, since backups are sealed and increments cannot be; those that are there stay as they are")
-	}
 	a.archive.increments = &snapshot.Increments{Backups: a.backups, Source: a.events, Every: every,
 		All: a.c.logKeep != logKeep{} || a.events.First() > 1, Log: a.part("backup")} // what was once trimmed is nowhere else
 	a.archive.trimmer = &snapshot.Trimmer{Source: a.events, Increments: a.archive.increments, Drill: a.archive.drill, Folds: a.folds,

@@ -214,8 +214,6 @@ func (c *config) check(getenv func(string) string) error {
 	case c.logKeep == logKeep{}:
 	case c.BackupIncrementInterval == 0:
 		wrong("log-keep", c.LogKeep, "what is trimmed off the log is kept in increments, and --backup-increment-interval 0 makes none")
-	case !c.sealing.forWhom.None():
-		wrong("log-keep", c.LogKeep, "what is trimmed off the log is kept in increments, and none are made where backups are sealed")
 	}
 	for _, k := range c.keeps() {
 		if *k.n < 0 {

@@ -20,9 +20,9 @@ type sealing struct {
 }
 
 func (s *sealing) flags(fs *pflag.FlagSet) {
-	fs.StringArrayVar(&s.Recipients, "backup-recipient", nil, "public `key`, age1… or ssh-…, that backups are sealed for (age -d opens them); repeatable, or several with commas. This host need not hold the secret half")
-	fs.StringVar(&s.PassphraseFile, "backup-passphrase-file", "", "`file` whose first line is a passphrase that backups are sealed with, instead of --backup-recipient")
-	fs.StringVar(&s.IdentityFile, "backup-identity-file", "", "`file` of the secret keys that open sealed backups on this host, to verify and to restore them without psctl --identity (default: none)")
+	fs.StringArrayVar(&s.Recipients, "backup-recipient", nil, "public `key`, age1… or ssh-…, that backups and increments are sealed for (age -d opens them); repeatable, or several with commas. This host need not hold the secret half")
+	fs.StringVar(&s.PassphraseFile, "backup-passphrase-file", "", "`file` whose first line is a passphrase that backups and increments are sealed with, instead of --backup-recipient")
+	fs.StringVar(&s.IdentityFile, "backup-identity-file", "", "`file` of the secret keys that open sealed backups and increments on this host: to verify and to restore without psctl --identity, and to tell of what --log-keep has trimmed (default: none)")
 }
 
 // check reads the keys and gives every mistake in them.

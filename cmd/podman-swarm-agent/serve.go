@@ -95,7 +95,7 @@ func (a *agent) open(ctx context.Context) (err error) {
 	if err := finishReseal(keyring{a.c.DataDir, a.c.credentials}, key); err != nil {
 		return err
 	}
-	a.history = &snapshot.History{Log: a.events, Dir: a.backupDir()}
+	a.history = &snapshot.History{Log: a.events, Dir: a.backupDir(), Keys: a.c.sealing.keys}
 	a.folds = &snapshot.Folds{Dir: dir, Source: a.history, Key: key, Log: a.part("snapshot")}
 	start, from, err := a.folds.Load(ctx)
 	if err != nil {

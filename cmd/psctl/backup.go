@@ -99,7 +99,8 @@ func (p *program) backupVerify() *cobra.Command {
 		Short: "Find out whether backups are whole: checksum, form, state and digest",
 		Long: `verify has the agent read backups of its folder from end to end: the checksum must fit, the state in them must be one that can
 be restored, and have the digest that is written beside it. Without a name it is the newest. Exit code 1 says that one is damaged; the
-others are told of all the same. With -o json it is [{"name", "made", "bytes", "about": {…}} or, of a damaged one, {…, "damage"}].
+others are told of all the same. With all, the increments are read as well. With -o json it is [{"name", "made", "bytes", "about": {…}} or, of a damaged
+one, {…, "damage"}], and of the increments of a log {"name", "first", "last", "pieces", "bytes", "unread", "damage": […]}.
 
 Of a sealed backup that the agent cannot open it finds out whether its bytes are those that were written ("unopened": true). With --identity or
 --passphrase-file it is opened here, and read from end to end all the same. A FILE with a slash in it, as in ./FILE, is one from here.`,
@@ -111,28 +112,18 @@ Of a sealed backup that the agent cannot open it finds out whether its bytes are
 	form := output(c, asJSON, asYAML)
 	c.ValidArgsFunction = p.completeBackups
 	c.RunE = func(c *cobra.Command, names []string) error {
-		if len(names) < 2 && (len(names) == 0 || names[0] == "all") {
-			raw, err := p.ask(c.Context(), backupsPath)
+		all := len(names) == 1 && names[0] == "all"
+		if all || len(names) == 0 {
+			there, err := p.backupNames(c.Context())
 			if err != nil {
 				return err
 			}
-			all, err := readAs[[]client.Backup]("backups", raw)
-			if err != nil {
-				return err
-			}
-			if len(all) == 0 {
-				return notFound("there is no backup on this host: psctl backup create makes one")
-			}
-			if len(names) == 0 {
-				all = all[len(all)-1:]
-			}
-			names = nil
-			for _, b := range all {
-				names = append(names, b.Name)
+			if names = there; !all {
+				names = there[len(there)-1:]
 			}
 		}
 		var answers []json.RawMessage
-		damaged := 0
+		damaged, increments := 0, 0
 		for _, name := range names {
 			b, raw, err := p.verify(c.Context(), name, &keys)
 			if err != nil {
@@ -148,6 +139,13 @@ Of a sealed backup that the agent cannot open it finds out whether its bytes are
 				}
 			}
 		}
+		if all {
+			more, bad, err := p.verifyIncrements(c.Context(), form)
+			if err != nil {
+				return err
+			}
+			answers, increments = append(answers, more...), bad
+		}
 		if form.value != asTable {
 			raw, err := json.Marshal(answers)
 			if err != nil {
@@ -157,12 +155,34 @@ Of a sealed backup that the agent cannot open it finds out whether its bytes are
 				return err
 			}
 		}
+		if damaged == 0 && increments > 0 {
+			return fmt.Errorf("the increments are not whole: not every moment between the backups can be restored; psctl backup create makes a backup of now")
+		}
 		if damaged > 0 {
 			return fmt.Errorf("%d of %s cannot be restored from; psctl backup create makes a new one", damaged, plural(len(names), "backup"))
 		}
 		return nil
 	}
 	return c
+}
+
+// backupNames are those of the backups of the asked host, the oldest first, of which there must be one.
+func (p *program) backupNames(ctx context.Context) (names []string, err error) {
+	raw, err := p.ask(ctx, backupsPath)
+	if err != nil {
+		return nil, err
+	}
+	there, err := readAs[[]client.Backup]("backups", raw)
+	if err != nil {
+		return nil, err
+	}
+	if len(there) == 0 {
+		return nil, notFound("there is no backup on this host: psctl backup create makes one")
+	}
+	for _, b := range there {
+		names = append(names, b.Name)
+	}
+	return names, nil
 }
 
 // verify finds out whether a backup is whole: by the agent alone, or opened here.
@@ -177,6 +197,40 @@ func (p *program) verify(ctx context.Context, name string, keys *keyFlags) (b cl
 		b, err = readAs[client.Backup]("backup", raw)
 	}
 	return b, raw, err
+}
+
+// verifyIncrements finds out whether the increments are whole, and says of how many logs they are not.
+func (p *program) verifyIncrements(ctx context.Context, form *format) (answers []json.RawMessage, damaged int, err error) {
+	raw, err := p.ask(ctx, "/swarm/v1/increments/verify")
+	if err != nil {
+		return nil, 0, err
+	}
+	if answers, err = readAs[[]json.RawMessage]("increments", raw); err != nil {
+		return nil, 0, err
+	}
+	logs, err := readAs[[]client.Increments]("increments", raw)
+	if err != nil {
+		return nil, 0, err
+	}
+	for _, l := range logs {
+		if len(l.Damage) > 0 {
+			damaged++
+		}
+		for _, damage := range l.Damage {
+			p.note("%s", damage)
+		}
+		if len(l.Damage) > 0 || form.value != asTable {
+			continue
+		}
+		is := " is whole"
+		if l.Unopened > 0 {
+			is = fmt.Sprintf(": the sealed bytes are whole, and %d were not opened: there is no key on the asked host", l.Unopened)
+		}
+		if err := p.printf("%s%s: events %d to %d, in %s\n", l.Name, is, l.First, l.Last, plural(l.Pieces, "increment")); err != nil {
+			return nil, 0, err
+		}
+	}
+	return answers, damaged, nil
 }
 
 // whole says what was found out of a backup that is whole.

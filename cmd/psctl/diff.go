@@ -10,7 +10,7 @@ import (
 )
 
 // atHelp says what a moment is.
-const atHelp = "the index of an event like 120, a time like 2026-01-21T12:00:00Z, or how long ago, like 2h"
+const atHelp = "the index of an event like 120, its id like 5f3a9c0e11223344-42 (which ends its stamp in psctl events -o json), a time like 2026-01-21T12:00:00Z, or how long ago, like 2h"
 
 func (p *program) diff() *cobra.Command {
 	a := &applier{program: p, dryRun: true, verbose: true}

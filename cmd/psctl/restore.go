@@ -110,13 +110,15 @@ take back first. Of several events all are taken back in one commit, or none; --
 such as the objects of one manifest, or of a namespace that was deleted.
 
 undo RESTORE has what a restore changed be again what it was before. What somebody has changed since then stays as it is. The host that
-did the restore is to be asked: it has the backup. psctl restores lists the restores.`,
+did the restore is to be asked: it has the backup. psctl restores lists the restores. Where that is sealed and the host has no key, its log tells what was
+before; where that is trimmed too, --identity or --passphrase-file opens the backup here: the agent is sent what is in it, and no key.`,
 		Example: `  psctl undo 120 --dry-run
   psctl undo 120 --commit
   psctl undo 20260121-120000-host1`,
 		Args: usageArgs(cobra.MinimumNArgs(1), "take what back? psctl events shows the events, psctl restores the restores"),
 	}
 	c.Flags().BoolVar(&commit, "commit", false, "all events of their commits")
+	r.keys.flags(c)
 	r.flags(c)
 	c.ValidArgsFunction = func(c *cobra.Command, _ []string, _ string) ([]string, cobra.ShellCompDirective) {
 		raw, err := p.ask(c.Context(), restoresPath)
@@ -131,10 +133,18 @@ did the restore is to be asked: it has the backup. psctl restores lists the rest
 	}
 	c.RunE = func(c *cobra.Command, args []string) error {
 		if !slices.ContainsFunc(args, func(a string) bool { _, err := strconv.ParseUint(a, 10, 63); return err != nil }) {
+			if r.keys.given() {
+				return usage("--identity and --passphrase-file open the backup of what was before a restore; an event is taken back by the log")
+			}
 			return r.undoEvents(c.Context(), args, commit)
 		}
 		if len(args) > 1 || commit {
 			return usage("%s: want indexes of events, or one restore", strings.Join(args, " "))
+		}
+		if r.keys.given() {
+			if err := r.bringBefore(c.Context(), args[0]); err != nil {
+				return err
+			}
 		}
 		return r.run(c.Context(), "undo "+args[0], restoresPath+client.Path(args[0], "undo"), url.Values{})
 	}

@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -104,6 +105,28 @@ func (r *restorer) bring(ctx context.Context, arg string) (name string, opened [
 		return b.Name, data, nil
 	}
 	return b.Name, nil, nil
+}
+
+// bringBefore opens the backup of what was there before a restore, which its undo is to be from.
+func (r *restorer) bringBefore(ctx context.Context, id string) error {
+	raw, err := r.ask(ctx, restoresPath)
+	if err != nil {
+		return err
+	}
+	all, err := readAs[[]client.Restored]("restores", raw)
+	if err != nil {
+		return err
+	}
+	i := slices.IndexFunc(all, func(x client.Restored) bool { return x.ID == id })
+	if i < 0 {
+		return notFound("there is no restore %s: psctl restores lists them", id)
+	}
+	data, err := r.bytesOf(ctx, all[i].Before)
+	if err != nil {
+		return err
+	}
+	r.opened, err = r.keys.open(all[i].Before, data)
+	return err
 }
 
 // verifyOpened has the agent look at a backup that is opened here.

@@ -64,8 +64,49 @@ func passphrase(secret string, work int) (For, error) {
 	return For{[]age.Recipient{r}}, nil
 }
 
-// Writer seals what is written to it, to w. It is whole once Close has returned nil.
-func (f For) Writer(w io.Writer) (io.WriteCloser, error) { return age.Encrypt(w, f.recipients...) }
+// Seal seals plain, and opens what came of that by the key of that one file, which age draws and nobody keeps: on nil it is plain again, byte for
+// byte, for whoever has a key that it was sealed for. It is how who holds none of these can know.
+func (f For) Seal(plain []byte) ([]byte, error) {
+	if f.None() {
+		return nil, errors.New("seal: for nobody")
+	}
+	drawn := &witness{Recipient: f.recipients[0]}
+	var b bytes.Buffer
+	w, err := age.Encrypt(&b, append([]age.Recipient{drawn}, f.recipients[1:]...)...)
+	if err != nil {
+		return nil, err
+	}
+	if _, err := w.Write(plain); err != nil {
+		return nil, err
+	}
+	if err := w.Close(); err != nil {
+		return nil, err
+	}
+	opened, err := Keys{[]age.Identity{age.NewInjectedFileKeyIdentity(drawn.fileKey)}}.Open(b.Bytes())
+	if err == nil && !bytes.Equal(opened, plain) {
+		err = errors.New("it is not what was sealed")
+	}
+	if err != nil {
+		return nil, fmt.Errorf("what was just sealed cannot be opened: %w", err)
+	}
+	return b.Bytes(), nil
+}
+
+// witness is a recipient that keeps the key of the file.
+type witness struct {
+	age.Recipient
+	fileKey []byte
+}
+
+// WrapWithLabels is age's.
+func (w *witness) WrapWithLabels(fileKey []byte) ([]*age.Stanza, []string, error) {
+	w.fileKey = bytes.Clone(fileKey)
+	if r, ok := w.Recipient.(age.RecipientWithLabels); ok {
+		return r.WrapWithLabels(fileKey)
+	}
+	s, err := w.Wrap(fileKey)
+	return s, nil, err
+}
 
 // Keys open what was sealed. The zero value opens nothing.
 type Keys struct {

@@ -12,18 +12,11 @@ import (
 
 func sealed(t *testing.T, f For, text string) []byte {
 	t.Helper()
-	var b bytes.Buffer
-	w, err := f.Writer(&b)
+	b, err := f.Seal([]byte(text))
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := w.Write([]byte(text)); err != nil {
-		t.Fatal(err)
-	}
-	if err := w.Close(); err != nil {
-		t.Fatal(err)
-	}
-	return b.Bytes()
+	return b
 }
 
 // tool runs one of Debian's; what is missing, integration/setup.sh tests installs.

@@ -98,6 +98,13 @@ func (s *Server) backupRoutes(handle func(string, func(*request) error)) {
 		}
 		return q.json(http.StatusOK, v)
 	})
+	route("GET /swarm/v1/increments/verify", func(q *request) error {
+		all, err := snapshot.Folder{Dir: s.Backups.Dir, Keys: s.Backups.Keys}.CheckIncrements(q.Context())
+		if err != nil {
+			return err
+		}
+		return q.json(http.StatusOK, nonNil(all))
+	})
 	route("POST /swarm/v1/backups/verify", func(q *request) error { // of one that is not here, or that was opened elsewhere
 		data, err := q.body(maxBackup)
 		if err != nil {

@@ -3,7 +3,6 @@ package api
 import (
 	"bytes"
 	"context"
-	"errors"
 	"maps"
 	"net/http"
 	"slices"
@@ -66,16 +65,13 @@ func (s *Server) declared(ctx context.Context, when string) (projection.Declarat
 			return nil, notServed("the state at another time")
 		}
 		st, err := s.At(ctx, m)
-		if errors.Is(err, snapshot.ErrNoMoment) {
-			return nil, badRequest("%s: %v", when, err)
-		}
 		if err != nil {
-			return nil, err
+			return nil, noMoment(when, err)
 		}
 		return st.Declarations(), nil
 	}
 	if !strings.Contains(when, ".json") {
-		return nil, badRequest("%q: want now, the index of an event like 120, a time like 2026-01-21T12:00:00Z, how long ago, like 2h, or the name of a backup of this host", when)
+		return nil, badRequest("%q: want now, %s, or the name of a backup of this host", when, snapshot.MomentForms)
 	}
 	if s.Restorer == nil {
 		return nil, notServed("backups")

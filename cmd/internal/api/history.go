@@ -6,8 +6,9 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"strconv"
 	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/podman-swarm/podman-swarm/events"
 	"github.com/podman-swarm/podman-swarm/events/manifest"
@@ -15,7 +16,7 @@ import (
 	"github.com/podman-swarm/podman-swarm/snapshot"
 )
 
-// moment reads ?at=: the index of an event, a time as RFC 3339 has it, or how long ago, like 2h; false where nothing is said.
+// moment reads ?at=, as snapshot.ParseMoment does; false where nothing is said.
 func (q *request) moment() (m snapshot.Moment, ok bool, err error) {
 	text := q.URL.Query().Get("at")
 	if text == "" {
@@ -28,17 +29,13 @@ func (q *request) moment() (m snapshot.Moment, ok bool, err error) {
 }
 
 // momentOf reads a moment.
-func (s *Server) momentOf(text string) (m snapshot.Moment, err error) {
-	if m.Index, err = strconv.ParseUint(text, 10, 63); err == nil && m.Index > 0 {
-		return m, nil
+func (s *Server) momentOf(text string) (snapshot.Moment, error) {
+	var err error
+	m, ok := snapshot.ParseMoment(text, s.now())
+	if !ok {
+		err = fmt.Errorf("%q: want %s", text, snapshot.MomentForms)
 	}
-	if m.Time, err = time.Parse(time.RFC3339Nano, text); err == nil {
-		return m, nil
-	}
-	if d, err := time.ParseDuration(text); err == nil && d >= 0 {
-		return snapshot.Moment{Time: s.now().Add(-d)}, nil
-	}
-	return m, fmt.Errorf("%q: want the index of an event like 120, a time like 2026-01-21T12:00:00Z, or how long ago, like 2h", text)
+	return m, err
 }
 
 // view is what the request is answered from: the newest view, or, with ?at=, the state at that moment alone.
@@ -57,10 +54,23 @@ func (q *request) view() (*projection.View, error) {
 	return &projection.View{State: st}, nil
 }
 
-// noMoment is the answer where the log has no such moment.
-func (q *request) noMoment(err error) error {
-	if errors.Is(err, snapshot.ErrNoMoment) {
-		return badRequest("at %s: %v", q.URL.Query().Get("at"), err)
+// noMoment is the answer where the log has no such moment, or not any more.
+func (q *request) noMoment(err error) error { return noMoment(q.URL.Query().Get("at"), err) }
+
+func noMoment(at string, err error) error {
+	switch {
+	case errors.Is(err, snapshot.ErrNoMoment):
+		return badRequest("at %s: %v", at, err)
+	case errors.Is(err, events.ErrTrimmed):
+		return trimmed("at "+at, err)
+	}
+	return err
+}
+
+// trimmed is the answer where what is asked for has been trimmed off the log, and is nowhere that the agent could read it.
+func trimmed(what string, err error) error {
+	if errors.Is(err, events.ErrTrimmed) {
+		return refused(http.StatusGone, metav1.StatusReasonGone, what+": "+err.Error())
 	}
 	return err
 }
@@ -117,7 +127,7 @@ func (s *Server) versions(q *request) (all []Was, typ string, err error) {
 		}
 		return nil
 	})
-	return all, typ, err
+	return all, typ, trimmed("history of "+key, err)
 }
 
 // step says how one version of an object differs from the one before.

@@ -68,7 +68,7 @@ func (s *Server) restoreMoment(q *request) error {
 		return err
 	}
 	if !ok {
-		return badRequest("restore to which moment? ?at= says it, as the index of an event like 120, a time like 2026-01-21T12:00:00Z, or how long ago, like 2h")
+		return badRequest("restore to which moment? ?at= says it, as %s", snapshot.MomentForms)
 	}
 	return s.restore(q, func() (snapshot.Source, error) {
 		from, err := s.Restorer.Moment(q.Context(), m)
@@ -117,6 +117,9 @@ func (s *Server) restoredFrom(q *request, name string) (from snapshot.Source, er
 	}
 	if past {
 		from, err = s.Restorer.SourceAt(q.Context(), name, m, truth(q.URL.Query().Get("dry_run")))
+		if errors.Is(err, seal.ErrNoKey) {
+			return from, refused(http.StatusConflict, metav1.StatusReasonConflict, err.Error()+": psctl restore --at goes by the log, or, where the key is, podman-swarm-agent backup extract --identity FILE makes one backup of that moment")
+		}
 		if err = q.noMoment(err); err != nil {
 			err = noBackup(name, err)
 		}
@@ -155,9 +158,9 @@ func (s *Server) undoRestore(q *request) error {
 	if undone.Host != s.Node {
 		return refused(http.StatusConflict, metav1.StatusReasonConflict, "host "+undone.Host+" did restore "+id+", and has the backup of what was there before: ask its agent")
 	}
-	was, err := s.Restorer.Before(q.Context(), undone)
+	was, err := s.before(q, undone)
 	if err != nil {
-		return noBackup(undone.Before, err)
+		return err
 	}
 	plan, err := s.plan(st, was.Want, projection.Restore{Only: undone.Only, Undoes: id}, &undone)
 	if err != nil {
@@ -167,7 +170,7 @@ func (s *Server) undoRestore(q *request) error {
 		if err := q.writable(); err != nil {
 			return err
 		}
-		if plan.Restored, err = s.Restorer.Undo(q.Context(), q.by(""), id); err != nil {
+		if plan.Restored, err = s.Restorer.Undo(q.Context(), q.by(""), id, &was); err != nil {
 			if errors.Is(err, fs.ErrNotExist) {
 				return noBackup(undone.Before, err)
 			}
@@ -175,6 +178,29 @@ func (s *Server) undoRestore(q *request) error {
 		}
 	}
 	return q.json(http.StatusOK, plan)
+}
+
+// before is what was there before a restore, as this host knows it, or as the backup has it that comes with the request, opened by who has the key.
+func (s *Server) before(q *request, undone projection.Restore) (snapshot.Source, error) {
+	data, err := q.body(maxBackup)
+	if err != nil {
+		return snapshot.Source{}, err
+	}
+	if len(data) > 0 {
+		was, err := s.Restorer.BroughtBefore(undone, data)
+		if err != nil {
+			return was, badRequest("it is not what was there before: %v", err)
+		}
+		return was, nil
+	}
+	was, err := s.Restorer.Before(q.Context(), undone)
+	if errors.Is(err, seal.ErrNoKey) {
+		return was, refused(http.StatusConflict, metav1.StatusReasonConflict, err.Error())
+	}
+	if err != nil {
+		return was, noBackup(undone.Before, err)
+	}
+	return was, nil
 }
 
 // plan is what a restore would change, object by object, and what would become of the containers.

@@ -132,6 +132,9 @@ func (s *Server) takenAt(ctx context.Context, index uint64, commit bool) (all []
 		rec.Payload = bytes.Clone(r.Payload)
 		return errFirst
 	})
+	if errors.Is(err, events.ErrTrimmed) {
+		return nil, "", trimmed(fmt.Sprintf("event %d", index), err)
+	}
 	if !errors.Is(err, errFirst) {
 		return nil, "the log does not hold it", err
 	}
@@ -145,7 +148,7 @@ func (s *Server) takenAt(ctx context.Context, index uint64, commit bool) (all []
 	before := projection.NewState()
 	if rec.Index > 1 {
 		if before, err = s.At(ctx, snapshot.Moment{Index: rec.Index - 1}); err != nil {
-			return nil, "", err
+			return nil, "", trimmed(fmt.Sprintf("what was before event %d", index), err)
 		}
 	}
 	for i, e := range c.Events {

@@ -22,3 +22,13 @@ type Backup struct {
 	Unopened bool   `json:"unopened"` // it is sealed, its bytes are those that were written, and the host cannot open it
 	Damage   string `json:"damage"`   // what is wrong with it
 }
+
+// Increments are those of one log, on the asked host.
+type Increments struct {
+	Name     string   `json:"name"` // of their folder
+	First    uint64   `json:"first"`
+	Last     uint64   `json:"last"`
+	Pieces   int      `json:"pieces"`
+	Unopened int      `json:"unread"` // of them, sealed, their bytes those that were written, and the host cannot open them
+	Damage   []string `json:"damage"`
+}
