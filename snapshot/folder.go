@@ -69,14 +69,27 @@ func (f Folder) base(name string, m Moment) (*projection.State, About, error) {
 	}
 	var errs []error
 	logs := map[string]bool{}
-	for _, file := range slices.Backward(files) {
+	abouts := map[string]About{}
+	for _, file := range files {
 		about, err := all.about(file.Name)
 		if err != nil {
 			errs = append(errs, fmt.Errorf("%s: %w", file.Name, err))
 			continue
 		}
+		if abouts[file.Name] = about; about.Log != "" {
+			logs[about.Log] = true
+		}
+	}
+	// One that was made before the agent knew of which log its increments are has none: it is the last to go from.
+	named := func(f BackupFile) int { return len(abouts[f.Name].Log) }
+	slices.SortStableFunc(files, func(x, y BackupFile) int { return min(named(x), 1) - min(named(y), 1) })
+	for _, file := range slices.Backward(files) {
+		about, ok := abouts[file.Name]
+		if !ok || m.Index > 0 && about.Log == "" && len(logs) > 0 {
+			continue
+		}
 		// An index means nothing without the log that it is of. Of several logs a time tells which backup is meant, and a name always does.
-		if logs[about.Log] = true; len(logs) > 1 && m.Index > 0 {
+		if len(logs) > 1 && m.Index > 0 {
 			return nil, about, fmt.Errorf("%s has backups of several logs, and each has its own event %d: say which backup to go from, or a time", f.Dir, m.Index)
 		}
 		if m.Index > 0 && m.Index < about.Index || m.byTime() && about.Made.After(m.Time) {

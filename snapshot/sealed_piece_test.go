@@ -223,17 +223,29 @@ func TestFolder_sealed(t *testing.T) {
 	for i := range 4 {
 		states = append(states, h.changes(t, 2+i)...)
 		p.turn(t)
-		if i == 2 {
-			if _, err := p.Backups.Create(t.Context(), "", false); err != nil {
-				t.Fatal(err)
-			}
+		if i == 0 {
+			continue
 		}
+		of := p.Backups.Of
+		if i == 2 {
+			p.Backups.Of = nil // as at the start of an agent, before it knows
+		}
+		if _, err := p.Backups.Create(t.Context(), "", false); err != nil {
+			t.Fatal(err)
+		}
+		p.Backups.Of = of
+		states = append(states, h.changes(t, 1)...)
+		p.turn(t)
 	}
 	files := mustList(t, p.Backups)
 	with, without := Folder{p.Backups.Dir, keys}, Folder{Dir: p.Backups.Dir}
 	for _, want := range states[1:] {
 		if got, _, err := with.At(t.Context(), "", Moment{Index: want.Index()}); err != nil || got.Digest() != want.Digest() {
 			t.Fatalf("event %d: %v", want.Index(), err)
+		}
+		got, _, err := with.At(t.Context(), "", Moment{Time: want.At()})
+		if want.Index() > 2 && (err != nil || got.Index() < want.Index() || got.At().After(want.At())) { // those before came before the first backup
+			t.Fatalf("%v: %v; want event %d", want.At(), err, want.Index())
 		}
 		if _, _, err := without.At(t.Context(), "", Moment{Index: want.Index()}); !errors.Is(err, seal.ErrNoKey) {
 			t.Fatalf("event %d, without the key: %v", want.Index(), err)
@@ -416,8 +428,17 @@ func TestTrimmer_sealed(t *testing.T) {
 		tr.Increments.Backups.For = whom
 		return tr
 	}
+	save := func(states ...*projection.State) { // more than stay by themselves
+		t.Helper()
+		for _, s := range states {
+			if err := h.folds.Save(t.Context(), s); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
 	for range 3 {
 		states = append(states, h.changes(t, 40)...)
+		save(states[len(states)-5:]...)
 		tr, was := trimmer(), h.log.First()
 		tr.ready(t)
 		tr.turn(t)
@@ -430,6 +451,8 @@ func TestTrimmer_sealed(t *testing.T) {
 			t.Fatalf("after a start: got %s, want %s", got, want)
 		}
 	}
+	states = append(states, h.changes(t, 3)...)
+	save(states[len(states)-3:]...)
 	first := h.log.First()
 	for _, want := range states {
 		got, err := h.folds.At(t.Context(), Moment{Index: want.Index()})

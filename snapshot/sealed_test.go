@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/podman-swarm/podman-swarm/events"
 	"github.com/podman-swarm/podman-swarm/projection"
 	"github.com/podman-swarm/podman-swarm/snapshot/seal"
 )
@@ -232,6 +233,63 @@ func TestRestorer_sealed(t *testing.T) {
 	without.At = func(context.Context, Moment) (*projection.State, error) { return nil, ErrNoMoment }
 	if _, err := without.Before(t.Context(), done.Restore); !errors.Is(err, ErrNoMoment) || !strings.Contains(err.Error(), "--identity FILE") {
 		t.Errorf("the log does not tell: %v", err)
+	}
+}
+
+// Where the log does not tell any more what was before a restore, who has the key brings the backup of that along, and no other; a crash does not end it.
+func TestRestorer_undoIsBrought(t *testing.T) {
+	h := open(t, t.TempDir())
+	r := h.restorer(t)
+	var keys seal.Keys
+	r.Backups.For, keys, _ = pair(t)
+	r.Opened, r.Most = filepath.Join(h.dir, "opened"), 1
+	r.At = func(context.Context, Moment) (*projection.State, error) { return nil, events.ErrTrimmed }
+	opened := func(name string) []byte {
+		plain, err := keys.Open(read(t, filepath.Join(r.Backups.Dir, name)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return plain
+	}
+	h.apply(t, "deployment/default/a", `{"n":1}`)
+	f, err := r.Backups.Create(t.Context(), "", false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, key := range []string{"deployment/default/a", "deployment/default/b"} {
+		h.apply(t, key, `{"n":2}`)
+	}
+	before := shows(h.View().State)
+	from, err := r.Brought(f.Name, opened(f.Name))
+	if err != nil {
+		t.Fatal(err)
+	}
+	done, err := r.Restore(t.Context(), projection.By{Actor: "test"}, from, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := r.Undo(t.Context(), projection.By{}, done.ID, nil); !errors.Is(err, seal.ErrNoKey) {
+		t.Errorf("without the key: %v", err)
+	}
+	if _, err := r.BroughtBefore(done.Restore, opened(f.Name)); err == nil || !strings.Contains(err.Error(), "not what was brought") {
+		t.Errorf("another backup: %v", err)
+	}
+	was, err := r.BroughtBefore(done.Restore, opened(done.Before))
+	if err != nil {
+		t.Fatal(err)
+	}
+	cut := r.with(&failing{h.Ledger, 1})
+	if _, err := cut.Undo(t.Context(), projection.By{Actor: "test"}, done.ID, &was); !errors.Is(err, errStopped) {
+		t.Fatal(err)
+	}
+	if err := r.Resume(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if is := shows(h.View().State); is != before {
+		t.Errorf("taken back: got\n%s\nwant\n%s", is, before)
+	}
+	if _, err := os.Stat(r.Opened); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("what was restored from lies open still: %v", err)
 	}
 }
 

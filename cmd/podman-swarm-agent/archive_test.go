@@ -111,11 +111,9 @@ func (r *running) index(t *testing.T) uint64 {
 	return h.Index
 }
 
-// What is trimmed off the log is still told of, and stays so over a start.
-func TestLogKeep_historyIsStillTold(t *testing.T) {
-	dir := t.TempDir()
-	args := []string{"--log-keep=1MiB", "--backup-increment-interval=300ms", "--backup-interval=1s"}
-	r := start(t, dir, args...)
+// trims writes until something is trimmed off the log: first of all a Service, which is deleted in the end.
+func (r *running) trims(t *testing.T) {
+	t.Helper()
 	r.ask(t, "POST", "/api/v1/manifests", svc("first"), http.StatusOK)
 	fill := strings.Repeat("x", 200_000)
 	for i := range 24 { // a segment and more
@@ -134,6 +132,14 @@ func TestLogKeep_historyIsStillTold(t *testing.T) {
 			t.Fatalf("nothing is trimmed: %s\n%s", r.ask(t, "GET", "/swarm/v1/status", "", http.StatusOK), &r.said)
 		}
 	}
+}
+
+// What is trimmed off the log is still told of, and stays so over a start.
+func TestLogKeep_historyIsStillTold(t *testing.T) {
+	dir := t.TempDir()
+	args := []string{"--log-keep=1MiB", "--backup-increment-interval=300ms", "--backup-interval=1s"}
+	r := start(t, dir, args...)
+	r.trims(t)
 	for range 2 {
 		if told := r.ask(t, "GET", "/swarm/v1/events", "", http.StatusOK); !strings.HasPrefix(told, `{"index":1,`) || strings.Count(told, `"key":"service/default/big`) != 48 {
 			t.Errorf("of what was trimmed %d events are told, from %.30s on", strings.Count(told, `"key":"service/default/big`), told)

@@ -150,6 +150,9 @@ func TestParseLogKeep(t *testing.T) {
 	if _, err := parse(t, nil, "--node-name=a", "--log-keep=30d", "--backup-increment-interval=0"); err == nil || !strings.Contains(err.Error(), "is kept in increments") {
 		t.Errorf("without increments: got %v", err)
 	}
+	if _, err := parse(t, nil, "--node-name=a", "--log-keep=30d", "--backup-recipient=age1zvkyg2lqzraa2lnjvqej32nkuu0ues2s82hzrye869xeexvn73equnujwj"); err != nil {
+		t.Errorf("where backups are sealed: got %v", err)
+	}
 }
 
 // What is given may have a secret in it, and is not said again.

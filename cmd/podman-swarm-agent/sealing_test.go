@@ -1,6 +1,7 @@
 package main
 
 import (
+	"fmt"
 	"net/http"
 	"os"
 	"os/exec"
@@ -63,5 +64,65 @@ func TestRestore_sealedCopiedOverStateJSON(t *testing.T) {
 	copyFile(t, backup, filepath.Join(other, "state.json"))
 	r = start(t, other, "--backup-identity-file="+key)
 	r.ask(t, "GET", "/api/v1/namespaces/default/services/web", "", http.StatusOK)
+	r.end(t)
+}
+
+// A host that seals for others makes increments and trims its log. What was trimmed it tells of once it has the key, and says so without; whoever has
+// the key has every moment out of the folder.
+func TestLogKeep_sealed(t *testing.T) {
+	key, public := identity(t)
+	dir := t.TempDir()
+	args := []string{"--backup-recipient=" + public, "--log-keep=1MiB", "--backup-increment-interval=300ms", "--backup-interval=1s"}
+	r := start(t, dir, args...)
+	r.trims(t)
+	last := r.index(t)
+	for range 2 {
+		for _, path := range []string{"/swarm/v1/events", "/api/v1/namespaces/default/services/first?at=2", "/swarm/v1/history/service/default/first", "/swarm/v1/diff?from=2"} {
+			if told := r.ask(t, "GET", path, "", http.StatusGone); !strings.Contains(told, "--backup-identity-file") {
+				t.Errorf("%s: %s", path, told)
+			}
+		}
+		if told := r.ask(t, "POST", "/swarm/v1/undo?event=2", "", http.StatusGone); !strings.Contains(told, "--backup-identity-file") {
+			t.Errorf("undo: %s", told)
+		}
+		r.ask(t, "GET", fmt.Sprintf("/api/v1/namespaces/default/services?at=%d", last), "", http.StatusOK)
+		if is := r.ask(t, "GET", "/swarm/v1/increments/verify", "", http.StatusOK); !strings.Contains(is, `"unread":`) || strings.Contains(is, "damage") {
+			t.Errorf("its increments: %s", is)
+		}
+		r.end(t)
+		r = start(t, dir, args...)
+	}
+	r.index(t)
+	r.end(t)
+
+	out := filepath.Join(t.TempDir(), "state.json")
+	var said lines
+	for _, c := range []struct {
+		args []string
+		code int
+		says string
+	}{
+		{[]string{"verify", dir}, 0, "were not opened"},
+		{[]string{"verify", dir, "--identity", key}, 0, "is whole: events 1 to"},
+		{[]string{"verify", dir, "--identity", "/nothing"}, 2, "identity file /nothing"},
+		{[]string{"extract", dir, "--at", "2", "-o", out}, 1, "--identity FILE"},
+		{[]string{"extract", dir, "--at", "2", "-o", out, "--identity", key}, 0, "at event 2, "},
+	} {
+		before := len(said.String())
+		if code := run(t.Context(), append([]string{"backup"}, c.args...), noEnv, &said, &said); code != c.code || !strings.Contains(said.String()[before:], c.says) {
+			t.Errorf("%v ends with %d, want %d and %q:\n%s", c.args, code, c.code, c.says, said.String()[before:])
+		}
+	}
+	if is, err := os.ReadFile(out); err != nil || !strings.Contains(string(is), `"default/first"`) {
+		t.Errorf("what was extracted has not what was trimmed: %v", err)
+	}
+
+	r = start(t, dir, append(args, "--backup-identity-file="+key)...)
+	if told := r.ask(t, "GET", "/swarm/v1/events", "", http.StatusOK); !strings.HasPrefix(told, `{"index":1,`) {
+		t.Errorf("with the key it is told from %.30s on", told)
+	}
+	if was := r.ask(t, "GET", "/api/v1/namespaces/default/services/first?at=2", "", http.StatusOK); !strings.Contains(was, `"name":"first"`) {
+		t.Errorf("got %s", was)
+	}
 	r.end(t)
 }

@@ -8,6 +8,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"filippo.io/age"
 )
 
 func sealed(t *testing.T, f For, text string) []byte {
@@ -160,6 +162,24 @@ func TestAdd_mistakes(t *testing.T) {
 	if _, err := KeysOf("", write("empty", "\n", 0o600)); err == nil || !strings.Contains(err.Error(), "is empty") {
 		t.Errorf("an empty passphrase: %v", err)
 	}
+}
+
+// What is sealed is opened again before it is believed, whatever kind of key it is for.
+func TestSeal_opensAgain(t *testing.T) {
+	if _, err := (For{}).Seal([]byte("x")); err == nil {
+		t.Error("sealed for nobody")
+	}
+	if _, err := (For{[]age.Recipient{forgetful{}}}).Seal([]byte("x")); err == nil || !strings.Contains(err.Error(), "cannot be opened") {
+		t.Errorf("sealed by what cannot be opened: %v", err)
+	}
+}
+
+// forgetful is told one key of the file, and wraps another: what is sealed for it is damaged from the beginning.
+type forgetful struct{}
+
+func (forgetful) Wrap(fileKey []byte) ([]*age.Stanza, error) {
+	fileKey[0] ^= 1
+	return []*age.Stanza{{Type: "forgetful"}}, nil
 }
 
 func FuzzOpen(f *testing.F) {

@@ -1,0 +1,84 @@
+package snapshot
+
+import (
+	"errors"
+	"testing"
+	"time"
+
+	"github.com/podman-swarm/podman-swarm/events"
+)
+
+func TestParseMoment(t *testing.T) {
+	now := time.Date(2026, 1, 21, 12, 0, 0, 0, time.UTC)
+	id := events.ID{Inc: 0x5f3a9c0e11223344, Seq: 42}
+	for text, want := range map[string]Moment{
+		"120": {Index: 120}, "2h": {Time: now.Add(-2 * time.Hour)}, "0s": {Time: now}, "2026-01-21T11:00:00Z": {Time: now.Add(-time.Hour)},
+		"5f3a9c0e11223344-42": {Event: id}, "019b000000000000-5f3a9c0e11223344-42": {Event: id},
+	} {
+		if got, ok := ParseMoment(text, now); !ok || got.Index != want.Index || got.Event != want.Event || !got.Time.Equal(want.Time) {
+			t.Errorf("%q: got %+v, %v; want %+v", text, got, ok, want)
+		}
+	}
+	for _, text := range []string{"", "0", "-1", "noon", "-2h", "5f3a9c0e11223344-", "5f3a-42", "5f3a9c0e11223344-42x", "1 2"} {
+		if got, ok := ParseMoment(text, now); ok {
+			t.Errorf("%q: got %+v", text, got)
+		}
+	}
+}
+
+// The moment of an event, by its id, is the one by its index: from whatever snapshot of the fold or backup it is folded. An event that the log has
+// only as part of a state that was taken over has none.
+func TestMoment_byEvent(t *testing.T) {
+	h := open(t, t.TempDir())
+	p, keys := h.sealedIncrements(t)
+	h.changes(t, 1)
+	p.turn(t)
+	for range 2 {
+		h.changes(t, 4)
+		if err := h.folds.Save(t.Context(), h.View().State); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := p.Backups.Create(t.Context(), "", false); err != nil {
+			t.Fatal(err)
+		}
+	}
+	other := open(t, t.TempDir())
+	other.apply(t, "service/default/elsewhere", `{"kind":"Service"}`)
+	if err := h.Join(t.Context(), other.View().State, "told by another"); err != nil {
+		t.Fatal(err)
+	}
+	h.changes(t, 2)
+	p.turn(t)
+	folder := Folder{p.Backups.Dir, keys}
+	tried := 0
+	err := h.log.Read(t.Context(), 0, func(r events.Record) error {
+		if r.Inc == 0 {
+			return nil
+		}
+		for i := range uint64(r.Count) {
+			m := Moment{Event: events.ID{Inc: r.Inc, Seq: r.Seq + i}}
+			s, err := h.folds.At(t.Context(), m)
+			if err != nil || s.Index() != r.Last() {
+				t.Errorf("event %d, by the log: got that of event %d, %v", r.Index+i, s.Index(), err)
+			}
+			if tried++; r.Index == 1 { // the first backup has it
+				continue
+			}
+			if s, _, err := folder.At(t.Context(), "", m); err != nil || s.Index() != r.Last() {
+				t.Errorf("event %d, by the folder: %v", r.Index+i, err)
+			}
+		}
+		return nil
+	})
+	if err != nil || tried < 11 {
+		t.Fatal(tried, err)
+	}
+	for what, id := range map[string]events.ID{"to come": {Inc: h.log.Incarnation(), Seq: 1 << 40}, "of nobody": {Inc: 7, Seq: 1}, "taken over": {Inc: other.log.Incarnation(), Seq: 1}} {
+		if _, err := h.folds.At(t.Context(), Moment{Event: id}); !errors.Is(err, ErrNoMoment) {
+			t.Errorf("an event %s: %v", what, err)
+		}
+		if _, _, err := folder.At(t.Context(), "", Moment{Event: id}); !errors.Is(err, ErrNoMoment) {
+			t.Errorf("an event %s, by the folder: %v", what, err)
+		}
+	}
+}
