@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"runtime/debug"
+	"slices"
 	"sort"
 	"sync/atomic"
 	"time"
@@ -118,6 +119,9 @@ type Change struct {
 	Key    string
 	For    events.Stamp
 	Object []byte // compact JSON, whole; nil deletes. Not to be changed afterwards
+	// Saw are versions of the key that were lost unseen, and that whoever makes this change has seen: with it they are lost knowingly, and no
+	// conflicts any more. What is no conflict is passed over.
+	Saw []events.Stamp
 }
 
 // Receipt tells what was recorded. All of it is durable.
@@ -218,7 +222,7 @@ func (l *Ledger) stamp(s *State, by By, changes []Change) (*events.Commit, error
 	for i, ch := range changes {
 		e := events.Event{Kind: ch.Kind, Key: ch.Key, UID: c.ID(i), For: ch.For, Object: ch.Object}
 		if old, ok := s.objects.Get(ch.Key); ok {
-			seen = max(seen, old.succeed(&e))
+			seen = max(seen, old.succeed(&e, ch.Saw))
 		}
 		if ch.Object == nil && len(e.Ends) == 0 {
 			return nil, fmt.Errorf("delete %s: there is none", ch.Key)
@@ -242,8 +246,8 @@ func later(seen, now events.Time) events.Time {
 }
 
 // succeed has the event say what it replaces and what it ends, and returns the greatest time among that. A version
-// that was lost unseen, and says what is shown or what the event says itself, is lost no more.
-func (en *entry) succeed(e *events.Event) (seen events.Time) {
+// that was lost unseen, and says what is shown or what the event says itself, is lost no more; nor is one that its author saw.
+func (en *entry) succeed(e *events.Event, saw []events.Stamp) (seen events.Time) {
 	end := func(uid events.ID, v *Version) {
 		e.Ends = append(e.Ends, events.End{UID: uid, Base: v.Stamp})
 		seen = max(seen, v.Stamp.Time)
@@ -259,7 +263,8 @@ func (en *entry) succeed(e *events.Event) (seen events.Time) {
 			end(l.uid, l.top)
 		}
 		for _, v := range l.lost {
-			if branches(e.Kind) && (ok && same(v.Object, shown.Version.Object) || e.Object != nil && same(v.Object, e.Object)) {
+			if branches(e.Kind) && (ok && same(v.Object, shown.Version.Object) || e.Object != nil && same(v.Object, e.Object) ||
+				slices.Contains(saw, v.Stamp)) {
 				end(l.uid, v)
 			}
 		}

@@ -198,6 +198,9 @@ func (a *applier) show(done client.Applied) error {
 		if err := a.changes(r); err != nil {
 			return err
 		}
+		for _, event := range r.Conflicts {
+			a.note("! %s: a change of it by who had not seen what is shown was lost: psctl conflicts show %s", label, event)
+		}
 	}
 	return nil
 }

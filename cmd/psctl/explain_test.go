@@ -11,8 +11,8 @@ import (
 
 // Answers that no agent in order gives.
 func TestRun_otherServers(t *testing.T) {
-	conflicts := `[{"key":"deployment/default/web","stamp":"019b000000000000-5f3a9c0e11223344-42","at":"2026-01-02T03:04:05Z","object":{}},
-		{"key":"service/default/a","stamp":"019b000000000000-5f3a9c0e11223344-43","at":"2026-01-02T03:04:05Z","ended":true,"object":{}}]`
+	conflicts := `[{"key":"deployment/default/web","event":"5f3a9c0e11223344-42","at":"2026-01-02T03:04:05Z","object":{}},
+		{"key":"service/default/a","event":"5f3a9c0e11223344-43","at":"2026-01-02T03:04:05Z","ended":true,"object":{}}]`
 	for _, c := range []struct {
 		name string
 		h    http.HandlerFunc

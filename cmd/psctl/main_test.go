@@ -54,7 +54,7 @@ func TestScripts(t *testing.T) {
 }
 
 // agentCmd is "agent start", "agent stop", "agent recover WHY", "agent orphan ID NAME", "agent join HOST",
-// "agent silence HOST…", "agent move POD HOST", "agent stay POD WHY", "agent spoil", and "agent tls FILE", which writes the CA there.
+// "agent silence HOST…", "agent rival KEY OLD NEW", "agent move POD HOST", "agent stay POD WHY", "agent spoil", and "agent tls FILE", which writes the CA there.
 func agentCmd(ts *testscript.TestScript, neg bool, args []string) {
 	a, ok := ts.Value("agent").(*apitest.Agent)
 	if !ok || neg || len(args) == 0 {
@@ -81,6 +81,8 @@ func agentCmd(ts *testscript.TestScript, neg bool, args []string) {
 		key, err := os.ReadFile(ts.MkAbs(args[1]))
 		ts.Check(err)
 		ts.Check(a.SealFor(string(key)))
+	case args[0] == "rival" && len(args) == 4: // KEY OLD NEW: another has changed it too, and lost
+		ts.Check(a.Rival(args[1], args[2], args[3]))
 	case args[0] == "spoil":
 		ts.Check(a.Spoil())
 	case args[0] == "tls" && len(args) == 2:

@@ -126,31 +126,6 @@ func phaseOrder(seconds map[string]float64) []string {
 	return order
 }
 
-func (p *program) conflicts() *cobra.Command {
-	return tabled(p, &cobra.Command{
-		Use:   "conflicts",
-		Short: "List changes that lost against others made at the same time",
-		Long: `conflicts lists changes of objects that lost against another change whose author had not seen them, or against a deletion.
-Nothing is lost by that: -o json has the object as it was meant, to be applied again.`,
-		Example: `  psctl conflicts
-  psctl conflicts -o json | jq '.[0].object' | psctl apply -f -`,
-	}, "/swarm/v1/conflicts", func(all []client.Conflict) error {
-		if len(all) == 0 {
-			p.note("no conflicts")
-			return nil
-		}
-		t := &table{header: []string{"OBJECT", "CHANGED", "EVENT", "LOST AGAINST"}}
-		for _, c := range all {
-			against := "another change"
-			if c.Ended {
-				against = "its deletion"
-			}
-			t.add(c.Key, p.clock(c.At), c.Stamp, against)
-		}
-		return t.write(p.out, false)
-	})
-}
-
 func (p *program) orphans() *cobra.Command {
 	c := tabled(p, &cobra.Command{
 		Use:   "orphans [adopt|remove ID…]",

@@ -217,6 +217,8 @@ func needOf(r *http.Request) need {
 		return need{scope: ScopeAdmin}
 	case strings.HasPrefix(path, "/swarm/v1/orphans") && !read:
 		return need{scope: ScopeWrite}
+	case strings.HasPrefix(path, "/swarm/v1/conflicts/") && !read:
+		return need{body: true, scope: ScopeWrite}
 	case read: // state, events, metrics, conflicts, …: of all namespaces
 		return need{scope: ScopeRead}
 	}

@@ -24,8 +24,9 @@ type Result struct {
 	Kind      string        `json:"kind"`
 	Namespace string        `json:"namespace,omitempty"`
 	Name      string        `json:"name"`
-	Action    string        `json:"action"`            // created, configured, unchanged, deleted
-	Changes   []FieldChange `json:"changes,omitempty"` // of a configured one
+	Action    string        `json:"action"`              // created, configured, unchanged, deleted
+	Changes   []FieldChange `json:"changes,omitempty"`   // of a configured one
+	Conflicts []events.ID   `json:"conflicts,omitempty"` // changes of it that were lost unseen, and are still to be looked at
 }
 
 // FieldChange is one field that changed.
@@ -99,16 +100,6 @@ type NotRunning struct {
 	Why  string `json:"why"`
 	// Stays says of one that would have to move that it cannot, as things are.
 	Stays bool `json:"stays,omitempty"`
-}
-
-// Conflict is a change that lost without having been seen by whoever won.
-type Conflict struct {
-	Key    string          `json:"key"`
-	UID    events.ID       `json:"uid"`
-	Stamp  events.Stamp    `json:"stamp"` // of the version that lost
-	At     time.Time       `json:"at"`    // by its writer's clock
-	Ended  bool            `json:"ended"` // the object that it belongs to has been deleted
-	Object json.RawMessage `json:"object"`
 }
 
 // OnDisk says which hosts have a change on disk, for who wanted to wait for that.

@@ -165,6 +165,9 @@ func (s *Server) record(q *request, otherwise string, keys []string,
 	changes, err := decide(before)
 	if err != nil || len(changes) == 0 {
 		q.unchanged(before, keys)
+		if err == nil {
+			q.warnOfConflicts(before, keys)
+		}
 		return projection.Receipt{State: before}, err
 	}
 	r, err := s.Ledger.Record(q.Context(), by, func(st *projection.State) ([]projection.Change, error) {
@@ -177,6 +180,9 @@ func (s *Server) record(q *request, otherwise string, keys []string,
 		}
 		return changes, nil
 	})
+	if err == nil {
+		q.warnOfConflicts(r.State, keys)
+	}
 	switch {
 	case err == nil && r.Stamp.IsZero():
 		q.unchanged(r.State, keys)

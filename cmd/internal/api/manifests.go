@@ -89,6 +89,9 @@ func (s *Server) apply(q *request) error {
 				return err
 			}
 		}
+		for _, c := range r.State.ConflictsOf(d.key) {
+			res.Conflicts = append(res.Conflicts, c.Stamp.ID)
+		}
 		answer.Results = append(answer.Results, res)
 	}
 	answer.OnDisk = q.spread()

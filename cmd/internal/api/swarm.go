@@ -37,7 +37,7 @@ func (s *Server) swarmRoutes(handle func(string, func(*request) error)) {
 	handle("GET /swarm/v1/diff", s.diff)
 	handle("POST /swarm/v1/undo", s.undo)
 	handle("GET /swarm/v1/status", s.status)
-	handle("GET /swarm/v1/conflicts", s.conflicts)
+	s.conflictRoutes(handle)
 	handle("GET /swarm/v1/orphans", s.orphans)
 	handle("POST /swarm/v1/orphans/{id}/adopt", func(q *request) error {
 		return s.orphan(q, "orphan adopted", func(by projection.By, id string) error { return s.Orphans.Adopt(q.Context(), by, id) })
@@ -150,14 +150,6 @@ func skipLines(b []byte, n uint64) []byte {
 		}
 	}
 	return nil
-}
-
-func (s *Server) conflicts(q *request) error {
-	all := []Conflict{}
-	for _, c := range s.Ledger.View().Conflicts() {
-		all = append(all, Conflict{Key: c.Key, UID: c.UID, Stamp: c.Stamp, At: c.Stamp.Time.Wall(), Ended: c.Ended, Object: c.Version.Object})
-	}
-	return q.json(http.StatusOK, all)
 }
 
 func (s *Server) orphans(q *request) error {

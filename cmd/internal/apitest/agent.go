@@ -233,3 +233,23 @@ func (o orphans) drop(id string) error {
 	o.Agent.orphans = slices.Delete(o.Agent.orphans, i, i+1)
 	return nil
 }
+
+// Rival has another host have changed a declared object too, without knowing of its last change, and lose: what it says has new in the
+// place of old.
+func (a *Agent) Rival(key, old, new string) error {
+	o, ok := a.ledger.View().Lookup(key)
+	if !ok || o.Base.IsZero() {
+		return fmt.Errorf("%s: it has not been changed", key)
+	}
+	const inc = 77
+	head := a.ledger.View().Head(inc)
+	object := bytes.ReplaceAll(o.Version.Object, []byte(old), []byte(new))
+	c := events.Commit{Inc: inc, Seq: head.Seq + 1, Prev: head.Hash, Time: o.Base.Time + 1, Node: "host2", Actor: "local psctl (bob)", Cause: "psctl apply -f his.yaml",
+		Events: []events.Event{{Kind: events.Declared, Key: key, UID: o.UID, Base: o.Base, Object: object}}}
+	b, err := c.Append(nil)
+	if err != nil {
+		return err
+	}
+	_, err = a.ledger.Admit(context.Background(), [][]byte{b})
+	return err
+}

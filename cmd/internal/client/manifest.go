@@ -22,6 +22,7 @@ type Result struct {
 	Name      string   `json:"name"`
 	Action    string   `json:"action"` // created, configured, unchanged
 	Changes   []Change `json:"changes,omitempty"`
+	Conflicts []string `json:"conflicts,omitempty"` // events by which it was changed too, and that were lost unseen
 }
 
 // Applied is the answer to a manifest.

@@ -1,7 +1,6 @@
 package client
 
 import (
-	"encoding/json"
 	"time"
 )
 
@@ -111,16 +110,6 @@ type Recovery struct {
 	Failed   int                `json:"failed"`
 	Bounced  int                `json:"bounced"`
 	Seconds  map[string]float64 `json:"seconds"` // by phase
-}
-
-// Conflict is a change that lost without having been seen by whoever won.
-type Conflict struct {
-	Key    string          `json:"key"`
-	UID    string          `json:"uid"`
-	Stamp  string          `json:"stamp"` // of the version that lost
-	At     time.Time       `json:"at"`
-	Ended  bool            `json:"ended"` // the object that it belongs to has been deleted
-	Object json.RawMessage `json:"object"`
 }
 
 // Orphan is a container of the agent's that nothing explains. It is left running.
