@@ -50,8 +50,8 @@ type Difference struct {
 	Missing bool   // the log ends before it, so what follows on Last was cut off; else something else stands there
 }
 
-// first is the first event that may not be what it was.
-func (d *Difference) first(last uint64) uint64 {
+// First is the first event that may not be what it was, of a chain that ends with event last.
+func (d *Difference) First(last uint64) uint64 {
 	if d.Missing {
 		return last + 1
 	}
@@ -83,7 +83,7 @@ func Verify(dir string, key *Key, known ...Known) ([]Chain, error) {
 		c := &v.chains[i]
 		err = errors.Join(err, c.Bad)
 		for k := range c.Differs {
-			err = errors.Join(err, c.differs(&c.Differs[k]))
+			err = errors.Join(err, errors.New(c.Explain(&c.Differs[k])))
 		}
 	}
 	if err != nil {
@@ -227,9 +227,9 @@ func (v *verifying) judge() {
 	}
 }
 
-// differs says of a difference what a person can make of it.
-func (c *Chain) differs(d *Difference) error {
-	text, first := "", d.first(c.Last)
+// Explain says of one of Differs what a person can make of it.
+func (c *Chain) Explain(d *Difference) string {
+	text, first := "", d.First(c.Last)
 	switch {
 	case d.Missing && c.Last == 0:
 		text = fmt.Sprintf("it is not in this log, and %s knows of %d events", d.From, d.Seq)
@@ -240,7 +240,7 @@ func (c *Chain) differs(d *Difference) error {
 	default:
 		text = fmt.Sprintf("from it to event %d, something is not as %s knows it", d.Seq, d.From)
 	}
-	return fmt.Errorf("host %q, incarnation %v, event %d: %s", c.Node, c.Inc, first, text)
+	return fmt.Sprintf("host %q, incarnation %v, event %d: %s", c.Node, c.Inc, first, text)
 }
 
 // follow takes in the next record of the chain. That it follows on the one before, by the hashes put down, is seen

@@ -4,11 +4,16 @@ import (
 	"bufio"
 	"errors"
 	"fmt"
+	"io"
+	"os"
 	"path/filepath"
+	"strings"
 
 	"github.com/spf13/cobra"
 
+	"github.com/podman-swarm/podman-swarm/cmd/internal/api"
 	"github.com/podman-swarm/podman-swarm/events"
+	"github.com/podman-swarm/podman-swarm/snapshot"
 )
 
 // logCommand is `podman-swarm-agent log`: looking at a log without an agent.
@@ -69,27 +74,106 @@ A sealed log is opened by the encryption.key of the data dir, or that of systemd
 }
 
 func verifyCommand(getenv func(string) string) *cobra.Command {
+	var heads, backups []string
 	cmd := &cobra.Command{
-		Use:   "verify",
-		Short: "Recompute the hash chain of every incarnation in the log",
-		Args:  usage(cobra.NoArgs),
+		Use:   "verify [--head FILE]… [--backup FILE|FOLDER]…",
+		Short: "Recompute the hash chain of every incarnation in the log, and hold it to what is known elsewhere",
+		Long: `Recompute the hash chain of every incarnation in the log. Whoever may write to the disk could write all of it anew, with every hash in it: with
+--head the log is held to what psctl audit head printed once (on this host or another; - is standard input), and with --backup to a backup of this host, or
+all of a folder. Host, incarnation and the first event that is not as it was are named on standard error (exit code 1). The log is only read.`,
+		Example: `  podman-swarm-agent log verify
+  podman-swarm-agent log verify --head heads.txt --backup /mnt/usb/backups --data-dir /mnt/disk/podman-swarm`,
+		Args: usage(cobra.NoArgs),
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			known, err := knownElsewhere(cmd.InOrStdin(), heads, backups)
+			if err != nil {
+				return err
+			}
 			key, err := logKey(cmd, getenv)
 			if err != nil {
 				return err
 			}
-			chains, err := events.Verify(logDir(cmd), key)
+			chains, err := events.Verify(logDir(cmd), key, known...)
 			for _, c := range chains {
-				word := "ok"
-				if c.Bad != nil {
+				word, more := "ok", ""
+				if c.Bad != nil || len(c.Differs) > 0 {
 					word = "BROKEN"
 				}
-				fmt.Fprintf(cmd.OutOrStdout(), "%s host=%s incarnation=%s events=%d-%d commits=%d head=%s\n",
-					word, c.Node, c.Inc, c.First, c.Last, c.Records, c.Head)
+				if len(known) > 0 {
+					more = fmt.Sprintf(" agreed=%d unheld=%d", c.Agreed, c.Unheld)
+				}
+				if lacks := c.Last - c.Trimmed - c.Holds(); lacks > 0 {
+					more += fmt.Sprintf(" not_held=%d", lacks)
+				}
+				fmt.Fprintf(cmd.OutOrStdout(), "%s host=%s incarnation=%s events=%d-%d commits=%d head=%s%s\n",
+					word, c.Node, c.Inc, c.First, c.Last, c.Records, c.Head, more)
 			}
 			return err
 		},
 	}
+	cmd.Flags().StringArrayVar(&heads, "head", nil, "`file` of what psctl audit head printed")
+	cmd.Flags().StringArrayVar(&backups, "backup", nil, "backup `file`, or a folder of them")
 	dataDir(cmd, getenv)
 	return cmd
+}
+
+// knownElsewhere is what a log is to be held to.
+func knownElsewhere(in io.Reader, heads, backups []string) (known []events.Known, err error) {
+	for _, name := range heads {
+		var b []byte
+		if name == "-" {
+			b, err = io.ReadAll(in)
+		} else {
+			b, err = os.ReadFile(name)
+		}
+		if err != nil {
+			return nil, err
+		}
+		before := len(known)
+		for line := range strings.Lines(string(b)) {
+			k, err := api.ReadMark(line)
+			if err != nil {
+				return nil, fmt.Errorf("--head %s: %w", name, err)
+			}
+			if k != nil {
+				known = append(known, *k)
+			}
+		}
+		if len(known) == before {
+			return nil, fmt.Errorf("--head %s: there is no head in it; psctl audit head prints them\n%w", name, errUsage)
+		}
+	}
+	for _, path := range backups {
+		dir, names := path, []string(nil)
+		if info, err := os.Stat(path); err != nil {
+			return nil, err
+		} else if !info.IsDir() {
+			dir, names = filepath.Dir(path), []string{filepath.Base(path)}
+		}
+		folder := &snapshot.Backups{Dir: dir}
+		if names == nil {
+			files, err := folder.List()
+			if err == nil && len(files) == 0 {
+				err = fmt.Errorf("there is no backup in %s", dir)
+			}
+			if err != nil {
+				return nil, err
+			}
+			for _, f := range files {
+				names = append(names, f.Name)
+			}
+		}
+		for _, name := range names {
+			b, err := folder.Read(name)
+			if err != nil {
+				return nil, err
+			}
+			for _, h := range b.State.Vector() {
+				if h.Seq > 0 {
+					known = append(known, events.Known{Inc: h.Inc, Seq: h.Seq, Hash: h.Hash.String(), From: "backup " + name})
+				}
+			}
+		}
+	}
+	return known, nil
 }

@@ -193,6 +193,8 @@ func TestAccess_scopes(t *testing.T) {
 		{"GET", "/swarm/v1/conflicts", "", 401, 403, 403, 200, 200, 200},
 		{"GET", "/swarm/v1/conflicts/5f3a9c0e11223344-42", "", 401, 403, 403, 404, 404, 404},
 		{"POST", "/swarm/v1/conflicts/5f3a9c0e11223344-42/dismiss", "", 401, 403, 404, 403, 404, 404},
+		{"GET", "/swarm/v1/audit/head", "", 401, 403, 403, 501, 501, 501},
+		{"POST", "/swarm/v1/audit/verify", "", 401, 403, 403, 501, 501, 501},
 		{"GET", "/swarm/v1/orphans", "", 401, 403, 403, 200, 200, 200},
 		{"GET", "/metrics", "", 401, 403, 403, 404, 404, 404}, // as this one answers
 		{"GET", "/none", "", 401, 403, 403, 404, 404, 404},

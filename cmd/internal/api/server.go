@@ -96,6 +96,7 @@ type Server struct {
 	Orphans  Orphans
 	Backups  *snapshot.Backups // of this host
 	Restorer *snapshot.Restorer
+	Trail    Trail
 	Health   func() Health
 	Metrics  http.Handler
 
@@ -187,6 +188,7 @@ func (s *Server) handler(stop <-chan struct{}, strangers bool) http.Handler {
 	s.nodeRoutes(handle)
 	s.tokenRoutes(handle)
 	s.backupRoutes(handle)
+	s.auditRoutes(handle)
 	s.restoreRoutes(handle)
 	for _, path := range []string{"/healthz", "/livez"} {
 		handle("GET "+path, func(q *request) error { return q.text(http.StatusOK, "ok") })

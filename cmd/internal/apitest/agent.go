@@ -184,6 +184,7 @@ func (a *Agent) server(log *events.Log, ledger *projection.Ledger) *api.Server {
 		Cluster: a.cluster,
 		Spread:  a.spread,
 		Orphans: orphans{a},
+		Trail:   trail{a.dir},
 		Backups: backups, Restorer: &snapshot.Restorer{Ledger: ledger, Backups: backups, Log: quiet,
 			Opened: filepath.Join(a.dir, "opened"), At: folds.At},
 		Health: func() api.Health { return api.Health{Snapshot: time.Now().Add(-time.Second)} },

@@ -1,0 +1,372 @@
+package api
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"net/http"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/podman-swarm/podman-swarm/events"
+	"github.com/podman-swarm/podman-swarm/projection"
+)
+
+// Trail is what an audit of this host's log takes beside its state.
+type Trail interface {
+	// Verify reads the whole log from the disk, and holds its chains to what is known of them; as events.Verify.
+	Verify(known []events.Known) ([]events.Chain, error)
+	// Host is whose events an incarnation counts; "" where that is not known.
+	Host(inc events.Incarnation) string
+	// Remembered is how far others have once said to be.
+	Remembered() []Mark
+	// Peer asks another host how far it has each chain, and how far others have once said to be.
+	Peer(ctx context.Context, host string) (holds, remembers []Mark, err error)
+	// Points asks another host where the commits of an incarnation end, after one event up to another.
+	Points(ctx context.Context, host string, inc events.Incarnation, after, upTo uint64) ([]Mark, error)
+}
+
+// Mark is a place on the chain of hashes of one incarnation: the last event of a commit, and the hash of that.
+type Mark struct {
+	Host        string             `json:"host,omitempty"` // whose events they are; "" when that is not known
+	Incarnation events.Incarnation `json:"incarnation"`
+	Seq         uint64             `json:"seq"`
+	Hash        events.Hash        `json:"hash"`
+	At          time.Time          `json:"at,omitzero"` // when a host said so, of what is remembered
+}
+
+// Line is the mark as one writes it down: host, event, and as much of the hash as nobody finds another commit for.
+func (m *Mark) Line() string {
+	host := m.Host
+	if host == "" {
+		host = "-"
+	}
+	return host + " " + events.ID{Inc: m.Incarnation, Seq: m.Seq}.String() + " " + m.Hash.String()[:min(events.KnownDigits, len(m.Hash.String()))]
+}
+
+// AuditHeads are where the chains of this host's log end.
+type AuditHeads struct {
+	Host  string    `json:"host"`
+	At    time.Time `json:"at"`
+	Heads []Mark    `json:"heads"`
+	Lines []string  `json:"lines"` // the same, to be written down elsewhere, and given to verify
+}
+
+// AuditRequest is what a log is to be held to, beside itself.
+type AuditRequest struct {
+	Peers   []string `json:"peers,omitempty"`   // names of hosts; "all": those that are alive
+	Backups []string `json:"backups,omitempty"` // names of backups of this host; "all"
+	Heads   []string `json:"heads,omitempty"`   // lines as AuditHeads has them
+}
+
+// Audit is what came of it.
+type Audit struct {
+	Host     string         `json:"host"`
+	Good     bool           `json:"good"`             // nothing is wrong, and all that it was to be held to could be read
+	Damage   string         `json:"damage,omitempty"` // what is wrong with the log as a whole
+	Chains   []AuditChain   `json:"chains"`
+	HeldTo   []string       `json:"held_to"`            // what it was held to
+	Unread   []string       `json:"unread,omitempty"`   // what it was to be held to and could not be, and why
+	Findings []AuditFinding `json:"findings,omitempty"` // what hosts have noticed of each other's logs, ever
+}
+
+// AuditChain is one chain of the log.
+type AuditChain struct {
+	Host        string             `json:"host,omitempty"`
+	Incarnation events.Incarnation `json:"incarnation"`
+	Last        uint64             `json:"last"`              // event
+	Events      uint64             `json:"events"`            // of it that are held here
+	Commits     int                `json:"commits"`           // that they came in
+	Trimmed     uint64             `json:"trimmed,omitempty"` // its events up to this one are in the increments alone
+	Lacks       []AuditRange       `json:"lacks,omitempty"`   // what this host took over as state
+	Head        events.Hash        `json:"head"`
+	Agreed      int                `json:"agreed"`           // places at which it is as others know it
+	Unheld      int                `json:"unheld,omitempty"` // and at which that cannot be told, since it is not held here
+	Bad         string             `json:"bad,omitempty"`    // what is wrong with the next commit
+	Differs     []AuditDifference  `json:"differs,omitempty"`
+}
+
+// AuditRange are the events from one to another.
+type AuditRange struct {
+	From uint64 `json:"from"`
+	To   uint64 `json:"to"`
+}
+
+// AuditDifference is where a chain is not as somebody knows it.
+type AuditDifference struct {
+	First   uint64 `json:"first"` // event that is missing, or may be another
+	Seq     uint64 `json:"seq"`   // up to which that is known
+	From    string `json:"from"`  // who knows
+	Missing bool   `json:"missing,omitempty"`
+	Text    string `json:"text"`
+}
+
+// AuditFinding is what one host has noticed of the log of another.
+type AuditFinding struct {
+	By   string `json:"by"`
+	Host string `json:"host"`
+	projection.Finding
+}
+
+func (s *Server) auditRoutes(handle func(string, func(*request) error)) {
+	route := func(pattern string, do func(*request) error) {
+		handle(pattern, func(q *request) error {
+			if s.Trail == nil {
+				return notServed("the audit")
+			}
+			return do(q)
+		})
+	}
+	route("GET /swarm/v1/audit/head", func(q *request) error {
+		answer := AuditHeads{Host: s.Node, At: s.now().UTC(), Heads: s.marks(), Lines: []string{}}
+		for i := range answer.Heads {
+			answer.Lines = append(answer.Lines, answer.Heads[i].Line())
+		}
+		return q.json(http.StatusOK, answer)
+	})
+	route("POST /swarm/v1/audit/verify", s.verify)
+}
+
+// marks are where the chains end of what this host has on disk, by its memory.
+func (s *Server) marks() []Mark {
+	all := []Mark{}
+	for _, h := range s.Ledger.View().OnDisk().Vector() {
+		if h.Seq > 0 {
+			all = append(all, Mark{Host: s.Trail.Host(h.Inc), Incarnation: h.Inc, Seq: h.Seq, Hash: h.Hash})
+		}
+	}
+	slices.SortStableFunc(all, func(a, b Mark) int { return strings.Compare(a.Host, b.Host) })
+	return all
+}
+
+// verify holds this host's log, as it is on disk, to itself and to what is known of it elsewhere.
+func (s *Server) verify(q *request) error {
+	var r AuditRequest
+	data, err := q.body(maxObject)
+	if err != nil {
+		return err
+	}
+	if len(data) > 0 {
+		if err := json.Unmarshal(data, &r); err != nil {
+			return badRequest("what to hold the log to: want JSON: %v", err)
+		}
+	}
+	a := Audit{Host: s.Node, Chains: []AuditChain{}, HeldTo: []string{"itself"}}
+	peers := map[string][]Mark{}
+	known, err := s.knownOf(q.Context(), &r, &a, peers)
+	if err != nil {
+		return err
+	}
+	chains, err := s.Trail.Verify(known)
+	if more := s.closer(q.Context(), chains, peers); len(more) > 0 {
+		chains, err = s.Trail.Verify(append(known, more...))
+	}
+	a.take(chains, err)
+	for _, c := range a.Chains {
+		a.Good = a.Good && c.Bad == "" && len(c.Differs) == 0
+	}
+	for o := range s.Ledger.View().All(projection.FindingType + "/") {
+		by, host, _ := strings.Cut(strings.TrimPrefix(o.Key, projection.FindingType+"/"), "/")
+		if f, ok := read[projection.Finding](s.Ledger.View().State, o.Key); ok {
+			a.Findings = append(a.Findings, AuditFinding{by, host, *f})
+		}
+	}
+	return q.json(http.StatusOK, a)
+}
+
+// take takes what the log itself tells.
+func (a *Audit) take(chains []events.Chain, err error) {
+	told := false
+	for i := range chains {
+		c := &chains[i]
+		x := AuditChain{Host: c.Node, Incarnation: c.Inc, Last: c.Last, Events: c.Holds(), Commits: c.Records, Trimmed: c.Trimmed, Head: c.Head,
+			Agreed: c.Agreed, Unheld: c.Unheld}
+		for _, r := range c.Lacks {
+			x.Lacks = append(x.Lacks, AuditRange(r))
+		}
+		if c.Bad != nil {
+			x.Bad, told = c.Bad.Error(), true
+		}
+		for k := range c.Differs {
+			d := &c.Differs[k]
+			x.Differs = append(x.Differs, AuditDifference{d.First(c.Last), d.Seq, d.From, d.Missing, c.Explain(d)})
+			told = true
+		}
+		a.Chains = append(a.Chains, x)
+	}
+	var damaged *events.CorruptError
+	switch {
+	case errors.As(err, &damaged):
+		a.Damage = damaged.Error()
+	case err != nil && !told:
+		a.Damage = err.Error()
+	}
+	a.Good = a.Damage == "" && len(a.Unread) == 0
+}
+
+// knownOf is what the log is to be held to, and what each of the hosts holds. It is asked for before the log is read, which may go on meanwhile.
+func (s *Server) knownOf(ctx context.Context, r *AuditRequest, a *Audit, peers map[string][]Mark) (all []events.Known, err error) {
+	add := func(from string, marks []Mark, may func(*Mark) bool) {
+		for i := range marks {
+			m := &marks[i]
+			all = append(all, events.Known{Inc: m.Incarnation, Seq: m.Seq, Hash: m.Hash.String(), Host: m.Host, From: from, May: may(m)})
+		}
+		a.HeldTo = append(a.HeldTo, from)
+	}
+	never := func(*Mark) bool { return false }
+	notMine := func(m *Mark) bool { return m.Host != s.Node } // another may be ahead in what is a third one's
+	for _, line := range r.Heads {
+		k, err := ReadMark(line)
+		if err != nil {
+			return nil, badRequest("%v", err)
+		}
+		if k != nil {
+			all = append(all, *k)
+		}
+	}
+	if len(r.Heads) > 0 {
+		a.HeldTo = append(a.HeldTo, "the heads that were written down")
+	}
+	for _, host := range s.auditPeers(r.Peers) {
+		holds, remembers, err := s.Trail.Peer(ctx, host)
+		if err != nil {
+			a.Unread = append(a.Unread, fmt.Sprintf("host %s: %v", host, err))
+			continue
+		}
+		add("host "+host, holds, notMine)
+		peers[host] = holds
+		remembers = slices.DeleteFunc(remembers, func(m Mark) bool { return m.Hash == events.Hash{} })
+		add("what host "+host+" remembers", remembers, notMine)
+	}
+	if err := s.knownByBackups(r.Backups, a, add); err != nil {
+		return nil, err
+	}
+	remembered := slices.DeleteFunc(s.Trail.Remembered(), func(m Mark) bool { return m.Hash == events.Hash{} })
+	add("what this host remembers", remembered, func(*Mark) bool { return true })
+	add("this host's memory", s.marks(), never)
+	return all, nil
+}
+
+// auditPeers are the hosts that are meant.
+func (s *Server) auditPeers(names []string) (all []string) {
+	for _, name := range names {
+		if name != "all" {
+			all = append(all, name)
+			continue
+		}
+		if s.Cluster == nil {
+			continue
+		}
+		for _, p := range s.Cluster().Peers {
+			if p.Alive {
+				all = append(all, p.Host)
+			}
+		}
+	}
+	slices.Sort(all)
+	return slices.Compact(all)
+}
+
+func (s *Server) knownByBackups(names []string, a *Audit, add func(string, []Mark, func(*Mark) bool)) error {
+	if len(names) == 0 {
+		return nil
+	}
+	if s.Backups == nil {
+		return notServed("backups")
+	}
+	if slices.Contains(names, "all") {
+		files, err := s.Backups.List()
+		if err != nil {
+			return err
+		}
+		names = nil
+		for _, f := range files {
+			names = append(names, f.Name)
+		}
+	}
+	for _, name := range names {
+		if _, err := s.Backups.Stat(name); err != nil {
+			return noBackup(name, err)
+		}
+		b, err := s.Backups.Read(name)
+		if err != nil {
+			a.Unread = append(a.Unread, err.Error())
+			continue
+		}
+		var marks []Mark
+		for _, h := range b.State.Vector() {
+			if h.Seq > 0 {
+				marks = append(marks, Mark{Host: s.Trail.Host(h.Inc), Incarnation: h.Inc, Seq: h.Seq, Hash: h.Hash})
+			}
+		}
+		add("backup "+name, marks, func(*Mark) bool { return b.Node != s.Node }) // of another host, which may have been ahead
+	}
+	return nil
+}
+
+// closer asks hosts for what it takes to compare all that both hold, and to name the first event that is another: each commit up to a difference, and, of
+// a chain that a host has further, where it was when it had what this one has.
+func (s *Server) closer(ctx context.Context, chains []events.Chain, peers map[string][]Mark) (all []events.Known) {
+	for i := range chains {
+		c := &chains[i]
+		if c.Last == 0 || c.Bad != nil {
+			continue
+		}
+		for _, host := range slices.Sorted(maps.Keys(peers)) {
+			n := slices.IndexFunc(peers[host], func(m Mark) bool { return m.Incarnation == c.Inc })
+			if n < 0 {
+				continue
+			}
+			after, upTo := c.Last-1, c.Last
+			if d := slices.IndexFunc(c.Differs, func(d events.Difference) bool { return d.From == "host "+host }); d >= 0 {
+				after, upTo = c.Differs[d].After, min(c.Differs[d].Seq, c.Last)
+			} else if peers[host][n].Seq <= c.Last {
+				continue // compared already
+			}
+			points, err := s.Trail.Points(ctx, host, c.Inc, after, upTo)
+			if err == nil && len(points) == 0 { // none of its commits ends where this one's does
+				points, err = s.Trail.Points(ctx, host, c.Inc, after, peers[host][n].Seq)
+				points = points[:min(1, len(points))]
+			}
+			if err != nil {
+				s.log().Warn("a host cannot say where its commits end", "peer", host, "incarnation", c.Inc, "error", err)
+				continue
+			}
+			for _, m := range points {
+				all = append(all, events.Known{Inc: c.Inc, Seq: m.Seq, Hash: m.Hash.String(), Host: c.Node, From: "host " + host})
+			}
+		}
+	}
+	return all
+}
+
+// ReadMark reads a line of AuditHeads; nil: it is empty, or a comment.
+func ReadMark(line string) (*events.Known, error) {
+	line, _, _ = strings.Cut(line, "#")
+	f := strings.Fields(line)
+	if len(f) == 0 {
+		return nil, nil
+	}
+	k := events.Known{From: "a head that was written down"}
+	if len(f) == 3 {
+		if f[0] != "-" {
+			k.Host = f[0]
+		}
+		f = f[1:]
+	}
+	if len(f) != 2 {
+		return nil, fmt.Errorf("head %q: want HOST EVENT HASH, as psctl audit head prints it", line)
+	}
+	id, err := events.ParseID(f[0])
+	if err != nil || id.IsZero() {
+		return nil, fmt.Errorf("head %q: %q is no event; want HOST EVENT HASH, as psctl audit head prints it", line, f[0])
+	}
+	k.Inc, k.Seq, k.Hash = id.Inc, id.Seq, strings.ToLower(f[1])
+	if len(k.Hash) < events.KnownDigits || len(k.Hash) > 64 || strings.Trim(k.Hash, "0123456789abcdef") != "" {
+		return nil, fmt.Errorf("head %q: want %d to 64 hexadecimal digits of its hash", line, events.KnownDigits)
+	}
+	return &k, nil
+}

@@ -1,0 +1,172 @@
+package api
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/podman-swarm/podman-swarm/events"
+)
+
+// disk is the log of a host as it is on its disk, and what another one holds.
+type disk struct {
+	dir  string
+	peer *agent
+}
+
+func (d *disk) Verify(known []events.Known) ([]events.Chain, error) {
+	return events.Verify(d.dir, nil, known...)
+}
+
+func (d *disk) Host(inc events.Incarnation) string { return "h1" }
+
+func (d *disk) Remembered() []Mark { return nil }
+
+func (d *disk) Peer(_ context.Context, host string) (holds, remembers []Mark, err error) {
+	if host != "h2" {
+		return nil, nil, fmt.Errorf("host %s is not heard", host)
+	}
+	for _, h := range d.peer.ledger.View().Vector() {
+		holds = append(holds, Mark{Host: "h1", Incarnation: h.Inc, Seq: h.Seq, Hash: h.Hash})
+	}
+	return holds, nil, nil
+}
+
+func (d *disk) Points(ctx context.Context, _ string, inc events.Incarnation, after, upTo uint64) (all []Mark, err error) {
+	err = d.peer.log.Replay(1, func(r events.Record) error {
+		if last := r.Seq + uint64(r.Count) - 1; r.Inc == inc && last > after && last <= upTo {
+			all = append(all, Mark{Incarnation: inc, Seq: last, Hash: r.Hash})
+		}
+		return nil
+	})
+	return all, err
+}
+
+// forged writes a log anew: as it is but for what change makes of its commits, with every hash and checksum in order.
+func forged(t *testing.T, dir string, change func([]*events.Commit) []*events.Commit) string {
+	t.Helper()
+	var all []*events.Commit
+	if err := events.Dump(dir, nil, 1, func(_ events.Record, c *events.Commit) error {
+		all = append(all, c)
+		return nil
+	}); err != nil {
+		t.Fatal(err)
+	}
+	inc := all[0].Inc
+	to := t.TempDir()
+	l, err := events.Open(to, events.Options{MinFree: 1, Reserve: -1, Draw: func() events.Incarnation { return inc }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	seq, prev := uint64(1), events.Hash{}
+	for _, c := range change(all) {
+		c.Seq, c.Prev = seq, prev
+		b, err := c.Append(nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		seq, prev = c.Last()+1, events.HashOf(b)
+		if err := l.Append([]events.Entry{{Payload: b, Count: uint32(len(c.Events)), Hash: prev, Inc: inc, Seq: c.Seq}}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return to
+}
+
+func TestAudit_whatWasTouched(t *testing.T) {
+	was := t.TempDir()
+	a, b := start(t, was), start(t, t.TempDir())
+	for i := range 12 {
+		a.want(200, "POST", "/api/v1/manifests", serviceAt(fmt.Sprint(80+i)))
+	}
+	b.hear(a)
+	dir := filepath.Join(t.TempDir(), "events")
+	if err := os.CopyFS(dir, os.DirFS(was)); err != nil {
+		t.Fatal(err)
+	}
+	const n = 7 // of the commits: the seventh, after six
+	inc := a.log.Incarnation()
+	var at uint64
+	if err := events.Dump(dir, nil, 1, func(r events.Record, c *events.Commit) error {
+		if r.Number == n+1 {
+			at = c.Seq
+		}
+		return nil
+	}); err != nil {
+		t.Fatal(err)
+	}
+	d := &disk{dir: dir, peer: b}
+	a.Server.Trail = d
+	head := a.want(200, "GET", "/swarm/v1/audit/head", "")
+	line, err := json.Marshal(head.field("lines.0"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	flip := func(t *testing.T) string {
+		to := filepath.Join(t.TempDir(), "events")
+		if err := os.CopyFS(to, os.DirFS(dir)); err != nil {
+			t.Fatal(err)
+		}
+		names, _ := filepath.Glob(filepath.Join(to, "0*"))
+		file, err := os.ReadFile(names[0])
+		if err == nil {
+			file[bytes.Index(file, []byte(`"port":85`))+8] ^= 1
+			err = os.WriteFile(names[0], file, 0o640)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		return to
+	}
+	for _, c := range []struct {
+		what, body string
+		dir        func(t *testing.T) string
+		named      uint64 // event; 0: none
+		good       bool
+	}{
+		{"as it was", `{"peers":["h2"],"heads":[` + string(line) + `]}`, func(*testing.T) string { return dir }, 0, true},
+		{"a bit", `{}`, flip, 0, false},
+		{"rewritten, held to the peer", `{"peers":["h2"]}`, func(t *testing.T) string {
+			return forged(t, dir, func(all []*events.Commit) []*events.Commit {
+				all[n].Events[0].Object = json.RawMessage(bytes.ReplaceAll(all[n].Events[0].Object, []byte("87"), []byte("99")))
+				return all
+			})
+		}, at, false},
+		{"one left out, held to the peer", `{"peers":["h2"]}`, func(t *testing.T) string {
+			return forged(t, dir, func(all []*events.Commit) []*events.Commit { return append(all[:n:n], all[n+1:]...) })
+		}, at, false},
+		{"of a host that is behind, rewritten, held to the peer", `{"peers":["h2"]}`, func(t *testing.T) string {
+			return forged(t, dir, func(all []*events.Commit) []*events.Commit {
+				all[n].Events[0].Object = json.RawMessage(bytes.ReplaceAll(all[n].Events[0].Object, []byte("87"), []byte("99")))
+				return all[:n+2]
+			})
+		}, at, false},
+		{"cut off, held to what was written down", `{"heads":[` + string(line) + `]}`, func(t *testing.T) string {
+			return forged(t, dir, func(all []*events.Commit) []*events.Commit { return all[:n] })
+		}, at, false},
+	} {
+		d.dir = c.dir(t)
+		got := a.want(200, "POST", "/swarm/v1/audit/verify", c.body)
+		if good := got.field("good") == "true"; good != c.good {
+			t.Errorf("%s: got %s", c.what, got.body)
+		}
+		want := fmt.Sprintf("host \\\"h1\\\", incarnation %v, event %d: ", inc, c.named)
+		if c.named > 0 && !strings.Contains(string(got.body), want) {
+			t.Errorf("%s: got %s, want %s", c.what, got.body, want)
+		}
+		if c.what == "a bit" && !strings.Contains(got.field("damage"), "segment") {
+			t.Errorf("%s: got %s", c.what, got.body)
+		}
+	}
+	d.dir = dir
+	if got := a.want(200, "POST", "/swarm/v1/audit/verify", `{"peers":["h3"]}`); got.field("good") != "false" || got.field("unread.0") == "" {
+		t.Errorf("held to a host that is not heard: %s", got.body)
+	}
+	a.want(400, "POST", "/swarm/v1/audit/verify", `{"heads":["h1 of old"]}`)
+}
