@@ -25,7 +25,8 @@ func (c *core) sendBeat() {
 func (c *core) own() beat {
 	s := c.ledger.View().OnDisk()
 	inc := c.log.Incarnation()
-	b := beat{Inc: inc, Seq: s.Head(inc).Seq, Vector: markOf(s.Vector()), Boot: c.boot, Started: c.started, Up: c.now.Sub(c.born).Milliseconds()}
+	head := s.Head(inc)
+	b := beat{Inc: inc, Seq: head.Seq, Hash: head.Hash, Vector: markOf(s.Vector()), Began: c.began, Boot: c.boot, Started: c.started, Up: c.now.Sub(c.born).Milliseconds()}
 	b.Starting, b.ReadOnly = c.ready()
 	b.Digest = c.digests[b.Vector]
 	all := c.sorted()
@@ -195,6 +196,7 @@ func (c *core) heed(node string, b beat) {
 		p.since = c.now
 		c.greet(node)
 	}
+	c.claim(p)
 	if slices.ContainsFunc(b.Waits, func(name string) bool { o := c.peers[name]; return o != nil && !c.late(o) }) {
 		c.soon()
 	}

@@ -82,12 +82,18 @@ type core struct {
 	counts    Counts
 	problems  map[string]*Problem
 	fatal     error
+
+	began    point // where the own incarnation ended when the agent started
+	claims   map[string][]Claim
+	claimed  []Claim // all of them; nil: to be gathered
+	findings []Finding
 }
 
 func newCore(node string, boot uint64, started int64, every times, ledger Ledger, log Log, out *sender, say *slog.Logger) *core {
 	return &core{node: node, boot: boot, started: started, pulse: pulse{number: uint64(started), anew: true}, every: every, ledger: ledger, log: log, out: out, say: say, wall: time.Now,
 		ready: func() (bool, bool) { return false, false }, peers: map[string]*peer{}, digests: map[mark]string{}, want: map[string]bool{},
-		settled: map[point]time.Time{}, forgone: map[events.Incarnation]time.Time{}, later: map[events.Incarnation]bool{}, held: map[uint64]func(){}, problems: map[string]*Problem{}}
+		settled: map[point]time.Time{}, forgone: map[events.Incarnation]time.Time{}, later: map[events.Incarnation]bool{}, held: map[uint64]func(){}, problems: map[string]*Problem{},
+		began: begun(ledger, log), claims: map[string][]Claim{}}
 }
 
 // times are how long things take. All have defaults.

@@ -149,6 +149,9 @@ func (c *core) onChain(a *answer) {
 // stands, and what follows on it.
 func (c *core) part(s *search, own, theirs events.Hash) {
 	head := c.ledger.View().Head(s.inc)
+	if own != theirs {
+		c.find(Finding{Host: s.peer, Inc: s.inc, First: s.common + 1})
+	}
 	if c.ledger.View().Forgone(s.inc, theirs) {
 		c.settled[point{s.inc, head.Seq, head.Hash}] = c.now // the other is about to hear of that, and gives it up
 		return

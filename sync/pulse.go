@@ -55,7 +55,7 @@ func (p *pulse) next(b beat) *beat {
 	}
 	short := beat{Number: b.Number, As: b.Number - p.whole.Number, Waits: b.Waits, Told: b.Told}
 	if !b.stands(&p.whole) {
-		short.Inc, short.Seq, short.Vector, short.Digest = b.Inc, b.Seq, b.Vector, b.Digest
+		short.Inc, short.Seq, short.Hash, short.Vector, short.Digest = b.Inc, b.Seq, b.Hash, b.Vector, b.Digest
 	}
 	return &short
 }
@@ -94,7 +94,7 @@ func (b *beat) stands(o *beat) bool {
 func (b *beat) filled(whole beat) beat {
 	whole.Number, whole.As, whole.Waits, whole.Told = b.Number, b.As, b.Waits, b.Told
 	if b.Inc != 0 {
-		whole.Inc, whole.Seq, whole.Vector, whole.Digest = b.Inc, b.Seq, b.Vector, b.Digest
+		whole.Inc, whole.Seq, whole.Hash, whole.Vector, whole.Digest = b.Inc, b.Seq, b.Hash, b.Vector, b.Digest
 	}
 	return whole
 }

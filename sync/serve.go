@@ -88,6 +88,7 @@ func (c *core) serve(q *ask) *answer {
 		a.Answer, a.Wall = askHello, c.wall().UnixMicro()
 		return &a
 	case askCommits:
+		c.lacks(q)
 		return c.serveCommits(q)
 	case askChain:
 		return c.serveChain(q)

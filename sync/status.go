@@ -13,6 +13,7 @@ type Counts struct {
 	Gaps, Astray, Unreadable, Lost  uint64 // commits that came too early; off the chain; messages that made no sense; asks without an answer
 	Asked, Forks, Transfers         uint64 // asks for commits; forks ended here; states taken over
 	Unequal                         uint64 // times that a host had another state with the same commits
+	Findings                        uint64 // times that the log of a host was not what it had been
 	BytesIn, BytesOut               uint64
 }
 
@@ -55,11 +56,13 @@ type Status struct {
 	Peers    []Peer // by name
 	Problems []Problem
 	Counts   Counts
+	Claims   []Claim   // how far hosts have ever said to be
+	Findings []Finding // the newest, the oldest first; Counts tells how many there were
 }
 
 // status is what there is to say now.
 func (c *core) status() *Status {
-	st := &Status{At: c.now, Counts: c.counts}
+	st := &Status{At: c.now, Counts: c.counts, Claims: c.claimsNow(), Findings: c.findings}
 	s := c.ledger.View().State
 	for _, p := range c.sorted() {
 		o := Peer{Host: p.name, Version: p.version, Address: p.address, Alive: c.alive(p), Heard: p.heard, Direct: p.direct, Since: p.since,

@@ -24,7 +24,9 @@ type Sync struct {
 	// Ready says whether this host still recovers, and whether its log takes nothing.
 	Ready func() (starting, readOnly bool)
 	Say   *slog.Logger
-	Now   func() time.Time // the wall clock, by which offsets are measured; nil: time.Now
+	// Claims are those of before the start, as Status gave them.
+	Claims []Claim
+	Now    func() time.Time // the wall clock, by which offsets are measured; nil: time.Now
 
 	Beat    time.Duration // how often this host says how far it has come; zero: 2 s
 	Silence time.Duration // after which a host that is not heard counts as silent; zero: 5 s
@@ -59,6 +61,7 @@ func (s *Sync) Open() {
 	s.core = newCore(s.Node, rand.Uint64()>>11, wall().UnixMilli(), every, s.Ledger, s.Log, out, s.Say)
 	s.core.asked = rand.Uint64() >> 12 // an answer to what was asked before a restart must not pass for one to what is asked now
 	s.core.wall, s.core.ready, s.core.subject = wall, s.Ready, subjects{s.Cluster}
+	s.core.remember(s.Claims)
 	s.core.about = answer{Version: s.Version, Address: s.Address}
 	s.jobs, s.ended = make(chan func()), make(chan struct{})
 	s.status.Store(&reported{&Status{}, make(chan struct{})})

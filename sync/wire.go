@@ -40,17 +40,19 @@ func (s subjects) read(subject string) (kind, node string) {
 
 // beat says how far a host has come. It is sent every few seconds by each to all, so its names are short, and what is as it was
 // in an earlier beat is left out: all but Number, Waits and Told in one that says As, and if Inc is among what is left out, so are
-// the three after it.
+// the four after it.
 type beat struct {
 	Number   uint64             `json:"n"`            // of this beat; greater than that of every one before, also before a restart
 	As       uint64             `json:"as,omitempty"` // all is as in the beat so many before this; 0: here it is
 	Inc      events.Incarnation `json:"i,omitzero"`
 	Seq      uint64             `json:"s,omitempty"` // of Inc, on disk
+	Hash     events.Hash        `json:"x,omitzero"`  // of Inc's last commit, on disk
 	Vector   mark               `json:"v,omitzero"`  // of all that is on disk
 	Digest   string             `json:"d,omitempty"` // of the state at Vector, if it is known
 	Boot     uint64             `json:"b,omitempty"` // drawn when the agent started: tells two agents of one name apart
 	Started  int64              `json:"t,omitempty"` // Unix milliseconds, by its own clock
 	Up       int64              `json:"u,omitempty"` // milliseconds since then, by no clock that can be set
+	Began    point              `json:"e,omitzero"`  // where its incarnation ended on disk when the agent started
 	Starting bool               `json:"r,omitempty"` // it recovers
 	ReadOnly bool               `json:"o,omitempty"`
 	Hears    []string           `json:"h,omitempty"` // the hosts that it hears
