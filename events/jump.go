@@ -85,6 +85,15 @@ func ParseJump(payload []byte) (*Jump, error) {
 	return &Jump{Cause: wire.Jump.Cause, Heads: wire.Jump.Heads, State: state}, nil
 }
 
+// JumpHeads reads of the payload of a record whose Inc is zero what ParseJump does, but not the state, which may be large.
+func JumpHeads(payload []byte) (cause string, heads []JumpHead, err error) {
+	wire, err := parseJump(payload)
+	if err != nil {
+		return "", nil, err
+	}
+	return wire.Jump.Cause, wire.Jump.Heads, nil
+}
+
 // parseJump reads all of a jump but its state.
 func parseJump(payload []byte) (*wireJump, error) {
 	var wire wireJump

@@ -1,8 +1,10 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -13,7 +15,8 @@ func (p *program) history() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "history KIND/NAME | KIND NAME",
 		Short: "Show every version that an object had: who made it, when, why, and what it changed",
-		Long: `history shows the versions of an object in the log of the asked host, the oldest first, each with the fields that it changed.
+		Long: `history shows the versions of an object in the log of the asked host, the oldest first, each with the fields that it changed. What that host took over as
+state it asks other hosts for; what none of them holds is said: "39 changes of h2 not held here".
 -o json gives [{"index", "at", "event", "node", "actor", "cause", "action", "changes": [{"field", "old", "new"}], "object"}]. psctl get --at INDEX
 shows everything as it was then.`,
 		Example: `  psctl history deployment/web
@@ -37,7 +40,7 @@ shows everything as it was then.`,
 			return p.value(raw, form.value)
 		}
 		for _, w := range all {
-			if err := p.printf("%-6d  %s  %-10s  %s\n", w.Index, p.clock(w.At), w.Action, w.Actor+led(": ", w.Cause)); err != nil {
+			if err := p.version(&w); err != nil {
 				return err
 			}
 			for _, ch := range w.Changes {
@@ -49,6 +52,25 @@ shows everything as it was then.`,
 		return nil
 	}
 	return c
+}
+
+// version tells of one version.
+func (p *program) version(w *client.Was) error {
+	index, who := fmt.Sprint(w.Index), w.Actor+led(": ", w.Cause)
+	if w.Index == 0 {
+		index = "-"
+	}
+	if w.From != "" {
+		who += " (in the log of " + w.From + ")"
+	}
+	if len(w.NotHeld) > 0 {
+		var all []string
+		for _, n := range w.NotHeld {
+			all = append(all, fmt.Sprintf("%s of %s not held here", plural(int(n.To-n.From+1), "change"), cmp.Or(n.Host, n.Incarnation)))
+		}
+		who = strings.Join(all, ", ") + led(": ", w.Cause)
+	}
+	return p.printf("%-6s  %s  %-10s  %s\n", index, p.clock(w.At), w.Action, who)
 }
 
 // past asks for something about the one object that is named, as its log has it.

@@ -27,6 +27,8 @@ type Trail interface {
 	Peer(ctx context.Context, host string) (holds, remembers []Mark, err error)
 	// Points asks another host where the commits of an incarnation end, after one event up to another.
 	Points(ctx context.Context, host string, inc events.Incarnation, after, upTo uint64) ([]Mark, error)
+	// Commits asks another host for the commits of an incarnation after one event up to another, in order; fn keeps none of the bytes.
+	Commits(ctx context.Context, host string, inc events.Incarnation, after, upTo uint64, fn func(payload []byte) error) error
 }
 
 // Mark is a place on the chain of hashes of one incarnation: the last event of a commit, and the hash of that.

@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"github.com/podman-swarm/podman-swarm/events"
+	"github.com/podman-swarm/podman-swarm/projection"
 )
 
 // disk is the log of a host as it is on its disk, and what another one holds.
@@ -45,6 +46,15 @@ func (d *disk) Points(ctx context.Context, _ string, inc events.Incarnation, aft
 		return nil
 	})
 	return all, err
+}
+
+func (d *disk) Commits(_ context.Context, _ string, inc events.Incarnation, after, upTo uint64, fn func([]byte) error) error {
+	return d.peer.log.Replay(1, func(r events.Record) error {
+		if r.Inc != inc || r.Seq <= after || r.Seq > upTo {
+			return nil
+		}
+		return fn(r.Payload)
+	})
 }
 
 // forged writes a log anew: as it is but for what change makes of its commits, with every hash and checksum in order.
@@ -169,4 +179,55 @@ func TestAudit_whatWasTouched(t *testing.T) {
 		t.Errorf("held to a host that is not heard: %s", got.body)
 	}
 	a.want(400, "POST", "/swarm/v1/audit/verify", `{"heads":["h1 of old"]}`)
+}
+
+// What a host took over as state, its history has from others; what they do not hold, or say otherwise, is said to be lacking.
+func TestHistory_whatWasTakenOverAsState(t *testing.T) {
+	a := start(t, t.TempDir())
+	for i := range 3 {
+		a.want(200, "POST", "/api/v1/manifests?cause=change-"+fmt.Sprint(i), serviceAt(fmt.Sprint(80+i)))
+	}
+	var raw bytes.Buffer
+	if err := a.ledger.View().Encode(&raw); err != nil {
+		t.Fatal(err)
+	}
+	other, err := projection.DecodeState(&raw)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b := start(t, t.TempDir(), func(s *Server) {
+		s.Cluster = func() Cluster { return Cluster{Peers: []Peer{{Host: "h2", Alive: true}}} }
+	})
+	if err := b.ledger.Join(context.Background(), other, "a test"); err != nil {
+		t.Fatal(err)
+	}
+	b.want(200, "POST", "/api/v1/manifests?cause=change-3", serviceAt("83"))
+	const path = "/swarm/v1/history/service/default/a"
+	n := a.ledger.View().Head(a.log.Incarnation()).Seq
+	if got := b.want(200, "GET", path, ""); got.field("0.action") != "not held" || got.field("0.not_held.0.to") != fmt.Sprint(n) || got.field("1.cause") != "change-3" {
+		t.Errorf("with nobody to ask: %s", got.body)
+	}
+	b.Server.Trail = &disk{peer: a}
+	got := b.want(200, "GET", path, "")
+	for i := range 3 {
+		at := fmt.Sprint(i)
+		if got.field(at+".cause") != "change-"+at || got.field(at+".from") != "h2" || i > 0 && got.field(at+".action") != "configured" {
+			t.Errorf("version %d: %s", i, got.body)
+		}
+	}
+	if got.field("3.cause") != "change-3" || got.field("3.from") != "" || got.field("4") != "" {
+		t.Errorf("got %s", got.body)
+	}
+	if got := b.want(200, "GET", "/swarm/v1/blame/service/default/a", ""); !strings.Contains(string(got.body), "change-3") {
+		t.Errorf("blame: %s", got.body)
+	}
+	// One who says something else is not believed.
+	c := start(t, t.TempDir())
+	for i := range 3 {
+		c.want(200, "POST", "/api/v1/manifests", serviceAt(fmt.Sprint(90+i)))
+	}
+	b.Server.Trail = &disk{peer: c}
+	if got := b.want(200, "GET", path, ""); got.field("0.action") != "not held" {
+		t.Errorf("of a host that has another chain: %s", got.body)
+	}
 }

@@ -24,7 +24,7 @@ type Blame struct {
 
 // blame answers with each field of the newest version of an object in this host's log, in the order of their paths, and who made it what it is.
 func (s *Server) blame(q *request) error {
-	all, typ, err := s.versions(q)
+	all, typ, err := s.versions(q, false)
 	if err != nil {
 		return err
 	}

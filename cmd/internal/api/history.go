@@ -83,30 +83,52 @@ type Was struct {
 	Node    string          `json:"node"`
 	Actor   string          `json:"actor"`
 	Cause   string          `json:"cause,omitempty"`
-	Action  string          `json:"action"` // created, configured, unchanged (stamped anew), deleted
+	Action  string          `json:"action"` // created, configured, unchanged (stamped anew), deleted; not held
 	Changes []FieldChange   `json:"changes,omitempty"`
 	Object  json.RawMessage `json:"object,omitempty"`
+	From    string          `json:"from,omitempty"`     // the host that it was asked of, since it is not in this host's log; Index is 0 then, and At the writer's
+	NotHeld []NotHeld       `json:"not_held,omitempty"` // what this host took over as state, and no host that was asked holds
 }
 
 // history answers with every version of an object in this host's log, the oldest first, and what each changed beside the one before.
 func (s *Server) history(q *request) error {
-	all, _, err := s.versions(q)
+	all, _, err := s.versions(q, true)
 	if err != nil {
 		return err
 	}
 	return q.json(http.StatusOK, all)
 }
 
-// versions are those that the path's object had.
-func (s *Server) versions(q *request) (all []Was, typ string, err error) {
+// versions are those that the path's object had; with lacking, also those that this host took over as state, from others.
+func (s *Server) versions(q *request, lacking bool) (all []Was, typ string, err error) {
 	if s.Events == nil {
 		return nil, "", notServed("the log")
 	}
 	key := q.PathValue("type") + "/" + q.PathValue("key")
 	typ, _, _ = manifest.SplitKey(key)
 	all = []Was{}
+	ends := chainEnds{}
 	var last json.RawMessage
+	add := func(w Was) (err error) {
+		if w.Action == "" {
+			w.Action, w.Changes, err = step(typ, last, w.Object)
+			last = w.Object
+		}
+		all = append(all, w)
+		return err
+	}
 	err = s.Events(q.Context(), 0, func(r events.Record) error {
+		over, cause, err := ends.pass(&r)
+		if err != nil {
+			return err
+		}
+		if len(over) > 0 && lacking {
+			for _, w := range s.lacked(q.Context(), key, &r, over, cause) {
+				if err := add(w); err != nil {
+					return err
+				}
+			}
+		}
 		if r.Inc == 0 || !mentions(r.Payload, key) {
 			return nil
 		}
@@ -118,12 +140,9 @@ func (s *Server) versions(q *request) (all []Was, typ string, err error) {
 			if e.Key != key {
 				continue
 			}
-			w := Was{Index: r.Index + uint64(i), At: r.At, Event: c.ID(i), Node: c.Node, Actor: c.Actor, Cause: c.Cause, Object: e.Object}
-			if w.Action, w.Changes, err = step(typ, last, e.Object); err != nil {
+			if err := add(Was{Index: r.Index + uint64(i), At: r.At, Event: c.ID(i), Node: c.Node, Actor: c.Actor, Cause: c.Cause, Object: e.Object}); err != nil {
 				return err
 			}
-			last = e.Object
-			all = append(all, w)
 		}
 		return nil
 	})

@@ -24,6 +24,10 @@ func (t trail) Peer(_ context.Context, host string) (holds, remembers []api.Mark
 	return nil, nil, fmt.Errorf("host %s is not heard", host)
 }
 
+func (t trail) Commits(_ context.Context, host string, _ events.Incarnation, _, _ uint64, _ func([]byte) error) error {
+	return fmt.Errorf("host %s is not heard", host)
+}
+
 func (t trail) Points(_ context.Context, host string, _ events.Incarnation, _, _ uint64) ([]api.Mark, error) {
 	return nil, fmt.Errorf("host %s is not heard", host)
 }

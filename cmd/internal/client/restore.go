@@ -42,6 +42,14 @@ type Was struct {
 	Changes []Change  `json:"changes"`
 
 	Object json.RawMessage `json:"object"`
+	From   string          `json:"from"` // the host that it was asked of: it is not in the log of the asked one, and Index is 0
+	// NotHeld is what the asked host took over as state, and no other holds any more.
+	NotHeld []struct {
+		Host        string `json:"host"`
+		Incarnation string `json:"incarnation"`
+		From        uint64 `json:"from"`
+		To          uint64 `json:"to"`
+	} `json:"not_held"`
 }
 
 // Blame is one field of an object, and who made it what it is.
