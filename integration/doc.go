@@ -46,10 +46,14 @@
 //	 8  there are no scheduled backups           snapshot: TestBackups_schedule; cmd: TestBackup_atTheStartAndOnDemand
 //	 9  retention deletes what a restore needs   snapshot: TestKeep_plan, TestIncrements_prune, TestTrimmer_…
 //	10  an acknowledged write vanishes          cmd: TestFailures_inACluster/B10_lostDisk; sync: lost-disk.txt; task split
-//	11  of two edits one is dropped in silence  cmd: TestFailures_inACluster/A13_B11_split; sync: two-updates-at-once.txt
+//	11  of two edits one is dropped in silence  cmd: TestFailures_inACluster/A13_B11_split; sync: two-updates-at-once.txt; cmd/internal/api: TestConflicts_…;
+//	                                            cmd/psctl: testdata/conflicts.txtar; cmd: TestClashed_whoLostTells
 //	12  after a partition the view lies         TestFailures_onThreeHosts/A10_B12_split; task split
 //	13  nobody can say who changed it        cmd/psctl: testdata/time.txtar, history.txtar; cmd/internal/api: TestUndo_…
 //	15  a key against an unattended reboot   cmd: TestEncryptState
+//
+// A log that somebody has touched: events: TestVerify_whatIsKnownElsewhere; sync: TestClaim_…; cmd/internal/api: TestAudit_whatWasTouched;
+// cmd: TestAgent_diskThatWasPutBackIsNoticed; cmd/psctl: testdata/audit.txtar.
 //
 // Agents of adjacent versions: sync: TestFormat1_askedAsThen, TestFormat1_heardAsThen.
 package integration

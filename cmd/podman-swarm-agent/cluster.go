@@ -184,7 +184,7 @@ func (a *agent) connect() error {
 	}
 	a.log.Info("the cluster port listens", "address", c.mesh.Advertised(), "cluster", a.c.ClusterName)
 	c.sync = &peersync.Sync{Bus: c.mesh, Ledger: a.ledger, Log: a.events, Node: a.c.NodeName, Cluster: a.c.ClusterName, Version: version,
-		Address: c.mesh.Advertised(), Ready: a.standing, Say: a.part("sync"), Now: a.now, Every: a.c.SyncInterval}
+		Address: c.mesh.Advertised(), Ready: a.standing, Say: a.part("sync"), Now: a.now, Every: a.c.SyncInterval, Claims: a.recall()}
 	c.sync.Open()
 	c.sight = newSight(a)
 	return nil

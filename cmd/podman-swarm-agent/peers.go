@@ -39,8 +39,8 @@ func (p *peers) Collect(out chan<- prometheus.Metric) {
 		send(counter, "sync_events_total", "Events that were carried between hosts.", float64(n), "what", name)
 	}
 	for name, n := range map[string]uint64{"gap": c.Gaps, "astray": c.Astray, "unreadable": c.Unreadable, "lost_ask": c.Lost,
-		"fork": c.Forks, "transfer": c.Transfers, "unequal": c.Unequal} {
-		send(counter, "sync_incidents_total", "What had to be made good: gaps, commits off the chain, what could not be read, forks, states taken over.",
+		"fork": c.Forks, "transfer": c.Transfers, "unequal": c.Unequal, "finding": c.Findings} {
+		send(counter, "sync_incidents_total", "What had to be made good: gaps, commits off the chain, what could not be read, forks, states taken over, logs that were not what they had been.",
 			float64(n), "what", name)
 	}
 	send(counter, "sync_asks_total", "Asks for commits that were lacked.", float64(c.Asked))

@@ -250,6 +250,7 @@ func (a *agent) run(ctx context.Context) error {
 		a.decide,
 		a.speak,
 		a.notify,
+		a.tellClashes,
 		a.backups.Run,
 		a.restore,
 	}
@@ -263,7 +264,7 @@ func (a *agent) run(ctx context.Context) error {
 		actors = append(actors, a.cluster.member.Run)
 	}
 	if a.many() {
-		actors = append(actors, a.cluster.sight.Run, a.expel, a.stay, a.answer)
+		actors = append(actors, a.cluster.sight.Run, a.expel, a.stay, a.answer, a.remember)
 		for _, run := range []func(context.Context) error{a.cluster.mesh.Run, a.cluster.sync.Run} {
 			parts.Go(func() error { // its error ends the agent, and its end is not waited for
 				done := make(chan error, 1)

@@ -26,6 +26,7 @@ func (a *agent) server() *api.Server {
 		Orphans:    orphans{a.reconciler},
 		Backups:    a.backups,
 		Restorer:   a.restorer,
+		Trail:      &trail{a: a},
 		Health:     a.health,
 		Metrics:    promhttp.HandlerFor(a.metrics.registry, promhttp.HandlerOpts{}),
 		Spread:     a.spread,

@@ -247,6 +247,7 @@ func (a *agent) seen() api.Cluster {
 			c.Unmoved[pod.Namespace+"/"+pod.Name()] = cannot
 		}
 	}
+	c.Stuck = append(c.Stuck, a.touched(view)...)
 	for _, p := range st.Problems {
 		c.Stuck = append(c.Stuck, api.Problem{What: p.What, Why: "since " + p.Since.UTC().Format(time.TimeOnly) + " UTC", Do: p.Do})
 	}

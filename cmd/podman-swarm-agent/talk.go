@@ -21,8 +21,8 @@ import (
 	"github.com/podman-swarm/podman-swarm/sync/mesh"
 )
 
-// What members ask each other beside what sync does, over HTTP on the cluster port, as members only: for now the log of a
-// container that runs on the other.
+// What members ask each other beside what sync does, over HTTP on the cluster port, as members only: the log of a container that
+// runs on the other, and what the other knows of the logs of all.
 
 // talk serves what other members ask. It is a net.Listener for connections that the mesh hands over.
 type talk struct {
@@ -84,6 +84,9 @@ func (t *talk) Addr() net.Addr { return &net.TCPAddr{} }
 func (a *agent) answer(ctx context.Context) error {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /v1/containers/{id}/log", a.ownLog)
+	mux.HandleFunc("GET /v1/audit/heads", a.ownHeads)
+	mux.HandleFunc("GET /v1/audit/points", a.ownPoints)
+	mux.HandleFunc("GET /v1/audit/commits", a.ownCommits)
 	srv := &http.Server{Handler: mux, ReadHeaderTimeout: 10 * time.Second, MaxHeaderBytes: 16 << 10,
 		BaseContext: func(net.Listener) context.Context { return ctx },
 		ErrorLog:    slog.NewLogLogger(a.part("talk").Handler(), slog.LevelDebug)}
@@ -137,6 +140,15 @@ func (a *agent) ownLog(w http.ResponseWriter, r *http.Request) {
 
 // otherLog opens the log of a container of another host.
 func (a *agent) otherLog(ctx context.Context, host, container string, o api.LogOptions) (io.ReadCloser, error) {
+	q := url.Values{"tail": {strconv.FormatInt(o.Tail, 10)}, "follow": {strconv.FormatBool(o.Follow)}, "timestamps": {strconv.FormatBool(o.Timestamps)}}
+	if !o.Since.IsZero() {
+		q.Set("since", o.Since.Format(time.RFC3339Nano))
+	}
+	return a.askMember(ctx, host, "/v1/containers/"+url.PathEscape(container)+"/log?"+q.Encode())
+}
+
+// askMember asks another member for what is at a path, which the caller closes.
+func (a *agent) askMember(ctx context.Context, host, path string) (io.ReadCloser, error) {
 	if !a.many() {
 		return nil, fmt.Errorf("this host is a cluster of its own: it knows no host %s", host)
 	}
@@ -150,11 +162,7 @@ func (a *agent) otherLog(ctx context.Context, host, container string, o api.LogO
 	if peer == nil || peer.Address == "" {
 		return nil, fmt.Errorf("host %s is not heard", host)
 	}
-	q := url.Values{"tail": {strconv.FormatInt(o.Tail, 10)}, "follow": {strconv.FormatBool(o.Follow)}, "timestamps": {strconv.FormatBool(o.Timestamps)}}
-	if !o.Since.IsZero() {
-		q.Set("since", o.Since.Format(time.RFC3339Nano))
-	}
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "https://host/v1/containers/"+url.PathEscape(container)+"/log?"+q.Encode(), nil)
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "https://host"+path, nil)
 	if err != nil {
 		return nil, err
 	}
