@@ -41,6 +41,9 @@ type Ledger struct {
 	Log  *slog.Logger // nil: nothing is said
 	// MaxSkew is how far ahead of the own wall clock another host may move the own stamps; zero: 10 s.
 	MaxSkew time.Duration
+	// Observe, unless nil, is told of each commit of this host: how long its caller has waited for it, and its first event's id. It is
+	// called by the caller, and from many goroutines.
+	Observe func(took time.Duration, id events.ID)
 
 	log      Log
 	clock    *events.Clock
@@ -162,7 +165,11 @@ func (l *Ledger) Stats() *Stats { return &l.stats }
 // a restart. When ctx ends while the commit waits for the disk, Record waits with it, since it can no longer be
 // called back.
 func (l *Ledger) Record(ctx context.Context, by By, decide func(*State) ([]Change, error)) (Receipt, error) {
+	began := time.Now()
 	res := l.ask(ctx, &request{by: by, decide: decide})
+	if l.Observe != nil && res.err == nil && !res.Stamp.IsZero() {
+		l.Observe(time.Since(began), res.Stamp.ID)
+	}
 	return res.Receipt, res.err
 }
 

@@ -10,6 +10,7 @@ import (
 // Counts are what sync has done since the agent started. Events are counted, not commits.
 type Counts struct {
 	Published, Taken, Known, Served uint64
+	Fetched                         uint64 // of those taken: with an answer to an ask for them, what had waited for them included
 	Gaps, Astray, Unreadable, Lost  uint64 // commits that came too early; off the chain; messages that made no sense; asks without an answer
 	Asked, Forks, Transfers         uint64 // asks for commits; forks ended here; states taken over
 	Unequal                         uint64 // times that a host had another state with the same commits
@@ -43,6 +44,7 @@ type Peer struct {
 	For     time.Duration
 	Unknown bool
 	Lacked  uint64    // of its own events, how many have not come here
+	Ahead   time.Time // since when it has something that this host has not; zero: it has nothing
 	Agrees  time.Time // since when it has the same state; zero: it has not, or that is not known
 	Differs bool      // it has another state with the same commits
 	Parts   string    // the key of the first object that differs; "" while its state has not come
@@ -66,7 +68,7 @@ func (c *core) status() *Status {
 	s := c.ledger.View().State
 	for _, p := range c.sorted() {
 		o := Peer{Host: p.name, Version: p.version, Address: p.address, Alive: c.alive(p), Heard: p.heard, Direct: p.direct, Since: p.since,
-			Starting: p.Starting, ReadOnly: p.ReadOnly, Folded: p.folded, Agrees: p.agrees, Differs: p.differs, Parts: p.parts, Offset: p.offset, RTT: p.rtt}
+			Starting: p.Starting, ReadOnly: p.ReadOnly, Folded: p.folded, Ahead: p.strayed, Agrees: p.agrees, Differs: p.differs, Parts: p.parts, Offset: p.offset, RTT: p.rtt}
 		o.Hears = append(o.Hears, p.name)
 		o.Hears = append(o.Hears, p.beat.Hears...)
 		slices.Sort(o.Hears)

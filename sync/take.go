@@ -158,6 +158,8 @@ func (p *pull) next(now time.Time) int {
 
 // onCommits takes an answer with commits. The next piece is asked for before this one is folded.
 func (c *core) onCommits(a *answer) {
+	before := c.counts.Taken
+	defer func() { c.counts.Fetched += c.counts.Taken - before }()
 	commits := lines(a.body)
 	from := make([]string, len(commits))
 	for i := range from {

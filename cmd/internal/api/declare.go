@@ -187,7 +187,7 @@ func (s *Server) record(q *request, otherwise string, keys []string,
 	case err == nil && r.Stamp.IsZero():
 		q.unchanged(r.State, keys)
 	case err == nil:
-		q.commits = []events.ID{r.Stamp.ID}
+		q.recorded(r.Stamp.ID)
 		for _, c := range changes[:min(len(changes), 10)] {
 			s.log().Info("recorded", "key", c.Key, "deleted", c.Object == nil, "actor", by.Actor, "cause", by.Cause, "index", r.First)
 		}

@@ -110,6 +110,11 @@ type Server struct {
 	// for ttl, or, when that is zero, until it is rotated.
 	JoinToken func(ctx context.Context, by projection.By, rotate bool, ttl time.Duration) (string, error)
 
+	// Observe, unless nil, is told of each request once it is answered, and Streams of each stream that begins (1) and ends (-1). They are
+	// called from many goroutines.
+	Observe func(Answered)
+	Streams func(more int)
+
 	// Bookmarks is how often a watch that asked for it is told how far it has come; zero: a minute.
 	Bookmarks time.Duration
 	// Patience is for how long a client may not read what it is sent before it is cut off; zero: a minute.
@@ -161,6 +166,7 @@ func (s *Server) handler(stop <-chan struct{}, strangers bool) http.Handler {
 	handle := func(pattern string, h func(*request) error) {
 		mux.HandleFunc(pattern, func(w http.ResponseWriter, r *http.Request) {
 			q := &request{Request: r, w: w, s: s, stop: stop}
+			q.answered().Route = routeOf(pattern)
 			q.caller, _ = r.Context().Value(callerKey{}).(*caller)
 			if r.Method == http.MethodHead { // nobody reads a body, so what would go on ends at once
 				q.stop = closed()
@@ -180,6 +186,7 @@ func (s *Server) handler(stop <-chan struct{}, strangers bool) http.Handler {
 			if !ok {
 				return elsewhere(mux, q)
 			}
+			q.answered().Route = t.route()
 			return s.kubernetes(q, t)
 		})
 	}
@@ -209,13 +216,13 @@ func (s *Server) handler(stop <-chan struct{}, strangers bool) http.Handler {
 	// The page itself is for everybody: it asks the API, as whoever sees it.
 	all := http.NewServeMux()
 	all.Handle("/", api)
-	all.Handle("GET /ui", http.RedirectHandler("/ui/", http.StatusPermanentRedirect))
-	page := ui.Handler()
+	all.Handle("GET /ui", noted("/ui", http.RedirectHandler("/ui/", http.StatusPermanentRedirect)))
+	page := noted("/ui/", ui.Handler())
 	all.HandleFunc("GET /ui/", func(w http.ResponseWriter, r *http.Request) {
 		_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(s.patience()))
 		page.ServeHTTP(w, r)
 	})
-	return s.guard(all, strangers)
+	return s.observed(s.guard(all, strangers))
 }
 
 // do does what a route does, if the caller may have it.
@@ -319,6 +326,7 @@ func (q *request) answer(code int, mediaType string, b []byte) error {
 	if code/100 == 2 {
 		q.spread()
 	}
+	q.answered().Code = code
 	q.w.Header().Set("Content-Type", mediaType)
 	q.w.WriteHeader(code)
 	_ = write(q.w, b, q.s.patience()) // a client that has left is not told that it has

@@ -85,7 +85,7 @@ func (s *Server) undo(q *request) error {
 	if r.Stamp.IsZero() {
 		q.unchanged(r.State, keys)
 	} else {
-		q.commits = []events.ID{r.Stamp.ID}
+		q.recorded(r.Stamp.ID)
 		s.log().Info("recorded", "key", keys[0], "keys", len(keys), "actor", by.Actor, "cause", by.Cause, "index", r.First)
 		done.Commit, done.First, done.Last = r.Stamp.ID.String(), r.First, r.First+uint64(len(done.Results))-1
 	}

@@ -296,6 +296,7 @@ type stream struct {
 // stream begins an answer that goes on, so that the client knows at once that it is there.
 func (q *request) stream(mediaType string) *stream {
 	out := &stream{q.w, http.NewResponseController(q.w), q.s.patience()}
+	q.streams()
 	q.w.Header().Set("Content-Type", mediaType)
 	q.w.WriteHeader(http.StatusOK)
 	out.send(nil)

@@ -14,7 +14,6 @@ import (
 	"k8s.io/apimachinery/pkg/util/rand"
 	"sigs.k8s.io/yaml"
 
-	"github.com/podman-swarm/podman-swarm/events"
 	"github.com/podman-swarm/podman-swarm/events/manifest"
 	"github.com/podman-swarm/podman-swarm/projection"
 )
@@ -318,7 +317,7 @@ func (s *Server) removed(q *request, cause string, decide func(*projection.State
 		return changes, err
 	})
 	if err == nil && !r.Stamp.IsZero() {
-		q.commits = []events.ID{r.Stamp.ID}
+		q.recorded(r.Stamp.ID)
 		for _, c := range changes {
 			s.log().Info("recorded", "key", c.Key, "deleted", true, "actor", by.Actor, "cause", by.Cause, "index", r.First)
 		}
