@@ -1,6 +1,6 @@
 // Package integration looks at the house from outside: the built binaries, real Podman, real disks, signals. Its
-// sub-folders are the demo, the benchmarks, the trials by crash and by power cut, what these share, and kubectl, which
-// is a module of its own.
+// sub-folders are the demo, the benchmarks, the trials by crash and by power cut, what these share, what people put into Prometheus
+// and Grafana (monitoring), and kubectl, which is a module of its own.
 //
 // The project began as a list of what an earlier agent, one without a log, did to its users. Each line of that list that
 // concerns what there is so far has a test, or several; those that concern hosts among each other are tried with whole agents that speak mutual TLS, and

@@ -42,6 +42,7 @@ if [[ ${1-} == tests ]]; then # what no demo needs
 	need openssh-client "makes SSH keys to seal for" ssh-keygen
 	need chromium-driver "drives the browser that looks at the agent's page" chromedriver
 	need strace "makes single calls of a program that tests the log end in an error" strace
+	need prometheus "scrapes agents, and checks and tests the alerts" prometheus promtool
 fi
 
 if ((${#missing[@]} > 0)); then
@@ -60,6 +61,9 @@ if ((${#missing[@]} > 0)); then
 	export DEBIAN_FRONTEND=noninteractive
 	apt-get update --quiet=2
 	$install --quiet=2 >/dev/null
+	if [[ " ${missing[*]} " == *" prometheus "* && -d /run/systemd/system ]]; then # the tests start their own, and this machine asked for none
+		systemctl disable --quiet --now prometheus
+	fi
 fi
 
 if ((EUID != 0)); then
