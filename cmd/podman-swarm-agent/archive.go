@@ -68,38 +68,30 @@ func (r *archive) Describe(chan<- *prometheus.Desc) {}
 
 // Collect sends how it goes.
 func (r *archive) Collect(out chan<- prometheus.Metric) {
-	send := sending(out)
-	gauge, counter := prometheus.GaugeValue, prometheus.CounterValue
-	drilled, verified := r.drill.Said(), 0.0
-	if !drilled.At.IsZero() {
-		verified = float64(drilled.At.Unix())
-	}
-	send(gauge, "backup_last_verified_timestamp_seconds", "When a backup was last read from the disk and found whole; 0: not since the start.", verified)
-	send(counter, "backup_drills_total", "How often the newest backup was read to find out whether it is whole.", float64(drilled.Count))
-	send(counter, "backup_drill_errors_total", "How often it was not.", float64(drilled.Errors))
+	f := figures{out}
+	drilled := r.drill.Said()
+	f.gauge("backup_last_verified_timestamp_seconds", "When a backup was last read from the disk and found whole; 0: not since the start.", timestamp(drilled.At))
+	f.gauge("backup_damaged", "1 while the newest backup that was read from the disk is not whole.", truth(drilled.Failed != nil))
+	f.counter("backup_drills_total", "How often the newest backup was read to find out whether it is whole.", float64(drilled.Count))
+	f.counter("backup_drill_errors_total", "How often it was not.", float64(drilled.Errors))
 	if copied := r.copies.Said(); r.copies.To != nil {
-		at := 0.0
-		if !copied.At.IsZero() {
-			at = float64(copied.At.Unix())
-		}
-		send(gauge, "backup_copy_last_success_timestamp_seconds", "When all backups were last seen to be at --backup-to; 0: not since the start.", at)
-		send(gauge, "backup_copies_missing", "Backups and increments that are here and not there.", float64(copied.Missing))
-		send(gauge, "backup_copies_missing_bytes", "Their size.", float64(copied.Bytes))
-		send(counter, "backup_copies_total", "Files copied there since the start of the agent.", float64(copied.Count))
-		send(counter, "backup_copy_errors_total", "Tries that did not copy all.", float64(copied.Errors))
+		f.gauge("backup_copy_last_success_timestamp_seconds", "When all backups were last seen to be at --backup-to; 0: not since the start.", timestamp(copied.At))
+		f.gauge("backup_copies_missing", "Backups and increments that are here and not there.", float64(copied.Missing))
+		f.gauge("backup_copies_missing_bytes", "Their size.", float64(copied.Bytes))
+		f.counter("backup_copies_total", "Files copied there since the start of the agent.", float64(copied.Count))
+		f.counter("backup_copy_errors_total", "Tries that did not copy all.", float64(copied.Errors))
 	}
-	send(gauge, "log_first_index", "Index of the first event in the log; what was before is with the backups.", float64(r.trimmer.Source.First()))
-	waits := 0.0
-	if said := r.trimmer.Said(); said.Waits != "" || said.Failed != nil {
-		waits = 1
-	}
-	send(gauge, "log_trim_waiting", "1 while more of the log is there than is to be kept, since what it goes behind is not there yet.", waits)
+	f.gauge("log_first_index", "Index of the first event in the log; what was before is with the backups.", float64(r.trimmer.Source.First()))
+	said := r.trimmer.Said()
+	f.gauge("log_trim_waiting", "1 while more of the log is there than is to be kept, since what it goes behind is not there yet.",
+		truth(said.Waits != "" || said.Failed != nil))
 	if inc := r.increments.Said(); r.increments.Every > 0 {
-		send(gauge, "backup_increment_index", "Index of the last event that is in an increment beside the backups.", float64(inc.Last))
-		send(gauge, "backup_increments", "Increments there are.", float64(inc.Pieces))
-		send(gauge, "backup_increment_bytes", "Size of all of them.", float64(inc.Bytes))
-		send(counter, "backup_increments_total", "Increments made since the start of the agent.", float64(inc.Made))
-		send(counter, "backup_increment_errors_total", "Tries that made none although there was something to keep.", float64(inc.Errors))
+		f.gauge("backup_increment_index", "Index of the last event that is in an increment beside the backups.", float64(inc.Last))
+		f.gauge("backup_increments", "Increments there are.", float64(inc.Pieces))
+		f.gauge("backup_increment_bytes", "Size of all of them.", float64(inc.Bytes))
+		f.gauge("backup_increment_failing", "1 while the newest try has made none although there was something to keep.", truth(inc.Failed != nil))
+		f.counter("backup_increments_total", "Increments made since the start of the agent.", float64(inc.Made))
+		f.counter("backup_increment_errors_total", "Tries that made none although there was something to keep.", float64(inc.Errors))
 	}
 }
 

@@ -37,17 +37,18 @@ func (a *agent) members(st *peersync.Status) []peersync.Peer {
 // awaited are the known hosts that can be heard: without those of which somebody has said that they are dead, unless they
 // are heard all the same.
 func (a *agent) awaited(peers []peersync.Peer) []string {
-	s := a.ledger.View().State
 	return slices.DeleteFunc(a.known(), func(name string) bool {
 		var n projection.Node
 		var h projection.Host
-		is := func(key string, into any) bool {
-			o, ok := s.Lookup(key)
-			return ok && json.Unmarshal(o.Version.Object, into) == nil
-		}
-		return name != a.c.NodeName && is(projection.NodeKey(name), &n) && is(projection.HostKey(name), &h) && n.Down.After(h.Started) &&
+		return name != a.c.NodeName && a.read(projection.NodeKey(name), &n) && a.read(projection.HostKey(name), &h) && n.Down.After(h.Started) &&
 			!slices.ContainsFunc(peers, func(p peersync.Peer) bool { return p.Host == name && p.Alive })
 	})
+}
+
+// read reads what is recorded under a key; false when nothing that can be read is.
+func (a *agent) read(key string, into any) bool {
+	o, ok := a.ledger.View().Lookup(key)
+	return ok && json.Unmarshal(o.Version.Object, into) == nil
 }
 
 // grace is how long the rest of the hosts is waited for once a majority has been heard.

@@ -254,6 +254,9 @@ func (s *trio) concurrent(t *testing.T) {
 		if got := lost["both"]; len(lost) != 1 || !slices.Equal(got, []string{"of a"}) {
 			t.Errorf("host %s lists as lost %v, want that of a to both alone", h.name, lost)
 		}
+		if n := h.metric(t, "podman_swarm_conflicts"); n != 1 {
+			t.Errorf("host %s counts %v conflicts", h.name, n)
+		}
 	}
 	s.a.apply(t, "both", "settled")
 	for _, h := range s.all() {
@@ -327,6 +330,9 @@ func (s *trio) clock(t *testing.T) {
 		h.status(t, "alarmed by the clock of c", func(st *api.Status) bool {
 			return slices.ContainsFunc(st.Problems, func(p api.Problem) bool { return strings.Contains(p.What, "the clock of host c differs") && p.Do != "" })
 		})
+		if offset := h.metric(t, `podman_swarm_peer_clock_offset_seconds{peer="c"}`); offset < 3540 || offset > 3660 {
+			t.Errorf("host %s measures the clock of c to be off by %v s, want an hour", h.name, offset)
+		}
 	}
 	s.c.end(t)
 	s.c.wrong = 0

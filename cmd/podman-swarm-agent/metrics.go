@@ -1,45 +1,77 @@
 package main
 
 import (
+	"log/slog"
+	"net/http"
+	"strconv"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
 
+	"github.com/podman-swarm/podman-swarm/cmd/internal/api"
 	"github.com/podman-swarm/podman-swarm/events"
-	"github.com/podman-swarm/podman-swarm/podman"
-	"github.com/podman-swarm/podman-swarm/projection"
-	"github.com/podman-swarm/podman-swarm/snapshot"
 )
 
 const namespace = "podman_swarm"
 
 // metrics is the agent's registry and what is observed as it happens; the rest is read when it is scraped.
+//
+// No label has a value that a stranger or a user can make up: those are of routes, codes, kinds and hosts.
 type metrics struct {
 	registry  *prometheus.Registry
 	fsync     prometheus.Histogram
 	batch     prometheus.Histogram
 	bytes     prometheus.Histogram
+	size      prometheus.Histogram
 	commit    prometheus.Histogram
 	reconcile prometheus.Histogram
+	requests  *prometheus.CounterVec   // by method, route, code
+	answers   *prometheus.HistogramVec // the same
+	streams   prometheus.Gauge
 }
 
 func newMetrics() *metrics {
 	histogram := func(name, help string, buckets []float64) prometheus.Histogram {
-		return prometheus.NewHistogram(prometheus.HistogramOpts{Namespace: namespace, Name: name, Help: help, Buckets: buckets})
+		return prometheus.NewHistogram(histogramOpts(name, help, buckets))
 	}
+	exponential := prometheus.ExponentialBuckets
+	of := []string{"method", "route", "code"}
 	m := &metrics{
 		registry: prometheus.NewRegistry(),
-		fsync:    histogram("log_fsync_seconds", "Time that one fsync of the log took.", prometheus.ExponentialBuckets(0.0001, 2, 15)),
-		batch:    histogram("log_sync_commits", "Commits that shared one fsync.", prometheus.ExponentialBuckets(1, 2, 13)),
-		bytes:    histogram("log_sync_bytes", "Bytes that one fsync made durable.", prometheus.ExponentialBuckets(256, 4, 10)),
-		commit: histogram("commit_bytes", "Size of one commit in the log. Those that shared an fsync count with their mean.",
-			prometheus.ExponentialBuckets(256, 4, 10)),
-		reconcile: histogram("reconcile_seconds", "Time that it took to do all the steps of one replica.", prometheus.ExponentialBuckets(0.001, 2, 15)),
+		fsync:    histogram("log_fsync_seconds", "Time that one fsync of the log took.", exponential(0.0001, 2, 15)),
+		batch:    histogram("log_sync_commits", "Commits that shared one fsync.", exponential(1, 2, 13)),
+		bytes:    histogram("log_sync_bytes", "Bytes that one fsync made durable.", exponential(256, 4, 10)),
+		size: histogram("commit_bytes", "Size of one commit in the log. Those that shared an fsync count with their mean.",
+			exponential(256, 4, 10)),
+		commit: histogram("commit_seconds", "Time from asking for a change on this host until it was on disk and to be seen.",
+			exponential(0.0001, 2, 17)),
+		reconcile: histogram("reconcile_seconds", "Time that it took to do all the steps of one replica.", exponential(0.001, 2, 15)),
+		requests: prometheus.NewCounterVec(prometheus.CounterOpts{Namespace: namespace, Name: "api_requests_total",
+			Help: "Requests to the API that were answered, streams once they have ended."}, of),
+		answers: prometheus.NewHistogramVec(histogramOpts("api_request_seconds", "Time that it took to answer a request to the API, streams left out.",
+			[]float64{0.001, 0.0025, 0.01, 0.025, 0.1, 0.25, 1, 2.5, 10, 30}), of),
+		streams: prometheus.NewGauge(prometheus.GaugeOpts{Namespace: namespace, Name: "api_streams",
+			Help: "Streams of the API that go on now: watches, followed events, logs."}),
 	}
-	m.registry.MustRegister(m.fsync, m.batch, m.bytes, m.commit, m.reconcile,
+	m.registry.MustRegister(m.fsync, m.batch, m.bytes, m.size, m.commit, m.reconcile, m.requests, m.answers, m.streams,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m
+}
+
+// histogramOpts are of a histogram that has the buckets for whoever scrapes text, and native ones, finer by much, for whoever
+// takes those. Of native ones there are 160 at most, whatever is observed: then they get coarser.
+func histogramOpts(name, help string, buckets []float64) prometheus.HistogramOpts {
+	return prometheus.HistogramOpts{Namespace: namespace, Name: name, Help: help, Buckets: buckets,
+		NativeHistogramBucketFactor: 1.1, NativeHistogramMaxBucketNumber: 160, NativeHistogramMinResetDuration: time.Hour}
+}
+
+// handler answers scrapes, in the text format, OpenMetrics, or protobuf. What cannot be gathered is left out, logged and counted: it must
+// not take all the rest with it.
+func (m *metrics) handler(log *slog.Logger) http.Handler {
+	return promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{EnableOpenMetrics: true, ErrorHandling: promhttp.ContinueOnError,
+		ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelWarn), Registry: m.registry})
 }
 
 // observe is told of each fsync of the log.
@@ -48,131 +80,68 @@ func (m *metrics) observe(took time.Duration, bytes, records int) {
 	m.batch.Observe(float64(records))
 	m.bytes.Observe(float64(bytes))
 	for range records {
-		m.commit.Observe(float64(bytes) / float64(records))
+		m.size.Observe(float64(bytes) / float64(records))
 	}
 }
 
-// sources is what is read at each scrape.
-type sources struct {
-	started    time.Time
-	log        *events.Log
-	ledger     *projection.Ledger
-	view       *snapshot.View
-	folds      *snapshot.Folds
-	backups    *snapshot.Backups
-	reconciler *podman.Reconciler
-}
-
-// watch registers everything that is read at each scrape.
-func (m *metrics) watch(s sources) {
-	gauge := func(name, help string, labels prometheus.Labels, value func() float64) {
-		m.registry.MustRegister(prometheus.NewGaugeFunc(
-			prometheus.GaugeOpts{Namespace: namespace, Name: name, Help: help, ConstLabels: labels}, value))
-	}
-	counter := func(name, help string, labels prometheus.Labels, value func() float64) {
-		m.registry.MustRegister(prometheus.NewCounterFunc(
-			prometheus.CounterOpts{Namespace: namespace, Name: name, Help: help, ConstLabels: labels}, value))
-	}
-	gauge("build_info", "Always 1; the version of the agent.", prometheus.Labels{"version": version}, func() float64 { return 1 })
-
-	for i, kind := range projection.Kinds() {
-		counter("events_appended_total", "Events that this agent has recorded since it started.",
-			prometheus.Labels{"kind": string(kind)}, func() float64 { return float64(s.ledger.Stats().Events[i].Load()) })
-	}
-	counter("commits_total", "Commits that this agent has recorded since it started.", nil,
-		func() float64 { return float64(s.ledger.Stats().Commits.Load()) })
-	gauge("log_index", "Index of the last event in the log.", nil, func() float64 { return float64(s.log.End().Index) })
-	gauge("log_bytes", "Size of the log.", nil, func() float64 { return float64(s.log.Stats().Bytes) })
-	gauge("log_free_bytes", "Free space on the log's disk.", nil, func() float64 { return float64(s.log.Stats().Free) })
-	gauge("read_only", "1 while changes are refused since the log cannot be written.", nil, func() float64 {
-		if s.log.Writable() != nil {
-			return 1
-		}
-		return 0
-	})
-	gauge("conflicts", "Changes that lost without having been seen by what won.", nil,
-		func() float64 { return float64(len(s.ledger.View().Conflicts())) })
-
-	gauge("state_file_age_seconds", "Age of state.json, or of the agent while that has not written it, when the log has gone on since; else 0.", nil,
-		func() float64 { return behind(s.view.Written(), s.ledger.View().Index(), s.started, time.Now()) })
-	gauge("fold_snapshot_index", "Index of the newest snapshot of the fold; what came later is folded at a start.", nil,
-		func() float64 { return float64(s.folds.Last()) })
-	gauge("backup_last_success_timestamp_seconds", "When the newest backup was made, by its name; 0: there is none.", nil, func() float64 {
-		if all, err := s.backups.List(); err == nil && len(all) > 0 {
-			return float64(all[len(all)-1].Made.Unix())
-		}
-		return 0
-	})
-	gauge("backup_bytes", "Size of the newest backup.", nil, func() float64 {
-		if all, err := s.backups.List(); err == nil && len(all) > 0 {
-			return float64(all[len(all)-1].Bytes)
-		}
-		return 0
-	})
-	gauge("backup_seconds", "How long the making of the newest backup took, since the start of the agent.", nil,
-		func() float64 { return s.backups.Made().Took.Seconds() })
-	counter("backups_total", "Backups made since the start of the agent.", nil, func() float64 { return float64(s.backups.Made().Count) })
-	counter("backup_errors_total", "Backups that could not be made.", nil, func() float64 { return float64(s.backups.Made().Errors) })
-	m.registry.MustRegister(&containers{s.reconciler})
-}
-
-// behind is for how many seconds state.json has not been what the log is.
-func behind(w *snapshot.Written, index uint64, started, now time.Time) float64 {
-	switch {
-	case w == nil || w.At.IsZero():
-		return now.Sub(started).Seconds()
-	case w.Index == index:
-		return 0
-	}
-	return now.Sub(w.At).Seconds()
-}
+// committed is told of each commit of this host.
+func (m *metrics) committed(took time.Duration, id events.ID) { observeOf(m.commit, took, id) }
 
 // reconciled is told of the steps of one replica.
 func (m *metrics) reconciled(took time.Duration, err error) { m.reconcile.Observe(took.Seconds()) }
 
-// containers collects what the reconciler says of itself, each at one moment.
-type containers struct{ r *podman.Reconciler }
-
-// sending sends figures to out; labels are names and values by turns.
-func sending(out chan<- prometheus.Metric) func(typ prometheus.ValueType, name, help string, value float64, labels ...string) {
-	return func(typ prometheus.ValueType, name, help string, value float64, labels ...string) {
-		var names, values []string
-		for i := 0; i < len(labels); i += 2 {
-			names, values = append(names, labels[i]), append(values, labels[i+1])
-		}
-		desc := prometheus.NewDesc(namespace+"_"+name, help, names, nil)
-		out <- prometheus.MustNewConstMetric(desc, typ, value, values...)
+// answered is told of each request to the API.
+func (m *metrics) answered(r api.Answered) {
+	code := strconv.Itoa(r.Code)
+	m.requests.WithLabelValues(r.Method, r.Route, code).Inc()
+	if !r.Stream {
+		observeOf(m.answers.WithLabelValues(r.Method, r.Route, code), r.Took, r.Event)
 	}
 }
 
-// Describe sends nothing: the labels of what Collect sends are not known before.
-func (c *containers) Describe(chan<- *prometheus.Desc) {}
+// observeOf observes how long something took, and names the event that it was about, if any, so that who sees in a graph that it was
+// slow can look it up: psctl events tells of it.
+func observeOf(o prometheus.Observer, took time.Duration, id events.ID) {
+	if e, ok := o.(prometheus.ExemplarObserver); ok && !id.IsZero() {
+		e.ObserveWithExemplar(took.Seconds(), prometheus.Labels{"event_id": id.String()})
+		return
+	}
+	o.Observe(took.Seconds())
+}
 
-// Collect sends the recovery's report and the containers by phase.
-func (c *containers) Collect(out chan<- prometheus.Metric) {
-	send := sending(out)
-	gauge, counter := prometheus.GaugeValue, prometheus.CounterValue
+// figures are what a collector sends, one by one.
+type figures struct{ out chan<- prometheus.Metric }
 
-	report, progress, stats := c.r.Report(), c.r.Progress(), c.r.Stats()
-	ready := 0.0
-	if progress.Stage == podman.Ready {
-		ready = 1
+// gauge sends a figure that can fall; labels are names and values by turns.
+func (f figures) gauge(name, help string, value float64, labels ...string) {
+	f.send(prometheus.GaugeValue, name, help, value, labels)
+}
+
+// counter sends a figure that only grows while the agent lives.
+func (f figures) counter(name, help string, value float64, labels ...string) {
+	f.send(prometheus.CounterValue, name, help, value, labels)
+}
+
+func (f figures) send(typ prometheus.ValueType, name, help string, value float64, labels []string) {
+	var names, values []string
+	for i := 0; i < len(labels); i += 2 {
+		names, values = append(names, labels[i]), append(values, labels[i+1])
 	}
-	send(gauge, "recovered", "1 once the recovery after the last start is done.", ready)
-	for phase, seconds := range report.Seconds {
-		send(gauge, "recovery_seconds", "How long each phase of the last recovery took.", seconds, "phase", phase)
+	f.out <- prometheus.MustNewConstMetric(prometheus.NewDesc(namespace+"_"+name, help, names, nil), typ, value, values...)
+}
+
+// truth is 1 or 0.
+func truth(b bool) float64 {
+	if b {
+		return 1
 	}
-	send(gauge, "recovery_events_replayed", "Events folded from the log at the last start.", float64(report.Replayed))
-	for outcome, n := range map[string]int{"adopted": report.Adopted, "started": report.Restart, "created": report.Created,
-		"removed": report.Removed, "orphaned": report.Orphans, "failed": report.Failed, "bounced": report.Bounced} {
-		send(gauge, "recovery_containers", "What the last recovery did about containers.", float64(n), "outcome", outcome)
+	return 0
+}
+
+// timestamp is a time in seconds; 0 where it never was.
+func timestamp(t time.Time) float64 {
+	if t.IsZero() {
+		return 0
 	}
-	for _, phase := range []projection.Phase{projection.Pending, projection.Running, projection.Exited} {
-		send(gauge, "containers", "Replicas of this host by how they are doing.", float64(progress.Phases[phase]), "state", string(phase))
-	}
-	send(gauge, "orphans", "Containers of ours that nothing explains.", float64(len(c.r.Orphans())))
-	send(counter, "container_restarts_total", "Containers that had exited and were started again.", float64(stats.Restarts.Load()))
-	send(counter, "containers_created_total", "Containers made.", float64(stats.Created.Load()))
-	send(counter, "containers_removed_total", "Containers removed.", float64(stats.Removed.Load()))
-	send(counter, "reconcile_errors_total", "Lists and steps that ended in an error.", float64(stats.Errors.Load()))
+	return float64(t.UnixMilli()) / 1000
 }

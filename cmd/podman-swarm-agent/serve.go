@@ -105,6 +105,7 @@ func (a *agent) open(ctx context.Context) (err error) {
 		return err
 	}
 	a.ledger.Node, a.ledger.Log, a.ledger.MaxSkew, a.folds.Ledger = a.c.NodeName, a.part("ledger"), a.c.MaxClockSkew, a.ledger
+	a.ledger.Observe = a.metrics.committed
 	replayed := a.ledger.View().Index()
 	if start != nil {
 		replayed -= start.Index()
@@ -158,8 +159,7 @@ func (a *agent) open(ctx context.Context) (err error) {
 	if err := a.connect(); err != nil {
 		return err
 	}
-	a.metrics.watch(sources{a.started, a.events, a.ledger, a.view, a.folds, a.backups, a.reconciler})
-	a.metrics.registry.MustRegister(&a.archive)
+	a.metrics.registry.MustRegister(&hostFigures{a.started, a.events, a.ledger, a.view, a.folds, a.backups, a.stuck}, &containers{a.reconciler}, &a.archive)
 	if a.many() {
 		a.metrics.registry.MustRegister(&peers{a})
 	}

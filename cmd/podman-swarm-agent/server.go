@@ -6,8 +6,6 @@ import (
 	"net"
 	"os"
 
-	"github.com/prometheus/client_golang/prometheus/promhttp"
-
 	"github.com/podman-swarm/podman-swarm/cmd/internal/api"
 )
 
@@ -28,7 +26,9 @@ func (a *agent) server() *api.Server {
 		Restorer:   a.restorer,
 		Trail:      &trail{a: a},
 		Health:     a.health,
-		Metrics:    promhttp.HandlerFor(a.metrics.registry, promhttp.HandlerOpts{}),
+		Metrics:    a.metrics.handler(a.part("metrics")),
+		Observe:    a.metrics.answered,
+		Streams:    func(more int) { a.metrics.streams.Add(float64(more)) },
 		Spread:     a.spread,
 	}
 	if a.cluster.member != nil {

@@ -241,8 +241,7 @@ func (a *agent) seen() api.Cluster {
 	if !agree {
 		c.Agrees = time.Time{}
 	}
-	for pod, why := range placement.Stuck(view.State, placement.Cluster{Host: a.c.NodeName, Peers: peers, Since: a.cluster.sight.since, Now: time.Now(),
-		RescheduleAfter: a.c.RescheduleAfter}) {
+	for pod, why := range placement.Stuck(view.State, a.lookingAt(peers)) {
 		if cannot, ok := strings.CutPrefix(why, "not moved: "); ok || strings.HasPrefix(why, "stays ") { // others merely have not moved yet
 			c.Unmoved[pod.Namespace+"/"+pod.Name()] = cannot
 		}
@@ -266,4 +265,22 @@ func (a *agent) seen() api.Cluster {
 		}
 	}
 	return c
+}
+
+// lookingAt is the cluster for who looks at what is placed, with the hosts as they are heard.
+func (a *agent) lookingAt(peers []placement.Peer) placement.Cluster {
+	c := placement.Cluster{Host: a.c.NodeName, Alone: !a.many(), Peers: peers, Now: time.Now(), RescheduleAfter: a.c.RescheduleAfter}
+	if a.many() {
+		c.Since = a.cluster.sight.since
+	}
+	return c
+}
+
+// stuck is how many replicas are not where they should be, or nowhere.
+func (a *agent) stuck() int {
+	var peers []placement.Peer
+	if a.many() {
+		peers, _ = a.cluster.sight.Peers()
+	}
+	return len(placement.Stuck(a.ledger.View().State, a.lookingAt(peers)))
 }
