@@ -33,7 +33,7 @@ func newPrometheus(t *testing.T, agent string) *prometheusServer {
 	}
 	dir := t.TempDir()
 	config := filepath.Join(dir, "prometheus.yml")
-	err = os.WriteFile(config, fmt.Appendf(nil, `global: {scrape_interval: 200ms, evaluation_interval: 200ms}
+	err = os.WriteFile(config, fmt.Appendf(nil, `global: {scrape_interval: 2s, scrape_timeout: 2s, evaluation_interval: 500ms}
 rule_files: [%q]
 scrape_configs: [{job_name: podman-swarm, static_configs: [{targets: [%q]}]}]
 `, rules, strings.TrimPrefix(agent, "http://")), 0o600)
@@ -124,7 +124,7 @@ func TestPrometheus_scrapes(t *testing.T) {
 	if err := json.Unmarshal(b, &board); err != nil {
 		t.Fatal(err)
 	}
-	chosen := strings.NewReplacer("$job", "podman-swarm", "$instance", ".*", "$__rate_interval", "10s")
+	chosen := strings.NewReplacer("$job", "podman-swarm", "$instance", ".*", "$__rate_interval", "1m")
 	empty := 0
 	for _, panel := range board.Panels {
 		for _, target := range panel.Targets {
