@@ -153,7 +153,7 @@ func (b *Backups) Changed() <-chan struct{} {
 func (b *Backups) create(why string, pinned bool) (BackupFile, error) {
 	s := b.Ledger.View().OnDisk()
 	now := b.now().UTC()
-	if err := os.MkdirAll(b.Dir, 0o750); err != nil {
+	if err := makeFolders(b.Dir); err != nil {
 		return BackupFile{}, fmt.Errorf("make a backup: %w", err)
 	}
 	f, err := b.free(now, pinned, ending(b.Compress, !b.For.None()))

@@ -32,6 +32,9 @@ func (r *Restorer) Found(path string, mine, fresh bool) (*Source, error) {
 	if !info.Mode().IsRegular() {
 		return nil, ErrUnread
 	}
+	if err := settle(path); err != nil {
+		return nil, err
+	}
 	data, err := os.ReadFile(path)
 	if err != nil {
 		return nil, err
@@ -49,12 +52,39 @@ func (r *Restorer) Found(path string, mine, fresh bool) (*Source, error) {
 			return nil, nil
 		}
 	}
-	if from.Made.IsZero() && !fresh {
-		return nil, fmt.Errorf("%s: %w: it is of version 1, and what it has is older than the log", path, ErrUnread)
+	if from.Made.IsZero() {
+		if err := r.older(&from, fresh); err != nil {
+			return nil, fmt.Errorf("%s: %w", path, err)
+		}
 	}
 	from.File, err = r.adopt(data, &from, cmp.Or(from.Made, info.ModTime()))
 	from.brought = !seal.Sealed(data) && !r.Backups.For.None() // what is in the folder is sealed then
 	return &from, err
+}
+
+// settle makes durable what somebody has put at a path, who was in no hurry: what is begun on account of it would find it in part after a power cut,
+// or as of another time, and do it not at all, or twice.
+func settle(path string) error {
+	f, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	return errors.Join(f.Sync(), f.Close(), syncFolder(filepath.Dir(path)))
+}
+
+// older refuses a file of version 1 where the log has something, unless it stood there when the log had nothing: this host was stopped since, before it
+// had taken it over, and has recorded something else meanwhile. For that it is remembered, by when it was put there.
+func (r *Restorer) older(from *Source, fresh bool) error {
+	stood := from.Stood.Format(time.RFC3339Nano) + "\n"
+	if fresh {
+		return writeFile(r.Stood, r.Stood+".tmp", 0o640, func(w io.Writer) error { _, err := io.WriteString(w, stood); return err })
+	}
+	if was, err := os.ReadFile(r.Stood); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	} else if string(was) != stood {
+		return fmt.Errorf("%w: it is of version 1, and what it has is older than the log", ErrUnread)
+	}
+	return nil
 }
 
 // Take puts a backup, or a file of version 1, that somebody brings into the folder of backups, pinned, unless it is there, and gives its name there.
@@ -92,7 +122,7 @@ func (r *Restorer) adopt(data []byte, from *Source, made time.Time) (string, err
 			}
 		}
 	}
-	if err := os.MkdirAll(b.Dir, 0o750); err != nil {
+	if err := makeFolders(b.Dir); err != nil {
 		return "", err
 	}
 	f, err := b.free(made.UTC(), true, ending(isZstd(from.plain), sealed || !b.For.None()))

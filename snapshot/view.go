@@ -172,11 +172,28 @@ func (v *View) Inspect() (aside string, err error) {
 	if err != nil || !foreign {
 		return "", err
 	}
-	aside = fmt.Sprintf("%s.set-aside-%s", v.Path, time.Now().UTC().Format("20060102-150405.000000"))
+	aside = v.aside()
 	if err := os.Rename(v.Path, aside); err != nil {
 		return "", fmt.Errorf("set %s aside: %w", v.Path, err)
 	}
 	return aside, syncFolder(filepath.Dir(v.Path))
+}
+
+// aside is a name for what stands as state.json and is none of this agent's.
+func (v *View) aside() string {
+	return fmt.Sprintf("%s.set-aside-%s", v.Path, time.Now().UTC().Format("20060102-150405.000000"))
+}
+
+// Replace has data stand as state.json, as if somebody had put it there, and sets aside what stood there, under the name that it returns. When it returns nil
+// that is durable; a crash leaves the one or the other, and what stood there has perhaps both names.
+func (v *View) Replace(data []byte) (aside string, err error) {
+	aside = v.aside()
+	if err := os.Link(v.Path, aside); err != nil { // a folder, or on a file system that has no links
+		if err := os.Rename(v.Path, aside); err != nil {
+			return "", fmt.Errorf("set %s aside: %w", v.Path, err)
+		}
+	}
+	return aside, writeFile(v.Path, v.Path+".tmp", 0o640, func(w io.Writer) error { _, err := w.Write(data); return err })
 }
 
 // Foreign reports whether something stands as state.json that this agent did not write last.

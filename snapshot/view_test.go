@@ -216,3 +216,41 @@ func TestView_runRetriesAndWritesAtTheEnd(t *testing.T) {
 		}
 	})
 }
+
+// What is put in the place of a state.json stands there whole, durably, with what stood there aside; or, where it cannot be, that still stands.
+func TestView_replace(t *testing.T) {
+	h := open(t, t.TempDir())
+	if err := os.WriteFile(h.view.Path, []byte("half"), 0o640); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Mkdir(h.view.Path+".tmp", 0o750); err != nil { // where it is written first
+		t.Fatal(err)
+	}
+	if _, err := h.view.Replace([]byte("whole")); err == nil {
+		t.Error("what cannot be written was")
+	}
+	if b, err := os.ReadFile(h.view.Path); err != nil || string(b) != "half" {
+		t.Errorf("after that %q, %v stands as state.json", b, err)
+	}
+	if err := os.Remove(h.view.Path + ".tmp"); err != nil {
+		t.Fatal(err)
+	}
+	aside, err := h.view.Replace([]byte("whole"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for path, want := range map[string]string{h.view.Path: "whole", aside: "half"} {
+		if b, err := os.ReadFile(path); err != nil || string(b) != want {
+			t.Errorf("%s: %q, %v, want %q", path, b, err, want)
+		}
+	}
+	if err := os.Remove(h.view.Path); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Mkdir(h.view.Path, 0o750); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := h.view.Replace([]byte("whole")); err != nil {
+		t.Errorf("in the place of a folder: %v", err)
+	}
+}

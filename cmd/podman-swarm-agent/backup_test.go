@@ -1,7 +1,9 @@
 package main
 
 import (
+	"context"
 	"encoding/json"
+	"errors"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -10,6 +12,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/podman-swarm/podman-swarm/events"
+	"github.com/podman-swarm/podman-swarm/projection"
 	"github.com/podman-swarm/podman-swarm/snapshot"
 )
 
@@ -285,4 +289,48 @@ func TestRestore_version1(t *testing.T) {
 			r.end(t)
 		}
 	}
+}
+
+// A host that is stopped at its first start, before it has taken over what an agent left that had no log, but has recorded something else, takes it over at
+// the next; put there later, it is older than the log, and is set aside.
+func TestRestore_version1Interrupted(t *testing.T) {
+	dir := t.TempDir()
+	state := filepath.Join(dir, "state.json")
+	copyFile(t, "../../snapshot/testdata/version1/02-example-1node.json", state)
+	r := start(t, dir, "--recovery-delay=1h") // it looks at what is there, and does nothing yet
+	r.ask(t, "GET", "/swarm/v1/restores", "", http.StatusOK)
+	r.end(t)
+	log, err := events.Open(filepath.Join(dir, "events"), events.Options{Machine: machineID()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ledger, err := projection.OpenLedger(log, nil, 1, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, stop := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() { done <- ledger.Run(ctx) }()
+	_, err = ledger.Record(t.Context(), projection.By{Actor: "agent"}, func(*projection.State) ([]projection.Change, error) {
+		return []projection.Change{{Kind: events.Observed, Key: projection.HostKey("a"), Object: projection.Encode(projection.Host{})}}, nil
+	})
+	stop()
+	if err := errors.Join(err, <-done, log.Close()); err != nil {
+		t.Fatal(err)
+	}
+	r = start(t, dir)
+	r.ask(t, "GET", "/apis/apps/v1/namespaces/default/deployments/nginx-deployment", "", http.StatusOK)
+	r.ask(t, "DELETE", "/apis/apps/v1/namespaces/default/deployments/nginx-deployment", "", http.StatusOK)
+	r.end(t)
+	if _, err := os.Stat(filepath.Join(dir, "state.json.stood")); err == nil {
+		t.Error("it still remembers that something is to be taken over")
+	}
+	copyFile(t, "../../snapshot/testdata/version1/02-example-1node.json", state)
+	r = start(t, dir)
+	r.ask(t, "POST", "/api/v1/manifests", svc("later"), http.StatusOK)
+	r.ask(t, "GET", "/apis/apps/v1/namespaces/default/deployments/nginx-deployment", "", http.StatusNotFound)
+	if !strings.Contains(r.said.String(), "older than the log") {
+		t.Errorf("it does not say why nothing is taken over:\n%s", &r.said)
+	}
+	r.end(t)
 }

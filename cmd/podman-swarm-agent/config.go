@@ -56,6 +56,7 @@ type config struct {
 	EncryptState            bool
 	BackupTo                string
 	LogKeep                 string
+	RestoreCommitBytes      int     // zero: as Restorer.Most has it
 	logKeep                 logKeep // what that comes to
 
 	level       slog.Level
@@ -110,6 +111,8 @@ func (c *config) flags(fs *pflag.FlagSet) {
 	}
 	fs.StringVar(&c.BackupTo, "backup-to", "", "`where` backups and increments are copied to: a folder, or s3://BUCKET/PREFIX?endpoint=https://HOST, with credentials in AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY or ~/.aws/credentials (default: nowhere)")
 	fs.StringVar(&c.LogKeep, "log-keep", "all", "`how much` of the log stays in the data dir: an age like 30d, a size like 10GiB, both with a comma between, or all; what goes stays with the backups")
+	fs.IntVar(&c.RestoreCommitBytes, "restore-commit-bytes", 0, "`bytes` of the objects in one commit of a restore; so that in a trial a small one is many")
+	fs.Lookup("restore-commit-bytes").Hidden = true
 	fs.StringVar(&c.LogLevel, "log-level", "info", "`level`: debug, info, warn or error")
 	fs.StringVar(&c.LogFormat, "log-format", "text", "`format`: text or json")
 	fs.Lookup("node-label").DefValue, fs.Lookup("join").DefValue, fs.Lookup("backup-recipient").DefValue = "", "", "" // none, for --help

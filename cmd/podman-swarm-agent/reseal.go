@@ -203,6 +203,11 @@ func (r *resealer) left() error {
 // or what it was to be, and the rest follows it.
 func finishReseal(ring keyring, key *events.Key) error {
 	path := func(name string) string { return filepath.Join(ring.dataDir, name) }
+	if _, err := os.Lstat(path(resealFolder)); err == nil { // it may have been killed right after the exchange: before what was goes, what is must be there to stay
+		if err := syncFolder(ring.dataDir); err != nil {
+			return err
+		}
+	}
 	next, err := readKey(path(keyNext), true)
 	switch {
 	case errors.Is(err, os.ErrNotExist):
@@ -221,5 +226,8 @@ func finishReseal(ring keyring, key *events.Key) error {
 	if err := snapshot.DropView(path("state.json"), path("events/state.sum"), key); err != nil {
 		return err
 	}
-	return errors.Join(syncFolder(ring.dataDir), os.RemoveAll(path(resealFolder)))
+	if err := syncFolder(ring.dataDir); err != nil {
+		return err
+	}
+	return os.RemoveAll(path(resealFolder))
 }

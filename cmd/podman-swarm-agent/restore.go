@@ -90,10 +90,10 @@ func (a *agent) fallBack(why error) error {
 	if err != nil {
 		return err
 	}
-	if err := a.inspect(); err != nil {
-		return err
-	}
 	if newest == "" {
+		if err := a.inspect(); err != nil {
+			return err
+		}
 		return fmt.Errorf("%w. It has been set aside; the log is empty, there is no backup in %s to go back to, and nothing is begun in its place. "+
 			"Put a backup there (cp BACKUP %s), or, to begin with nothing, move what was set aside elsewhere", why, a.backups.Dir, a.view.Path)
 	}
@@ -102,12 +102,21 @@ func (a *agent) fallBack(why error) error {
 	if err != nil {
 		return err
 	}
-	return os.WriteFile(a.view.Path, data, 0o640) // a part of it would be found as such at the next start
+	aside, err := a.view.Replace(data)
+	if err == nil {
+		a.log.Warn("what stood as state.json has been set aside", "file", aside)
+	}
+	return err
 }
 
-// inspect sets state.json aside unless this agent wrote it.
+// inspect sets state.json aside unless this agent wrote it. What is to be taken over is not there any more then.
 func (a *agent) inspect() error {
 	aside, err := a.view.Inspect()
+	if err == nil {
+		if err = os.Remove(a.restorer.Stood); errors.Is(err, fs.ErrNotExist) {
+			err = nil
+		}
+	}
 	if err == nil && aside != "" {
 		a.log.Warn("state.json was not written by this agent: it has been set aside and changes nothing; the log says what the state is",
 			"file", aside)
