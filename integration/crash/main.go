@@ -27,8 +27,8 @@ func main() {
 	flag.Uint64Var(&o.seed, "seed", rand.Uint64()>>32, "of all that is random here; the moments at which the machine does things are not")
 	flag.IntVar(&o.clients, "clients", 8, "how many write at the same time")
 	flag.IntVar(&o.containers, "containers", 6, "how many containers run that must never be bounced")
-	flag.DurationVar(&o.longest, "load", time.Second, "the longest time under load before a kill")
-	flag.BoolVar(&o.restores, "restores", false, "kill it also while it makes, prunes and restores backups, trims its log, and seals its data dir")
+	flag.DurationVar(&o.longest, "load", time.Second, "the longest time under load before a kill; with -restores it follows from how long a restore takes")
+	flag.BoolVar(&o.restores, "restores", false, "kill it also while it makes, prunes and restores backups, trims its log, has its data dir sealed, and takes over what another agent left")
 	flag.StringVar(&o.bin, "bin", "bin", "folder of podman-swarm-agent")
 	flag.StringVar(&o.dir, "dir", "", "folder for the data dir (default: a temporary one), which is removed unless something was wrong")
 	flag.Parse()
@@ -47,9 +47,6 @@ type options struct {
 }
 
 func run(ctx context.Context, o options) (err error) {
-	if o.restores {
-		o.longest *= 6 // one restore alone takes a second
-	}
 	if o.rounds < 1 || o.clients < 1 || o.containers < 0 || o.longest <= 0 {
 		return errors.New("-rounds, -clients and -load must be positive, and -containers not negative")
 	}
@@ -64,8 +61,8 @@ func run(ctx context.Context, o options) (err error) {
 	fmt.Printf("rounds %d  kills %d (while starting %d, recovering %d)  acknowledged %d  lost %d  partial %d  wrong %d  bounced %d  seed %d  seconds %.0f\n",
 		t.round, t.kills, t.starting, t.recovering, t.loaded(), len(t.report.Lost), len(t.report.Partial), len(t.report.Wrong),
 		len(t.witnesses.Bounced), o.seed, time.Since(began).Seconds())
-	if r := &t.restoring; o.restores {
-		fmt.Printf("restores %d, and %d gone on with after a kill; data dir sealed or made plain %d times, killed in it %d times\n", r.done, r.resumed, r.reseals, r.sealing)
+	if o.restores {
+		t.printInside()
 	}
 	if err == nil && t.report.Clean() && len(t.witnesses.Bounced) == 0 {
 		return os.RemoveAll(dir)
@@ -75,4 +72,13 @@ func run(ctx context.Context, o options) (err error) {
 	}
 	fmt.Print(t.report.String())
 	return errors.Join(err, fmt.Errorf("something was wrong; the data dir and the agent's output are in %s", filepath.Join(dir)))
+}
+
+func (t *trying) printInside() {
+	i, m, r := &t.inside, &t.migrations, &t.reseals
+	fmt.Printf("restores %d answered; killed between two commits of one and gone on with %d times\n", t.restoring.Done, t.resumed)
+	fmt.Printf("log trimmed %d times; killed within a backup %d, before its prune was done %d, an increment %d, a trim %d, a snapshot of the fold %d, a write of state.json %d times\n",
+		t.trims, i.backup, i.prune, i.increment, i.trim, i.fold, i.view)
+	fmt.Printf("data dir sealed, made plain, or sealed anew %d times, killed in it %d times, %d of which left something to be ended\n", r.Done, r.Killed, r.Inside)
+	fmt.Printf("taken over %d times, killed in it %d times: before the first commit %d, between two commits %d\n", m.done, m.kills, m.before, m.between)
 }

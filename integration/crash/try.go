@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/podman-swarm/podman-swarm/integration/podmanhost"
@@ -23,12 +24,16 @@ type trying struct {
 	dir string
 	rnd *rand.Rand
 
-	host      *podmanhost.Host
-	agent     *trial.Agent
-	load      *trial.Load
-	churn     churn
-	restoring restores
-	witnesses trial.Witnesses
+	host           *podmanhost.Host
+	agent          *trial.Agent
+	load           *trial.Load
+	churn          churn
+	restoring      trial.Restores
+	reseals        trial.Reseals
+	inside         inside
+	resumed, trims int // restores that a next start went on with; times that the log was trimmed
+	migrations     migrations
+	witnesses      trial.Witnesses
 
 	round, kills, starting, recovering int
 	report                             trial.Report
@@ -55,8 +60,9 @@ func (t *trying) try(ctx context.Context) (err error) {
 		Args: []string{"--recovery-delay", "100ms"}, Output: filepath.Join(t.dir, "agent.log"),
 	}
 	if t.restores {
-		t.agent.Args = append(t.agent.Args, restoreArgs...)
-		t.restoring.rnd = rand.New(rand.NewPCG(t.seed, 2))
+		t.agent.Args = append(t.agent.Args, trial.RestoreArgs()...)
+		t.restoring.Rnd = rand.New(rand.NewPCG(t.seed, 2))
+		t.reseals = trial.Reseals{Rnd: rand.New(rand.NewPCG(t.seed, 3)), Kill: true}
 	}
 	defer func() { err = errors.Join(err, t.agent.Kill()) }()
 	t.load = trial.NewLoad(t.clients, groupsEach, 4*time.Millisecond, t.seed)
@@ -85,7 +91,10 @@ func (t *trying) begin(ctx context.Context) error {
 		return err
 	}
 	if t.restores {
-		if err := t.restoring.begin(ctx, t.agent.URL()); err != nil {
+		if err := t.restoring.Begin(ctx, t.agent.URL()); err != nil {
+			return err
+		}
+		if err := t.restoring.Once(ctx, t.agent.URL()); err != nil { // to know how long it takes
 			return err
 		}
 	}
@@ -95,7 +104,16 @@ func (t *trying) begin(ctx context.Context) error {
 // once puts load on the agent, which is ready, kills it at a random moment, starts it again, and sometimes kills it
 // while it starts or recovers; then it looks at what is left.
 func (t *trying) once(ctx context.Context) error {
-	until, cancel := context.WithTimeout(ctx, time.Duration(1+t.rnd.Int64N(int64(t.longest))))
+	longest := t.longest
+	if t.restores { // somewhere in the first restore, or in the next
+		longest = 3 * t.restoring.Took / 2
+	}
+	long := time.Duration(1 + t.rnd.Int64N(int64(longest)))
+	aimed := t.restores && t.rnd.IntN(3) == 0
+	if aimed {
+		long = 4 * t.restoring.Took
+	}
+	until, cancel := context.WithTimeout(ctx, long)
 	defer cancel()
 	done := make(chan struct{})
 	go func() {
@@ -113,25 +131,35 @@ func (t *trying) once(ctx context.Context) error {
 	go func() {
 		defer close(restoring)
 		if t.restores {
-			t.restoring.run(until, t.agent.URL())
+			t.restoring.Run(until, t.agent.URL())
 		}
 	}()
-	<-until.Done()
+	if aimed {
+		t.aim(until)
+	} else {
+		<-until.Done()
+	}
 	if t.agent.Ended() {
 		return fmt.Errorf("the agent ended by itself; it wrote:\n%s", t.agent.OutputTail())
 	}
 	if err := t.kill(); err != nil {
 		return err
 	}
+	cancel()
 	<-done
 	<-churned
 	<-restoring
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	if t.restores && t.rnd.IntN(4) == 0 {
-		if err := t.restoring.reseal(ctx, t.agent); err != nil {
+	if t.restores {
+		if err := t.inside.look(t.agent.DataDir); err != nil {
 			return err
+		}
+		if t.rnd.IntN(4) == 0 {
+			if err := t.reseals.Next(ctx, t.agent); err != nil {
+				return err
+			}
 		}
 	}
 	if err := t.killAgain(ctx); err != nil {
@@ -188,10 +216,15 @@ func (t *trying) look(ctx context.Context) error {
 	}
 	t.report.Add(t.load.Check(seen))
 	if t.restores {
-		report, err := t.restoring.look(ctx, t.agent.URL(), t.round == t.rounds)
+		report, err := t.restoring.Look(ctx, t.agent, t.round == t.rounds)
 		t.report.Add(report)
 		if err != nil {
 			return err
+		}
+		if t.round == 1 || t.rnd.IntN(3) == 0 {
+			if err := t.migrate(ctx); err != nil {
+				return err
+			}
 		}
 	}
 	return t.witnesses.Look(ctx)
@@ -219,6 +252,12 @@ func (t *trying) end(ctx context.Context) error {
 		}
 		t.report.Add(t.load.Check(dumped))
 	}
+	said, err := os.ReadFile(t.agent.Output)
+	if err != nil {
+		return err
+	}
+	t.resumed = strings.Count(string(said), goingOn)
+	t.trims = strings.Count(string(said), "the log was trimmed")
 	code, err := t.agent.Terminate(ctx)
 	if err != nil {
 		return err

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"slices"
 	"strings"
 	"time"
 
@@ -20,14 +21,15 @@ type kind struct {
 }
 
 // kinds are what the power of is cut. noauto_da_alloc takes from ext4 what it does for programs that rename without
-// syncing: with it on, a missing fsync could go unseen.
-func kinds() []kind {
+// syncing: with it on, a missing fsync could go unseen. only names one; "": all.
+func kinds(only string) []kind {
 	ext4 := []string{"mkfs.ext4", "-q", "-F", "-E", "nodiscard"}
-	return []kind{
+	all := []kind{
 		{"ext4", ext4, "defaults"},
 		{"ext4-noauto_da_alloc", ext4, "noauto_da_alloc"},
 		{"xfs", []string{"mkfs.xfs", "-q", "-f", "-K"}, "defaults"},
 	}
+	return slices.DeleteFunc(all, func(k kind) bool { return only != "" && k.name != only })
 }
 
 // make makes the file system in a file.

@@ -40,6 +40,17 @@ func logOptions() events.Options {
 
 func logDir(mount string) string { return filepath.Join(mount, "events") }
 
+// writing has a log be written.
+func writing(seed uint64) func(context.Context, *disk, string) (*trace, error) {
+	return func(ctx context.Context, d *disk, mount string) (*trace, error) {
+		h, err := write(ctx, d, mount, seed)
+		if err != nil {
+			return nil, err
+		}
+		return &trace{h.ops, h.from, len(h.acks), func(_ context.Context, mount string, at int) finding { return h.check(mount, at) }}, nil
+	}
+}
+
 // write has several writers commit through a ledger whose log is on the disk mounted at mount, and gives what reached
 // the disk.
 func write(ctx context.Context, d *disk, mount string, seed uint64) (h *history, err error) {
@@ -107,6 +118,8 @@ type finding struct {
 	unopenable  error // by the log
 	lost        int   // commits acknowledged before the cut, and not there
 	wrong       int   // commits that are not those that were written
+	says        error // more of that
+	resumed     bool  // a restore was gone on with
 }
 
 // check opens the log at mount and compares it with what had been acknowledged when so much had reached the disk.

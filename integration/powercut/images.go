@@ -17,10 +17,22 @@ type images struct {
 	kind
 	dir   string
 	count int
+	liars int // of a disk that ignores flushes
 	seed  uint64
+	// work writes on the disk mounted at mount.
+	work func(ctx context.Context, d *disk, mount string) (*trace, error)
 
 	shelf *shelf
 	rnd   *rand.Rand
+}
+
+// trace is what somebody wrote on a disk.
+type trace struct {
+	ops          []op
+	from         int // before it there was nothing
+	acknowledged int
+	// check looks at what is left of it when so much had reached the disk.
+	check func(ctx context.Context, mount string, at int) finding
 }
 
 // imageSize is as small as XFS lets it be.
@@ -28,17 +40,21 @@ const imageSize = 320 << 20
 
 // tally is what came of many images.
 type tally struct {
-	images, lost, wrong, unopenable, unmountable int
-	first                                        error // what was wrong first
+	images, lost, wrong, unopenable, unmountable, resumed int
+	first                                                 error // what was wrong first
 }
 
 func (t *tally) bad() int { return t.lost + t.wrong + t.unopenable + t.unmountable }
 
 func (t *tally) String() string {
-	return fmt.Sprintf("images %d  lost %d  wrong %d  unopenable %d  unmountable %d", t.images, t.lost, t.wrong, t.unopenable, t.unmountable)
+	says := fmt.Sprintf("images %d  lost %d  wrong %d  unopenable %d  unmountable %d", t.images, t.lost, t.wrong, t.unopenable, t.unmountable)
+	if t.resumed > 0 {
+		says += fmt.Sprintf("  in the middle of a restore %d", t.resumed)
+	}
+	return says
 }
 
-// try writes a log, builds the images and looks at them: first those of an honest disk, which must all hold what was
+// try has work done, builds the images and looks at them: first those of an honest disk, which must all hold what was
 // acknowledged, then some of a disk that ignores flushes, which must not, or else nothing is shown by the others.
 func (i *images) try(ctx context.Context) (err error) {
 	began := time.Now()
@@ -60,7 +76,7 @@ func (i *images) try(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	liar, err := i.all(ctx, base, h, max(20, i.count/10), false)
+	liar, err := i.all(ctx, base, h, i.liars, false)
 	if err != nil {
 		return err
 	}
@@ -71,7 +87,7 @@ func (i *images) try(ctx context.Context) (err error) {
 		}
 	}
 	fmt.Printf("%s, disk of %d writes and %d flushes: %v  acknowledged %d  seed %d  seconds %.0f\n", i.name,
-		len(h.ops)-h.from-flushes, flushes, &honest, len(h.acks), i.seed, time.Since(began).Seconds())
+		len(h.ops)-h.from-flushes, flushes, &honest, h.acknowledged, i.seed, time.Since(began).Seconds())
 	fmt.Printf("%s, the same disk without heeding flushes (must lose): %v\n", i.name, &liar)
 	switch {
 	case honest.bad() > 0:
@@ -85,9 +101,9 @@ func (i *images) try(ctx context.Context) (err error) {
 func (i *images) shelfDir() string { return filepath.Join(i.dir, "shelf") }
 func (i *images) place() string    { return filepath.Join(i.dir, "mnt") }
 
-// record makes a file system on a disk, and writes a log in it. It returns the disk as it was before, and what reached
+// record makes a file system on a disk, and has work done in it. It returns the disk as it was before, and what reached
 // it since.
-func (i *images) record(ctx context.Context) (base *disk, h *history, err error) {
+func (i *images) record(ctx context.Context) (base *disk, h *trace, err error) {
 	d := newDisk(imageSize)
 	file := i.shelf.put(d)
 	if err := i.make(ctx, file); err != nil {
@@ -100,7 +116,7 @@ func (i *images) record(ctx context.Context) (base *disk, h *history, err error)
 	if err := i.mount(ctx, file, i.place()); err != nil {
 		return nil, nil, err
 	}
-	h, err = write(ctx, d, i.place(), i.seed)
+	h, err = i.work(ctx, d, i.place())
 	if err := errors.Join(err, unmount(i.place())); err != nil {
 		return nil, nil, err
 	}
@@ -109,7 +125,7 @@ func (i *images) record(ctx context.Context) (base *disk, h *history, err error)
 }
 
 // all builds so many images and looks at each. base is used up.
-func (i *images) all(ctx context.Context, base *disk, h *history, count int, honest bool) (tally, error) {
+func (i *images) all(ctx context.Context, base *disk, h *trace, count int, honest bool) (tally, error) {
 	cuts := make([]int, count)
 	for n := range cuts {
 		cuts[n] = h.from + i.rnd.IntN(len(h.ops)-h.from+1)
@@ -147,6 +163,9 @@ func (i *images) all(ctx context.Context, base *disk, h *history, count int, hon
 func (t *tally) add(f finding, which error) {
 	t.images++
 	t.lost += f.lost
+	if f.resumed {
+		t.resumed++
+	}
 	t.wrong += f.wrong
 	if f.unopenable != nil {
 		t.unopenable++
@@ -155,17 +174,17 @@ func (t *tally) add(f finding, which error) {
 		t.unmountable++
 	}
 	if t.first == nil && t.bad() > 0 {
-		t.first = errors.Join(which, fmt.Errorf("%d lost, %d wrong", f.lost, f.wrong), f.unopenable, f.unmountable)
+		t.first = errors.Join(which, fmt.Errorf("%d lost, %d wrong", f.lost, f.wrong), f.says, f.unopenable, f.unmountable)
 	}
 }
 
-// look mounts an image and checks the log on it.
-func (i *images) look(ctx context.Context, image *disk, h *history, at int) (f finding, err error) {
+// look mounts an image and checks what is on it.
+func (i *images) look(ctx context.Context, image *disk, h *trace, at int) (f finding, err error) {
 	file := i.shelf.put(image)
 	defer i.shelf.take(file)
 	if err := i.mount(ctx, file, i.place()); err != nil {
 		return finding{unmountable: err}, nil
 	}
-	f = h.check(i.place(), at)
+	f = h.check(ctx, i.place(), at)
 	return f, unmount(i.place())
 }

@@ -6,7 +6,7 @@
 // In the second, the file system is on a disk that this program serves itself, and that records every write and flush.
 // Afterwards it builds what the disk may hold if the power goes at a random moment: all that was flushed, and of what
 // was not, some writes and not others, and of those some sectors and not others. Each such image is mounted, and the
-// log on it opened and compared. That the same images of a disk which ignores flushes do lose something is checked as
+// log on it opened and compared; or, with -restores, an agent is started on it that had backed up, pruned, trimmed, restored and been resealed. That the same images of a disk which ignores flushes do lose something is checked as
 // well.
 //
 // It prints its figures and ends with 0 only if nothing was lost or wrong.
@@ -34,6 +34,8 @@ func main() {
 	var o options
 	flag.IntVar(&o.rounds, "rounds", 50, "how many times the power is cut under an agent, on each kind of file system")
 	flag.IntVar(&o.images, "images", 0, "how many images are looked at, of each kind of file system (default: four times -rounds)")
+	flag.BoolVar(&o.restores, "restores", false, "look instead at images of the disk of an agent that backs up, prunes, trims, restores, is resealed, and has taken over what another left")
+	flag.StringVar(&o.kind, "kind", "", "the only kind of file system to try: ext4, ext4-noauto_da_alloc or xfs (default: all)")
 	flag.Uint64Var(&o.seed, "seed", rand.Uint64()>>32, "of all that is random here; the moments at which the machine does things are not")
 	flag.StringVar(&o.bin, "bin", "bin", "folder of podman-swarm-agent")
 	flag.StringVar(&o.dir, "dir", "", "folder for the disks (default: a temporary one), which are removed unless something was wrong")
@@ -66,8 +68,9 @@ func alone(ctx context.Context, f func() error) error {
 
 type options struct {
 	rounds, images int
+	restores       bool
 	seed           uint64
-	bin, dir       string
+	bin, dir, kind string
 }
 
 func run(ctx context.Context, o options) error {
@@ -80,6 +83,9 @@ func run(ctx context.Context, o options) error {
 	dir, err := os.MkdirTemp(o.dir, "podman-swarm-powercut-")
 	if err != nil {
 		return err
+	}
+	if o.restores {
+		o.rounds = 0
 	}
 	fmt.Printf("powercut: %d rounds and %d images of each kind, seed %d\n", o.rounds, o.images, o.seed)
 	if err := errors.Join(cuts(ctx, o, dir), disks(ctx, o, dir)); err != nil {
@@ -103,7 +109,7 @@ func cuts(ctx context.Context, o options, dir string) (err error) {
 	}
 	defer func() { err = errors.Join(err, host.Close()) }()
 	var errs []error
-	for _, k := range kinds() {
+	for _, k := range kinds(o.kind) {
 		c := &cut{kind: k, bin: o.bin, dir: filepath.Join(dir, k.name), rounds: o.rounds, seed: o.seed}
 		if err := c.try(ctx, host); err != nil {
 			errs = append(errs, err)
@@ -118,8 +124,11 @@ func cuts(ctx context.Context, o options, dir string) (err error) {
 // disks is the second way.
 func disks(ctx context.Context, o options, dir string) error {
 	var errs []error
-	for _, k := range kinds() {
-		i := &images{kind: k, dir: filepath.Join(dir, "disk-"+k.name), count: o.images, seed: o.seed}
+	for _, k := range kinds(o.kind) {
+		i := &images{kind: k, dir: filepath.Join(dir, "disk-"+k.name), count: o.images, liars: max(20, o.images/10), seed: o.seed, work: writing(o.seed)}
+		if o.restores { // some of which take minutes to say that they cannot be
+			i.liars, i.work = 4, (&working{bin: o.bin, dir: i.dir, seed: o.seed}).work
+		}
 		if err := i.try(ctx); err != nil {
 			errs = append(errs, err)
 		}

@@ -101,9 +101,9 @@ func (a *Agent) Signal(s syscall.Signal) error {
 func (a *Agent) Pid() int { return a.cmd.Process.Pid }
 
 // Ready returns nil when the agent has recovered and takes changes. It is an error when the agent ends before that, or
-// takes longer than a minute.
+// takes longer than three minutes.
 func (a *Agent) Ready(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, time.Minute)
+	ctx, cancel := context.WithTimeout(ctx, 3*time.Minute)
 	defer cancel()
 	client := a.Client()
 	every := time.NewTicker(10 * time.Millisecond)
