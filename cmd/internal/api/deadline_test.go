@@ -69,7 +69,7 @@ func TestAnswer_slowReader(t *testing.T) {
 			"stream":  func(q *request) { q.stream("text/plain").send(large) },
 		} {
 			w := &slow{ResponseRecorder: *httptest.NewRecorder()}
-			give(&request{w: w, s: &Server{}})
+			give(&request{Request: httptest.NewRequest("GET", "/", nil), w: w, s: &Server{}})
 			if got := w.Body.Len(); got != len(large) {
 				t.Errorf("%s: got %d bytes of %d", name, got, len(large))
 			}
