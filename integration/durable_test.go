@@ -29,7 +29,7 @@ var (
 	callStart = regexp.MustCompile(`^(\d+) +(\w+)\((.*?)(?: <unfinished \.\.\.>|\) += (-?\d+).*)$`)
 	callEnd   = regexp.MustCompile(`^(\d+) +<\.\.\. (\w+) resumed>.*\) += (-?\d+).*$`)
 	fdPath    = regexp.MustCompile(`^\d+<([^>]*)>`)
-	quoted    = regexp.MustCompile(`"([^"]*)"`)
+	quoted    = regexp.MustCompile(`(?:(?:AT_FDCWD|\d+)<([^>]*)>, )?"([^"]*)"`)
 )
 
 // read goes through what strace has written.
@@ -49,6 +49,9 @@ func (d *disk) read(trace []byte) {
 }
 
 func (d *disk) ours(path string) bool {
+	if filepath.Base(path) == "LOCK" { // says nothing after a crash
+		return false
+	}
 	return strings.HasPrefix(path, d.dir+"/") || path == d.dir
 }
 
@@ -60,7 +63,11 @@ func (d *disk) call(name, args string) {
 	}
 	var paths []string
 	for _, m := range quoted.FindAllStringSubmatch(args, -1) {
-		paths = append(paths, m[1])
+		if name := m[2]; filepath.IsAbs(name) {
+			paths = append(paths, name)
+		} else {
+			paths = append(paths, filepath.Join(m[1], name))
+		}
 	}
 	switch name {
 	case "write", "pwrite64":

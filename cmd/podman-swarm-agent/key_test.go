@@ -142,3 +142,78 @@ func TestEncryptState(t *testing.T) {
 	r.end(t)
 	fails(t, plain, "podman-swarm-agent reseal --data-dir", "--encrypt-state")
 }
+
+// A key that is there is taken and never drawn again, from systemd first, whoever may read that; one is written whole, for its owner alone; and none is made
+// beside a log of which nobody knows how it is kept.
+func TestKeyring(t *testing.T) {
+	dir, credentials := t.TempDir(), t.TempDir()
+	ring := keyring{dir, credentials}
+	if key, err := ring.logKey(); key != nil || err != nil {
+		t.Errorf("without a log and a key: %v, %v", key, err)
+	}
+	path := filepath.Join(dir, keyName)
+	if err := os.WriteFile(path+".tmp", bytes.Repeat([]byte("x"), 100), 0o644); err != nil { // a crash left it
+		t.Fatal(err)
+	}
+	first, err := ring.make()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if info, err := os.Stat(path); err != nil || info.Size() != 2*events.KeyBytes+1 || info.Mode().Perm() != 0o600 {
+		t.Errorf("what was written: %v, %v", info, err)
+	}
+	if again, err := ring.make(); err != nil || again.ID() != first.ID() {
+		t.Errorf("made again: %v, %v, want key %v", again.ID(), err, first.ID())
+	}
+	if err := os.WriteFile(filepath.Join(credentials, keyName), bytes.Repeat([]byte{7}, events.KeyBytes), 0o444); err != nil {
+		t.Fatal(err)
+	}
+	if handed, err := ring.make(); err != nil || handed.ID() == first.ID() {
+		t.Errorf("what systemd hands over: %v, %v", handed.ID(), err)
+	}
+	if _, err := (keyring{filepath.Join(path, "below"), ""}).make(); err == nil {
+		t.Error("a key was made where no folder can be")
+	}
+	lost := t.TempDir()
+	if err := os.Mkdir(filepath.Join(lost, "events"), 0o750); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(lost, "events", "MANIFEST"), []byte("damaged"), 0o640); err != nil {
+		t.Fatal(err)
+	}
+	if key, err := (keyring{lost, ""}).choose(true); err == nil {
+		t.Errorf("over damage: key %v", key.ID())
+	}
+	if _, err := os.Stat(filepath.Join(lost, keyName)); err == nil {
+		t.Error("a key was made over damage")
+	}
+}
+
+// The key that a reseal had drawn becomes the one only if the log is sealed with it by now.
+func TestFinishReseal_keys(t *testing.T) {
+	for _, done := range []bool{true, false} {
+		dir := t.TempDir()
+		ring := keyring{dir, ""}
+		was, err := writeKey(filepath.Join(dir, keyName))
+		if err != nil {
+			t.Fatal(err)
+		}
+		next, err := writeKey(filepath.Join(dir, keyNext))
+		if err != nil {
+			t.Fatal(err)
+		}
+		want := was
+		if done {
+			want = next
+		}
+		if err := finishReseal(ring, want); err != nil {
+			t.Fatal(err)
+		}
+		if is, err := ring.there(); err != nil || is.ID() != want.ID() {
+			t.Errorf("done %v: the key is %v, %v, want %v", done, is.ID(), err, want.ID())
+		}
+		if _, err := os.Stat(filepath.Join(dir, keyNext)); err == nil {
+			t.Errorf("done %v: the other is left", done)
+		}
+	}
+}

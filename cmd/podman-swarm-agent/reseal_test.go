@@ -182,15 +182,30 @@ func TestReseal_refused(t *testing.T) {
 	if _, err := os.Stat(filepath.Join(dir, keyName)); err == nil {
 		t.Error("a key was made")
 	}
-	if err := os.WriteFile(filepath.Join(dir, "state.json.set-aside-1"), nil, 0o640); err != nil {
+	if err := os.Mkdir(filepath.Join(dir, "opened"), 0o700); err != nil {
 		t.Fatal(err)
+	}
+	if code, said := reseal(dir); code != 1 || !strings.Contains(said, "a restore is unfinished") {
+		t.Errorf("with a restore that is unfinished: %d, %s", code, said)
+	}
+	if err := os.Remove(filepath.Join(dir, "opened")); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"state.json.set-aside-1", "state-backup-20260101-000000.json.age"} {
+		if err := os.WriteFile(filepath.Join(dir, name), nil, 0o640); err != nil {
+			t.Fatal(err)
+		}
 	}
 	if err := os.MkdirAll(filepath.Join(dir, "increments"), 0o750); err != nil {
 		t.Fatal(err)
 	}
 	if code, said := reseal(dir); code != 0 || !strings.Contains(said, "is sealed with key ") || !strings.Contains(said, "with --encrypt-state") || !strings.Contains(said, "left as it is: "+dir+"/state.json.set-aside-1") ||
-		!strings.Contains(said, "left as it is: "+dir+"/increments") {
+		!strings.Contains(said, "left as it is: "+dir+"/increments") || strings.Contains(said, ".age") {
 		t.Errorf("%d, %s", code, said)
+	}
+	plain := image(t, dir)
+	if code, said := reseal(plain, "--plain"); code != 0 || strings.Contains(said, "left as it is") {
+		t.Errorf("made plain: %d, %s", code, said)
 	}
 	if err := os.WriteFile(filepath.Join(dir, keyName), bytes.Repeat([]byte("cd"), events.KeyBytes), 0o600); err != nil {
 		t.Fatal(err)

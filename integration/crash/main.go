@@ -15,6 +15,7 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"strings"
 	"syscall"
 	"time"
 )
@@ -62,7 +63,7 @@ func run(ctx context.Context, o options) (err error) {
 		t.round, t.kills, t.starting, t.recovering, t.loaded(), len(t.report.Lost), len(t.report.Partial), len(t.report.Wrong),
 		len(t.witnesses.Bounced), o.seed, time.Since(began).Seconds())
 	if o.restores {
-		t.printInside()
+		err = errors.Join(err, t.printInside())
 	}
 	if err == nil && t.report.Clean() && len(t.witnesses.Bounced) == 0 {
 		return os.RemoveAll(dir)
@@ -74,11 +75,16 @@ func run(ctx context.Context, o options) (err error) {
 	return errors.Join(err, fmt.Errorf("something was wrong; the data dir and the agent's output are in %s", filepath.Join(dir)))
 }
 
-func (t *trying) printInside() {
+func (t *trying) printInside() error {
+	said, err := os.ReadFile(t.agent.Output)
+	if err != nil {
+		return err
+	}
 	i, m, r := &t.inside, &t.migrations, &t.reseals
-	fmt.Printf("restores %d answered; killed between two commits of one and gone on with %d times\n", t.restoring.Done, t.resumed)
+	fmt.Printf("restores %d answered; killed between two commits of one and gone on with %d times\n", t.restoring.Done, strings.Count(string(said), goingOn))
 	fmt.Printf("log trimmed %d times; killed within a backup %d, before its prune was done %d, an increment %d, a trim %d, a snapshot of the fold %d, a write of state.json %d times\n",
-		t.trims, i.backup, i.prune, i.increment, i.trim, i.fold, i.view)
+		strings.Count(string(said), "the log was trimmed"), i.backup, i.prune, i.increment, i.trim, i.fold, i.view)
 	fmt.Printf("data dir sealed, made plain, or sealed anew %d times, killed in it %d times, %d of which left something to be ended\n", r.Done, r.Killed, r.Inside)
 	fmt.Printf("taken over %d times, killed in it %d times: before the first commit %d, between two commits %d\n", m.done, m.kills, m.before, m.between)
+	return nil
 }

@@ -8,7 +8,6 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/podman-swarm/podman-swarm/integration/podmanhost"
@@ -24,16 +23,15 @@ type trying struct {
 	dir string
 	rnd *rand.Rand
 
-	host           *podmanhost.Host
-	agent          *trial.Agent
-	load           *trial.Load
-	churn          churn
-	restoring      trial.Restores
-	reseals        trial.Reseals
-	inside         inside
-	resumed, trims int // restores that a next start went on with; times that the log was trimmed
-	migrations     migrations
-	witnesses      trial.Witnesses
+	host       *podmanhost.Host
+	agent      *trial.Agent
+	load       *trial.Load
+	churn      churn
+	restoring  trial.Restores
+	reseals    trial.Reseals
+	inside     inside
+	migrations migrations
+	witnesses  trial.Witnesses
 
 	round, kills, starting, recovering int
 	report                             trial.Report
@@ -252,12 +250,6 @@ func (t *trying) end(ctx context.Context) error {
 		}
 		t.report.Add(t.load.Check(dumped))
 	}
-	said, err := os.ReadFile(t.agent.Output)
-	if err != nil {
-		return err
-	}
-	t.resumed = strings.Count(string(said), goingOn)
-	t.trims = strings.Count(string(said), "the log was trimmed")
 	code, err := t.agent.Terminate(ctx)
 	if err != nil {
 		return err

@@ -20,7 +20,8 @@ type Reseals struct {
 	Kill bool
 
 	sealed               bool
-	Done, Killed, Inside int // times it was asked for; killed; of these with something left of it that the next start had to end
+	took                 time.Duration // that did end by itself
+	Done, Killed, Inside int           // times it was asked for; killed; of these with something left of it that the next start had to end
 }
 
 // Next does it once, and has the agent's flags follow.
@@ -38,14 +39,16 @@ func (r *Reseals) Next(ctx context.Context, a *Agent) error {
 	}
 	for try := 0; ; try++ {
 		most := time.Hour
-		if r.Kill && try < 3 && r.Rnd.IntN(3) > 0 {
-			most = time.Duration(r.Rnd.Int64N(int64(600 * time.Millisecond)))
+		if r.Kill && r.took > 0 && try < 3 && r.Rnd.IntN(4) > 0 {
+			most = time.Duration(r.Rnd.Int64N(int64(r.took)))
 		}
+		begun := time.Now()
 		ended, err := r.run(ctx, a.Bin, args, most)
 		if err != nil {
 			return err
 		}
 		if ended {
+			r.took = time.Since(begun)
 			a.Args = slices.DeleteFunc(a.Args, func(s string) bool { return s == "--encrypt-state" })
 			if r.sealed {
 				a.Args = append(a.Args, "--encrypt-state")

@@ -179,8 +179,11 @@ func (r *Restores) Look(ctx context.Context, a *Agent, all bool) (report Report,
 	}
 	r.open = -1
 	for g, at := range r.at {
+		if ctx.Err() != nil {
+			return report, ctx.Err()
+		}
 		seen, n, err := generations(ctx, fmt.Sprintf("%s/api/v1/namespaces/%s/services?at=%d", agent, restored, at))
-		if err != nil || n != objects || seen[fmt.Sprint(g)] != objects {
+		if ctx.Err() == nil && (err != nil || n != objects || seen[fmt.Sprint(g)] != objects) {
 			report.Lost = append(report.Lost, fmt.Sprintf("namespace %s at event %d: %v, %v, want %d objects of generation %d", restored, at, seen, err, objects, g))
 		}
 	}
