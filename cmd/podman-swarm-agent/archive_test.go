@@ -14,13 +14,27 @@ import (
 // shows waits until a path answers with a text.
 func (r *running) shows(t *testing.T, path, text string) {
 	t.Helper()
-	for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(20 * time.Millisecond) {
+	for deadline := time.Now().Add(time.Minute); ; time.Sleep(20 * time.Millisecond) {
 		got := r.ask(t, "GET", path, "", http.StatusOK)
 		if strings.Contains(got, text) {
 			return
 		}
 		if time.Now().After(deadline) {
 			t.Fatalf("%s never shows %q:\n%s\n%s", path, text, got, &r.said)
+		}
+	}
+}
+
+// incremented waits until all of the log is in increments; the agent goes on recording what it sees of itself.
+func (r *running) incremented(t *testing.T) {
+	t.Helper()
+	for deadline := time.Now().Add(time.Minute); ; time.Sleep(20 * time.Millisecond) {
+		end := r.index(t)
+		if strings.Contains(r.ask(t, "GET", "/metrics", "", http.StatusOK), fmt.Sprintf("podman_swarm_backup_increment_index %d\n", end)) {
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("the increments do not reach the end of the log, which is at event %d:\n%s", end, &r.said)
 		}
 	}
 }
@@ -64,7 +78,7 @@ func TestIncrements_aNewHostFromTheFolder(t *testing.T) {
 	moment := r.index(t)
 	r.ask(t, "DELETE", "/api/v1/namespaces/default/services/web", "", http.StatusOK)
 	r.ask(t, "POST", "/api/v1/manifests", svc("new"), http.StatusOK)
-	r.shows(t, "/metrics", fmt.Sprintf("podman_swarm_backup_increment_index %d\n", r.index(t)))
+	r.incremented(t)
 	// On the host itself, by the log.
 	if plan := r.ask(t, "POST", fmt.Sprintf("/swarm/v1/restores?dry_run=true&at=%d", moment), "", http.StatusOK); !strings.Contains(plan, `"restart":0`) || strings.Count(plan, "deleted") != 1 {
 		t.Errorf("got %s", plan)
