@@ -43,6 +43,13 @@ func (l *Log) Missing(ctx context.Context, have func(Incarnation) uint64, from u
 	})
 }
 
+// Floor is the event of an incarnation up to which not all are here, since the log was trimmed, or jumped over them; zero where all are.
+func (l *Log) Floor(inc Incarnation) uint64 {
+	l.headMu.Lock()
+	defer l.headMu.Unlock()
+	return l.heads[inc].floor
+}
+
 // Renew draws another incarnation, under which this host counts its events from now on. It is for a host that cannot know
 // whether others have heard more of the old one than it has itself. On nil the new one is durable; after an error, and
 // after a crash, it is either. It is for the caller of Append, and not at the same time.

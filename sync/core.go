@@ -28,6 +28,7 @@ type Ledger interface {
 type Log interface {
 	Incarnation() events.Incarnation
 	Missing(ctx context.Context, have func(events.Incarnation) uint64, from uint64, fn func(events.Record) error) ([]events.Incarnation, error)
+	Floor(inc events.Incarnation) uint64
 }
 
 // core decides what to say and what to take. It has no goroutine and no clock of its own: it is told what time it is, and

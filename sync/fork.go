@@ -20,6 +20,7 @@ type search struct {
 	id     uint64
 	inc    events.Incarnation
 	common uint64  // up to here they agree
+	floor  point   // what the own log holds is what follows upon this: before it, nothing can be compared
 	points []point // on the own chain, after common: what was asked about
 	until  time.Time
 }
@@ -36,9 +37,10 @@ func (c *core) suspect(peer string, inc events.Incarnation) {
 	}
 	head := c.ledger.View().Head(inc)
 	if at, ok := c.settled[point{inc, head.Seq, head.Hash}]; ok && c.now.Sub(at) < c.every.sync {
-		return // this host's chain is known to be the one that stands; the other will find that out
+		c.question(peer, &ask{Ask: askLook, Inc: inc}) // this host's chain is known to be the one that stands: the other has to find that out
+		return
 	}
-	c.search = &search{peer: peer, inc: inc}
+	c.search = &search{peer: peer, inc: inc, floor: c.floor(inc)}
 	c.askChain()
 }
 
@@ -60,11 +62,14 @@ func (c *core) copied(node string) {
 // askChain asks about points of the own chain after what is known to be common, all of them if they are not too many.
 func (c *core) askChain() {
 	s := c.search
-	own, whole := c.chain(s.inc, s.common)
+	own, whole := c.chain(s.inc, max(s.common, s.floor.Seq))
 	if !whole {
 		c.search = nil
 		c.lostFork(s)
 		return
+	}
+	if s.common < s.floor.Seq {
+		own = append([]point{s.floor}, own...)
 	}
 	if len(own) == 0 {
 		c.search = nil // nothing is held after it: then it is only behind
@@ -86,8 +91,13 @@ func (c *core) askChain() {
 
 // lostFork tells of a fork whose beginning one of the two logs does not hold any more.
 func (c *core) lostFork(s *search) {
-	c.problem("fork "+s.inc.String(), fmt.Sprintf("hosts %s and %s hold different commits of incarnation %v, and where they part cannot be found out any more",
-		c.node, s.peer, s.inc), "stop the agent of this host, move its events folder aside and start it: the others tell it their state")
+	which := "of the two whose disk was put back or copied"
+	if slices.ContainsFunc(c.findings, func(f Finding) bool { return f.Host == s.peer && f.Inc == s.inc && f.Cut() }) {
+		which = s.peer + ", whose disk was put back"
+	}
+	c.problem("fork "+s.inc.String(), fmt.Sprintf("hosts %s and %s hold different commits of incarnation %v, and where they part was trimmed from the logs",
+		c.node, s.peer, s.inc), "stop the agent of the host "+which+
+		", move its events folder aside and start it: the others tell it their state; what it alone recorded is in that folder, apply that again")
 }
 
 // chain is what this host holds of an incarnation after an event: the last event of each commit, and its hash. It is not
@@ -102,6 +112,30 @@ func (c *core) chain(inc events.Incarnation, after uint64) (all []point, whole b
 		c.say.Warn("the own log cannot be read", "err", err)
 	}
 	return all, err == nil && len(gone) == 0 && (head.Seq <= after || slices.Contains(all, point(head)))
+}
+
+// floor is the event upon which follows what this host's log holds of an incarnation; the beginning, where it holds all.
+func (c *core) floor(inc events.Incarnation) point {
+	at := point{Inc: inc, Seq: c.log.Floor(inc)}
+	if head := c.ledger.View().OnDisk().Head(inc); at.Seq >= head.Seq {
+		return point{inc, head.Seq, head.Hash}
+	}
+	_, err := c.log.Missing(c.ctx, only(inc, at.Seq), 0, func(r events.Record) error {
+		next, err := events.ParseCommit(r.Payload)
+		if err == nil && next.Seq == at.Seq+1 {
+			at.Hash = next.Prev
+		}
+		return errEnough
+	})
+	if err != nil && !errors.Is(err, errEnough) {
+		c.say.Warn("the own log cannot be read", "err", err)
+	}
+	return at
+}
+
+// passes reports whether the own chain goes through a point.
+func (c *core) passes(p *point) bool {
+	return p.Seq <= c.ledger.View().OnDisk().Head(p.Inc).Seq && c.onChainOf(p)
 }
 
 // only is having everything, but of one incarnation nothing after an event.
@@ -120,7 +154,12 @@ func (c *core) onChain(a *answer) {
 	if s == nil || s.id != a.ID || s.peer != a.From || s.inc != a.Inc {
 		return
 	}
-	if a.Common < s.common || len(a.Gone) > 0 {
+	if len(a.Gone) > 0 && a.Floor != nil && a.Floor.Inc == s.inc && a.Floor.Seq > max(s.common, s.floor.Seq) && c.passes(a.Floor) {
+		s.common = a.Floor.Seq // there the other can begin
+		c.askChain()
+		return
+	}
+	if a.Common < max(s.common, s.floor.Seq) || len(a.Gone) > 0 {
 		c.search = nil
 		c.lostFork(s)
 		return

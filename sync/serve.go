@@ -173,14 +173,22 @@ func (c *core) onChainOf(p *point) bool {
 	return found || err != nil && !errors.Is(err, errEnough)
 }
 
-// serveChain says up to which of the points this host agrees, and gives what it holds next.
+// serveChain says up to which of the points this host agrees, and gives what it holds next. Of what its log does not hold any more it cannot say
+// anything: then at least one of the points must be on what it holds, or it says where that begins.
 func (c *core) serveChain(q *ask) *answer {
 	a := &answer{Answer: askChain, Inc: q.Inc}
 	var from uint64
 	if len(q.Have) > 0 {
 		from = q.Have[0].Seq
 	}
-	if _, whole := c.chain(q.Inc, from); !whole {
+	floor := c.floor(q.Inc)
+	begin := from
+	if from < floor.Seq {
+		if begin = floor.Seq; slices.Contains(q.Points, floor) {
+			from = floor.Seq
+		}
+	}
+	if _, whole := c.chain(q.Inc, begin); !whole {
 		a.Gone = []events.Incarnation{q.Inc}
 		return a
 	}
@@ -190,7 +198,7 @@ func (c *core) serveChain(q *ask) *answer {
 		points[p.Seq] = p.Hash
 	}
 	parted := false
-	_, err := c.log.Missing(c.ctx, only(q.Inc, from), 0, func(r events.Record) error {
+	_, err := c.log.Missing(c.ctx, only(q.Inc, begin), 0, func(r events.Record) error {
 		last := r.Seq + uint64(r.Count) - 1
 		hash, asked := points[last]
 		switch {
@@ -210,6 +218,9 @@ func (c *core) serveChain(q *ask) *answer {
 	})
 	if err != nil && !errors.Is(err, errEnough) {
 		return nil
+	}
+	if a.Common < begin {
+		a.Gone, a.Floor, a.body = []events.Incarnation{q.Inc}, &floor, nil
 	}
 	return a
 }

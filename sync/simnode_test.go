@@ -72,6 +72,8 @@ func (l fickle) Missing(ctx context.Context, have func(events.Incarnation) uint6
 	return slices.Compact(gone), err
 }
 
+func (l fickle) Floor(inc events.Incarnation) uint64 { return max(l.n.floor[inc], l.Log.Floor(inc)) }
+
 func (l fickle) Append(entries []events.Entry) error {
 	if l.n.full.Load() {
 		return events.ErrFull

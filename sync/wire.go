@@ -137,6 +137,7 @@ type answer struct {
 	Astray  []events.Incarnation `json:"astray,omitempty"` // commits: what is had of these is not on the chain held here
 	Inc     events.Incarnation   `json:"inc,omitzero"`
 	Common  uint64               `json:"common,omitempty"` // chain: the last event of the last of Points that is on the chain here
+	Floor   *point               `json:"floor,omitempty"`  // chain: what is held of it here is what follows upon this
 	Whole   uint64               `json:"whole,omitempty"`
 	Size    int                  `json:"size,omitempty"`
 	Offset  int                  `json:"offset,omitempty"`
