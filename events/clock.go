@@ -25,12 +25,19 @@ func NewClock(now func() time.Time) *Clock {
 
 // After returns a time greater than every one that the clock itself gave or was moved past before, and greater than
 // seen, that of the version about to be replaced, so that the new version wins over it. A seen time ahead of the
-// clock raises this one answer and not the clock, so one wrong stamp does not spread to other objects.
+// clock raises this one answer and not the clock, so one wrong stamp does not spread to other objects. It is greater than
+// LastTime only where nothing is left between seen and that.
 func (c *Clock) After(seen Time) Time {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.last = max(TimeOf(c.now()), c.last+1)
-	return max(c.last, seen+1)
+	if c.last > seen {
+		return c.last
+	}
+	// How far past seen depends on what this clock shows: where a disk was put back, what is made on either side of one version must not be
+	// stamped alike, since stamps tell the two apart. By up to 65,535 ticks, which are a millisecond.
+	ticks := Time(uint64(c.last) * 0x9e3779b97f4a7c15 >> 48)
+	return max(seen+1, min(seen+1+ticks, LastTime))
 }
 
 // Witness moves the clock past t, but at most to limit ahead of the wall clock: hearing a host whose clock is

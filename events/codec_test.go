@@ -241,6 +241,30 @@ func TestClock_neverGoesBack(t *testing.T) {
 	}
 }
 
+// Where a disk was put back, one version can be replaced twice by a clock that is behind it.
+func TestClock_behindAVersionStampsDifferently(t *testing.T) {
+	wall := time.UnixMilli(1_000_000)
+	ahead := TimeOf(wall.Add(time.Hour))
+	given := map[Time]time.Duration{}
+	for ms := range 200 {
+		d := time.Duration(ms) * time.Millisecond
+		got := NewClock(func() time.Time { return wall.Add(d) }).After(ahead)
+		if got > TimeOf(ahead.Wall().Add(2*time.Millisecond)) {
+			t.Fatalf("got %v, want within 2ms after %v", got.Wall(), ahead.Wall())
+		}
+		if at, ok := given[got]; ok {
+			t.Fatalf("clocks that show %v and %v give the same time after %v", at, d, ahead.Wall())
+		}
+		given[got] = d
+	}
+	if got := NewClock(func() time.Time { return wall }).After(LastTime - 1); got != LastTime {
+		t.Errorf("got %v, want the last time there is", got)
+	}
+	if got := NewClock(func() time.Time { return wall }).After(LastTime); got <= LastTime {
+		t.Errorf("got %v, want it seen that nothing is left", got)
+	}
+}
+
 func TestClock_isAfterWhatItHasSeen(t *testing.T) {
 	wall := time.UnixMilli(1_000_000)
 	c := NewClock(func() time.Time { return wall })

@@ -373,7 +373,7 @@ func TestStamp_whoIsBehindDoesNotStampAlike(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if next.Time <= c.Time || next.Time > c.Time+1<<10 {
+		if next.Time <= c.Time || next.Time > c.Time+1<<17 {
 			t.Errorf("what replaces %v is stamped %v, want a little later", c.Time, next.Time)
 		}
 		all[next.Stamp(0)] = true

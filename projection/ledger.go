@@ -236,20 +236,10 @@ func (l *Ledger) stamp(s *State, by By, changes []Change) (*events.Commit, error
 		}
 		c.Events = append(c.Events, e)
 	}
-	if c.Time = l.clock.After(0); c.Time <= seen {
-		c.Time = later(seen, c.Time)
-	}
-	if c.Time > events.LastTime {
+	if c.Time = l.clock.After(seen); c.Time > events.LastTime {
 		return nil, fmt.Errorf("the version to be replaced is stamped %v: nothing can be stamped later; delete the object on the host that stamped it, or set the clock right", seen.Wall())
 	}
 	return c, nil
-}
-
-// later is a time after one that this host's clock, which is at now, has not come to. How many ticks after it depends on now: where a disk was
-// put back, what is made on either side of one version must not be stamped alike, since stamps tell the two apart.
-func later(seen, now events.Time) events.Time {
-	ticks := events.Time(uint64(now>>16) * 0x9e3779b97f4a7c15 >> 54) // up to 1,023, of 65,536 in a millisecond
-	return min(seen+1+ticks, max(seen+1, events.LastTime))
 }
 
 // succeed has the event say what it replaces and what it ends, and returns the greatest time among that. A version
