@@ -64,7 +64,7 @@ func TestFolds_thin(t *testing.T) {
 	h := open(t, t.TempDir())
 	for _, index := range []uint64{1, 150_000, 250_000, 299_999, 400_000, 450_000, 500_000, 550_000, 600_000} {
 		name := filepath.Join(h.folds.Dir, fmt.Sprintf("fold-%020d.snap", index))
-		if err := writeFile(name, name+".tmp", 0o600, func(io.Writer) error { return nil }); err != nil {
+		if err := WriteFile(name, name+".tmp", 0o600, func(io.Writer) error { return nil }); err != nil {
 			t.Fatal(err)
 		}
 	}

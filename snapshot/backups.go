@@ -172,7 +172,7 @@ func (b *Backups) create(why string, pinned bool) (BackupFile, error) {
 	}
 	if b.For.None() {
 		var size counter
-		err = writeFile(filepath.Join(b.Dir, f.Name), filepath.Join(b.Dir, tmpBackup), 0o640, func(w io.Writer) error {
+		err = WriteFile(filepath.Join(b.Dir, f.Name), filepath.Join(b.Dir, tmpBackup), 0o640, func(w io.Writer) error {
 			return write(io.MultiWriter(w, &size))
 		})
 		f.Bytes = int64(size)
@@ -187,7 +187,7 @@ func (b *Backups) create(why string, pinned bool) (BackupFile, error) {
 
 // put writes a backup that there is already.
 func (b *Backups) put(name string, data []byte) error {
-	return writeFile(filepath.Join(b.Dir, name), filepath.Join(b.Dir, tmpBackup), 0o640, func(w io.Writer) error {
+	return WriteFile(filepath.Join(b.Dir, name), filepath.Join(b.Dir, tmpBackup), 0o640, func(w io.Writer) error {
 		_, err := w.Write(data)
 		return err
 	})

@@ -240,7 +240,7 @@ func (d FolderStore) Put(ctx context.Context, name string, data []byte) error {
 	if err := makeFolders(filepath.Dir(path)); err != nil {
 		return err
 	}
-	return writeFile(path, path+".tmp", 0o640, func(w io.Writer) error {
+	return WriteFile(path, path+".tmp", 0o640, func(w io.Writer) error {
 		if err := ctx.Err(); err != nil {
 			return err
 		}

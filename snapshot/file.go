@@ -8,17 +8,17 @@ import (
 	"path/filepath"
 )
 
-// writeFile puts what write writes at path, whole or not at all: a temporary file beside it, fsync, rename, fsync of
+// WriteFile puts what write writes at path, whole or not at all: a temporary file beside it, fsync, rename, fsync of
 // the folder. When it returns nil the new content is durable. A crash leaves the old content, or the new, and
 // perhaps the temporary file, which the next write replaces.
-func writeFile(path, tmp string, perm os.FileMode, write func(io.Writer) error) error {
+func WriteFile(path, tmp string, perm os.FileMode, write func(io.Writer) error) error {
 	if err := replace(path, tmp, perm, write); err != nil {
 		return err
 	}
 	return syncFolder(filepath.Dir(path))
 }
 
-// replace is writeFile but for the folder: on an error the old content stands, and on nil the new, which after a power
+// replace is WriteFile but for the folder: on an error the old content stands, and on nil the new, which after a power
 // cut may be the old again.
 func replace(path, tmp string, perm os.FileMode, write func(io.Writer) error) error {
 	if err := prepare(path, tmp, perm, write); err != nil {

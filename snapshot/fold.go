@@ -241,7 +241,7 @@ func (f *Folds) Save(ctx context.Context, s *projection.State) error {
 		sealed := f.Key.SealFile(filepath.Base(name), plain.Bytes())
 		write = func(w io.Writer) error { _, err := w.Write(sealed); return err }
 	}
-	if err := writeFile(name, filepath.Join(f.Dir, "fold.tmp"), 0o640, write); err != nil {
+	if err := WriteFile(name, filepath.Join(f.Dir, "fold.tmp"), 0o640, write); err != nil {
 		return err
 	}
 	f.last.Store(max(f.last.Load(), s.Index()))

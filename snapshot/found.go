@@ -78,7 +78,7 @@ func settle(path string) error {
 func (r *Restorer) older(from *Source, fresh bool) error {
 	stood := from.Stood.Format(time.RFC3339Nano) + "\n"
 	if fresh {
-		return writeFile(r.Stood, r.Stood+".tmp", 0o640, func(w io.Writer) error { _, err := io.WriteString(w, stood); return err })
+		return WriteFile(r.Stood, r.Stood+".tmp", 0o640, func(w io.Writer) error { _, err := io.WriteString(w, stood); return err })
 	}
 	if was, err := os.ReadFile(r.Stood); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err

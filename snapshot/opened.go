@@ -100,7 +100,7 @@ func (r *Restorer) hold(from Source) error {
 	if r.Key != nil {
 		data = r.Key.SealFile(from.Hash, data)
 	}
-	err := writeFile(path, path+".tmp", 0o600, func(w io.Writer) error { _, err := w.Write(data); return err })
+	err := WriteFile(path, path+".tmp", 0o600, func(w io.Writer) error { _, err := w.Write(data); return err })
 	return errors.Join(err, syncFolder(filepath.Dir(r.Opened)))
 }
 

@@ -117,7 +117,7 @@ func place[T any](path, tmp string, about T, sealed []byte) error {
 	if !bytes.Equal(data, sealed) {
 		return fmt.Errorf("write %s: what was written is not what can be read there", path)
 	}
-	if err := writeFile(path+besideEnd, tmp+besideEnd, 0o640, beside[T]{about, hashOf(sealed)}.write); err != nil {
+	if err := WriteFile(path+besideEnd, tmp+besideEnd, 0o640, beside[T]{about, hashOf(sealed)}.write); err != nil {
 		return err
 	}
 	if err := os.Rename(tmp, path); err != nil {

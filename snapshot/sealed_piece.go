@@ -45,7 +45,7 @@ func (p *Increments) put(first, last uint64, text []byte, of []events.Record) er
 	whom := p.Backups.For
 	path, tmp := filepath.Join(p.folder, nameOfPiece(first, last, !whom.None())), filepath.Join(p.folder, tmpPiece)
 	if whom.None() {
-		return writeFile(path, tmp, 0o640, func(w io.Writer) error { _, err := w.Write(packed.Bytes()); return err })
+		return WriteFile(path, tmp, 0o640, func(w io.Writer) error { _, err := w.Write(packed.Bytes()); return err })
 	}
 	about, err := readBefore(packed.Bytes(), of)
 	if err != nil {

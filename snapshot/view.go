@@ -127,7 +127,7 @@ func (v *View) Write(s *projection.State) (int64, error) {
 	if aside != "" {
 		v.Log.Warn("state.json was changed by somebody else: it has been set aside and changes nothing", "file", aside)
 	}
-	err = writeFile(v.Sums, v.Sums+".tmp", 0o640, func(w io.Writer) error {
+	err = WriteFile(v.Sums, v.Sums+".tmp", 0o640, func(w io.Writer) error {
 		_, err := io.WriteString(w, strings.Join(append(slices.Clone(v.stands), ours), "\n")+"\n")
 		return err
 	})
@@ -193,7 +193,7 @@ func (v *View) Replace(data []byte) (aside string, err error) {
 			return "", fmt.Errorf("set %s aside: %w", v.Path, err)
 		}
 	}
-	return aside, writeFile(v.Path, v.Path+".tmp", 0o640, func(w io.Writer) error { _, err := w.Write(data); return err })
+	return aside, WriteFile(v.Path, v.Path+".tmp", 0o640, func(w io.Writer) error { _, err := w.Write(data); return err })
 }
 
 // Foreign reports whether something stands as state.json that this agent did not write last.

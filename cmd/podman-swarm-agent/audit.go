@@ -132,29 +132,20 @@ func (a *agent) ownHeads(w http.ResponseWriter, _ *http.Request) {
 
 // ownPoints answers another member where the commits of an incarnation end, one a line.
 func (a *agent) ownPoints(w http.ResponseWriter, r *http.Request) {
-	q := r.URL.Query()
-	var inc events.Incarnation
-	after, err1 := strconv.ParseUint(q.Get("after"), 10, 64)
-	upTo, err2 := strconv.ParseUint(q.Get("up_to"), 10, 64)
-	if err := errors.Join(inc.UnmarshalText([]byte(q.Get("incarnation"))), err1, err2); err != nil {
-		http.Error(w, err.Error(), http.StatusBadRequest)
-		return
-	}
-	e := json.NewEncoder(w)
-	_, err := a.events.Missing(r.Context(), onlyOf(inc, after), 0, func(r events.Record) error {
-		last := r.Seq + uint64(r.Count) - 1
-		if last > upTo {
-			return errWriter
-		}
-		return e.Encode(api.Mark{Incarnation: inc, Seq: last, Hash: r.Hash})
+	a.ownChain(w, r, func(r events.Record) (last uint64, line []byte) {
+		last = r.Seq + uint64(r.Count) - 1
+		line, _ = json.Marshal(api.Mark{Incarnation: r.Inc, Seq: last, Hash: r.Hash}) // of numbers and texts
+		return last, line
 	})
-	if err != nil && !errors.Is(err, errWriter) {
-		panic(http.ErrAbortHandler) // so that it is not taken for the end
-	}
 }
 
 // ownCommits answers another member with commits of an incarnation, one a line.
 func (a *agent) ownCommits(w http.ResponseWriter, r *http.Request) {
+	a.ownChain(w, r, func(r events.Record) (last uint64, line []byte) { return r.Seq, r.Payload })
+}
+
+// ownChain answers with a line for each commit of an incarnation after an event, up to another.
+func (a *agent) ownChain(w http.ResponseWriter, r *http.Request, of func(events.Record) (last uint64, line []byte)) {
 	q := r.URL.Query()
 	var inc events.Incarnation
 	after, err1 := strconv.ParseUint(q.Get("after"), 10, 64)
@@ -164,10 +155,11 @@ func (a *agent) ownCommits(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	_, err := a.events.Missing(r.Context(), onlyOf(inc, after), 0, func(r events.Record) error {
-		if r.Seq > upTo {
+		last, line := of(r)
+		if last > upTo {
 			return errWriter
 		}
-		_, err := w.Write(append(r.Payload[:len(r.Payload):len(r.Payload)], '\n'))
+		_, err := w.Write(append(line[:len(line):len(line)], '\n'))
 		return err
 	})
 	if err != nil && !errors.Is(err, errWriter) {
@@ -182,27 +174,28 @@ func (t *trail) Commits(ctx context.Context, host string, inc events.Incarnation
 		return err
 	}
 	defer r.Close()
-	b := bufio.NewReaderSize(r, 1<<16)
-	for {
-		line, err := b.ReadBytes('\n')
-		switch {
-		case errors.Is(err, io.EOF) && len(line) == 0:
-			return nil
-		case err != nil:
-			return fmt.Errorf("what host %s says of its log: %w", host, err)
-		}
-		if err := fn(line[:len(line)-1]); err != nil {
+	all := bufio.NewScanner(r)
+	all.Buffer(nil, maxCommit)
+	for all.Scan() {
+		if err := fn(all.Bytes()); err != nil {
 			return err
 		}
 	}
+	if err := all.Err(); err != nil {
+		return fmt.Errorf("what host %s says of its log: %w", host, err)
+	}
+	return nil
 }
 
 func chainQuery(inc events.Incarnation, after, upTo uint64) string {
 	return url.Values{"incarnation": {inc.String()}, "after": {strconv.FormatUint(after, 10)}, "up_to": {strconv.FormatUint(upTo, 10)}}.Encode()
 }
 
-// maxHeads bounds in bytes what another host may say of how far it has each chain.
-const maxHeads = 64 << 20
+// maxHeads bounds in bytes what another host may say of how far it has each chain; maxCommit one of its commits.
+const (
+	maxHeads  = 64 << 20
+	maxCommit = 64 << 20
+)
 
 // Peer asks another member for its heads.
 func (t *trail) Peer(ctx context.Context, host string) (holds, remembers []api.Mark, err error) {
@@ -231,7 +224,10 @@ func (t *trail) Points(ctx context.Context, host string, inc events.Incarnation,
 		if err := d.Decode(&m); errors.Is(err, io.EOF) {
 			return all, nil
 		} else if err != nil {
-			return nil, err
+			return nil, fmt.Errorf("what host %s says of its log: %w", host, err)
+		}
+		if uint64(len(all)) >= upTo-after {
+			return nil, fmt.Errorf("host %s says of its log that it has more commits than there are events", host)
 		}
 		all = append(all, m)
 	}

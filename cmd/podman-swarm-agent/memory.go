@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -12,6 +13,7 @@ import (
 
 	"github.com/podman-swarm/podman-swarm/events"
 	"github.com/podman-swarm/podman-swarm/projection"
+	"github.com/podman-swarm/podman-swarm/snapshot"
 	peersync "github.com/podman-swarm/podman-swarm/sync"
 )
 
@@ -30,7 +32,7 @@ type claimsFile struct {
 	Claims  []peersync.Claim `json:"claims"`
 }
 
-// recall reads what was remembered. Without it, nothing is known of before.
+// recall reads what was remembered. What cannot be read is set aside: without it, nothing is known of before.
 func (a *agent) recall() []peersync.Claim {
 	path := filepath.Join(a.c.DataDir, claimsName)
 	b, err := os.ReadFile(path)
@@ -45,8 +47,12 @@ func (a *agent) recall() []peersync.Claim {
 		err = fmt.Errorf("its form is version %d, and this agent reads version 1", f.Version)
 	}
 	if err != nil {
+		aside := path + time.Now().UTC().Format(".set-aside-20060102-150405.000000")
 		a.log.Warn("how far other hosts have been is not known any more: what is taken off a log of theirs before they have spoken again is not noticed",
-			"file", path, "err", err)
+			"file", path, "err", err, "set aside", aside)
+		if err := os.Rename(path, aside); err != nil {
+			a.log.Warn("it cannot be set aside", "file", path, "err", err)
+		}
 		return nil
 	}
 	return f.Claims
@@ -55,22 +61,7 @@ func (a *agent) recall() []peersync.Claim {
 // keepClaims writes what is to be remembered, whole or not at all.
 func (a *agent) keepClaims(all []peersync.Claim) error {
 	path := filepath.Join(a.c.DataDir, claimsName)
-	b, err := json.Marshal(claimsFile{1, all})
-	if err != nil {
-		return err
-	}
-	f, err := os.OpenFile(path+".tmp", os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o640)
-	if err != nil {
-		return err
-	}
-	_, err = f.Write(append(b, '\n'))
-	if err = errors.Join(err, f.Sync(), f.Close()); err != nil {
-		return err
-	}
-	if err := os.Rename(path+".tmp", path); err != nil {
-		return err
-	}
-	return syncFolder(filepath.Dir(path))
+	return snapshot.WriteFile(path, path+".tmp", 0o640, func(w io.Writer) error { return json.NewEncoder(w).Encode(claimsFile{1, all}) })
 }
 
 // remember keeps what others say of their logs until ctx ends, and records what is found of them.
@@ -81,7 +72,19 @@ func (a *agent) remember(ctx context.Context) error {
 	for {
 		st, changed := a.cluster.sync.Status()
 		ended := ctx.Err() != nil
-		if now := time.Now(); !sameClaims(kept, st.Claims) && (ended || !now.Before(next)) {
+		select {
+		case <-a.heard:
+			if ended || time.Since(failed) < recordAgain {
+				break
+			}
+			var err error
+			if told, err = a.tellFindings(ctx, st, told); err != nil && ctx.Err() == nil {
+				failed = time.Now()
+				a.log.Warn("what was found of the log of another host cannot be recorded; trying again", "err", err)
+			}
+		default:
+		}
+		if now := time.Now(); toKeep(kept, st, told) && (ended || !now.Before(next)) {
 			if err := a.keepClaims(st.Claims); err != nil {
 				a.log.Warn("how far other hosts are cannot be put down; trying again", "err", err)
 				next = now.Add(claimsAgain)
@@ -93,22 +96,16 @@ func (a *agent) remember(ctx context.Context) error {
 			return nil
 		}
 		select {
-		case <-a.heard:
-			if time.Since(failed) < recordAgain {
-				break
-			}
-			var err error
-			if told, err = a.tellFindings(ctx, st, told); err != nil && ctx.Err() == nil {
-				failed = time.Now()
-				a.log.Warn("what was found of the log of another host cannot be recorded; trying again", "err", err)
-			}
-		default:
-		}
-		select {
 		case <-ctx.Done():
 		case <-changed:
 		}
 	}
+}
+
+// toKeep reports whether what is remembered is to be written, when so many findings are in the log. What a host said to have is forgotten only once it is in the
+// log that it does not have it any more: a kill between the two would hide it for good.
+func toKeep(kept []peersync.Claim, st *peersync.Status, told uint64) bool {
+	return told == st.Counts.Findings && !sameClaims(kept, st.Claims)
 }
 
 // sameClaims reports whether they are the very same: sync makes others whenever one changes.
