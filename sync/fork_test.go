@@ -64,3 +64,55 @@ func TestPart_whoseChainStandsCountsAnewAllTheSame(t *testing.T) {
 		t.Error("it goes on under the incarnation that was forked")
 	}
 }
+
+// Of long chains only some points are compared at first, and what a log that was trimmed begins with may be none of them: then it says with which it
+// begins, and they are compared from there on.
+func TestChain_isComparedFromWhereBothLogsHoldIt(t *testing.T) {
+	const trimmed, common = samples + 12, samples + 13 // of which neither is compared at first by who holds all
+	stands := chain(t, 9, 3*samples)
+	c, err := events.ParseCommit(stands[common])
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.Actor = "another"
+	next, err := c.Append(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	other := append(slices.Clone(stands[:common]), next)
+	for _, trimmedAsks := range []bool{false, true} {
+		whole, heard := lone(t)
+		cut, alsoHeard := lone(t)
+		for n, all := range map[*node][][]byte{whole: stands, cut: other} {
+			if _, err := n.ledger.Admit(context.Background(), all); err != nil {
+				t.Fatal(err)
+			}
+		}
+		cut.floor[9] = trimmed
+		asks, serves, said := whole, cut, heard
+		if trimmedAsks {
+			asks, serves, said = cut, whole, alsoHeard
+		}
+		var answers []*answer
+		asks.step(func() {
+			*said = nil
+			asks.core.search = &search{peer: "b", inc: 9, floor: asks.core.floor(9)}
+			asks.core.askChain()
+		})
+		for asks.core.search != nil && len(answers) < 10 {
+			var q ask
+			head, _ := unhead((*said)[len(*said)-1].data)
+			if err := unmarshal(head, &q); err != nil || q.Ask != askChain {
+				t.Fatalf("%v: %s", err, head)
+			}
+			var a *answer
+			serves.step(func() { a = serves.core.serveChain(&q) })
+			a.ID, a.From = q.ID, "b"
+			asks.step(func() { asks.core.onChain(a) })
+			answers = append(answers, a)
+		}
+		if got := asks.core.findings; len(got) != 1 || got[0].First != common+1 {
+			t.Errorf("the trimmed log asks: %v; found %+v after %d answers, want that they part at event %d; the last is %+v", trimmedAsks, got, len(answers), common+1, answers[len(answers)-1])
+		}
+	}
+}
