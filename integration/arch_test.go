@@ -73,6 +73,10 @@ var mayImport = map[string]imports{
 		others: []string{"k8s.io/api", "k8s.io/apimachinery", "sigs.k8s.io/yaml",
 			"github.com/prometheus/client_golang", "golang.org/x/sync"},
 	},
+	"cmd/internal/tracing": {
+		ours:   []string{"events", "projection"},
+		others: []string{"go.opentelemetry.io/otel"},
+	},
 	"cmd/psctl": {
 		ours:   []string{"events", "events/manifest", "snapshot/seal", "cmd/internal/..."},
 		others: []string{"k8s.io/api", "k8s.io/apimachinery", "sigs.k8s.io/yaml", "github.com/spf13", "golang.org/x/sync"},
@@ -100,7 +104,7 @@ type imports struct {
 // alsoInTests is what a package's tests may import beside what the package itself may.
 var alsoInTests = imports{
 	ours:   []string{"integration/podmanhost", "podman/podmantest", "sync/peertest"},
-	others: []string{"golang.org/x/sys", "github.com/rogpeppe/go-internal", "sigs.k8s.io/yaml"},
+	others: []string{"golang.org/x/sys", "github.com/rogpeppe/go-internal", "sigs.k8s.io/yaml", "go.opentelemetry.io/proto/otlp", "google.golang.org/protobuf"},
 }
 
 // topLevel is all that the repository's root may hold, beside files whose names begin with a dot and build output.

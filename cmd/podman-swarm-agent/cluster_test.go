@@ -22,6 +22,7 @@ type host struct {
 	name, dir, cluster string
 	api                string
 	args               []string
+	getenv             func(string) string // nil: the environment is empty
 }
 
 func freePort(t *testing.T) string {
@@ -44,7 +45,11 @@ func (h *host) start(t *testing.T, args ...string) *host {
 	r := &running{url: "http://" + h.api, stop: stop, code: make(chan int, 1)}
 	all := append([]string{"--data-dir=" + h.dir, "--node-name=" + h.name, "--api-addr=" + h.api, "--cluster-addr=" + h.cluster, "--recovery-delay=1ms",
 		"--podman-url=unix://" + filepath.Join(h.dir, "no-podman.sock")}, append(h.args, args...)...)
-	go func() { r.code <- run(ctx, all, func(string) string { return "" }, io.Discard, &r.said) }()
+	getenv := h.getenv
+	if getenv == nil {
+		getenv = func(string) string { return "" }
+	}
+	go func() { r.code <- run(ctx, all, getenv, io.Discard, &r.said) }()
 	t.Cleanup(stop)
 	h.running = r
 	return h

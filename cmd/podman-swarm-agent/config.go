@@ -17,6 +17,7 @@ import (
 	"github.com/spf13/pflag"
 	"k8s.io/apimachinery/pkg/util/validation"
 
+	"github.com/podman-swarm/podman-swarm/cmd/internal/tracing"
 	"github.com/podman-swarm/podman-swarm/podman"
 	"github.com/podman-swarm/podman-swarm/snapshot"
 )
@@ -62,6 +63,7 @@ type config struct {
 	level       slog.Level
 	credentials string // folder of systemd's credentials; "": none
 
+	traces bool           // whether the environment wants them
 	podman string         // where Podman is, as PodmanURL and the environment say
 	to     snapshot.Store // where BackupTo is; nil: nowhere
 	wrong  []error        // flags that say what they cannot
@@ -188,6 +190,9 @@ func (c *config) check(getenv func(string) string) error {
 	}
 	errs = append(errs, c.checkCluster()...)
 	var err error
+	if c.traces, err = tracing.Wanted(getenv); err != nil {
+		errs = append(errs, err)
+	}
 	if c.podman, err = podman.URL(c.PodmanURL, getenv); err != nil {
 		errs = append(errs, fmt.Errorf("--podman-url: %w", err))
 	}

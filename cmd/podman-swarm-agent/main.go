@@ -57,7 +57,9 @@ log before it acknowledges it, and makes the containers of this host what the lo
 Without --cluster-addr it is alone. With it, and no --join, it makes a cluster; other hosts join that by --join and a token.
 Who has joined once needs neither any more: it remembers the others.
 
-Every flag has an environment variable, which the flag wins over: PODMAN_SWARM_DATA_DIR for --data-dir, and so on.`,
+Every flag has an environment variable, which the flag wins over: PODMAN_SWARM_DATA_DIR for --data-dir, and so on.
+
+Traces go where OpenTelemetry's variables say (OTEL_EXPORTER_OTLP_ENDPOINT=http://COLLECTOR:4318), and nowhere without them.`,
 		Args:          usage(cobra.NoArgs),
 		Version:       version,
 		SilenceUsage:  true,

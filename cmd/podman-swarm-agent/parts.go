@@ -16,6 +16,7 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 
 	"github.com/podman-swarm/podman-swarm/cmd/internal/api"
+	"github.com/podman-swarm/podman-swarm/cmd/internal/tracing"
 	"github.com/podman-swarm/podman-swarm/podman"
 	"github.com/podman-swarm/podman-swarm/projection"
 	"github.com/podman-swarm/podman-swarm/snapshot"
@@ -35,6 +36,23 @@ func (a *agent) recovering() (bool, string) {
 		}
 	}
 	return true, string(p.Stage)
+}
+
+// trace tells OpenTelemetry what becomes of each change, until ctx ends; what is left to tell then has two seconds.
+func (a *agent) trace(ctx context.Context) error {
+	log := a.part("tracing")
+	p, err := tracing.Open(ctx, a.c.NodeName, a.c.ClusterName, version, log)
+	if err != nil {
+		return err
+	}
+	s := tracing.Spans{Ledger: a.ledger, Node: a.c.NodeName, Tracer: p.Tracer("github.com/podman-swarm/podman-swarm"), Log: log}
+	err = s.Run(ctx)
+	end, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*time.Second)
+	defer cancel()
+	if err := p.Shutdown(end); err != nil {
+		log.Warn("the last traces could not be sent", "err", err)
+	}
+	return err
 }
 
 // health is what the agent knows of itself beside its state.

@@ -255,6 +255,9 @@ func (a *agent) run(ctx context.Context) error {
 		a.restore,
 	}
 	actors = append(actors, a.archive.actors()...)
+	if a.c.traces {
+		actors = append(actors, a.trace)
+	}
 	if a.tls != nil {
 		actors = append(actors, func(ctx context.Context) error {
 			return a.server().ServeTLS(ctx, a.tls, a.apiTLS())
