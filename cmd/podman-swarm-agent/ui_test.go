@@ -3,10 +3,14 @@ package main
 import (
 	"bufio"
 	"bytes"
+	"encoding/base64"
 	"encoding/json"
+	"flag"
 	"fmt"
 	"net/http"
+	"os"
 	"os/exec"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -42,7 +46,7 @@ func chromium(t *testing.T) *browser {
 			b.session = "http://127.0.0.1:" + strings.TrimSuffix(port, ".") + "/session"
 		}
 	}
-	options := map[string]any{"args": []string{"--headless=new", "--no-sandbox", "--disable-dev-shm-usage", "--disable-gpu", "--user-data-dir=" + t.TempDir()}}
+	options := map[string]any{"args": []string{"--headless=new", "--no-sandbox", "--disable-dev-shm-usage", "--disable-gpu", "--window-size=1280,1600", "--user-data-dir=" + t.TempDir()}}
 	var made struct{ SessionID string }
 	b.do("POST", "", map[string]any{"capabilities": map[string]any{"alwaysMatch": map[string]any{"goog:chromeOptions": options,
 		"goog:loggingPrefs": map[string]string{"browser": "ALL"}}}}, &made)
@@ -90,6 +94,24 @@ func (b *browser) run(script string, args ...any) string {
 		return text
 	}
 	return string(value)
+}
+
+var screenshots = flag.String("screenshots", "", "folder for pictures of the page; none: they are only taken")
+
+// picture takes one of the whole page.
+func (b *browser) picture(name string) {
+	b.t.Helper()
+	var coded string
+	b.do("GET", "/screenshot", nil, &coded)
+	png, err := base64.StdEncoding.DecodeString(coded)
+	if err != nil || !bytes.HasPrefix(png, []byte("\x89PNG")) {
+		b.t.Fatalf("%v: no picture: %.80s", err, coded)
+	}
+	if *screenshots != "" {
+		if err := os.WriteFile(filepath.Join(*screenshots, name+".png"), png, 0o644); err != nil {
+			b.t.Fatal(err)
+		}
+	}
 }
 
 // shows waits until what a selector finds has the text.
@@ -199,7 +221,7 @@ func TestUI_inChromium(t *testing.T) {
 		t.Errorf("the page wrote to the console:\n%s", said)
 	}
 
-	// An agent that is away is said to be, and what comes after its return is shown.
+	// An agent that does not answer is said to be away, and what comes after its return is shown.
 	a.end(t)
 	b.shows("#verdict", "The agent does not answer")
 	a.start(t)
@@ -209,4 +231,59 @@ func TestUI_inChromium(t *testing.T) {
 	b.shows("#verdict", "2 of 2 hosts alive")
 	other.end(t)
 	a.end(t)
+}
+
+// TestUI_whatAPersonReads looks at the page of one of three hosts: while they agree, while one is away, when two have changed the same thing, and
+// after a recovery. With -screenshots FOLDER it leaves pictures there.
+func TestUI_whatAPersonReads(t *testing.T) {
+	const alone = "--recover-alone-after=1ms"
+	hosts := []*host{newHost(t, "a").start(t)}
+	a := hosts[0]
+	token := a.token(t)
+	for _, name := range []string{"b", "c"} {
+		hosts = append(hosts, newHost(t, name, "--join="+a.cluster, "--join-token="+token).start(t))
+	}
+	a.status(t, "three alive and agreeing", alive(3))
+	b := chromium(t)
+	b.do("POST", "/url", map[string]string{"url": a.url + "/ui"}, nil)
+	b.shows("#verdict", "3 of 3 hosts alive, all that are alive agree")
+	for _, h := range hosts {
+		b.shows("#hosts tbody", h.name)
+	}
+	b.picture("agreeing")
+
+	c := hosts[2]
+	c.end(t)
+	b.shows("#verdict", "2 of 3 hosts alive")
+	b.shows("#hosts tbody tr:nth-child(3)", "c")
+	b.shows("#hosts tbody tr:nth-child(3)", "the agent of host c was stopped")
+	b.picture("away")
+
+	service := func(port int) string {
+		return strings.Replace(svc("shop"), "port: 80", fmt.Sprint("port: ", port), 1)
+	}
+	a.ask(t, "POST", "/api/v1/manifests", service(81), http.StatusOK)
+	b.shows("#events", "service/default/shop")
+	a.end(t)
+	hosts[1].end(t)
+	c.start(t, alone)
+	c.token(t) // it takes changes
+	c.ask(t, "POST", "/api/v1/manifests", service(82), http.StatusOK)
+	a.start(t)
+	hosts[1].start(t)
+	a.status(t, "three alive and agreeing", alive(3))
+	b.shows("#verdict", "3 of 3 hosts alive, all that are alive agree")
+	b.shows("#problems", "1 change lost against others that did not know of them")
+	b.shows("#problems", "psctl conflicts")
+	b.picture("conflict")
+
+	b.shows("#recovery", "Events replayed")
+	b.shows("#recovery", "Bounced\n0")
+	b.picture("recovery")
+	if said := b.said(); strings.Contains(said, "TypeError") || strings.Contains(said, "ReferenceError") {
+		t.Errorf("the page wrote to the console:\n%s", said)
+	}
+	for _, h := range hosts {
+		h.end(t)
+	}
 }

@@ -220,8 +220,8 @@ function renderStatus() {
   say(st.snapshot_error, "state.json is not written");
   say(st.backup_error, "No backup was made");
   for (const n of st.not_running || []) problems.push([`Pod ${n.pod} does not run${n.host ? ` on ${n.host}` : ""}: ${n.why}`]);
-  if (st.conflicts) problems.push([`${st.conflicts} changes lost against others that did not know of them`, "psctl conflicts"]);
-  if (st.orphans) problems.push([`${st.orphans} containers of ours that nothing explains run on`, "psctl orphans"]);
+  if (st.conflicts) problems.push([`${st.conflicts} ${st.conflicts === 1 ? "change" : "changes"} lost against others that did not know of them`, "psctl conflicts"]);
+  if (st.orphans) problems.push([`${st.orphans} ${st.orphans === 1 ? "container" : "containers"} of ours that nothing explains run on`, "psctl orphans"]);
   $("problems").hidden = problems.length === 0;
   $("problems").querySelector("ul").replaceChildren(...problems.map(([text, todo]) =>
     el("li", {}, text, todo ? el("div", { className: "dim" }, todo) : "")));
