@@ -277,7 +277,11 @@ func TestUI_whatAPersonReads(t *testing.T) {
 	b.shows("#problems", "psctl conflicts")
 	b.picture("conflict")
 
-	b.shows("#recovery", "Events replayed")
+	var last projection.Recovery
+	if err := json.Unmarshal([]byte(a.ask(t, "GET", "/swarm/v1/recovery", "", http.StatusOK)), &last); err != nil || last.Replayed == 0 {
+		t.Fatalf("%v: %+v", err, last)
+	}
+	b.shows("#recovery", fmt.Sprintf("Events replayed\n%d\n", last.Replayed))
 	b.shows("#recovery", "Bounced\n0")
 	b.picture("recovery")
 	if said := b.said(); strings.Contains(said, "TypeError") || strings.Contains(said, "ReferenceError") {

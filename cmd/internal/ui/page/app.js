@@ -428,6 +428,7 @@ function lost(e) {
 async function look() {
   try {
     page.status = await json("/swarm/v1/status");
+    if (page.lost) lookAtCards(); // it has started again
     page.lost = "";
     if (page.status.index < page.newest) page.newest = page.status.index; // its log was put back
     renderStatus();
