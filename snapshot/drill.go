@@ -70,7 +70,7 @@ func (d *Drill) Run(ctx context.Context) error {
 
 // Once reads the newest backup from the disk, decodes it, folds it and the increments around it into a state of its own and compares that with what
 // each says of itself.
-// Without any backup it does nothing.
+// Files of version 1 are passed over: they are no backups of this log. Without any other it does nothing.
 func (d *Drill) Once(ctx context.Context) (BackupFile, error) {
 	begun := time.Now()
 	all, err := d.Backups.List()
@@ -79,8 +79,10 @@ func (d *Drill) Once(ctx context.Context) (BackupFile, error) {
 	}
 	var f BackupFile
 	if err == nil {
-		f = all[len(all)-1]
-		err = d.read(ctx, all)
+		f, err = d.read(ctx, all)
+	}
+	if err == nil && f.Name == "" {
+		return f, ctx.Err()
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -94,16 +96,27 @@ func (d *Drill) Once(ctx context.Context) (BackupFile, error) {
 }
 
 // read reads the newest of the backups and the increments after it; and folds those between the one before and it, which must come to the same.
-func (d *Drill) read(ctx context.Context, all []BackupFile) error {
-	name := all[len(all)-1].Name
-	if err := forget(filepath.Join(d.Backups.Dir, name)); err != nil {
-		return err
+func (d *Drill) read(ctx context.Context, all []BackupFile) (f BackupFile, err error) {
+	for i, f := range slices.Backward(all) {
+		if err := forget(filepath.Join(d.Backups.Dir, f.Name)); err != nil {
+			return f, err
+		}
+		found, err := d.Backups.Check(f.Name)
+		if err == nil && found.Original != nil {
+			continue
+		}
+		if err == nil {
+			err = d.fold(ctx, found, f.Name, all[:i])
+		}
+		return f, err
 	}
+	return f, nil
+}
+
+// fold folds the newest backup, and the increments after it and between one before and it.
+func (d *Drill) fold(ctx context.Context, found Checked, name string, older []BackupFile) error {
 	folder := Folder{d.Backups.Dir, d.Backups.Keys}
-	switch found, err := d.Backups.Check(name); {
-	case err != nil:
-		return err
-	case !found.Opened: // no more can be found out here than that the bytes, of the increments too, are those that were written
+	if !found.Opened { // no more can be found out here than that the bytes, of the increments too, are those that were written
 		if err := folder.pieces(found.About.Log, false).check(ctx, found.About.Index); err != nil {
 			return fmt.Errorf("the increments after %s: %w", name, err)
 		}
@@ -116,7 +129,7 @@ func (d *Drill) read(ctx context.Context, all []BackupFile) error {
 	if _, err := folder.Verify(ctx, name); err != nil {
 		return fmt.Errorf("the increments after %s: %w", name, err)
 	}
-	for _, f := range slices.Backward(all[:len(all)-1]) {
+	for _, f := range slices.Backward(older) {
 		about, err := d.Backups.about(f.Name)
 		if err != nil || about.Log != newest.Log || about.Index >= newest.Index {
 			continue // it says nothing of the newest

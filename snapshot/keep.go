@@ -108,12 +108,16 @@ func (b *Backups) Prune(dry bool) ([]Kept, error) {
 	return plan, errors.Join(b.sweep(), syncFolder(b.Dir))
 }
 
-// holdNewestWhole keeps the newest backup that is whole, whatever the rules say: of a sealed one that cannot be opened here, that its bytes
+// holdNewestWhole keeps the newest backup that is whole, and of this form, whatever the rules say: of a sealed one that cannot be opened here, that its bytes
 // are those that were written, as it was read before they were.
 func (b *Backups) holdNewestWhole(plan []Kept) error {
 	for i := len(plan) - 1; i >= 0; i-- {
-		if _, err := b.Check(plan[i].Name); err != nil {
+		c, err := b.Check(plan[i].Name)
+		if err != nil {
 			b.Log.Warn("a backup is damaged", "file", plan[i].Name, "err", err)
+			continue
+		}
+		if c.Original != nil { // which may be old, whenever it was put there, and has no checksum
 			continue
 		}
 		if plan[i].Why == nil {

@@ -83,6 +83,8 @@ type Checked struct {
 	About About // of one that was not opened without the digest
 	// Opened says that all of it was read. If not, it is sealed, no key here opens it, and its bytes are those that were written.
 	Opened bool
+	// Original is set where it is a file of version 1; then About says nothing. Of one that was not opened nothing is known of what it has.
+	Original *Original
 }
 
 // Check finds out whether a backup in the folder is whole, as far as the keys here go. The error wraps fs.ErrNotExist where it is not there.
@@ -96,11 +98,18 @@ func (b *Backups) Check(name string) (Checked, error) {
 		return Checked{}, err
 	}
 	if unread != nil {
-		return Checked{About: *unread}, nil
+		c := Checked{About: *unread}
+		if unread.Version == 0 { // see adopt
+			c.Original = &Original{}
+		}
+		return c, nil
 	}
-	is, err := ReadBackup(plain)
+	c, err := CheckBytes(plain)
 	if err != nil {
-		return Checked{}, fmt.Errorf("%s: %w", name, err)
+		return c, fmt.Errorf("%s: %w", name, err)
 	}
-	return Checked{About: is.About, Opened: true}, nil
+	if c.Original != nil {
+		c.Original.Recorded, err = b.recorded(f)
+	}
+	return c, err
 }

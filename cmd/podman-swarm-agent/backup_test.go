@@ -286,6 +286,21 @@ func TestRestore_version1(t *testing.T) {
 			if got != want {
 				t.Errorf("%s: got %+v, want %+v", name, got, want)
 			}
+			var kept []snapshot.Kept // the file, and the backup before it was restored, and at the start
+			if err := json.Unmarshal([]byte(r.ask(t, "GET", "/swarm/v1/backups", "", http.StatusOK)), &kept); err != nil {
+				t.Fatal(err)
+			}
+			originals := 0
+			for _, b := range kept {
+				is := r.ask(t, "GET", "/swarm/v1/backups/"+b.Name+"/verify", "", http.StatusOK)
+				originals += strings.Count(is, `"recorded":true`)
+				if strings.Contains(is, "damage") {
+					t.Errorf("%s: %s", name, is)
+				}
+			}
+			if originals != 1 {
+				t.Errorf("%s: %d of %+v are known to be of version 1", name, originals, kept)
+			}
 			r.end(t)
 		}
 	}

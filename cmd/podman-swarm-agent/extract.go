@@ -126,6 +126,10 @@ func check(ctx context.Context, folder snapshot.Folder, out io.Writer) error {
 			fmt.Fprintf(out, "%s: its sealed bytes are whole; it was not opened: --identity FILE does that\n", f.Name)
 			continue
 		}
+		if found.Original != nil {
+			fmt.Fprintf(out, "%s is of version 1, kept as it was: %v\n", f.Name, found.Original)
+			continue
+		}
 		s, err := folder.Verify(ctx, f.Name)
 		if err != nil {
 			errs = append(errs, err)

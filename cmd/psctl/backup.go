@@ -99,8 +99,9 @@ func (p *program) backupVerify() *cobra.Command {
 		Short: "Find out whether backups are whole: checksum, form, state and digest",
 		Long: `verify has the agent read backups of its folder from end to end: the checksum must fit, the state in them must be one that can
 be restored, and have the digest that is written beside it. Without a name it is the newest. Exit code 1 says that one is damaged; the
-others are told of all the same. With all, the increments are read as well. With -o json it is [{"name", "made", "bytes", "about": {…}} or, of a damaged
-one, {…, "damage"}], and of the increments of a log {"name", "first", "last", "pieces", "bytes", "unread", "damage": […]}.
+others are told of all the same. A file of version 1, which an agent that had no log wrote, is told of as that. With all, the increments are
+read as well. With -o json it is [{"name", "made", "bytes", "about": {…}} or, of a damaged one, {…, "damage"}, of one of version 1
+{…, "original": {"objects", "refused", "recorded"}}], and of the increments of a log {"name", "first", "last", "pieces", "bytes", "unread", "damage": […]}.
 
 Of a sealed backup that the agent cannot open it finds out whether its bytes are those that were written ("unopened": true). With --identity or
 --passphrase-file it is opened here, and read from end to end all the same. A FILE with a slash in it, as in ./FILE, is one from here.`,
@@ -235,11 +236,30 @@ func (p *program) verifyIncrements(ctx context.Context, form *format) (answers [
 
 // whole says what was found out of a backup that is whole.
 func (p *program) whole(b *client.Backup) string {
+	if b.Original != nil {
+		return b.Name + original(b)
+	}
 	what := fmt.Sprintf("the state of %s at event %d, %s", b.About.Node, b.About.Index, p.clock(b.About.Made))
 	if b.Unopened {
 		return fmt.Sprintf("%s: its sealed bytes are whole, %s; it was not opened: there is no key on the asked host (--identity opens it here)", b.Name, what)
 	}
 	return fmt.Sprintf("%s is whole: %s", b.Name, what)
+}
+
+// original says what is known of a file of version 1: its name stands before.
+func original(b *client.Backup) string {
+	o := b.Original
+	if b.Unopened {
+		return ": its sealed bytes are whole; it is of version 1, and was not opened: there is no key on the asked host (--identity opens it here)"
+	}
+	what := fmt.Sprintf(" is of version 1, kept as it was: %s of it can be restored", plural(o.Objects, "object"))
+	if o.Refused > 0 {
+		what += fmt.Sprintf(", %s cannot be declared as is", plural(o.Refused, "object"))
+	}
+	if o.Recorded {
+		return what + "; its bytes are those that the log has the checksum of"
+	}
+	return what + "; it has no checksum, so what else may have changed in it cannot be told"
 }
 
 func (p *program) backupPrune() *cobra.Command {

@@ -94,7 +94,7 @@ func (s *Server) backupRoutes(handle func(string, func(*request) error)) {
 		if c, err := s.Backups.Check(name); err != nil {
 			v.Damage = err.Error()
 		} else {
-			v.About, v.Unopened = &c.About, !c.Opened
+			v.found(c)
 		}
 		return q.json(http.StatusOK, v)
 	})
@@ -111,10 +111,11 @@ func (s *Server) backupRoutes(handle func(string, func(*request) error)) {
 			return err
 		}
 		v := Verified{BackupFile: snapshot.BackupFile{Bytes: int64(len(data))}}
-		if b, err := snapshot.ReadBackup(data); err != nil {
+		if c, err := snapshot.CheckBytes(data); err != nil {
 			v.Damage = err.Error()
 		} else {
-			v.About, v.Made = &b.About, b.Made
+			v.found(c)
+			v.Made = c.About.Made
 		}
 		return q.json(http.StatusOK, v)
 	})
@@ -129,6 +130,15 @@ type Verified struct {
 	About    *snapshot.About `json:"about,omitempty"`
 	Unopened bool            `json:"unopened,omitempty"` // it is sealed, no key here opens it, and its bytes are those that were written
 	Damage   string          `json:"damage,omitempty"`
+	// Original is what is known of a file of version 1, which says nothing of itself.
+	Original *snapshot.Original `json:"original,omitempty"`
+}
+
+func (v *Verified) found(c snapshot.Checked) {
+	v.Original, v.Unopened = c.Original, !c.Opened
+	if c.Original == nil {
+		v.About = &c.About
+	}
 }
 
 func noBackup(name string, err error) error {

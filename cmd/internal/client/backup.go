@@ -21,6 +21,12 @@ type Backup struct {
 	} `json:"about"` // what it says of itself, of one that was verified
 	Unopened bool   `json:"unopened"` // it is sealed, its bytes are those that were written, and the host cannot open it
 	Damage   string `json:"damage"`   // what is wrong with it
+	// Original is what is known of a file of version 1, of one that was verified; nil: it is none.
+	Original *struct {
+		Objects  int  `json:"objects"`  // that can be restored
+		Refused  int  `json:"refused"`  // that cannot be declared as is
+		Recorded bool `json:"recorded"` // its bytes are those that the log has the checksum of
+	} `json:"original"`
 }
 
 // Increments are those of one log, on the asked host.
