@@ -57,7 +57,7 @@ const (
 func (f *Folds) Last() uint64 { return f.last.Load() }
 
 // Load is the newest snapshot that is whole and of this log, and the number of the record that follows it. Without
-// one it is nil and 1: everything is folded. Each snapshot that is passed over is named in a warning.
+// one it is nil and 1: everything is folded. Each snapshot that is passed over is named in a warning. The error is ctx's where that ends meanwhile.
 func (f *Folds) Load(ctx context.Context) (*projection.State, uint64, error) {
 	names, err := f.names()
 	if err != nil {
@@ -68,6 +68,9 @@ func (f *Folds) Load(ctx context.Context) (*projection.State, uint64, error) {
 		if err == nil {
 			f.last.Store(s.Index())
 			return s, next, nil
+		}
+		if ctx.Err() != nil { // which says nothing of the snapshot
+			return nil, 0, ctx.Err()
 		}
 		f.Log.Warn("snapshot of the fold is passed over; the log has it all", "file", name, "err", err)
 	}

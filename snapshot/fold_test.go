@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"crypto/sha256"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -95,6 +96,26 @@ func TestFolds_damagedIsPassedOverByName(t *testing.T) {
 		t.Fatal(err)
 	}
 	check("both", 0, filepath.Base(names[0]), filepath.Base(names[1]))
+}
+
+// Who is told to stop while snapshots are read says so, and nothing of the snapshots.
+func TestFolds_stoppedIsNotDamaged(t *testing.T) {
+	h := open(t, t.TempDir())
+	h.apply(t, "service/default/web", `{}`)
+	if err := h.folds.Save(t.Context(), h.View().State); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if s, _, err := h.folds.Load(ctx); !errors.Is(err, context.Canceled) || s != nil {
+		t.Errorf("Load = %v, %v", s, err)
+	}
+	if err := h.folds.cover(ctx, 1); !errors.Is(err, context.Canceled) {
+		t.Errorf("cover = %v", err)
+	}
+	if said := h.said.String(); said != "" {
+		t.Errorf("it says: %s", said)
+	}
 }
 
 func TestFolds_ofAnotherLogIsPassedOver(t *testing.T) {

@@ -189,6 +189,9 @@ func (f *Folds) cover(ctx context.Context, first uint64) error {
 			return 0, err
 		}
 		s, _, err := f.load(ctx, names[len(names)-1])
+		if err := ctx.Err(); err != nil { // which says nothing of the snapshot
+			return 0, err
+		}
 		if err != nil {
 			f.Log.Warn("snapshot of the fold is damaged", "file", names[len(names)-1], "err", err)
 			return 0, nil // another takes its place

@@ -61,6 +61,10 @@ func serve(ctx context.Context, c *config, log *slog.Logger) error {
 	a := newAgent(c, log)
 	log.Info("starting Podman Swarm agent", "node", c.NodeName, "version", version, "data_dir", c.DataDir)
 	if err := a.open(ctx); err != nil {
+		if a.ledger == nil && ctx.Err() != nil && errors.Is(err, ctx.Err()) {
+			log.Info("stopped before it had read what it has; containers run on")
+			return nil
+		}
 		return err
 	}
 	err := a.run(ctx)

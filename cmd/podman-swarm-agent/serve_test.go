@@ -4,9 +4,11 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"io/fs"
+	"log/slog"
 	"net"
 	"net/http"
 	"os"
@@ -19,6 +21,8 @@ import (
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 
+	"github.com/podman-swarm/podman-swarm/events"
+	"github.com/podman-swarm/podman-swarm/projection"
 	"github.com/podman-swarm/podman-swarm/snapshot"
 )
 
@@ -311,5 +315,32 @@ func TestKnown_podmanTooSlow(t *testing.T) {
 	err := known(fmt.Errorf("remove orphan web-0: %w", context.DeadlineExceeded))
 	if !apierrors.IsServiceUnavailable(err) || err.Error() != "remove orphan web-0: context deadline exceeded" {
 		t.Errorf("got %v", err)
+	}
+}
+
+// An agent that is told to stop while it reads what it has at its start ends, and takes nothing for damaged.
+func TestAgent_stoppedAtItsStart(t *testing.T) {
+	dir := t.TempDir()
+	r := start(t, dir)
+	r.ask(t, "POST", "/api/v1/manifests", service, http.StatusOK)
+	r.end(t)
+	log, err := events.Open(filepath.Join(dir, "events"), events.Options{Machine: machineID()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ledger, err := projection.OpenLedger(log, nil, 1, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	folds := snapshot.Folds{Dir: filepath.Join(dir, "events"), Source: log, Log: slog.New(slog.DiscardHandler)}
+	if err := errors.Join(folds.Save(t.Context(), ledger.View().OnDisk()), log.Close()); err != nil {
+		t.Fatal(err)
+	}
+	ctx, stop := context.WithCancel(t.Context())
+	stop()
+	var said lines
+	code := run(ctx, []string{"--data-dir=" + dir, "--node-name=a", "--api-addr=127.0.0.1:0"}, func(string) string { return "" }, io.Discard, &said)
+	if code != 0 || !strings.Contains(said.String(), "stopped before it had read") || strings.Contains(said.String(), "passed over") {
+		t.Errorf("ended with %d:\n%s", code, &said)
 	}
 }
