@@ -193,7 +193,7 @@ func (c *core) heed(node string, b beat) {
 	p.beat, p.number, p.direct, p.heard = b, max(p.number, b.Number), c.now, c.now
 	if anew {
 		c.say.Info("a host is heard", "peer", node)
-		p.since = c.now
+		p.since, p.folded = c.now, false
 		c.greet(node)
 	}
 	c.claim(p)

@@ -123,7 +123,7 @@ type peer struct {
 	since   time.Time     // since when it is heard
 	strange int           // beats in a row that told of a vector that this host has never had
 	strayed time.Time     // since when they do
-	folded  bool          // this host has all that it had when it was heard of first
+	folded  bool          // this host has all that it had when it was heard first, or again after a silence
 	gone    time.Time     // when it said that it does not hold what is lacked here
 	bad     time.Time     // when it sent what cannot be read
 	agrees  time.Time     // since when its state is this host's; zero: it is not

@@ -37,7 +37,7 @@ type Peer struct {
 	Starting bool      // it recovers
 	ReadOnly bool
 	Hears    []string // whom it hears, by its own word; itself included
-	Folded   bool     // all that it had when it was heard of first is folded here
+	Folded   bool     // all that it had at Since is folded here
 	// Behind is how far it is behind this host: events, and for how long it has been. Unknown when it has something that
 	// this host has not.
 	Behind  uint64

@@ -113,6 +113,23 @@ func TestBeats_whoWasReadOnlyIsFoldedAnew(t *testing.T) {
 	}
 }
 
+// A host that is heard again has to be caught up with before it counts as known.
+func TestBeats_whoIsHeardAgainIsFoldedAnew(t *testing.T) {
+	n, _ := lone(t)
+	m := markOf(n.ledger.View().Vector())
+	for i, c := range []struct {
+		after  time.Duration
+		vector mark
+		folded bool
+	}{{0, m, true}, {2 * time.Second, 77, true}, {time.Minute, 78, false}, {2 * time.Second, m, true}} {
+		n.sim.now = n.sim.now.Add(c.after)
+		n.hear(n.core.subject.beat("b"), headed(&beat{Boot: 1, Number: uint64(i + 1), Inc: 9, Vector: c.vector}, nil))
+		if got := n.core.status().Peers[0].Folded; got != c.folded {
+			t.Errorf("after beat %d all that b has is folded: %v, want %v", i+1, got, c.folded)
+		}
+	}
+}
+
 // Where a link is cut one way, nobody waits for the answer of who cannot hear the question.
 func TestNext_asksWhoHearsThisHost(t *testing.T) {
 	n, said := lone(t)

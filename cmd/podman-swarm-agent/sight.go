@@ -41,10 +41,19 @@ func (s *sight) Peers() ([]placement.Peer, <-chan struct{}) {
 // silence is after how long without a beat a host counts as silent.
 const silence = 5 * time.Second
 
-// look reads how the hosts are heard at this moment.
+// catchUp is for how long a host that is heard again keeps this one from deciding, while what it had by then is not folded here: what cannot be read
+// must not do so for good.
+const catchUp = 30 * time.Second
+
+// look reads how the hosts are heard at this moment, and how this one is.
 func (s *sight) look(st *peersync.Status) []placement.Peer {
 	starting, readOnly := s.a.standing()
-	self := placement.Peer{Host: s.a.c.NodeName, Ready: !starting, Writable: !readOnly, Hears: []string{s.a.c.NodeName}}
+	return s.see(st, placement.Peer{Host: s.a.c.NodeName, Ready: !starting, Writable: !readOnly, Hears: []string{s.a.c.NodeName}})
+}
+
+// see reads how the hosts are heard. This one is not ready to decide while it catches up with one that it hears again: a host that it takes for silent may
+// have said to the other meanwhile that it will be back.
+func (s *sight) see(st *peersync.Status, self placement.Peer) []placement.Peer {
 	all := []placement.Peer{}
 	heard := map[string]bool{self.Host: true}
 	for _, p := range s.a.members(st) {
@@ -53,6 +62,7 @@ func (s *sight) look(st *peersync.Status) []placement.Peer {
 		switch {
 		case p.Alive:
 			self.Hears = append(self.Hears, p.Host)
+			self.Ready = self.Ready && (p.Folded || st.At.Sub(p.Since) >= catchUp)
 		case st.At.Sub(p.Heard) >= silence:
 			if o.Silent = p.Heard; o.Silent.IsZero() {
 				o.Silent = s.since

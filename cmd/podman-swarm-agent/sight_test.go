@@ -94,6 +94,31 @@ func TestSight_toldOf(t *testing.T) {
 	}
 }
 
+// A host that was cut off does not move a third one's replicas as soon as it hears a second again: first it has what that one knows, such as that
+// the third was stopped and means to come back.
+func TestSight_catchesUpBeforeItDecides(t *testing.T) {
+	a := seeing(t, "b", "c")
+	at := time.Now()
+	b := peersync.Peer{Host: "b", Alive: true, Heard: at, Since: at.Add(-time.Second), Hears: []string{"a", "b"}}
+	decides := func() bool {
+		t.Helper()
+		self := placement.Peer{Host: "a", Ready: true, Writable: true, Hears: []string{"a"}}
+		st := &peersync.Status{At: at, Peers: []peersync.Peer{b, {Host: "c", Heard: at.Add(-time.Minute)}}}
+		return peerNamed(t, a.cluster.sight.see(st, self), "a").Ready
+	}
+	if decides() {
+		t.Error("it decides, and lacks what b knows, which it hears for a second")
+	}
+	b.Folded = true
+	if !decides() {
+		t.Error("it has all that b had, and does not decide")
+	}
+	b.Folded, b.Since = false, at.Add(-catchUp)
+	if !decides() {
+		t.Error("what cannot be had of b keeps it from deciding for good")
+	}
+}
+
 // A host that was removed is seen no more, though its last beat was just now.
 func TestSight_removed(t *testing.T) {
 	a := seeing(t, "b")
