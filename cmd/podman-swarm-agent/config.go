@@ -100,7 +100,7 @@ func (c *config) flags(fs *pflag.FlagSet) {
 	fs.DurationVar(&c.SyncInterval, "sync-interval", 30*time.Second, "the longest that a difference between hosts may stay unnoticed")
 	fs.DurationVar(&c.MaxClockSkew, "max-clock-skew", 10*time.Second, "how far ahead of its own clock this host lets another's move its stamps")
 	fs.DurationVar(&c.RescheduleAfter, "reschedule-after", time.Minute, "how long a host must be silent before its replicas move to others; the same on all hosts")
-	fs.DurationVar(&c.RecoverAloneAfter, "recover-alone-after", time.Minute, "how long to wait after a start until a majority of the hosts is heard; before, nothing is started, made or removed")
+	fs.DurationVar(&c.RecoverAloneAfter, "recover-alone-after", time.Minute, "how long to wait after a start until a majority of the hosts is heard, and ten times as long while what they have is taken over; before, nothing is started, made or removed")
 	fs.StringVar(&c.APITLSAddr, "api-tls-addr", "", "`host:port` where the API also listens, on TLS, for who shows a token (psctl token create) or certificate (podman-swarm-agent kubeconfig)")
 	fs.StringVar(&c.BackupDir, "backup-dir", "", "`folder` of the backups (default: the data dir)")
 	fs.DurationVar(&c.BackupInterval, "backup-interval", time.Hour, "time between two backups; 0: none but on demand")

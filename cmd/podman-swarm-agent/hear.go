@@ -54,7 +54,8 @@ func (a *agent) read(key string, into any) bool {
 // grace is how long the rest of the hosts is waited for once a majority has been heard.
 const grace = 3 * time.Second
 
-// hearOthers returns once everything that a majority of the hosts had is folded here, or when patience is over. Unless it is
+// hearOthers returns once everything that a majority of the hosts had is folded here, or when patience is over: nothing of what they have has come for
+// --recover-alone-after, or not all in ten times as long. Unless it is
 // everything that all of them had, this host then counts its events under another incarnation: one that was not heard may
 // know more of the old one than this host does, if its disk is not the newest.
 func (a *agent) hearOthers(ctx context.Context) error {
@@ -62,8 +63,9 @@ func (a *agent) hearOthers(ctx context.Context) error {
 	if len(a.known()) > 1 && len(a.awaited(nil)) == 1 {
 		wait = min(wait, a.c.RecoveryDelay) // all others are said to be dead
 	}
-	patience := time.NewTimer(wait)
-	defer patience.Stop()
+	timer := time.NewTimer(wait)
+	defer timer.Stop()
+	p := patience{each: wait, until: time.Now().Add(catchingUp * wait)}
 	var told, majority time.Time
 	for {
 		st, next := a.cluster.sync.Status()
@@ -96,11 +98,33 @@ func (a *agent) hearOthers(ctx context.Context) error {
 		case <-ctx.Done():
 			return nil
 		case <-next:
-		case <-patience.C:
+		case <-timer.C:
+			if p.left(time.Now(), st.Counts.Taken) {
+				a.log.Info("still catching up with the other hosts", "events", st.Counts.Taken)
+				timer.Reset(p.each)
+				continue
+			}
 			a.log.Warn("not enough of the other hosts could be heard; going on alone", "known", strings.Join(a.known(), ", "), "after", wait)
 			return a.ledger.Renew(ctx)
 		}
 	}
+}
+
+// catchingUp is how many times as long as for a word of others a start waits for all that they have, while more of it comes.
+const catchingUp = 10
+
+// patience is with others that are heard: who takes over what they have, which can be much, is not alone.
+type patience struct {
+	each  time.Duration
+	until time.Time
+	taken uint64
+}
+
+// left reports whether to wait as long again, when so many events of others have been taken since the start.
+func (p *patience) left(now time.Time, taken uint64) bool {
+	more := taken > p.taken
+	p.taken = taken
+	return more && now.Before(p.until)
 }
 
 // lastWord waits until another host has it that this one was removed: where this host was asked to do that, they may have it from
