@@ -155,7 +155,7 @@ func (w *watch) moved(p pod, from, to int, now time.Time) {
 		return
 	}
 	w.moves++
-	const slack = time.Second // of clocks and beats
+	const slack = 3 * time.Second // it may have been heard last a beat before, 2 s, and is heard again only some time after
 	for _, s := range w.quiet[from] {
 		end := s.until
 		if end.IsZero() {
