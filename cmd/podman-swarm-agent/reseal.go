@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -13,6 +14,7 @@ import (
 
 	"github.com/podman-swarm/podman-swarm/events"
 	"github.com/podman-swarm/podman-swarm/snapshot"
+	"github.com/podman-swarm/podman-swarm/snapshot/seal"
 )
 
 // resealFolder is where the log is written anew, and after the exchange what it was before.
@@ -191,12 +193,36 @@ func (r *resealer) left() error {
 		return err
 	}
 	for _, e := range entries {
-		backup := strings.HasPrefix(e.Name(), "state-backup-") && !strings.Contains(e.Name(), ".age")
-		if backup || e.Name() == snapshot.IncrementsFolder || strings.HasPrefix(e.Name(), "state.json.set-aside-") {
+		if name := e.Name(); !strings.HasPrefix(name, "state-backup-") && !strings.HasPrefix(name, "state.json.set-aside-") && name != snapshot.IncrementsFolder {
+			continue
+		}
+		if open, err := liesOpen(r.path(e.Name())); err != nil {
+			return err
+		} else if open {
 			fmt.Fprintf(r.out, "not sealed, and left as it is: %s\n", r.path(e.Name()))
 		}
 	}
 	return nil
+}
+
+// liesOpen reports whether a file, or any below a folder, is not sealed, by how it begins. What stands in clear beside sealed files has nothing of what is in them.
+func liesOpen(path string) (open bool, err error) {
+	err = filepath.WalkDir(path, func(path string, e fs.DirEntry, err error) error {
+		if err != nil || !e.Type().IsRegular() || strings.HasSuffix(path, ".age.about") {
+			return err
+		}
+		f, err := os.Open(path)
+		if err != nil {
+			return err
+		}
+		defer f.Close()
+		head, err := io.ReadAll(io.LimitReader(f, 512))
+		if err == nil && !seal.Sealed(head) && !events.SealedFile(head) {
+			open, err = true, fs.SkipAll
+		}
+		return err
+	})
+	return open, err
 }
 
 // finishReseal ends what a reseal that was interrupted has left, in a data dir whose log is open with that key: by then the log is what it was

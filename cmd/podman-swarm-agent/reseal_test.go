@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
 	"os"
@@ -191,13 +192,13 @@ func TestReseal_refused(t *testing.T) {
 	if err := os.Remove(filepath.Join(dir, "opened")); err != nil {
 		t.Fatal(err)
 	}
-	for _, name := range []string{"state.json.set-aside-1", "state-backup-20260101-000000.json.age"} {
-		if err := os.WriteFile(filepath.Join(dir, name), nil, 0o640); err != nil {
-			t.Fatal(err)
-		}
-	}
 	if err := os.MkdirAll(filepath.Join(dir, "increments"), 0o750); err != nil {
 		t.Fatal(err)
+	}
+	for name, text := range map[string]string{"state.json.set-aside-1": "", "increments/some": "", "state-backup-20260101-000000.json.age": "age-encryption.org/v1\n"} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o640); err != nil {
+			t.Fatal(err)
+		}
 	}
 	if code, said := reseal(dir); code != 0 || !strings.Contains(said, "is sealed with key ") || !strings.Contains(said, "with --encrypt-state") || !strings.Contains(said, "left as it is: "+dir+"/state.json.set-aside-1") ||
 		!strings.Contains(said, "left as it is: "+dir+"/increments") || strings.Contains(said, ".age") {
@@ -217,6 +218,48 @@ func TestReseal_refused(t *testing.T) {
 	for name, is := range files(t, dir) {
 		if before[name] != is {
 			t.Errorf("%s was changed", name)
+		}
+	}
+}
+
+// What a reseal does not seal, and lies open, is named: backups, increments and what was set aside, but not those that are sealed for somebody or by a key.
+func TestReseal_saysWhatLiesOpen(t *testing.T) {
+	dir := life(t, "--encrypt-state")
+	key, err := keyring{dir, ""}.logKey()
+	if err != nil {
+		t.Fatal(err)
+	}
+	const age = "age-encryption.org/v1\n-> X25519 "
+	put := func(name, text string) {
+		t.Helper()
+		path := filepath.Join(dir, name)
+		if err := errors.Join(os.MkdirAll(filepath.Dir(path), 0o750), os.WriteFile(path, []byte(text), 0o640)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	left := func() string {
+		t.Helper()
+		var said bytes.Buffer
+		if err := (&resealer{ring: keyring{dir, ""}, out: &said, to: key}).left(); err != nil {
+			t.Fatal(err)
+		}
+		return strings.ReplaceAll(said.String(), "not sealed, and left as it is: "+dir+"/", "")
+	}
+	was := left() // with the backup of its start, if there is one
+	for _, name := range []string{"state-backup-20260121-120000.json.age", "increments/log-1/log-00000000000000000001-00000000000000000002.jsonl.zst.age"} {
+		put(name, age)
+		put(name+".about", "{")
+	}
+	put("state.json.set-aside-1", string(key.SealFile("state.json", []byte("precious"))))
+	put("other", "not ours")
+	if got := left(); got != was {
+		t.Errorf("all is sealed, and it says %q, before %q", got, was)
+	}
+	for _, name := range []string{"increments/log-1/log-00000000000000000003-00000000000000000004.jsonl.zst", "state-backup-20260121-130000.json.zst", "state.json.set-aside-2"} {
+		put(name, "")
+		want, _, _ := strings.Cut(name, "/")
+		if got := left(); !strings.Contains(got, want+"\n") {
+			t.Errorf("%s lies open, and it says %q", name, got)
 		}
 	}
 }
