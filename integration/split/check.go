@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"net/http"
@@ -160,6 +161,9 @@ func (c *cluster) settle(ctx context.Context, t *trying) {
 			return
 		}
 		c.waited = why
+		if errors.Is(ctx.Err(), context.Canceled) {
+			return // by whoever stops the trial
+		}
 		if ctx.Err() != nil {
 			t.report.add(wrong, "round %d: after %v: %s", t.done+1, t.deadline, why)
 			return
