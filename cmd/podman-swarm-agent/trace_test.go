@@ -15,13 +15,13 @@ import (
 	"google.golang.org/protobuf/proto"
 )
 
-// told is one span as a collector gets it.
-type told struct{ host, name, trace, span, parent string }
+// spanTold is one span as a collector gets it.
+type spanTold struct{ host, name, trace, span, parent string }
 
 // collect takes what is sent by OTLP.
 type collect struct {
 	mu  sync.Mutex
-	all []told
+	all []spanTold
 }
 
 func (c *collect) ServeHTTP(w http.ResponseWriter, r *http.Request) {
@@ -42,13 +42,13 @@ func (c *collect) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		}
 		for _, in := range of.ScopeSpans {
 			for _, s := range in.Spans {
-				c.all = append(c.all, told{host, s.Name, string(s.TraceId), string(s.SpanId), string(s.ParentSpanId)})
+				c.all = append(c.all, spanTold{host, s.Name, string(s.TraceId), string(s.SpanId), string(s.ParentSpanId)})
 			}
 		}
 	}
 }
 
-func (c *collect) named(name string) (all []told) {
+func (c *collect) named(name string) (all []spanTold) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for _, s := range c.all {
@@ -56,7 +56,7 @@ func (c *collect) named(name string) (all []told) {
 			all = append(all, s)
 		}
 	}
-	slices.SortFunc(all, func(a, b told) int { return cmp.Compare(a.host, b.host) })
+	slices.SortFunc(all, func(a, b spanTold) int { return cmp.Compare(a.host, b.host) })
 	return all
 }
 
@@ -83,7 +83,7 @@ spec:
 `, http.StatusOK)
 
 	const apply, receive = "apply deployment/default/shop", "receive deployment/default/shop"
-	var root, received []told
+	var root, received []spanTold
 	deadline := time.Now().Add(time.Minute)
 	for len(root) == 0 || len(received) == 0 {
 		if time.Now().After(deadline) {
