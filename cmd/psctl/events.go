@@ -4,7 +4,9 @@ import (
 	"cmp"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"maps"
 	"net/url"
 	"slices"
 	"strconv"
@@ -12,11 +14,14 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+
+	"github.com/podman-swarm/podman-swarm/events"
 )
 
 func (p *program) events() *cobra.Command {
-	e := &eventReader{program: p}
-	var since string
+	e := &eventReader{program: p, query: url.Values{}}
+	var since, until string
+	var kinds, keys, nodes, actors []string
 	c := &cobra.Command{
 		Use:   "events [KIND/NAME… | KIND NAME…]",
 		Short: "Print the log: every change, who made it, when, and why",
@@ -24,29 +29,57 @@ func (p *program) events() *cobra.Command {
 it, and what hosts observed. KIND/NAME shows only what concerns that object, and with deployment/NAME its replicas too; -n without a name shows what
 concerns that namespace.
 
---since takes an index, and shows the events after it, or a time span like 10m. --follow goes on with what happens from
-now on, also when the agent restarts meanwhile; nothing is missed.
+--since and --until take an index (--since shows the events after it), a time like 2026-01-21T12:00:00Z, or how long ago, like 10m; --since also
+a position, as -o json has it of each event: then it is said if the log is not the one any more that it is of. --kind is declared, decided,
+observed or trust; --key a key, the beginning of one, or a pattern (deployment, */shop); --node the host that wrote it; --actor a text in who
+asked for it. Each may be given several times; then one must fit.
 
--o json prints each event whole, one JSON object a line: index, at, node, stamp, kind, key, uid, base, for, ends, actor,
-cause, commit and object.`,
+--follow goes on with what happens from now on, also when the agent restarts meanwhile; nothing is missed, and nothing told twice.
+
+-o json prints each event whole, one JSON object a line: index, position, time (by the clock of the host that wrote it), user_agent, at (when the
+asked host wrote it), node, stamp, kind, key, uid, base, for, ends, actor, cause, commit and object. -o cloudevents prints a CloudEvent 1.0 a line, and
+-o wide all but the object for people.`,
 		Example: `  psctl events --since 1h
   psctl events deployment/web --follow
+  psctl events --kind declared --actor alice --since 24h -o wide
   psctl events -o json | jq -r 'select(.kind == "declared") | [.at, .actor, .key] | @tsv'`,
 		RunE: func(c *cobra.Command, args []string) error {
 			if err := e.only(args); err != nil {
 				return err
 			}
-			if err := e.from(since); err != nil {
+			if err := e.between(since, until); err != nil {
 				return err
+			}
+			for _, k := range kinds {
+				if !slices.Contains(factKinds(), k) {
+					return usage("--kind %q: want %s (what kind of object it is about is --key)", k, orWord(factKinds()))
+				}
+			}
+			for name, values := range map[string][]string{"kind": kinds, "key": keys, "node": nodes, "actor": actors} {
+				e.query[name] = append(e.query[name], values...)
 			}
 			return e.run(c.Context())
 		},
 	}
-	e.form = output(c, asJSON)
+	e.form = output(c, asJSON, asCloudEvents, asWide)
 	c.Flags().BoolVarP(&e.follow, "follow", "f", false, "go on with what happens from now on, until interrupted")
-	c.Flags().StringVar(&since, "since", "", "only what comes after this index, or is not older than this time span")
+	c.Flags().StringVar(&since, "since", "", "only what comes after this index or position, or is not older than this time (span)")
+	c.Flags().StringVar(&until, "until", "", "nothing after this index, or later than this time (span)")
+	c.Flags().StringSliceVar(&kinds, "kind", nil, "only facts of this kind: "+orWord(factKinds()))
+	c.Flags().StringSliceVar(&keys, "key", nil, "only what is about this key, one below it, or of this pattern")
+	c.Flags().StringSliceVar(&nodes, "node", nil, "only what this host wrote")
+	c.Flags().StringSliceVar(&actors, "actor", nil, "only what somebody asked for in whose name this text stands")
+	_ = c.RegisterFlagCompletionFunc("kind", cobra.FixedCompletions(factKinds(), cobra.ShellCompDirectiveNoFileComp)) // the flag is there
 	c.ValidArgsFunction = p.completeObjects(true, false)
 	return c
+}
+
+// asCloudEvents is the form of output that only events has.
+const asCloudEvents = "cloudevents"
+
+// factKinds are the kinds of fact.
+func factKinds() []string {
+	return []string{string(events.Declared), string(events.Decided), string(events.Observed), string(events.Trust)}
 }
 
 // eventReader is one events.
@@ -54,10 +87,8 @@ type eventReader struct {
 	*program
 	form   *format
 	follow bool
-	after  uint64
-	notold time.Time
-	keys   []string // of what is shown; nil: everything
-	in     string   // namespace of what is shown; "": of all
+	query  url.Values // what is asked for
+	after  string     // position of the last event that was looked at; "": none yet
 	header bool
 	shown  int
 }
@@ -65,6 +96,8 @@ type eventReader struct {
 // event is one event as the agent tells it: what is shown of it.
 type event struct {
 	Index  uint64          `json:"index"`
+	Place  string          `json:"position"`
+	Time   time.Time       `json:"time"` // by the clock of the host that wrote it
 	At     time.Time       `json:"at"`
 	Node   string          `json:"node"`
 	Kind   string          `json:"kind"`
@@ -73,14 +106,24 @@ type event struct {
 	Actor  string          `json:"actor"`
 	Cause  string          `json:"cause"`
 	Object json.RawMessage `json:"object"`
+	Agent  string          `json:"user_agent"`
+	Mark   string          `json:"bookmark"` // instead of an event: how far the agent has looked
+	End    *struct {       // instead of an event: why there are no more
+		Reason   string `json:"reason"`
+		Message  string `json:"message"`
+		Position string `json:"position"`
+	} `json:"end"`
 }
 
 // only takes the objects that are asked for.
 func (e *eventReader) only(args []string) error {
 	if len(args) == 0 {
-		e.in = e.namespace
+		if e.namespace != "" {
+			e.query.Set("namespace", e.namespace)
+		}
 		return nil
 	}
+	add := func(keys ...string) { e.query["key"] = append(e.query["key"], keys...) }
 	ts, err := targets(args)
 	if err != nil {
 		return err
@@ -93,18 +136,18 @@ func (e *eventReader) only(args []string) error {
 			where := cmp.Or(e.namespace, "default") + "/" + name
 			switch t.Kind {
 			case "Deployment":
-				e.keys = append(e.keys, "deployment/"+where, "placement/"+where, "replica/"+where)
+				add("deployment/"+where, "placement/"+where, "replica/"+where)
 			case "Pod":
 				deployment, ordinal, _ := cutLast(where, "-")
-				e.keys = append(e.keys, "placement/"+deployment+"/"+ordinal, "replica/"+deployment+"/"+ordinal)
+				add("placement/"+deployment+"/"+ordinal, "replica/"+deployment+"/"+ordinal)
 			case "Node":
-				e.keys = append(e.keys, "host/"+name, "recovery/"+name, "node/"+name, "sight/"+name, "member/"+name)
+				add("host/"+name, "recovery/"+name, "node/"+name, "sight/"+name, "member/"+name)
 			case "Namespace":
-				e.keys = append(e.keys, "namespace/"+name)
+				add("namespace/" + name)
 			case "Event":
 				return usage("%s is told of by events, and none itself", name)
 			default:
-				e.keys = append(e.keys, t.singular+"/"+where)
+				add(t.singular + "/" + where)
 			}
 		}
 	}
@@ -119,30 +162,42 @@ func cutLast(s, sep string) (before, after string, ok bool) {
 	return s[:i], s[i+len(sep):], true
 }
 
-// from reads --since.
-func (e *eventReader) from(since string) error {
-	if since == "" {
-		return nil
+// between reads --since and --until.
+func (e *eventReader) between(since, until string) error {
+	for _, m := range []struct{ name, value string }{{"since", since}, {"until", until}} {
+		if m.value == "" {
+			continue
+		}
+		index, _, _ := strings.Cut(m.value, "@")
+		_, err1 := strconv.ParseUint(index, 10, 64)
+		d, err2 := time.ParseDuration(m.value)
+		_, err3 := time.Parse(time.RFC3339Nano, m.value)
+		if err1 != nil && err3 != nil && (err2 != nil || d < 0) {
+			return usage("--%s %q: want an index like 120, a time like 2026-01-21T12:00:00Z, or a time span like 10m", m.name, m.value)
+		}
+		e.query.Set(m.name, m.value)
 	}
-	if n, err := strconv.ParseUint(since, 10, 64); err == nil {
-		e.after = n
-		return nil
-	}
-	d, err := time.ParseDuration(since)
-	if err != nil || d < 0 {
-		return usage("--since %q: want an index like 120, or a time span like 10m", since)
-	}
-	e.notold = e.now().Add(-d)
 	return nil
 }
+
+// errDone ends the following of what has come to its end.
+var errDone = errors.New("there is nothing more of that")
 
 func (e *eventReader) run(ctx context.Context) error {
 	c, err := e.client()
 	if err != nil {
 		return err
 	}
+	e.query.Set("bookmarks", "true")
+	if e.form.value == asCloudEvents {
+		e.query.Set("format", asCloudEvents)
+	}
 	query := func() url.Values {
-		q := url.Values{"after": {strconv.FormatUint(e.after, 10)}}
+		q := maps.Clone(e.query)
+		if e.after != "" {
+			q.Set("after", e.after)
+			q.Del("since")
+		}
 		if e.follow {
 			q.Set("follow", "true")
 		}
@@ -150,28 +205,43 @@ func (e *eventReader) run(ctx context.Context) error {
 	}
 	const path = "/swarm/v1/events"
 	if e.follow {
-		return c.Follow(ctx, path, query, e.lost, e.show)
+		err := c.Follow(ctx, path, query, e.lost, e.show)
+		if errors.Is(err, errDone) {
+			return nil
+		}
+		if ctx.Err() != nil && e.after != "" && e.form.value != asTable {
+			return &interruptedError{"interrupted. To go on from here: --since " + e.after}
+		}
+		return err
 	}
 	if err := c.Lines(ctx, path, query(), e.show); err != nil || e.shown > 0 {
 		return err
 	}
-	e.note("no events of that in the log of this agent, up to index %d", e.after)
+	index, _, _ := strings.Cut(e.after, "@")
+	e.note("no events of that in the log of this agent, up to index %s", cmp.Or(index, "0"))
 	return nil
 }
 
-// show prints one event, if it is asked for.
+// show prints one event.
 func (e *eventReader) show(raw json.RawMessage) error {
 	var ev event
 	if err := json.Unmarshal(raw, &ev); err != nil {
-		return fmt.Errorf("event after index %d: %w", e.after, err)
+		return fmt.Errorf("event after %s: %w", cmp.Or(e.after, "the first"), err)
 	}
-	e.after = max(e.after, ev.Index)
-	if ev.At.Before(e.notold) || !e.concerns(ev.Key) {
+	switch {
+	case ev.End != nil:
+		return e.ended(&ev)
+	case ev.Mark != "":
+		e.after = ev.Mark
 		return nil
 	}
+	e.after = ev.Place
 	e.shown++
-	if e.form.value == asJSON {
+	switch e.form.value {
+	case asJSON, asCloudEvents:
 		return e.printf("%s\n", raw)
+	case asWide:
+		return e.wide(&ev)
 	}
 	if !e.header {
 		e.header = true
@@ -186,14 +256,34 @@ func (e *eventReader) show(raw json.RawMessage) error {
 	return e.printf("%6d  %-8s  %-10s  %-28s  %s\n", ev.Index, e.clock(ev.At), ev.Node, ev.Key, strings.TrimRight(ev.what()+"  ["+by+"]", " "))
 }
 
-func (e *eventReader) concerns(key string) bool {
-	if e.in != "" {
-		parts := strings.Split(key, "/") // KIND/NAMESPACE/…, or KIND/NAME of what is in no namespace
-		return len(parts) > 2 && parts[1] == e.in || key == "namespace/"+e.in
+// wide prints an event with all but its object, on one line.
+func (e *eventReader) wide(ev *event) error {
+	if !e.header {
+		e.header = true
+		if err := e.printf("%6s  %-24s  %-10s  %-9s  %-28s  %-24s  %-24s  %s\n", "INDEX", "TIME", "HOST", "KIND", "WHAT", "BY WHOM", "WITH WHAT", "HOW AND WHY"); err != nil {
+			return err
+		}
 	}
-	return e.keys == nil || slices.ContainsFunc(e.keys, func(k string) bool {
-		return key == k || strings.HasPrefix(key, k+"/")
-	})
+	who := strings.TrimSuffix(strings.TrimSuffix(ev.Actor, ev.Agent), " ")
+	at := ev.Time
+	if at.IsZero() { // of this log alone
+		at = ev.At
+	}
+	return e.printf("%6d  %-24s  %-10s  %-9s  %-28s  %-24s  %-24s  %s\n", ev.Index, at.UTC().Format("2006-01-02T15:04:05.000Z"), ev.Node, ev.Kind, ev.Key,
+		cmp.Or(who, "-"), cmp.Or(ev.Agent, "-"), ev.what()+led(": ", ev.Cause))
+}
+
+// ended is what follows when the agent tells no more.
+func (e *eventReader) ended(ev *event) error {
+	e.after = ev.End.Position
+	switch ev.End.Reason {
+	case "Until":
+		return errDone
+	case "TooSlow": // it is asked again
+		e.note("%s", ev.End.Message)
+		return nil
+	}
+	return fmt.Errorf("%s (psctl events --since %s)", ev.End.Message, ev.End.Position)
 }
 
 // what tells an event in a few words.

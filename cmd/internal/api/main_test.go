@@ -257,12 +257,16 @@ type watcher struct {
 }
 
 // follow opens a stream.
-func (a *agent) follow(path string) *watcher {
+func (a *agent) follow(path string, headers ...string) *watcher {
 	a.t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, a.http.URL+path, nil)
 	if err != nil {
 		a.t.Fatal(err)
+	}
+	for _, h := range headers {
+		key, value, _ := strings.Cut(h, ": ")
+		req.Header.Set(key, value)
 	}
 	resp, err := a.http.Client().Do(req)
 	if err != nil {
@@ -300,6 +304,16 @@ func (w *watcher) next() string {
 	case <-time.After(patience):
 		w.t.Fatal("nothing comes")
 		return ""
+	}
+}
+
+// want checks the next lines.
+func (w *watcher) want(lines ...string) {
+	w.t.Helper()
+	for _, want := range lines {
+		if got := w.next(); got != want {
+			w.t.Fatalf("got %q, want %q", got, want)
+		}
 	}
 }
 

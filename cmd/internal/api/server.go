@@ -18,6 +18,7 @@ import (
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
+	"github.com/podman-swarm/podman-swarm/cmd/internal/tail"
 	"github.com/podman-swarm/podman-swarm/cmd/internal/ui"
 	"github.com/podman-swarm/podman-swarm/events"
 	"github.com/podman-swarm/podman-swarm/projection"
@@ -89,6 +90,8 @@ type Server struct {
 	// Events calls fn with each record of the log from the one that holds the event after the given index on, up to
 	// its durable end, and returns nil there.
 	Events func(ctx context.Context, after uint64, fn func(events.Record) error) error
+	// Tail gives the same to those who follow; nil: one that this server makes of Events.
+	Tail *tail.Tail
 	// At gives the state at a moment of the log.
 	At func(ctx context.Context, m snapshot.Moment) (*projection.State, error)
 	// Logs opens the log of a container on a host: plain lines, to be closed by the caller.
@@ -119,6 +122,9 @@ type Server struct {
 	Bookmarks time.Duration
 	// Patience is for how long a client may not read what it is sent before it is cut off; zero: a minute.
 	Patience time.Duration
+	// Late is how old what comes next may be for who follows the log, and had caught up with it, before it is told that it is
+	// too slow and dropped; zero: ten minutes.
+	Late time.Duration
 }
 
 // Handler answers all of the API's paths, to anybody who may connect: on the loopback. What follows something (watches, logs, events) ends when its client

@@ -8,82 +8,12 @@ import (
 	"io"
 	"io/fs"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
 	"github.com/podman-swarm/podman-swarm/events"
 	"github.com/podman-swarm/podman-swarm/projection"
 )
-
-func TestSwarm_events(t *testing.T) {
-	a := start(t, t.TempDir())
-	a.want(200, "POST", apply+"?cause=first", docs(deployment("a", 1, "w"), service("a"), ingress("a")))
-	a.want(200, "DELETE", deploymentsPath+"/a", "")
-	all := strings.Split(strings.TrimSpace(string(a.want(200, "GET", "/swarm/v1/events", "").body)), "\n")
-	if len(all) != 4 {
-		t.Fatalf("got %d lines, want 4: %q", len(all), all)
-	}
-	first := answer{body: []byte(all[0])}
-	for field, want := range map[string]string{"index": "1", "node": "h1", "kind": "declared", "key": "deployment/default/a", "cause": "first",
-		"commit.first": "1", "commit.events": "3", "object.spec.replicas": "1", "base": ""} {
-		if got := first.field(field); got != want {
-			t.Errorf("%s: got %s, want %s", field, got, want)
-		}
-	}
-	last := answer{body: []byte(all[3])}
-	if last.field("ends.0.uid") != first.field("uid") || last.field("object") != "" || last.field("index") != "4" {
-		t.Errorf("the deletion: got %s", last.body)
-	}
-	for after := range 5 {
-		got := string(a.want(200, "GET", fmt.Sprintf("/swarm/v1/events?after=%d", after), "").body)
-		if want := strings.Join(all[after:], "\n"); strings.TrimSpace(got) != want {
-			t.Errorf("after %d: got %s, want %s", after, got, want)
-		}
-	}
-	for _, query := range []string{"?after=x", "?after=-1", "?after=5", "?after=99999999999999999999"} {
-		if got := a.do("GET", "/swarm/v1/events"+query, ""); got.code != 400 {
-			t.Errorf("%s: got %d %s", query, got.code, got.body)
-		}
-	}
-	w := a.follow("/swarm/v1/events?after=2&follow=true")
-	for _, want := range all[2:] {
-		if got := w.next(); got != want {
-			t.Errorf("got %s, want %s", got, want)
-		}
-	}
-	for i := range 5 {
-		a.want(200, "POST", apply, deployment("b", i, "w"))
-		if got := (answer{body: []byte(w.next())}).field("index"); got != fmt.Sprint(5+i) {
-			t.Errorf("got index %s, want %d", got, 5+i)
-		}
-	}
-	a.stop()
-	if got := w.next(); got != "" {
-		t.Errorf("after the agent has stopped: %s", got)
-	}
-}
-
-// Every event is there once and in order, however many write while somebody reads.
-func TestSwarm_eventsWhileManyWrite(t *testing.T) {
-	a := start(t, t.TempDir())
-	w := a.follow("/swarm/v1/events?follow=true")
-	var wg sync.WaitGroup
-	const writers, each = 8, 20
-	for n := range writers {
-		wg.Go(func() {
-			for i := range each {
-				a.do("POST", apply, docs(deployment(fmt.Sprintf("a%d", n), i, "w"), deployment(fmt.Sprintf("b%d", n), i, "w")))
-			}
-		})
-	}
-	for i := range writers * each * 2 {
-		if got := (answer{body: []byte(w.next())}).field("index"); got != fmt.Sprint(i+1) {
-			t.Fatalf("got index %s, want %d", got, i+1)
-		}
-	}
-	wg.Wait()
-}
 
 func TestSwarm_status(t *testing.T) {
 	a := start(t, t.TempDir(), func(s *Server) {
@@ -292,21 +222,5 @@ func TestPodLog(t *testing.T) {
 	case <-more.closed:
 	case <-time.After(patience):
 		t.Error("the log of a client that has left stays open")
-	}
-}
-
-// What was trimmed off the log, and is nowhere else, is said instead of a log that begins later.
-func TestEvents_trimmed(t *testing.T) {
-	a := start(t, t.TempDir(), func(s *Server) {
-		s.Events = func(_ context.Context, after uint64, fn func(events.Record) error) error {
-			if after < 100 {
-				return fmt.Errorf("record 1: %w: it begins with record 90, event 101", events.ErrTrimmed)
-			}
-			return nil
-		}
-	})
-	got := a.want(410, "GET", "/swarm/v1/events", "")
-	if m := got.field("message"); !strings.Contains(m, "it begins with record 90, event 101: psctl events --since INDEX") {
-		t.Errorf("got %s", got.body)
 	}
 }

@@ -305,8 +305,14 @@ func (q *request) stream(mediaType string) *stream {
 }
 
 // send gives b to the client, and reports whether it could. A client that does not read for too long is given up.
-func (out *stream) send(b []byte) bool {
-	return write(out.w, b, out.patience) == nil && out.c.Flush() == nil
+func (out *stream) send(b []byte) bool { return out.give(b) == nil }
+
+// give is send, and says why it could not.
+func (out *stream) give(b []byte) error {
+	if err := write(out.w, b, out.patience); err != nil {
+		return err
+	}
+	return out.c.Flush()
 }
 
 // write writes b in pieces, with so much time for each: a client that reads slowly gets all, and one that does not read

@@ -1,0 +1,10 @@
+// Package tail gives the events of one log to any number of readers, each at its own pace: to those who follow the API,
+// and to the audit file.
+//
+//	log ──► hub, while anybody follows: the newest records, read once ──► those who keep up
+//	    └─────────────────── read from the disk ───────────────────────► those who are behind
+//
+// Nobody waits for a reader. What is held in memory is bounded, whatever they do: the newest records, about a mebibyte,
+// and a batch of each reader. Readers that wait are woken in turns, so that a thousand of them do not stand between
+// a change and its answer. The package knows nothing of HTTP.
+package tail
