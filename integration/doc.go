@@ -49,7 +49,7 @@
 //	11  of two edits one is dropped in silence  cmd: TestFailures_inACluster/A13_B11_split; sync: two-updates-at-once.txt; cmd/internal/api: TestConflicts_…;
 //	                                            cmd/psctl: testdata/conflicts.txtar; cmd: TestClashed_whoLostTells
 //	12  after a partition the view lies         TestFailures_onThreeHosts/A10_B12_split; task split
-//	13  nobody can say who changed it        cmd/psctl: testdata/time.txtar, history.txtar; cmd/internal/api: TestUndo_…
+//	13  nobody can say who changed it        cmd/psctl: testdata/time.txtar, history.txtar, swarm.txtar; cmd/internal/api: TestUndo_…, TestEvents_…; cmd: TestAudit_…
 //	15  a key against an unattended reboot   cmd: TestEncryptState
 //
 // A log that somebody has touched: events: TestVerify_whatIsKnownElsewhere; sync: TestClaim_…; cmd/internal/api: TestAudit_whatWasTouched;

@@ -59,6 +59,10 @@ type config struct {
 	LogKeep                 string
 	RestoreCommitBytes      int     // zero: as Restorer.Most has it
 	logKeep                 logKeep // what that comes to
+	AuditFile               string
+	AuditFileSize           string
+	AuditFileKeep           int
+	auditMost               int64 // bytes, what AuditFileSize comes to
 
 	level       slog.Level
 	credentials string // folder of systemd's credentials; "": none
@@ -115,6 +119,9 @@ func (c *config) flags(fs *pflag.FlagSet) {
 	fs.StringVar(&c.LogKeep, "log-keep", "all", "`how much` of the log stays in the data dir: an age like 30d, a size like 10GiB, both with a comma between, or all; what goes stays with the backups")
 	fs.IntVar(&c.RestoreCommitBytes, "restore-commit-bytes", 0, "`bytes` of the objects in one commit of a restore; so that in a trial a small one is many")
 	fs.Lookup("restore-commit-bytes").Hidden = true
+	fs.StringVar(&c.AuditFile, "audit-file", "", "`file` to which every event is written, one JSON object a line, for those who ship logs; it is opened anew on SIGHUP (default: none)")
+	fs.StringVar(&c.AuditFileSize, "audit-file-size", "100MiB", "`size` at which the next audit file is begun; 0: never, for who moves it away and sends SIGHUP")
+	fs.IntVar(&c.AuditFileKeep, "audit-file-keep", 5, "how many earlier audit files stay; 0: all")
 	fs.StringVar(&c.LogLevel, "log-level", "info", "`level`: debug, info, warn or error")
 	fs.StringVar(&c.LogFormat, "log-format", "text", "`format`: text or json")
 	fs.Lookup("node-label").DefValue, fs.Lookup("join").DefValue, fs.Lookup("backup-recipient").DefValue = "", "", "" // none, for --help
@@ -223,6 +230,7 @@ func (c *config) check(getenv func(string) string) error {
 	case c.BackupIncrementInterval == 0:
 		wrong("log-keep", c.LogKeep, "what is trimmed off the log is kept in increments, and --backup-increment-interval 0 makes none")
 	}
+	errs = append(errs, c.checkAudit()...)
 	for _, k := range c.keeps() {
 		if *k.n < 0 {
 			wrong("backup-keep-"+k.name, strconv.Itoa(*k.n), "must not be negative")

@@ -57,7 +57,7 @@ func (a *agent) trace(ctx context.Context) error {
 
 // health is what the agent knows of itself beside its state.
 func (a *agent) health() api.Health {
-	h := api.Health{Podman: a.reconciler.Progress().Podman, Problems: a.archive.problems()}
+	h := api.Health{Podman: a.reconciler.Progress().Podman, Problems: append(a.archive.problems(), a.audit.problems()...)}
 	if err := a.events.Writable(); err != nil {
 		h.ReadOnly = err.Error()
 	}

@@ -15,6 +15,7 @@ import (
 	"github.com/coreos/go-systemd/v22/daemon"
 	"golang.org/x/sync/errgroup"
 
+	"github.com/podman-swarm/podman-swarm/cmd/internal/tail"
 	"github.com/podman-swarm/podman-swarm/events"
 	"github.com/podman-swarm/podman-swarm/podman"
 	"github.com/podman-swarm/podman-swarm/projection"
@@ -31,6 +32,8 @@ type agent struct {
 	events     *events.Log
 	history    *snapshot.History // with what was trimmed off it
 	ledger     *projection.Ledger
+	tail       *tail.Tail
+	audit      *audit
 	view       *snapshot.View
 	folds      *snapshot.Folds
 	backups    *snapshot.Backups
@@ -110,6 +113,7 @@ func (a *agent) open(ctx context.Context) (err error) {
 	}
 	a.ledger.Node, a.ledger.Log, a.ledger.MaxSkew, a.folds.Ledger = a.c.NodeName, a.part("ledger"), a.c.MaxClockSkew, a.ledger
 	a.ledger.Observe = a.metrics.committed
+	a.openTail()
 	replayed := a.ledger.View().Index()
 	if start != nil {
 		replayed -= start.Index()
@@ -230,6 +234,7 @@ func (a *agent) run(ctx context.Context) error {
 	var views errgroup.Group
 	views.Go(func() error { return a.keepView(viewCtx) })
 	views.Go(func() error { return a.folds.Run(viewCtx) })
+	views.Go(func() error { return a.keepAudit(viewCtx) })
 	// What speaks to the other hosts ends after what records, so that they hear of its last words.
 	othersCtx, stopOthers := context.WithCancel(context.WithoutCancel(ctx))
 	defer stopOthers()

@@ -12,10 +12,12 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"os/signal"
 	"path/filepath"
 	"runtime"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -120,6 +122,9 @@ spec: {ports: [{port: 80}]}
 
 // Failure A.31: a clean end writes everything, says so and leaves nothing behind. Without Podman applies go on.
 func TestServe_startApplyStopStart(t *testing.T) {
+	hup := make(chan os.Signal, 1)
+	signal.Notify(hup, syscall.SIGHUP) // as the agent does: what is begun for that lives as long as the process
+	signal.Stop(hup)
 	before := runtime.NumGoroutine()
 	dir := t.TempDir()
 	r := start(t, dir)

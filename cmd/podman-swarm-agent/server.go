@@ -19,6 +19,7 @@ func (a *agent) server() *api.Server {
 		Recovery:   a.reconciler.Report,
 		Document:   a.document,
 		Events:     a.history.Read,
+		Tail:       a.tail,
 		At:         a.folds.At,
 		Logs:       a.logs,
 		Orphans:    orphans{a.reconciler},
