@@ -30,12 +30,13 @@ func endOf(f *os.File) (e fileEnd, err error) {
 	if err != nil || size == 0 {
 		return e, err
 	}
-	for most := int64(64 << 10); ; most *= 4 {
+	for most := int64(1 << 20); ; most *= 4 {
 		from := max(0, size-most)
 		b := make([]byte, size-from)
 		if _, err := f.ReadAt(b, from); err != nil {
 			return e, fmt.Errorf("read the end of %s: %w", f.Name(), err)
 		}
+		b, _, _ = bytes.Cut(b, []byte{0}) // zeros are what a power cut leaves of what was not on disk: what follows them has a gap before it
 		whole := b[:bytes.LastIndexByte(b, '\n')+1]
 		e.size = from + int64(len(whole))
 		e.torn = e.size < size
@@ -43,8 +44,7 @@ func endOf(f *os.File) (e fileEnd, err error) {
 			return e, nil
 		}
 		if from == 0 {
-			begun := bytes.Trim(b, "\x00")
-			if len(begun) == 0 || len(whole) == 0 && (bytes.HasPrefix(begun, []byte(`{"index":`)) || bytes.HasPrefix(begun, []byte(`{"bookmark":`))) {
+			if len(b) == 0 || len(whole) == 0 && (bytes.HasPrefix(b, []byte(`{"index":`)) || bytes.HasPrefix(b, []byte(`{"bookmark":`))) {
 				return fileEnd{torn: true}, nil // not one line was finished
 			}
 		}
@@ -62,7 +62,7 @@ func lastPosition(b []byte, torn bool) (p *tail.Position, event bool) {
 			return nil, false
 		}
 		var line struct{ Position, Bookmark string }
-		if json.Unmarshal(bytes.Trim(b[from:], "\x00"), &line) == nil && line.Position+line.Bookmark != "" {
+		if json.Unmarshal(b[from:], &line) == nil && line.Position+line.Bookmark != "" {
 			if p, err := tail.ParsePosition(line.Position + line.Bookmark); err == nil {
 				return &p, line.Position != ""
 			}

@@ -1,12 +1,14 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
 	"log/slog"
+	"maps"
 	"os"
 	"os/signal"
 	"path/filepath"
@@ -82,6 +84,7 @@ type audit struct {
 	events bool          // the file holds one, not a bookmark alone
 	last   tail.Position // of the last line
 	synced time.Time
+	dirty  bool // something was written since
 
 	wrong  atomic.Pointer[string] // why it cannot be written
 	errors atomic.Uint64          // how often it could not
@@ -173,8 +176,8 @@ func (a *audit) write(ctx context.Context) error {
 	if errors.As(err, &gone) {
 		return a.note(gone.Resume, gone.Error())
 	}
-	if err == nil && a.size > 0 && time.Since(a.synced) > time.Second {
-		a.synced = time.Now()
+	if err == nil && a.dirty && time.Since(a.synced) > time.Second {
+		a.synced, a.dirty = time.Now(), false
 		err = a.file.Sync()
 	}
 	return err
@@ -209,6 +212,7 @@ func (a *audit) put(items []*tail.Item) error {
 func (a *audit) append(b []byte) error {
 	n, err := a.file.Write(b)
 	a.size += int64(n)
+	a.dirty = true
 	return err
 }
 
@@ -286,7 +290,7 @@ func (a *audit) rotate() error {
 	}
 	aside := fmt.Sprintf("%s.%d", a.path, a.last.Index)
 	if _, err := os.Lstat(aside); err == nil {
-		return fmt.Errorf("put %s aside: there is a %s", a.path, aside)
+		return nil // it is of another log, which was here before: the next name will do
 	}
 	if err := os.Rename(a.path, aside); err != nil {
 		return err
@@ -309,24 +313,28 @@ func (a *audit) prune() error {
 	if err != nil || a.keep == 0 {
 		return err
 	}
-	for _, index := range all[:max(0, len(all)-a.keep)] {
-		if err := os.Remove(fmt.Sprintf("%s.%d", a.path, index)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+	for _, path := range all[:max(0, len(all)-a.keep)] {
+		if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return err
 		}
 	}
 	return nil
 }
 
-// aside are the numbers of the files that rotate has put aside, the oldest first.
-func (a *audit) aside() (all []uint64, err error) {
+// aside are the files that rotate has put aside, the oldest first: by when they were written, as a log that begins anew counts anew.
+func (a *audit) aside() ([]string, error) {
 	names, err := os.ReadDir(filepath.Dir(a.path))
+	wrote := map[string]time.Time{}
 	for _, e := range names {
-		if text, ok := strings.CutPrefix(e.Name(), filepath.Base(a.path)+"."); ok {
-			if n, err := strconv.ParseUint(text, 10, 63); err == nil {
-				all = append(all, n)
-			}
+		text, ours := strings.CutPrefix(e.Name(), filepath.Base(a.path)+".")
+		if _, err := strconv.ParseUint(text, 10, 63); !ours || err != nil {
+			continue
+		}
+		if st, err := e.Info(); err == nil {
+			wrote[a.path+"."+text] = st.ModTime()
 		}
 	}
-	slices.Sort(all)
-	return all, err
+	return slices.SortedFunc(maps.Keys(wrote), func(x, y string) int {
+		return cmp.Or(wrote[x].Compare(wrote[y]), cmp.Compare(len(x), len(y)), cmp.Compare(x, y))
+	}), err
 }

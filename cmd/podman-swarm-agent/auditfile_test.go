@@ -164,8 +164,8 @@ func TestAudit_eachEventOnce(t *testing.T) {
 			a.tear(func(b []byte) []byte { return append(b, `{"index":99999,"position":"99999@`...) })
 		case 2: // or is not all there any more
 			a.tear(func(b []byte) []byte { return b[:len(b)-7] })
-		case 3: // or zeros stand where it was
-			a.tear(func(b []byte) []byte { return append(b, make([]byte, 100)...) })
+		case 3: // or zeros stand where it was, or before it
+			a.tear(func(b []byte) []byte { copy(b[len(b)-200:len(b)-150], make([]byte, 50)); return append(b, make([]byte, 100)...) })
 		}
 	}
 	_, end := a.run(nil)
@@ -247,5 +247,37 @@ func TestAudit_files(t *testing.T) {
 	end()
 	if got, err := os.ReadFile(b.path); err != nil || !strings.Contains(string(got), "is of another log than this one") {
 		t.Errorf("got %s, %v: want it to say where another log begins", got, err)
+	}
+}
+
+// Files of another log, that was here before, are in nobody's way: they count as the older ones, whatever their numbers.
+func TestAudit_filesOfAnotherLog(t *testing.T) {
+	a := newAudited(t)
+	long := time.Now().Add(-time.Hour)
+	for i, name := range []string{".99999", ".3", ".6"} {
+		if err := os.WriteFile(a.path+name, []byte(`{"bookmark":"3@00000000"}`+"\n"), 0o640); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Chtimes(a.path+name, long, long.Add(time.Duration(i)*time.Minute)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	au, end := a.run(func(au *audit) { au.most = 100 })
+	for range 6 {
+		a.record(1)
+		a.until("all of it", func() bool { return au.wrote.Load() == a.ledger.View().Index() })
+	}
+	end()
+	a.once()
+	all, err := au.aside()
+	if err != nil || len(all) < 5 || all[0] != a.path+".99999" || all[2] != a.path+".6" || all[3] != a.path+".9" {
+		t.Errorf("got %q, %v", all, err)
+	}
+	au.keep = 4
+	if err := au.prune(); err != nil {
+		t.Fatal(err)
+	}
+	if left, err := au.aside(); err != nil || len(left) != 4 || left[3] != all[len(all)-1] {
+		t.Errorf("got %q, %v", left, err)
 	}
 }

@@ -1,27 +1,17 @@
 package tail
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"log/slog"
-	"slices"
-	"sort"
 	"sync"
 	"sync/atomic"
-	"time"
 
 	"github.com/podman-swarm/podman-swarm/events"
 )
 
-const (
-	batchBytes  = 64 << 10 // about how much a reader is given at once
-	recentBytes = 1 << 20  // about how much of the newest records is kept in memory, while anybody follows
-	recentFirst = 256      // how many events of it are read when the first one begins to follow
-	inTurn      = 16       // how many readers are woken at once
-	perReader   = 150 * time.Microsecond
-	leastPause  = time.Millisecond // between two looks at the log, however few follow
-)
+// batchBytes is about how much a reader is given at once.
+const batchBytes = 64 << 10
 
 // Tail gives the events of one log. Its exported fields are its configuration and must not be changed once it is used;
 // Read and View are needed. Its methods are safe for concurrent use.
@@ -80,8 +70,24 @@ func (t *Tail) item(r events.Record) *Item {
 	return it
 }
 
+// read is Read, up to where View says that the log ends: a reader is told of nothing that it could not go on from at once.
+func (t *Tail) read(ctx context.Context, after uint64, fn func(events.Record) error) error {
+	end, _ := t.View()
+	err := t.Read(ctx, after, func(r events.Record) error {
+		if r.Last() > end {
+			return errFound
+		}
+		return fn(r)
+	})
+	if errors.Is(err, errFound) {
+		return nil
+	}
+	return err
+}
+
 // Each calls send with what comes after an index, a batch at a time, up to the end of the log. The error is send's, a
-// *GoneError, or the disk's; when ctx has ended, ctx's. While send runs nothing is held but the batch.
+// *GoneError, or the disk's; when ctx has ended, ctx's. While send runs, it holds up nobody, and holds no more than the batch and
+// what is open to read the next one.
 func (t *Tail) Each(ctx context.Context, after uint64, send func([]*Item) error) error {
 	for {
 		if err := ctx.Err(); err != nil {
@@ -128,7 +134,7 @@ func (t *Tail) behind(ctx context.Context, after uint64, send func([]*Item) erro
 		return err
 	}
 	defer t.reading.Unlock()
-	err := t.Read(ctx, after, func(r events.Record) error {
+	err := t.read(ctx, after, func(r events.Record) error {
 		batch = append(batch, t.item(r))
 		if size += len(r.Payload); size < batchBytes {
 			return nil
@@ -136,175 +142,4 @@ func (t *Tail) behind(ctx context.Context, after uint64, send func([]*Item) erro
 		return flush()
 	})
 	return after, errors.Join(err, flush())
-}
-
-// Join has the newest records be kept in memory until leave is called, which waits for whatever was begun for that.
-// Without it Wait must not be called.
-func (t *Tail) Join() (leave func()) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if t.hub == nil {
-		ctx, cancel := context.WithCancel(context.Background())
-		h := &hub{tail: t, waiting: map[chan struct{}]bool{}}
-		done := make(chan struct{})
-		h.stop = func() { cancel(); <-done }
-		go func() {
-			defer close(done)
-			h.run(ctx)
-		}()
-		t.hub = h
-	}
-	h := t.hub
-	h.followers++
-	return sync.OnceFunc(func() {
-		t.mu.Lock()
-		h.followers--
-		last := h.followers == 0
-		if last {
-			t.hub = nil
-		}
-		t.mu.Unlock()
-		if last {
-			h.stop()
-		}
-	})
-}
-
-// Wait returns nil once there may be something after the index, and ctx's error when that ends.
-func (t *Tail) Wait(ctx context.Context, after uint64) error {
-	t.mu.Lock()
-	h := t.hub
-	t.mu.Unlock()
-	return h.wait(ctx, after)
-}
-
-// recent gives a batch of what comes after an index, from memory; false when that is not there.
-func (t *Tail) recent(after uint64) ([]*Item, bool) {
-	t.mu.Lock()
-	h := t.hub
-	t.mu.Unlock()
-	if h == nil {
-		return nil, false
-	}
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	if len(h.recent) == 0 || after+1 < h.recent[0].Index || after > h.last {
-		return nil, false
-	}
-	i := sort.Search(len(h.recent), func(i int) bool { return h.recent[i].Last() > after })
-	n, size := i, 0
-	for ; n < len(h.recent) && size < batchBytes; n++ {
-		size += len(h.recent[n].Payload)
-	}
-	return slices.Clone(h.recent[i:n]), true // what is not read for long holds no more than that
-}
-
-// hub is what those who follow share.
-type hub struct {
-	tail      *Tail
-	followers int // under tail.mu
-	stop      func()
-
-	mu      sync.Mutex
-	recent  []*Item // the newest records, without a gap
-	bytes   int
-	last    uint64 // the index of the last event that was looked at
-	waiting map[chan struct{}]bool
-}
-
-// run reads what is new, once for all, and wakes who waits for it.
-func (h *hub) run(ctx context.Context) {
-	end, changed := h.tail.View()
-	from := max(end, recentFirst) - recentFirst
-	if from+1 < h.tail.first() { // what is older is elsewhere, and slow to read
-		from = min(end, h.tail.first()-1)
-	}
-	h.mu.Lock()
-	h.last = from
-	h.mu.Unlock()
-	for {
-		if h.read(ctx) {
-			h.wake(ctx)
-		}
-		select {
-		case <-changed:
-		case <-ctx.Done():
-			return
-		}
-		_, changed = h.tail.View()
-	}
-}
-
-// read takes in what the log has after last, and reports whether that is anything. What cannot be read is left to
-// those who want it, and who then find out why.
-func (h *hub) read(ctx context.Context) bool {
-	from := h.last // which only this goroutine changes
-	err := h.tail.Read(ctx, from, func(r events.Record) error {
-		r.Payload = bytes.Clone(r.Payload) // it is part of a larger piece, which would stay in memory with it
-		it := h.tail.item(r)
-		h.mu.Lock()
-		defer h.mu.Unlock()
-		h.recent, h.bytes, h.last = append(h.recent, it), h.bytes+len(r.Payload), r.Last()
-		n := 0
-		for ; h.bytes > recentBytes && n < len(h.recent)-1; n++ {
-			h.bytes -= len(h.recent[n].Payload)
-		}
-		h.recent = h.recent[n:]
-		return nil
-	})
-	if err != nil && ctx.Err() == nil {
-		h.mu.Lock()
-		h.recent, h.bytes = nil, 0
-		h.last, _ = h.tail.View()
-		h.mu.Unlock()
-		if h.tail.Log != nil {
-			h.tail.Log.Error("the log cannot be read for those who follow it", "after", from, "err", err)
-		}
-	}
-	return h.last > from
-}
-
-// wake wakes all who wait, some at a time: who was woken has something to do, and a change that is recorded meanwhile
-// must not have to wait for all of them.
-func (h *hub) wake(ctx context.Context) {
-	h.mu.Lock()
-	all := h.waiting
-	h.waiting = map[chan struct{}]bool{}
-	h.mu.Unlock()
-	pause := time.NewTimer(0)
-	defer pause.Stop()
-	n, left := 0, len(all)
-	for ch := range all {
-		close(ch)
-		left--
-		if n++; n < inTurn && left > 0 {
-			continue
-		}
-		pause.Reset(max(time.Duration(n)*perReader, leastPause))
-		n = 0
-		select {
-		case <-pause.C:
-		case <-ctx.Done():
-		}
-	}
-}
-
-func (h *hub) wait(ctx context.Context, after uint64) error {
-	h.mu.Lock()
-	if h.last > after {
-		h.mu.Unlock()
-		return ctx.Err()
-	}
-	ch := make(chan struct{})
-	h.waiting[ch] = true
-	h.mu.Unlock()
-	select {
-	case <-ch:
-		return ctx.Err()
-	case <-ctx.Done():
-		h.mu.Lock()
-		defer h.mu.Unlock()
-		delete(h.waiting, ch)
-		return ctx.Err()
-	}
 }
