@@ -82,7 +82,7 @@ var mayImport = map[string]imports{
 		others: []string{"k8s.io/api", "k8s.io/apimachinery", "sigs.k8s.io/yaml", "github.com/spf13", "golang.org/x/sync"},
 	},
 	"cmd/podman-swarm-agent": {
-		ours: []string{"events", "events/manifest", "projection/...", "podman", "snapshot/...", "sync", "sync/authority", "sync/mesh", "cmd/internal/..."},
+		ours: []string{"events", "events/manifest", "projection/...", "podman", "snapshot/...", "sync", "sync/authority", "sync/mesh", "sync/feed", "cmd/internal/..."},
 		others: []string{"k8s.io/api", "k8s.io/apimachinery", "github.com/spf13", "github.com/coreos/go-systemd",
 			"github.com/prometheus/client_golang", "golang.org/x/sync", "golang.org/x/sys"},
 	},
@@ -103,8 +103,10 @@ type imports struct {
 
 // alsoInTests is what a package's tests may import beside what the package itself may.
 var alsoInTests = imports{
-	ours:   []string{"integration/podmanhost", "podman/podmantest", "sync/peertest"},
-	others: []string{"golang.org/x/sys", "github.com/rogpeppe/go-internal", "sigs.k8s.io/yaml", "go.opentelemetry.io/proto/otlp", "google.golang.org/protobuf"},
+	ours: []string{"integration/podmanhost", "podman/podmantest", "sync/peertest"},
+	others: []string{"golang.org/x/sys", "github.com/rogpeppe/go-internal", "sigs.k8s.io/yaml",
+		"github.com/nats-io/nats.go", "github.com/cloudevents/sdk-go/v2", // as others read the events,
+		"go.opentelemetry.io/proto/otlp", "google.golang.org/protobuf"}, // and the traces
 }
 
 // topLevel is all that the repository's root may hold, beside files whose names begin with a dot and build output.

@@ -37,7 +37,7 @@ func (a *agent) many() bool { return a.cluster.sync != nil }
 // belong finds out whose this host is: a member of a cluster that it made, or joined, before; or it joins, or makes one.
 // It tries to join for as long as nobody can be reached.
 func (a *agent) belong(ctx context.Context) error {
-	if a.c.ClusterAddr == "" && a.c.APITLSAddr == "" {
+	if a.c.ClusterAddr == "" && a.c.APITLSAddr == "" && a.c.NATSAddr == "" {
 		return nil
 	}
 	dir, o := filepath.Join(a.c.DataDir, "authority"), authority.Options{Node: a.c.NodeName, Log: a.part("authority")}

@@ -59,6 +59,7 @@ type config struct {
 	LogKeep                 string
 	RestoreCommitBytes      int     // zero: as Restorer.Most has it
 	logKeep                 logKeep // what that comes to
+	NATSAddr                string
 	AuditFile               string
 	AuditFileSize           string
 	AuditFileKeep           int
@@ -119,6 +120,7 @@ func (c *config) flags(fs *pflag.FlagSet) {
 	fs.StringVar(&c.LogKeep, "log-keep", "all", "`how much` of the log stays in the data dir: an age like 30d, a size like 10GiB, both with a comma between, or all; what goes stays with the backups")
 	fs.IntVar(&c.RestoreCommitBytes, "restore-commit-bytes", 0, "`bytes` of the objects in one commit of a restore; so that in a trial a small one is many")
 	fs.Lookup("restore-commit-bytes").Hidden = true
+	fs.StringVar(&c.NATSAddr, "nats-addr", "", "`host:port` where NATS clients may subscribe to the events (swarm.>), on TLS, with a token of scope read or a certificate, as for --api-tls-addr (default: none)")
 	fs.StringVar(&c.AuditFile, "audit-file", "", "`file` to which every event is written, one JSON object a line, for those who ship logs; it is opened anew on SIGHUP (default: none)")
 	fs.StringVar(&c.AuditFileSize, "audit-file-size", "100MiB", "`size` at which the next audit file is begun; 0: never, for who moves it away and sends SIGHUP")
 	fs.IntVar(&c.AuditFileKeep, "audit-file-keep", 5, "how many earlier audit files stay; 0: all")
@@ -253,7 +255,7 @@ func (c *config) checkCluster() (errs []error) {
 	for _, msg := range validation.IsDNS1123Label(c.ClusterName) {
 		wrong("cluster-name", c.ClusterName, msg)
 	}
-	for _, a := range []struct{ flag, value string }{{"cluster-addr", c.ClusterAddr}, {"cluster-advertise", c.ClusterAdvertise}, {"api-tls-addr", c.APITLSAddr}} {
+	for _, a := range []struct{ flag, value string }{{"cluster-addr", c.ClusterAddr}, {"cluster-advertise", c.ClusterAdvertise}, {"api-tls-addr", c.APITLSAddr}, {"nats-addr", c.NATSAddr}} {
 		if a.value != "" && !hostPort(a.value) {
 			wrong(a.flag, a.value, "want host:port")
 		}

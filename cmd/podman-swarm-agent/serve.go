@@ -34,6 +34,7 @@ type agent struct {
 	ledger     *projection.Ledger
 	tail       *tail.Tail
 	audit      *audit
+	told       *told // nil: no --nats-addr
 	view       *snapshot.View
 	folds      *snapshot.Folds
 	backups    *snapshot.Backups
@@ -167,6 +168,9 @@ func (a *agent) open(ctx context.Context) (err error) {
 	if err := a.connect(); err != nil {
 		return err
 	}
+	if err := a.openFeed(); err != nil {
+		return err
+	}
 	a.metrics.registry.MustRegister(&hostFigures{a.started, a.events, a.ledger, a.view, a.folds, a.backups, a.stuck}, &containers{a.reconciler}, &a.archive)
 	if a.many() {
 		a.metrics.registry.MustRegister(&peers{a})
@@ -271,6 +275,9 @@ func (a *agent) run(ctx context.Context) error {
 		actors = append(actors, func(ctx context.Context) error {
 			return a.server().ServeTLS(ctx, a.tls, a.apiTLS())
 		})
+	}
+	if a.told != nil {
+		actors = append(actors, a.told.Run, a.told.feed.Run)
 	}
 	if a.cluster.member != nil {
 		actors = append(actors, a.cluster.member.Run)

@@ -47,7 +47,7 @@ func (a *agent) server() *api.Server {
 // names are those by which the API may be called, beside the loopback.
 func (a *agent) names() []string {
 	var all []string
-	for _, addr := range []string{a.c.APIAddr, a.c.APITLSAddr, a.c.ClusterAdvertise, a.c.ClusterAddr} {
+	for _, addr := range []string{a.c.APIAddr, a.c.APITLSAddr, a.c.NATSAddr, a.c.ClusterAdvertise, a.c.ClusterAddr} {
 		if host, _, err := net.SplitHostPort(addr); err == nil && host != "" { // all have been checked with the configuration
 			all = append(all, host)
 		}

@@ -223,7 +223,7 @@ func (f *follower) send(items []*tail.Item) error {
 func (f *follower) append(b []byte, it *tail.Item, i int) []byte {
 	line := it.Lines()[i]
 	if f.cloud {
-		line = it.CloudEvent(i)
+		line = it.CloudEvent(i, true)
 	}
 	return f.line(b, it.Position(i), "", line)
 }

@@ -95,9 +95,9 @@ type cloudEvent struct {
 // typePrefix begins the type of all of our CloudEvents; the kind of fact ends it.
 const typePrefix = "com.github.podman-swarm."
 
-// CloudEvent is what Lines says of the i-th event, in the JSON format of CloudEvents 1.0. All hosts tell the same event with
-// the same source and id: those of the host that wrote it.
-func (it *Item) CloudEvent(i int) []byte {
+// CloudEvent is what Lines says of the i-th event, in the JSON format of CloudEvents 1.0; without data, all but the object. All hosts tell
+// the same event with the same source and id: those of the host that wrote it.
+func (it *Item) CloudEvent(i int, data bool) []byte {
 	c := it.Commit
 	e := cloudEvent{SpecVersion: "1.0", Commit: it.Hash.String(), Position: it.Position(i).String()}
 	if c == nil { // of this log alone, or of what this version does not understand: the line is all there is to say
@@ -120,7 +120,7 @@ func (it *Item) CloudEvent(i int) []byte {
 	default:
 		e.Action = "changed"
 	}
-	if ev.Object != nil {
+	if ev.Object != nil && data {
 		e.ContentType, e.Data = "application/json", ev.Object
 	}
 	return marshal(&e)

@@ -191,7 +191,7 @@ func TestCloudEvent(t *testing.T) {
 		for _, it := range items {
 			for i := range it.Len() {
 				var e map[string]any
-				if err := json.Unmarshal(it.CloudEvent(i), &e); err != nil {
+				if err := json.Unmarshal(it.CloudEvent(i, true), &e); err != nil {
 					return err
 				}
 				got = append(got, e)
