@@ -105,10 +105,12 @@ func TestReadBackup_whole(t *testing.T) {
 		t.Fatal(err)
 	}
 	for name, c := range map[string]struct{ old, new, says string }{
-		"a later form":   {`"backup": {"version":1`, `"backup": {"version":7`, "version 7"},
-		"another index":  {fmt.Sprintf("\n  \"index\": %d", h.View().Index()), "\n  \"index\": 7", "not the one"},
-		"another digest": {"\n  \"digest\": \"" + h.View().Digest()[:4], "\n  \"digest\": \"0000", "not the one"},
-		"another head":   {`"seq":2,"hash"`, `"seq":3,"hash"`, "not the one"},
+		"a later form":             {`"backup": {"version":1`, `"backup": {"version":7`, "version 7"},
+		"another index":            {fmt.Sprintf("\n  \"index\": %d", h.View().Index()), "\n  \"index\": 7", "not the one"},
+		"another digest":           {"\n  \"digest\": \"" + h.View().Digest()[:4], "\n  \"digest\": \"0000", "not the one"},
+		"another index of itself":  {fmt.Sprintf(`"index":%d,"digest"`, h.View().Index()), `"index":7,"digest"`, "not the one"},
+		"another digest of itself": {`"digest":"` + h.View().Digest()[:4], `"digest":"0000`, "not the one"},
+		"another head":             {`"seq":2,"hash"`, `"seq":3,"hash"`, "not the one"},
 	} {
 		body := strings.Replace(buf.String(), c.old, c.new, 1)
 		if body == buf.String() {

@@ -305,12 +305,37 @@ func TestIncrements_prune(t *testing.T) {
 			t.Errorf("event %d: %v", index, err)
 		}
 	}
+	if err := os.CopyFS(foreign, os.DirFS(p.folder)); err != nil {
+		t.Fatal(err)
+	}
 	p.All = true
 	if got := p.turn(t); got[0].First != 1 || len(gaps(got, 1, h.View().Index())) != 0 {
 		t.Errorf("all are wanted: got %v", got)
 	}
 	if got := p.turn(t); got[0].First != 1 {
 		t.Errorf("all are wanted, and some removed: got %v", got)
+	}
+	if _, err := os.Stat(foreign); err != nil {
+		t.Errorf("all are wanted, and those of another log are gone: %v", err)
+	}
+}
+
+// The backup that needs the most is the one of the earliest event, also where a clock that was put back has another be the oldest by name.
+func TestIncrements_pruneAfterTheClockWasPutBack(t *testing.T) {
+	h := open(t, t.TempDir())
+	p := h.increments(t)
+	now := time.Date(2026, 1, 21, 12, 0, 0, 0, time.UTC)
+	p.Backups.Now = func() time.Time { return now }
+	h.changes(t, 3)
+	p.turn(t) // makes the first backup
+	h.changes(t, 3)
+	all := p.turn(t)
+	now = now.Add(-time.Hour)
+	if _, err := p.Backups.Create(t.Context(), "", false); err != nil {
+		t.Fatal(err)
+	}
+	if got := p.turn(t); len(all) == 0 || !slices.Equal(got, all) {
+		t.Errorf("got %v; the first backup needs %v", got, all)
 	}
 }
 
