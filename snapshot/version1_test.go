@@ -1,11 +1,14 @@
 package snapshot
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"maps"
 	"os"
 	"path/filepath"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -54,4 +57,97 @@ func TestReadVersion1(t *testing.T) {
 			t.Logf("%s %.300s", key, o)
 		}
 	}
+}
+
+// What is declared of a file of version 1 has every field that the file gives it; what is refused is kept as the file has it.
+func TestReadVersion1_fieldsAreKeptWhole(t *testing.T) {
+	seen := 0
+	for file, data := range found(t) {
+		var doc map[string]json.RawMessage
+		want, refused, err := ReadVersion1(data)
+		if err != nil || json.Unmarshal(data, &doc) != nil {
+			continue
+		}
+		for section, typ := range map[string]string{"deployments": "deployment", "services": "service", "ingresses": "ingress"} {
+			var objects map[string]map[string]any
+			if err := json.Unmarshal(doc[section], &objects); err != nil && len(doc[section]) > 0 {
+				t.Fatalf("%s: %v", file, err)
+			}
+			for of, original := range objects {
+				seen++
+				ns, name, ok := strings.Cut(of, "/")
+				if !ok {
+					ns, name = "", of
+				}
+				key := typ + "/" + cmp.Or(ns, "default") + "/" + name
+				object, ok := want[key]
+				if !ok {
+					t.Errorf("%s: nothing is said of %s: there are %v", file, key, slices.Sorted(maps.Keys(want)))
+				}
+				if object == nil {
+					i := slices.IndexFunc(refused, func(r Refusal) bool { return r.Key == key })
+					var kept map[string]any
+					if i < 0 || json.Unmarshal(refused[i].Original, &kept) != nil || !reflect.DeepEqual(kept, original) {
+						t.Errorf("%s: %s is refused, and not kept as it is", file, key)
+					}
+					continue
+				}
+				var got struct {
+					Metadata, Spec map[string]any
+				}
+				if err := json.Unmarshal(object, &got); err != nil {
+					t.Fatal(err)
+				}
+				for field, in := range map[string]any{"Template": got.Spec["template"], "DesiredReplicas": got.Spec["replicas"], "Selector": got.Spec["selector"],
+					"Labels": got.Metadata["labels"], "Annotations": got.Metadata["annotations"], "Type": got.Spec["type"], "ClusterIP": got.Spec["clusterIP"], "Ports": got.Spec["ports"]} {
+					if missing := lacks(original[field], in); missing != "" {
+						t.Errorf("%s: %s: %s%s is %v, and in what is declared %v", file, key, field, missing, original[field], in)
+					}
+				}
+				if rules, ok := original["Rules"].([]any); ok {
+					in, _ := json.Marshal(got.Spec["rules"])
+					for _, r := range rules {
+						for _, p := range r.(map[string]any)["Paths"].([]any) {
+							p := p.(map[string]any)
+							like := fmt.Sprintf(`{"backend":{"service":{"name":%q,"port":{"number":%v}}},"path":%q`, p["ServiceName"], p["ServicePort"], p["Path"])
+							if !strings.Contains(string(in), like) {
+								t.Errorf("%s: %s: %s is not in %s", file, key, like, in)
+							}
+						}
+					}
+				}
+			}
+		}
+	}
+	if seen < 15 {
+		t.Errorf("only %d objects were looked at", seen)
+	}
+}
+
+// lacks is where something of what there was, but for what is empty, is not in what there is; "": it all is.
+func lacks(was, is any) string {
+	switch was := was.(type) {
+	case map[string]any:
+		in, _ := is.(map[string]any)
+		for k, v := range was {
+			if missing := lacks(v, in[k]); missing != "" {
+				return "." + k + missing
+			}
+		}
+	case []any:
+		in, _ := is.([]any)
+		if len(in) != len(was) {
+			return "[]"
+		}
+		for i, v := range was {
+			if missing := lacks(v, in[i]); missing != "" {
+				return fmt.Sprintf("[%d]%s", i, missing)
+			}
+		}
+	default:
+		if was != nil && !reflect.ValueOf(was).IsZero() && !reflect.DeepEqual(was, is) {
+			return " "
+		}
+	}
+	return ""
 }

@@ -162,6 +162,9 @@ func TestKeyring(t *testing.T) {
 	if info, err := os.Stat(path); err != nil || info.Size() != 2*events.KeyBytes+1 || info.Mode().Perm() != 0o600 {
 		t.Errorf("what was written: %v, %v", info, err)
 	}
+	if other, err := (keyring{t.TempDir(), ""}).make(); err != nil || other.ID() == first.ID() {
+		t.Errorf("another data dir has key %v too, %v: it is not drawn", other.ID(), err)
+	}
 	if again, err := ring.make(); err != nil || again.ID() != first.ID() {
 		t.Errorf("made again: %v, %v, want key %v", again.ID(), err, first.ID())
 	}
