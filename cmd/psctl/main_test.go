@@ -54,11 +54,11 @@ func TestScripts(t *testing.T) {
 }
 
 // agentCmd is "agent start", "agent stop", "agent recover WHY", "agent orphan ID NAME", "agent join HOST",
-// "agent silence HOST…", "agent rival KEY OLD NEW", "agent move POD HOST", "agent stay POD WHY", "agent spoil", and "agent tls FILE", which writes the CA there.
+// "agent silence HOST…", "agent rival KEY OLD NEW", "agent move POD HOST", "agent stay POD WHY", "agent spoil", "agent increment", "agent forget", and "agent tls FILE", which writes the CA there.
 func agentCmd(ts *testscript.TestScript, neg bool, args []string) {
 	a, ok := ts.Value("agent").(*apitest.Agent)
 	if !ok || neg || len(args) == 0 {
-		ts.Fatalf("usage: agent start|stop|recover [WHY]|orphan ID NAME|join|silence|move|stay|spoil|seal FILE|tls")
+		ts.Fatalf("usage: agent start|stop|recover [WHY]|orphan ID NAME|join|silence|move|stay|spoil|increment|forget|seal FILE|tls")
 	}
 	switch {
 	case args[0] == "start":
@@ -85,6 +85,10 @@ func agentCmd(ts *testscript.TestScript, neg bool, args []string) {
 		ts.Check(a.Rival(args[1], args[2], args[3]))
 	case args[0] == "spoil":
 		ts.Check(a.Spoil())
+	case args[0] == "increment":
+		ts.Check(a.Increment())
+	case args[0] == "forget":
+		a.Forget()
 	case args[0] == "tls" && len(args) == 2:
 		url, ca, err := a.TLS()
 		ts.Check(err)

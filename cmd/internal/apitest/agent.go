@@ -47,6 +47,9 @@ type Agent struct {
 	silent     []string          // of them
 	unmoved    map[string]string // by pod: why it cannot be moved
 
+	increments *snapshot.Increments
+	forgets    bool // its log tells of no moment any more
+
 	spawn  func(func(context.Context) error) // has something go on until the agent stops
 	ledger *projection.Ledger
 
@@ -148,13 +151,29 @@ func (a *Agent) Orphan(id, name string) {
 		Image: "localhost/web:1", Why: "no event of this log created it", Created: time.Now().Add(-time.Hour)})
 }
 
+// Increment has the increments be brought to where the log is.
+func (a *Agent) Increment() error { return a.increments.Once(context.Background()) }
+
+// Forget has the log of the agent tell of no moment any more from its next Start on, as one that was trimmed of them.
+func (a *Agent) Forget() { a.forgets = true }
+
+// at is the state at a moment.
+func (a *Agent) at(folds *snapshot.Folds) func(context.Context, snapshot.Moment) (*projection.State, error) {
+	if a.forgets {
+		return func(context.Context, snapshot.Moment) (*projection.State, error) { return nil, events.ErrTrimmed }
+	}
+	return folds.At
+}
+
 func (a *Agent) server(log *events.Log, ledger *projection.Ledger) *api.Server {
 	quiet := slog.New(slog.DiscardHandler)
 	backups := &snapshot.Backups{Dir: filepath.Join(a.dir, "backups"), Cluster: "default", Node: Node, Agent: "v9.9.9", Ledger: ledger,
 		Keep: snapshot.Keep{Last: 2}, For: a.sealFor, Log: quiet}
+	a.increments = &snapshot.Increments{Backups: backups, Source: log, Every: time.Hour, Log: quiet}
+	backups.Of = a.increments.Of
 	folds := &snapshot.Folds{Dir: filepath.Join(a.dir, "events"), Source: log, Log: quiet}
 	return &api.Server{
-		At:     folds.At,
+		At:     a.at(folds),
 		Ledger: ledger, Node: Node, Epoch: func() uint64 { return api.EpochOf(log.Incarnation()) }, Version: "v9.9.9",
 		Recovering: func() (bool, string) {
 			a.mu.Lock()
@@ -186,7 +205,7 @@ func (a *Agent) server(log *events.Log, ledger *projection.Ledger) *api.Server {
 		Orphans: orphans{a},
 		Trail:   trail{a.dir},
 		Backups: backups, Restorer: &snapshot.Restorer{Ledger: ledger, Backups: backups, Log: quiet,
-			Opened: filepath.Join(a.dir, "opened"), At: folds.At},
+			Opened: filepath.Join(a.dir, "opened"), At: a.at(folds)},
 		Health: func() api.Health { return api.Health{Snapshot: time.Now().Add(-time.Second)} },
 	}
 }
