@@ -114,4 +114,11 @@ func TestCheck_originalSealed(t *testing.T) {
 	if c, err := r.Backups.Check(from.File); err != nil || !c.Opened || c.Original == nil || *c.Original != (Original{Objects: 3}) {
 		t.Errorf("with it: %+v, %v", c, err)
 	}
+	r.Opened = filepath.Join(h.dir, "opened")
+	if _, err := r.Restore(t.Context(), projection.By{}, from, nil); err != nil {
+		t.Fatal(err)
+	}
+	if c, err := r.Backups.Check(from.File); err != nil || c.Original.Recorded { // the log has the checksum of what is in it
+		t.Errorf("restored from: %+v, %v", c.Original, err)
+	}
 }

@@ -577,3 +577,33 @@ func TestCopies_sealedTogether(t *testing.T) {
 		}
 	}
 }
+
+// What is sealed has been compared with the log, or is not sealed at all; and where one is missing, that is found without the key.
+func TestIncrements_sealedOnlyWhatTheLogHas(t *testing.T) {
+	h := open(t, t.TempDir())
+	p, _ := h.sealedIncrements(t)
+	var all []PieceFile
+	for range 5 { // the second turn makes the backup that the others go on from
+		all = p.turn(t)
+		h.changes(t, 2)
+	}
+	if len(all) < 3 {
+		t.Fatalf("got %v", all)
+	}
+	if err := p.put(90, 91, []byte("{}\n"), nil); err == nil || !strings.Contains(err.Error(), "what was to be sealed") {
+		t.Errorf("what is no piece: %v", err)
+	}
+	if got, err := listPieces(p.folder); err != nil || !slices.Equal(got, all) {
+		t.Errorf("got %v, %v; want %v", got, err, all)
+	}
+	pieces := Folder{Dir: p.Backups.Dir}.pieces(p.Of(), false)
+	if err := pieces.check(t.Context(), all[0].First-1); err != nil {
+		t.Error(err)
+	}
+	if err := p.remove(all[1:2]); err != nil {
+		t.Fatal(err)
+	}
+	if err := pieces.check(t.Context(), all[0].First-1); err == nil || !strings.Contains(err.Error(), "are in no piece") {
+		t.Errorf("one is missing: %v", err)
+	}
+}

@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/podman-swarm/podman-swarm/events"
 	"github.com/podman-swarm/podman-swarm/projection"
@@ -247,5 +248,58 @@ func TestTrimmer_putBack(t *testing.T) {
 		if err != nil || got.Digest() != want.Digest() {
 			t.Fatalf("event %d: %v", want.Index(), err)
 		}
+	}
+}
+
+// The log is trimmed behind what is verified now, and goes with its increments: not behind a backup that another has turned out damaged after, nor one of
+// another log, nor beyond the event that it is of.
+func TestTrimmer_behindWhatIsVerified(t *testing.T) {
+	h := openWith(t, t.TempDir(), shortSegments())
+	tr := h.trimmer(t)
+	b := tr.Increments.Backups
+	now := time.Date(2026, 1, 21, 12, 0, 0, 0, time.UTC)
+	b.Now = func() time.Time { now = now.Add(time.Second); return now }
+	h.changes(t, 30)
+	tr.ready(t)
+	index := h.View().Index()
+	h.changes(t, 60)
+	tr.Increments.turn(t)
+	whole := tr.Drill.Said()
+	waits := func(what, want string) {
+		t.Helper()
+		if tr.turn(t); h.log.First() != 1 || !strings.Contains(tr.Said().Waits, want) {
+			t.Errorf("%s: the log begins with event %d, and waits for %q", what, h.log.First(), tr.Said().Waits)
+		}
+	}
+	f, err := b.Create(t.Context(), "", false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Truncate(filepath.Join(b.Dir, f.Name), 1000); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := tr.Drill.Once(t.Context()); err == nil || tr.Drill.Said().File != whole.File {
+		t.Fatalf("the drill of a damaged one: %v, %+v", err, tr.Drill.Said())
+	}
+	waits("the newest is damaged", "a backup that has been verified")
+	if err := os.Remove(filepath.Join(b.Dir, f.Name)); err != nil {
+		t.Fatal(err)
+	}
+	b.Of = func() string { return "log-0123" }
+	if f, err = b.Create(t.Context(), "", false); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := tr.Drill.Once(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	waits("the newest is of another log", "a verified backup that the increments go with")
+	if err := os.Remove(filepath.Join(b.Dir, f.Name)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := tr.Drill.Once(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if tr.turn(t); h.log.First() == 1 || h.log.First() > index+1 {
+		t.Errorf("the log begins with event %d, and the backup is of event %d: %+v", h.log.First(), index, tr.Said())
 	}
 }
