@@ -28,13 +28,13 @@
 //	19  peers' objects reach a file only        TestFailures_onThreeHosts/A9_A19_everywhere
 //	20  deadlocks and races                     TestFailure_A20_race; every test runs with the race detector
 //	21  two agents on one data dir              TestAgent_secondOnTheFolder; events: TestOpen_secondOpenerOfAnotherProcess
-//	22  backups collide, come late, and pile up snapshot: TestBackups_names, TestBackups_schedule, TestKeep_plan; cmd: TestBackup_atTheStartAndOnDemand
-//	23  version is never read, null panics      TestFailure_A4_A23_stateFile; events: TestOpen_newerFormat; snapshot: TestReadVersion1
+//	22  backups collide, come late, and pile up snapshot: TestBackups_names, TestBackups_schedule, TestKeep_plan, TestPrune_…; cmd: TestBackup_atTheStartAndOnDemand; TestCrash_restores
+//	23  version is never read, null panics      TestFailure_A4_A23_stateFile; events: TestOpen_newerFormat; snapshot: TestReadVersion1…
 //	24  DELETE has no kind                      TestFailure_A24_A25_wholeAndByKind; cmd/internal/api: TestManifests_deleteNeedsAKind
 //	25  part of a manifest applied              TestFailure_A24_A25_wholeAndByKind, TestCrash_short; cmd/internal/api: TestManifests_nobodySeesAPart
 //	26  --- splits values, fields are dropped   TestFailure_A2_A26_input; events/manifest: TestParse_bad
 //	27  sync fails above 39 Deployments         cmd: TestFailures_inACluster/A27_size; sync: big-message.txt
-//	29  any token joins, or none                cmd: TestAgent_clusterRefuses; TestFailures_onThreeHosts/ports; sync/authority
+//	29  any token joins, or none                cmd: TestAgent_clusterRefuses; TestFailures_onThreeHosts/ports; sync/authority; of the key: cmd: TestKeyring
 //	30  the cost of an apply grows              TestFailure_A30_bytesPerApply; task bench
 //	31  SIGTERM saves nothing                   TestFailure_A6_A7_A12_A31_restarts; cmd: TestAgent_cluster
 //
@@ -44,7 +44,7 @@
 //	 6  a restore is an outage, or wipes data  cmd: TestFailures_inACluster/A18_restore; TestDrill_short, task drill; TestCrash_restores
 //	 7  the backup turns out unusable        cmd: TestDrill_damageIsSaid; snapshot: TestDrill_…; psctl backup verify
 //	 8  there are no scheduled backups           snapshot: TestBackups_schedule; cmd: TestBackup_atTheStartAndOnDemand
-//	 9  retention deletes what a restore needs   snapshot: TestKeep_plan, TestIncrements_prune, TestTrimmer_…
+//	 9  retention deletes what a restore needs   snapshot: TestKeep_plan, TestIncrements_prune…, TestTrimmer_…
 //	10  an acknowledged write vanishes          cmd: TestFailures_inACluster/B10_lostDisk; sync: lost-disk.txt; task split
 //	11  of two edits one is dropped in silence  cmd: TestFailures_inACluster/A13_B11_split; sync: two-updates-at-once.txt; cmd/internal/api: TestConflicts_…;
 //	                                            cmd/psctl: testdata/conflicts.txtar; cmd: TestClashed_whoLostTells
