@@ -140,3 +140,36 @@ func (a *agent) lastWord(ctx context.Context, removal events.ID) {
 			a.c.NodeName+" --force", "err", err)
 	}
 }
+
+// hear waits until this host has heard enough of the others to act upon what it knows. As long as no other host is
+// known that is a delay, in which whoever started the machine can still stop the agent. Until then changes are
+// refused, and nothing is started, made or removed.
+func (a *agent) hear(ctx context.Context) error {
+	if a.others() {
+		if err := a.hearOthers(ctx); err != nil {
+			return err
+		}
+	} else {
+		a.waiting.Store(fmt.Sprintf("for %v after a start, whoever is near is heard first", a.c.RecoveryDelay))
+		select {
+		case <-ctx.Done():
+		case <-time.After(a.c.RecoveryDelay):
+		}
+	}
+	if ctx.Err() == nil && a.many() {
+		a.cluster.sight.settle(ctx)
+	}
+	if ctx.Err() == nil {
+		close(a.heard)
+	}
+	return nil
+}
+
+func (a *agent) settle(ctx context.Context) error {
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-a.heard:
+		return nil
+	}
+}

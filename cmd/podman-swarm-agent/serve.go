@@ -195,39 +195,6 @@ func (a *agent) say(replayed uint64) {
 	a.log.Info(fmt.Sprintf("cluster initialized with %d nodes", max(1, count(projection.HostType))))
 }
 
-// hear waits until this host has heard enough of the others to act upon what it knows. As long as no other host is
-// known that is a delay, in which whoever started the machine can still stop the agent. Until then changes are
-// refused, and nothing is started, made or removed.
-func (a *agent) hear(ctx context.Context) error {
-	if a.others() {
-		if err := a.hearOthers(ctx); err != nil {
-			return err
-		}
-	} else {
-		a.waiting.Store(fmt.Sprintf("for %v after a start, whoever is near is heard first", a.c.RecoveryDelay))
-		select {
-		case <-ctx.Done():
-		case <-time.After(a.c.RecoveryDelay):
-		}
-	}
-	if ctx.Err() == nil && a.many() {
-		a.cluster.sight.settle(ctx)
-	}
-	if ctx.Err() == nil {
-		close(a.heard)
-	}
-	return nil
-}
-
-func (a *agent) settle(ctx context.Context) error {
-	select {
-	case <-ctx.Done():
-		return ctx.Err()
-	case <-a.heard:
-		return nil
-	}
-}
-
 // run starts every part, and ends them in the order in which they need each other: first those that record, then
 // the ledger, then the view of what was recorded.
 func (a *agent) run(ctx context.Context) error {
