@@ -23,7 +23,9 @@ type Chain struct {
 	// Differs is where the chain is not what others know of it, the first place first.
 	Differs []Difference
 	Agreed  int // how many places it is held to, and is as others know it
-	Unheld  int // and how many are among what this log lacks, so that nothing can be said of them
+	Unheld  int // and how many are among what this log lacks, or what stands behind damage, so that nothing can be said of them
+
+	beyond uint64 // up to this event it goes on behind damage, by what is written there
 }
 
 // Range is the events From to To of an incarnation, both included.
@@ -61,6 +63,7 @@ func (d *Difference) First(last uint64) uint64 {
 // Verify recomputes every hash and follows the chain of each incarnation in the log in dir, in the order in which
 // they first occur, and holds each to what others know of it. It needs no lock and changes nothing. The error says that the log itself is
 // damaged, that chains are broken, or that they are not as they are known, naming host, incarnation and event; the chains are returned in either case.
+// Of damage, whose event it is is told from what stands around it, where that suffices; nothing behind it is held to anything.
 // key is as in Dump.
 func Verify(dir string, key *Key, known ...Known) ([]Chain, error) {
 	v := verifying{at: map[Incarnation]int{}, held: map[Incarnation][]held{}}
@@ -77,6 +80,10 @@ func Verify(dir string, key *Key, known ...Known) ([]Chain, error) {
 	})
 	if err == nil {
 		err = whole(dir, key, v.record)
+	}
+	var damage *CorruptError
+	if errors.As(err, &damage) {
+		err = errors.Join(err, v.damaged(dir, damage))
 	}
 	v.judge()
 	for i := range v.chains {
@@ -218,7 +225,7 @@ func (v *verifying) judge() {
 				c.Agreed, after = c.Agreed+1, h.Seq
 			case h.met:
 				c.Differs = append(c.Differs, Difference{Known: h.Known, After: after})
-			case h.Seq <= c.Last:
+			case h.Seq <= max(c.Last, c.beyond):
 				c.Unheld++
 			case !h.May && c.Bad == nil:
 				c.Differs = append(c.Differs, Difference{Known: h.Known, After: after, Missing: true})
