@@ -14,6 +14,7 @@ import (
 	"github.com/podman-swarm/podman-swarm/cmd/internal/api"
 	"github.com/podman-swarm/podman-swarm/events"
 	"github.com/podman-swarm/podman-swarm/snapshot"
+	"github.com/podman-swarm/podman-swarm/snapshot/seal"
 )
 
 // logCommand is `podman-swarm-agent log`: looking at a log without an agent.
@@ -75,6 +76,7 @@ A sealed log is opened by the encryption.key of the data dir, or that of systemd
 
 func verifyCommand(getenv func(string) string) *cobra.Command {
 	var heads, backups []string
+	var identity, passphrase string
 	cmd := &cobra.Command{
 		Use:   "verify [--head FILE]… [--backup FILE|FOLDER]…",
 		Short: "Recompute the hash chain of every incarnation in the log, and hold it to what is known elsewhere",
@@ -85,7 +87,14 @@ all of a folder. Host, incarnation and the first event that is not as it was are
   podman-swarm-agent log verify --head heads.txt --backup /mnt/usb/backups --data-dir /mnt/disk/podman-swarm`,
 		Args: usage(cobra.NoArgs),
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			known, err := knownElsewhere(cmd.InOrStdin(), heads, backups)
+			var keys seal.Keys
+			if identity != "" || passphrase != "" {
+				var err error
+				if keys, err = seal.KeysOf(identity, passphrase); err != nil {
+					return err
+				}
+			}
+			known, err := knownElsewhere(cmd.InOrStdin(), heads, backups, keys)
 			if err != nil {
 				return err
 			}
@@ -113,12 +122,14 @@ all of a folder. Host, incarnation and the first event that is not as it was are
 	}
 	cmd.Flags().StringArrayVar(&heads, "head", nil, "`file` of what psctl audit head printed")
 	cmd.Flags().StringArrayVar(&backups, "backup", nil, "backup `file`, or a folder of them")
+	cmd.Flags().StringVar(&identity, "identity", "", "`file` of the secret keys (age or SSH) that open sealed backups")
+	cmd.Flags().StringVar(&passphrase, "passphrase-file", "", "`file` whose first line is the passphrase that opens sealed backups")
 	dataDir(cmd, getenv)
 	return cmd
 }
 
 // knownElsewhere is what a log is to be held to.
-func knownElsewhere(in io.Reader, heads, backups []string) (known []events.Known, err error) {
+func knownElsewhere(in io.Reader, heads, backups []string, keys seal.Keys) (known []events.Known, err error) {
 	for _, name := range heads {
 		var b []byte
 		if name == "-" {
@@ -150,7 +161,7 @@ func knownElsewhere(in io.Reader, heads, backups []string) (known []events.Known
 		} else if !info.IsDir() {
 			dir, names = filepath.Dir(path), []string{filepath.Base(path)}
 		}
-		folder := &snapshot.Backups{Dir: dir}
+		folder := &snapshot.Backups{Dir: dir, Keys: keys}
 		if names == nil {
 			files, err := folder.List()
 			if err == nil && len(files) == 0 {

@@ -58,24 +58,28 @@ anything up to that event was changed, left out or put in: psctl audit verify --
 func (p *program) auditVerify() *cobra.Command {
 	var r client.AuditRequest
 	var files []string
+	var keys keyFlags
 	c := &cobra.Command{
-		Use:   "verify [--peer HOST]… [--backup NAME]… [--head FILE]…",
+		Use:   "verify [--peer HOST]… [--backup NAME|./FILE|./FOLDER]… [--head FILE]…",
 		Short: "Hold the log of the asked host to itself, and to what is known of it elsewhere",
 		Long: `verify reads the log of the asked host from its disk, recomputes every hash and follows every chain. With --peer it is held to what another host
-holds, and remembers to have heard: then a log whose end was cut off, or that was written anew, is found as well; with --backup to a backup of this
-host, and with --head to what psctl audit head printed once. Of what is not as it was, host, incarnation and the first such event are named.
+holds, and remembers to have heard: then a log whose end was cut off, or that was written anew, is found as well; with --backup to a backup of that
+host, or to files from here, with a slash in their names (./FILE, /mnt/usb/backups); with --identity or --passphrase-file sealed ones are opened here. With --head it
+is held to what psctl audit head printed once. Of what is not as it was, host, incarnation and the first such event are named.
 
 Exit code 1 says that something is wrong, or that not all could be read that it was to be held to. A log where no agent runs:
 podman-swarm-agent log verify.`,
 		Example: `  psctl audit verify
   psctl audit verify --peer all --backup all
+  psctl audit verify --backup /mnt/usb/backups --identity key.txt
   psctl audit verify --head heads.txt
   ssh vault cat heads.txt | psctl audit verify --head -`,
 		Args: usageArgs(cobra.NoArgs, "audit verify takes no arguments"),
 	}
 	form := output(c, asJSON, asYAML)
+	keys.flags(c)
 	c.Flags().StringArrayVar(&r.Peers, "peer", nil, "`host` to compare with; all: those that are alive")
-	c.Flags().StringArrayVar(&r.Backups, "backup", nil, "`name` of a backup of the asked host; all: all of them")
+	c.Flags().StringArrayVar(&r.Backups, "backup", nil, "`name` of a backup of the asked host, all of them (all), or a file or folder from here, with a slash in it")
 	c.Flags().StringArrayVar(&files, "head", nil, "`file` that psctl audit head was written to; -: standard input")
 	c.ValidArgsFunction = cobra.NoFileCompletions
 	c.RunE = func(c *cobra.Command, _ []string) (err error) {
@@ -85,6 +89,9 @@ podman-swarm-agent log verify.`,
 				return err
 			}
 			r.Heads = append(r.Heads, lines...)
+		}
+		if err := p.bringBackups(c.Context(), &r, &keys); err != nil {
+			return err
 		}
 		a, err := p.askAudit(c.Context(), &r)
 		if err != nil {

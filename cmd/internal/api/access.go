@@ -219,7 +219,7 @@ func needOf(r *http.Request) need {
 		return need{scope: ScopeWrite}
 	case strings.HasPrefix(path, "/swarm/v1/conflicts/") && !read:
 		return need{body: true, scope: ScopeWrite}
-	case path == "/swarm/v1/audit/verify": // it changes nothing; what it is held to is in the body
+	case path == "/swarm/v1/audit/verify", path == "/swarm/v1/audit/backup": // it changes nothing; what it is held to is in the body
 		return need{scope: ScopeRead}
 	case read: // state, events, metrics, conflicts, …: of all namespaces
 		return need{scope: ScopeRead}

@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"maps"
 	"net/http"
 	"slices"
 	"strings"
@@ -62,6 +61,8 @@ type AuditRequest struct {
 	Peers   []string `json:"peers,omitempty"`   // names of hosts; "all": those that are alive
 	Backups []string `json:"backups,omitempty"` // names of backups of this host; "all"
 	Heads   []string `json:"heads,omitempty"`   // lines as AuditHeads has them
+	// Brought are backups that whoever asks has, by what POST /swarm/v1/audit/backup has said of each.
+	Brought []AuditBackup `json:"brought,omitempty"`
 }
 
 // Audit is what came of it.
@@ -130,24 +131,23 @@ func (s *Server) auditRoutes(handle func(string, func(*request) error)) {
 		return q.json(http.StatusOK, answer)
 	})
 	route("POST /swarm/v1/audit/verify", s.verify)
+	route("POST /swarm/v1/audit/backup", s.readAuditBackup)
 }
 
 // marks are where the chains end of what this host has on disk, by its memory.
 func (s *Server) marks() []Mark {
-	all := []Mark{}
-	for _, h := range s.Ledger.View().OnDisk().Vector() {
-		if h.Seq > 0 {
-			all = append(all, Mark{Host: s.Trail.Host(h.Inc), Incarnation: h.Inc, Seq: h.Seq, Hash: h.Hash})
-		}
-	}
+	all := nonNil(s.marksOf(s.Ledger.View().OnDisk().Vector()))
 	slices.SortStableFunc(all, func(a, b Mark) int { return strings.Compare(a.Host, b.Host) })
 	return all
 }
 
+// maxAudit bounds in bytes what a log is asked to be held to.
+const maxAudit = 64 << 20
+
 // verify holds this host's log, as it is on disk, to itself and to what is known of it elsewhere.
 func (s *Server) verify(q *request) error {
 	var r AuditRequest
-	data, err := q.body(maxObject)
+	data, err := q.body(maxAudit)
 	if err != nil {
 		return err
 	}
@@ -157,14 +157,16 @@ func (s *Server) verify(q *request) error {
 		}
 	}
 	a := Audit{Host: s.Node, Chains: []AuditChain{}, HeldTo: []string{"itself"}}
-	peers := map[string][]Mark{}
+	peers := map[string][]events.Known{}
 	known, err := s.knownOf(q.Context(), &r, &a, peers)
 	if err != nil {
 		return err
 	}
 	chains, err := s.Trail.Verify(known)
-	if more := s.closer(q.Context(), chains, peers); len(more) > 0 {
-		chains, err = s.Trail.Verify(append(known, more...))
+	asked := map[events.Ask]bool{}
+	for more := s.closer(q.Context(), chains, peers, asked); len(more) > 0; more = s.closer(q.Context(), chains, peers, asked) {
+		known = append(known, more...)
+		chains, err = s.Trail.Verify(known)
 	}
 	a.take(chains, err)
 	for _, c := range a.Chains {
@@ -210,7 +212,7 @@ func (a *Audit) take(chains []events.Chain, err error) {
 }
 
 // knownOf is what the log is to be held to, and what each of the hosts holds. It is asked for before the log is read, which may go on meanwhile.
-func (s *Server) knownOf(ctx context.Context, r *AuditRequest, a *Audit, peers map[string][]Mark) (all []events.Known, err error) {
+func (s *Server) knownOf(ctx context.Context, r *AuditRequest, a *Audit, peers map[string][]events.Known) (all []events.Known, err error) {
 	add := func(from string, marks []Mark, may func(*Mark) bool) {
 		for i := range marks {
 			m := &marks[i]
@@ -238,12 +240,13 @@ func (s *Server) knownOf(ctx context.Context, r *AuditRequest, a *Audit, peers m
 			a.Unread = append(a.Unread, fmt.Sprintf("host %s: %v", host, err))
 			continue
 		}
-		add("host "+host, holds, notMine)
-		peers[host] = holds
+		before := len(all)
+		add(fromHost+host, holds, notMine)
+		peers[fromHost+host] = slices.Clone(all[before:])
 		remembers = slices.DeleteFunc(remembers, func(m Mark) bool { return m.Hash == events.Hash{} })
 		add("what host "+host+" remembers", remembers, notMine)
 	}
-	if err := s.knownByBackups(r.Backups, a, add); err != nil {
+	if err := s.knownByBackups(r.Backups, r.Brought, a, add); err != nil {
 		return nil, err
 	}
 	remembered := slices.DeleteFunc(s.Trail.Remembered(), func(m Mark) bool { return m.Hash == events.Hash{} })
@@ -272,77 +275,44 @@ func (s *Server) auditPeers(names []string) (all []string) {
 	return slices.Compact(all)
 }
 
-func (s *Server) knownByBackups(names []string, a *Audit, add func(string, []Mark, func(*Mark) bool)) error {
-	if len(names) == 0 {
-		return nil
-	}
-	if s.Backups == nil {
-		return notServed("backups")
-	}
-	if slices.Contains(names, "all") {
-		files, err := s.Backups.List()
-		if err != nil {
-			return err
-		}
-		names = nil
-		for _, f := range files {
-			names = append(names, f.Name)
-		}
-	}
-	for _, name := range names {
-		if _, err := s.Backups.Stat(name); err != nil {
-			return noBackup(name, err)
-		}
-		b, err := s.Backups.Read(name)
-		if err != nil {
-			a.Unread = append(a.Unread, err.Error())
+// closer asks hosts what events.Asks says, but for what has been asked.
+func (s *Server) closer(ctx context.Context, chains []events.Chain, holds map[string][]events.Known, asked map[events.Ask]bool) (all []events.Known) {
+	for _, ask := range events.Asks(chains, holds) {
+		if asked[ask] {
 			continue
 		}
-		var marks []Mark
-		for _, h := range b.State.Vector() {
-			if h.Seq > 0 {
-				marks = append(marks, Mark{Host: s.Trail.Host(h.Inc), Incarnation: h.Inc, Seq: h.Seq, Hash: h.Hash})
-			}
+		asked[ask] = true
+		host := strings.TrimPrefix(ask.From, fromHost)
+		points, err := s.points(ctx, host, ask.Inc, ask.After, ask.UpTo)
+		var next []events.Known
+		if err == nil && (len(points) == 0 || points[len(points)-1].Seq != ask.UpTo) {
+			next, err = s.points(ctx, host, ask.Inc, ask.UpTo-1, min(ask.Beyond, ask.UpTo+largestCommit))
 		}
-		add("backup "+name, marks, func(*Mark) bool { return b.Node != s.Node }) // of another host, which may have been ahead
-	}
-	return nil
-}
-
-// closer asks hosts for what it takes to compare all that both hold, and to name the first event that is another: each commit up to a difference, and, of
-// a chain that a host has further, where it was when it had what this one has.
-func (s *Server) closer(ctx context.Context, chains []events.Chain, peers map[string][]Mark) (all []events.Known) {
-	for i := range chains {
-		c := &chains[i]
-		if c.Last == 0 || c.Bad != nil {
+		if err != nil {
+			s.log().Warn("a host cannot say where its commits end", "peer", host, "incarnation", ask.Inc, "error", err)
 			continue
 		}
-		for _, host := range slices.Sorted(maps.Keys(peers)) {
-			n := slices.IndexFunc(peers[host], func(m Mark) bool { return m.Incarnation == c.Inc })
-			if n < 0 {
-				continue
-			}
-			after, upTo := c.Last-1, c.Last
-			if d := slices.IndexFunc(c.Differs, func(d events.Difference) bool { return d.From == "host "+host }); d >= 0 {
-				after, upTo = c.Differs[d].After, min(c.Differs[d].Seq, c.Last)
-			} else if peers[host][n].Seq <= c.Last {
-				continue // compared already
-			}
-			points, err := s.Trail.Points(ctx, host, c.Inc, after, upTo)
-			if err == nil && len(points) == 0 { // none of its commits ends where this one's does
-				points, err = s.Trail.Points(ctx, host, c.Inc, after, peers[host][n].Seq)
-				points = points[:min(1, len(points))]
-			}
-			if err != nil {
-				s.log().Warn("a host cannot say where its commits end", "peer", host, "incarnation", c.Inc, "error", err)
-				continue
-			}
-			for _, m := range points {
-				all = append(all, events.Known{Inc: c.Inc, Seq: m.Seq, Hash: m.Hash.String(), Host: c.Node, From: "host " + host})
-			}
+		var first *events.Known
+		if len(next) > 0 {
+			first = &next[0]
 		}
+		all = append(all, ask.Answer(s.Trail.Host(ask.Inc), points, first)...)
 	}
 	return all
+}
+
+// fromHost begins what is known from a host.
+const fromHost = "host "
+
+// largestCommit is how many events of a commit are reckoned with, where its end is looked for.
+const largestCommit = 1 << 16
+
+func (s *Server) points(ctx context.Context, host string, inc events.Incarnation, after, upTo uint64) (all []events.Known, err error) {
+	marks, err := s.Trail.Points(ctx, host, inc, after, upTo)
+	for _, m := range marks {
+		all = append(all, events.Known{Inc: inc, Seq: m.Seq, Hash: m.Hash.String()})
+	}
+	return all, err
 }
 
 // ReadMark reads a line of AuditHeads; nil: it is empty, or a comment.

@@ -118,6 +118,8 @@ func TestAudit_whatWasTouched(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	brought := fmt.Sprintf(`{"brought":[{"name":"./b.json","node":"h1","heads":[{"incarnation":%q,"seq":%s,"hash":%q}]}]}`,
+		head.field("heads.0.incarnation"), head.field("heads.0.seq"), head.field("heads.0.hash"))
 	flip := func(t *testing.T) string {
 		to := filepath.Join(t.TempDir(), "events")
 		if err := os.CopyFS(to, os.DirFS(dir)); err != nil {
@@ -158,6 +160,10 @@ func TestAudit_whatWasTouched(t *testing.T) {
 			})
 		}, at, false},
 		{"cut off, held to what was written down", `{"heads":[` + string(line) + `]}`, func(t *testing.T) string {
+			return forged(t, dir, func(all []*events.Commit) []*events.Commit { return all[:n] })
+		}, at, false},
+		{"as it was, held to a backup from elsewhere", brought, func(*testing.T) string { return dir }, 0, true},
+		{"cut off, held to a backup from elsewhere", brought, func(t *testing.T) string {
 			return forged(t, dir, func(all []*events.Commit) []*events.Commit { return all[:n] })
 		}, at, false},
 	} {

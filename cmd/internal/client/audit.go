@@ -14,9 +14,17 @@ type AuditHeads struct {
 
 // AuditRequest is what a log is to be held to, beside itself.
 type AuditRequest struct {
-	Peers   []string `json:"peers,omitempty"`   // "all": those that are alive
-	Backups []string `json:"backups,omitempty"` // "all"
-	Heads   []string `json:"heads,omitempty"`   // lines as AuditHeads has them
+	Peers   []string      `json:"peers,omitempty"`   // "all": those that are alive
+	Backups []string      `json:"backups,omitempty"` // "all"
+	Heads   []string      `json:"heads,omitempty"`   // lines as AuditHeads has them
+	Brought []AuditBackup `json:"brought,omitempty"`
+}
+
+// AuditBackup is where the chains of hashes stood when a backup was made, as a host has read it.
+type AuditBackup struct {
+	Name  string          `json:"name"` // as psctl calls it
+	Node  string          `json:"node"`
+	Heads json.RawMessage `json:"heads"`
 }
 
 // Audit is what came of it.
