@@ -24,6 +24,11 @@ func TestPowercut_short(t *testing.T) {
 	program(t, "powercut", "-rounds", "2", "-images", "6")
 }
 
+// TestAudit_short is a small `task audit`: a log that somebody has touched is found out, and one that nobody has touched is not called so.
+func TestAudit_short(t *testing.T) {
+	program(t, "audit", "-events", "2000", "-tamperings", "24", "-untouched", "14")
+}
+
 // program runs one of the programs of the folders beside this one to its good end.
 func program(t *testing.T, name string, args ...string) {
 	t.Helper()

@@ -52,7 +52,7 @@
 //	13  nobody can say who changed it        cmd/psctl: testdata/time.txtar, history.txtar, swarm.txtar; cmd/internal/api: TestUndo_…, TestEvents_…; cmd: TestAudit_…
 //	15  a key against an unattended reboot   cmd: TestEncryptState
 //
-// A log that somebody has touched: events: TestVerify_whatIsKnownElsewhere; sync: TestClaim_…; cmd/internal/api: TestAudit_whatWasTouched;
+// A log that somebody has touched: TestAudit_short, task audit; events: TestVerify_…, TestAsks_…; sync: TestClaim_…; cmd/internal/api: TestAudit_whatWasTouched;
 // cmd: TestAgent_diskThatWasPutBackIsNoticed; cmd/psctl: testdata/audit.txtar.
 //
 // Agents of adjacent versions: sync: TestFormat1_askedAsThen, TestFormat1_heardAsThen.
