@@ -71,6 +71,9 @@ func TestReconciler_newTemplate(t *testing.T) {
 	})
 }
 
+// crashLoopWrites is how many events a replica in a crash loop writes in an hour at most, as README.md says.
+const crashLoopWrites = 40
+
 func TestReconciler_crashLoop(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
@@ -106,6 +109,25 @@ func TestReconciler_crashLoop(t *testing.T) {
 			t.Errorf("counted %d restarts, want %d", got, len(starts)-1)
 		}
 	})
+}
+
+// However long a container runs before it ends again, it writes no more than some tens of events an hour.
+func TestReconciler_crashLoopWritesLittle(t *testing.T) {
+	for _, runs := range []time.Duration{0, time.Second, 30 * time.Second, 5 * time.Minute, 10*time.Minute - time.Second, 10*time.Minute + time.Second} {
+		synctest.Test(t, func(t *testing.T) {
+			w := newWorld(t)
+			w.run()
+			w.ready()
+			w.place(host, template(args("-exit-after="+runs.String(), "-exit-code=3")), pod("web", 0))
+			for hour := range 3 {
+				before := w.ledger.View().Index()
+				w.settled(time.Hour)
+				if n := w.ledger.View().Index() - before; n > crashLoopWrites || n == 0 {
+					t.Errorf("runs of %s: %d events in hour %d, want %d at most", runs, n, hour+1, crashLoopWrites)
+				}
+			}
+		})
+	}
 }
 
 // After a long run a container that exits is started again at once.

@@ -202,6 +202,18 @@ func TestFailures_inACluster(t *testing.T) {
 func (s *trio) idle(t *testing.T) {
 	const out = `podman_swarm_sync_bytes_total{direction="out"}`
 	index := func(h *far) (n float64) { return h.metric(t, "podman_swarm_log_index") }
+	for _, h := range s.all() { // each makes a backup soon after its first start, and tells all of it
+		for _, of := range s.all() {
+			told := func() bool {
+				return strings.Contains(h.ask(t, "GET", "/swarm/v1/events", "", http.StatusOK), `"key":"backup/`+of.name+`"`)
+			}
+			for deadline := time.Now().Add(time.Minute); !told(); time.Sleep(50 * time.Millisecond) {
+				if time.Now().After(deadline) {
+					t.Fatalf("host %s has not heard of a backup of %s", h.name, of.name)
+				}
+			}
+		}
+	}
 	before, sent, beats, last := map[*far]float64{}, map[*far]float64{}, 0, s.a.metric(t, out)
 	for _, h := range s.all() {
 		before[h], sent[h] = index(h), h.metric(t, out)

@@ -231,6 +231,7 @@ func (a *agent) run(ctx context.Context) error {
 		a.speak,
 		a.notify,
 		a.tellClashes,
+		a.chronicle,
 		a.backups.Run,
 		a.restore,
 	}

@@ -1,0 +1,41 @@
+package projection
+
+import "time"
+
+// The types of object by which a host tells what becomes of it: observed, by that host alone, the newest of each. Those of before are in the log.
+const (
+	ClockType    = "clock"    // clock/HOST: whose clocks differ from its own
+	BackupType   = "backup"   // backup/HOST: that it has made a backup
+	ReadOnlyType = "readonly" // readonly/HOST: that it could not write, told when it could again
+)
+
+// Clocks are the hosts whose clocks differ much from the clock of the host that says so: by how much when that was first seen, as 7.2s or -7.2s.
+type Clocks struct {
+	Off map[string]string `json:"off,omitempty"`
+}
+
+// BackupMade is a backup that a host has made.
+type BackupMade struct {
+	Name   string    `json:"name"`
+	Made   time.Time `json:"made"`
+	Bytes  int64     `json:"bytes"`
+	Sealed bool      `json:"sealed,omitempty"`
+	Pinned bool      `json:"pinned,omitempty"`
+	More   uint64    `json:"more,omitempty"` // others made since the event before, which no event tells of
+}
+
+// ReadOnly is a time in which a host could not write to its log.
+type ReadOnly struct {
+	Since time.Time `json:"since"`
+	Until time.Time `json:"until"`
+	Why   string    `json:"why"`
+}
+
+// ClockKey is the key under which a host says whose clocks are off.
+func ClockKey(host string) string { return ClockType + "/" + host }
+
+// BackupKey is the key under which a host tells of its newest backup.
+func BackupKey(host string) string { return BackupType + "/" + host }
+
+// ReadOnlyKey is the key under which a host tells when it was last read-only.
+func ReadOnlyKey(host string) string { return ReadOnlyType + "/" + host }
