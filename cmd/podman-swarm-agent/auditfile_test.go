@@ -165,7 +165,10 @@ func TestAudit_eachEventOnce(t *testing.T) {
 		case 2: // or is not all there any more
 			a.tear(func(b []byte) []byte { return b[:len(b)-7] })
 		case 3: // or zeros stand where it was, or before it
-			a.tear(func(b []byte) []byte { copy(b[len(b)-200:len(b)-150], make([]byte, 50)); return append(b, make([]byte, 100)...) })
+			a.tear(func(b []byte) []byte {
+				copy(b[len(b)-200:len(b)-150], make([]byte, 50))
+				return append(b, make([]byte, 100)...)
+			})
 		}
 	}
 	_, end := a.run(nil)
