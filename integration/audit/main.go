@@ -17,7 +17,6 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
-	"strings"
 	"syscall"
 	"time"
 
@@ -32,11 +31,8 @@ type options struct {
 
 func main() {
 	if dir := os.Getenv(writeTo); dir != "" {
-		if err := write(dir); err != nil {
-			fmt.Fprintln(os.Stderr, err)
-			os.Exit(1)
-		}
-		return
+		fmt.Fprintln(os.Stderr, write(dir)) // until it is killed
+		os.Exit(1)
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
@@ -194,10 +190,4 @@ func (t *trying) each(ctx context.Context, n int, fn func(ctx context.Context, i
 		say(&t.figures)
 	}
 	return err
-}
-
-// firstLine is what a person reads first.
-func firstLine(s string) string {
-	line, _, _ := strings.Cut(s, "\n")
-	return line
 }
