@@ -22,7 +22,7 @@ import (
 )
 
 // patience is how long tests wait for what must come.
-const patience = 10 * time.Second
+const patience = time.Minute
 
 // agent is a server on a real ledger on a real log.
 type agent struct {
