@@ -118,3 +118,28 @@ func TestDrill_increments(t *testing.T) {
 		t.Errorf("got %v", err)
 	}
 }
+
+// A backup that is whole in itself, and of another state than the log had by then, is found by the increments that lead there.
+func TestDrill_backupOfAnotherState(t *testing.T) {
+	h, other := open(t, t.TempDir()), open(t, t.TempDir())
+	p := h.increments(t)
+	d := &Drill{Backups: p.Backups, Log: h.view.Log}
+	for _, same := range []*host{h, other} {
+		same.apply(t, "deployment/default/web", `{"n":0}`)
+	}
+	p.turn(t) // so that it is known which log that is
+	if _, err := p.Backups.Create(t.Context(), "", false); err != nil {
+		t.Fatal(err)
+	}
+	h.apply(t, "deployment/default/web", `{"n":1}`)
+	other.apply(t, "deployment/default/web", `{"n":2}`)
+	p.turn(t)
+	wrong := &Backups{Dir: p.Backups.Dir, Cluster: "default", Node: "a", Ledger: other.Ledger, Log: h.view.Log, Of: p.Of}
+	f, err := wrong.Create(t.Context(), "", false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := d.Once(t.Context()); err == nil || !strings.Contains(err.Error(), "comes another state than "+f.Name+" has") {
+		t.Errorf("got %v", err)
+	}
+}
