@@ -364,6 +364,29 @@ func TestEvents_stalled(t *testing.T) {
 	}
 }
 
+// The same over HTTP/2, where the deadline ends a stream and not its connection.
+func TestEvents_stalledOverHTTP2(t *testing.T) {
+	tt := &tail.Tail{}
+	a := start(t, t.TempDir(), withTail(tt))
+	impatient := *a.Server
+	impatient.Patience = time.Second
+	server := httptest.NewUnstartedServer(impatient.Handler())
+	server.EnableHTTP2 = true
+	server.StartTLS()
+	defer server.Close()
+	client := &http.Client{Transport: &http.Transport{TLSClientConfig: server.Client().Transport.(*http.Transport).TLSClientConfig, ForceAttemptHTTP2: true,
+		HTTP2: &http.HTTP2Config{MaxReceiveBufferPerStream: 64 << 10}}}
+	resp, err := client.Get(server.URL + "/swarm/v1/events?follow=true")
+	if err != nil || resp.ProtoMajor != 2 {
+		t.Fatalf("%v, HTTP/%d", err, resp.ProtoMajor)
+	}
+	defer resp.Body.Close() // of which nothing is read
+	for i := range 4 {
+		a.want(200, "POST", apply, deployment("a", i, strings.Repeat("x", 200<<10)))
+	}
+	until(t, tt, func(s tail.Stats) bool { return s.Dropped == 1 && s.Followers == 0 })
+}
+
 // narrow has little fit between a server and who does not read. Who reads has room enough for all of it.
 type narrow struct{ net.Listener }
 
