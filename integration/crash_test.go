@@ -29,6 +29,11 @@ func TestAudit_short(t *testing.T) {
 	program(t, "audit", "-events", "2000", "-tamperings", "24", "-untouched", "14")
 }
 
+// TestFollow_short is a small `task follow`.
+func TestFollow_short(t *testing.T) {
+	program(t, "follow", "-restarts", "4")
+}
+
 // program runs one of the programs of the folders beside this one to its good end.
 func program(t *testing.T, name string, args ...string) {
 	t.Helper()

@@ -172,7 +172,7 @@ func TestUI_inChromium(t *testing.T) {
 	b.shows("#problems", "Podman cannot be reached") // and there is none here
 	b.shows("#recovery", "Bounced")
 	b.shows("#backups", ".json")
-	b.shows("#events li", "shop")
+	b.shows("#events", "deployment/default/shop")
 
 	if got := b.run(`return replica({name: "x", state: arguments[0]}).querySelector(".good")?.innerText ?? "not good"`, string(projection.Running)); got != "Running" {
 		t.Errorf("a replica that runs is shown as %s", got)
