@@ -97,6 +97,11 @@ func (f Folder) base(name string, m Moment) (*projection.State, About, error) {
 		}
 		b, err := all.Read(file.Name)
 		if err == nil && m.reaches(b.State) {
+			if about.Log == "" { // increments that go back to the beginning tell more than a backup of which it is not known where they go on from it
+				if s, about, err := f.fromNothing(m, nil); err == nil {
+					return s, about, nil
+				}
+			}
 			return b.State, b.About, nil
 		}
 		errs = append(errs, err)

@@ -1,11 +1,13 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 )
@@ -74,15 +76,15 @@ func TestLogKeep_sealed(t *testing.T) {
 	dir := t.TempDir()
 	args := []string{"--backup-recipient=" + public, "--log-keep=1MiB", "--backup-increment-interval=300ms", "--backup-interval=1s"}
 	r := start(t, dir, args...)
-	r.trims(t)
+	at := strconv.FormatUint(r.trims(t), 10)
 	last := r.index(t)
 	for range 2 {
-		for _, path := range []string{"/swarm/v1/events", "/api/v1/namespaces/default/services/first?at=2", "/swarm/v1/history/service/default/first", "/swarm/v1/diff?from=2"} {
+		for _, path := range []string{"/swarm/v1/events", "/api/v1/namespaces/default/services/first?at=" + at, "/swarm/v1/history/service/default/first", "/swarm/v1/diff?from=" + at} {
 			if told := r.ask(t, "GET", path, "", http.StatusGone); !strings.Contains(told, "--backup-identity-file") {
 				t.Errorf("%s: %s", path, told)
 			}
 		}
-		if told := r.ask(t, "POST", "/swarm/v1/undo?event=2", "", http.StatusGone); !strings.Contains(told, "--backup-identity-file") {
+		if told := r.ask(t, "POST", "/swarm/v1/undo?event="+at, "", http.StatusGone); !strings.Contains(told, "--backup-identity-file") {
 			t.Errorf("undo: %s", told)
 		}
 		r.ask(t, "GET", fmt.Sprintf("/api/v1/namespaces/default/services?at=%d", last), "", http.StatusOK)
@@ -105,12 +107,14 @@ func TestLogKeep_sealed(t *testing.T) {
 		{[]string{"verify", dir}, 0, "were not opened"},
 		{[]string{"verify", dir, "--identity", key}, 0, "is whole: events 1 to"},
 		{[]string{"verify", dir, "--identity", "/nothing"}, 2, "identity file /nothing"},
-		{[]string{"extract", dir, "--at", "2", "-o", out}, 1, "--identity FILE"},
-		{[]string{"extract", dir, "--at", "2", "-o", out, "--identity", key}, 0, " at event "}, // with the whole of its commit,
+		{[]string{"extract", dir, "--at", at, "-o", out}, 1, "--identity FILE"},
+		{[]string{"extract", dir, "--at", at, "-o", out, "--identity", key}, 0, " at event "}, // with the whole of its commit,
 	} {
 		before := len(said.String())
 		if code := run(t.Context(), append([]string{"backup"}, c.args...), noEnv, &said, &said); code != c.code || !strings.Contains(said.String()[before:], c.says) {
-			t.Errorf("%v ends with %d, want %d and %q:\n%s", c.args, code, c.code, c.says, said.String()[before:])
+			has, err := filepath.Glob(filepath.Join(dir, "state-backup*"))
+			more, err2 := filepath.Glob(filepath.Join(dir, "increments/*/*"))
+			t.Errorf("%v ends with %d, want %d and %q:\n%s\nthere are %q %v", c.args, code, c.code, c.says, said.String()[before:], append(has, more...), errors.Join(err, err2))
 		}
 	}
 	if is, err := os.ReadFile(out); err != nil || !strings.Contains(string(is), `"default/first"`) {
@@ -121,7 +125,7 @@ func TestLogKeep_sealed(t *testing.T) {
 	if told := r.ask(t, "GET", "/swarm/v1/events", "", http.StatusOK); !strings.HasPrefix(told, `{"index":1,`) {
 		t.Errorf("with the key it is told from %.30s on", told)
 	}
-	if was := r.ask(t, "GET", "/api/v1/namespaces/default/services/first?at=2", "", http.StatusOK); !strings.Contains(was, `"name":"first"`) {
+	if was := r.ask(t, "GET", "/api/v1/namespaces/default/services/first?at="+at, "", http.StatusOK); !strings.Contains(was, `"name":"first"`) {
 		t.Errorf("got %s", was)
 	}
 	r.end(t)
