@@ -30,6 +30,7 @@ type Admission struct {
 	Seq  uint64             // of its first event
 	Last uint64             // of its last
 	Err  error              // Unread: what is wrong
+	Late bool               // Taken: it speaks of what was given up before, see Ledger.Late
 }
 
 // Admit folds commits that other hosts have written, and whoever has relayed them, in the given order and through the
@@ -90,6 +91,7 @@ func (l *Ledger) admitOne(w *writing, b []byte) Admission {
 		l.stats.Skewed.Add(1)
 	}
 	l.stats.Admitted.Add(uint64(len(c.Events)))
+	a.Late = len(l.moved) > 0 && speaksOf(&c, l.moved)
 	w.add(&c, events.Entry{Payload: b, Count: uint32(len(c.Events)), Hash: hash, Inc: c.Inc, Seq: c.Seq}, time.Now())
 	return a
 }

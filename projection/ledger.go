@@ -47,9 +47,10 @@ type Ledger struct {
 
 	log      Log
 	clock    *events.Clock
-	reread   events.Parser  // of what is about to be written; keeps no keys
-	behind   []events.Entry // folded and not yet on disk, since that is full: only commits of other hosts
-	excess   int            // bytes of them
+	reread   events.Parser                 // of what is about to be written; keeps no keys
+	behind   []events.Entry                // folded and not yet on disk, since that is full: only commits of other hosts
+	excess   int                           // bytes of them
+	moved    map[events.Stamp]events.Stamp // what versions that were given up became, as far as Late knows; of the ledger's goroutine
 	requests chan *request
 	closed   chan struct{}
 	view     atomic.Pointer[View]

@@ -21,6 +21,7 @@ type Ledger interface {
 	Yield(ctx context.Context, inc events.Incarnation, seq uint64, other *projection.State, cause string) error
 	Refold(ctx context.Context, cause string) (changed bool, err error)
 	Forgone() (inc events.Incarnation, after uint64, found bool, err error)
+	Late(ctx context.Context) (n int, err error)
 	Renew(ctx context.Context) error
 }
 
@@ -67,6 +68,7 @@ type core struct {
 	forgone   map[events.Incarnation]time.Time // when commits of it came that others have given up
 	known     events.Incarnation               // the sum of those among which was looked for such
 	forgoAt   time.Time                        // when to look again
+	lateSaid  bool                             // something may have been said of what was given up before
 	later     map[events.Incarnation]bool      // of which the next commit is of a later version than can be read here
 	holding   []ask                            // that are to be answered once what they ask for is on disk
 	held      map[uint64]func()                // what to do when an ask of this host for that is answered
@@ -91,7 +93,7 @@ type core struct {
 }
 
 func newCore(node string, boot uint64, started int64, every times, ledger Ledger, log Log, out *sender, say *slog.Logger) *core {
-	return &core{node: node, boot: boot, started: started, pulse: pulse{number: uint64(started), anew: true}, every: every, ledger: ledger, log: log, out: out, say: say, wall: time.Now,
+	return &core{lateSaid: true, node: node, boot: boot, started: started, pulse: pulse{number: uint64(started), anew: true}, every: every, ledger: ledger, log: log, out: out, say: say, wall: time.Now,
 		ready: func() (bool, bool) { return false, false }, peers: map[string]*peer{}, digests: map[mark]string{}, want: map[string]bool{},
 		settled: map[point]time.Time{}, forgone: map[events.Incarnation]time.Time{}, later: map[events.Incarnation]bool{}, held: map[uint64]func(){}, problems: map[string]*Problem{},
 		began: begun(ledger, log), claims: map[string][]Claim{}}
@@ -200,6 +202,7 @@ func (c *core) step(ctx context.Context, now time.Time, do func()) {
 	c.note()
 	do()
 	c.forgo()
+	c.sayAgain()
 	c.note()
 	c.hold()
 	c.next()

@@ -231,7 +231,7 @@ func (c *core) part(s *search, own, theirs events.Hash) {
 
 // gaveUp has all hosts be asked for what is lacked now: of what they have was found before that nothing of it is.
 func (c *core) gaveUp() {
-	c.seen = vectors{}
+	c.seen, c.lateSaid = vectors{}, true
 	if c.pull != nil {
 		c.pull.spared = true
 	}
@@ -300,5 +300,24 @@ func (c *core) forgo() {
 				"stop the agent of this host, move its events folder aside and start it: the others tell it their state")
 			return
 		}
+	}
+}
+
+// sayAgain records again what others have said of what was given up, and what came later than that.
+func (c *core) sayAgain() {
+	if !c.lateSaid || c.now.Before(c.forgoAt) {
+		return
+	}
+	n, err := c.ledger.Late(c.ctx)
+	if err != nil {
+		if c.forgoAt = c.now.Add(c.every.sync); errors.Is(err, events.ErrFull) {
+			return // which is told of already
+		}
+		c.say.Warn("what others have said of commits that were given up cannot be recorded again yet", "err", err)
+		return
+	}
+	if c.lateSaid = false; n > 0 {
+		c.say.Warn("others have said something of commits that were given up before that came: it is recorded again as well", "commits", n)
+		c.seen = vectors{}
 	}
 }

@@ -33,6 +33,7 @@ func (c *core) take(commits [][]byte, from []string) {
 			switch a.Fate {
 			case projection.Taken:
 				c.counts.Taken += a.Last - a.Seq + 1
+				c.lateSaid = c.lateSaid || a.Late
 				commits = append(commits, c.stash.next(a.Inc, a.Last)...)
 			case projection.Known:
 				c.counts.Known += a.Last - a.Seq + 1
