@@ -470,3 +470,26 @@ func TestReadPiece_whole(t *testing.T) {
 		}
 	}
 }
+
+// Where increments go back to the beginning (--log-keep), and the only backup was made before its agent knew which log they are of, they tell of each moment.
+func TestFolder_backupThatKnewNoLog(t *testing.T) {
+	h := open(t, t.TempDir())
+	p := h.increments(t)
+	p.All = true
+	if _, err := p.Backups.Create(t.Context(), "", false); err != nil {
+		t.Fatal(err)
+	}
+	states := h.changes(t, 4)
+	if all := p.turn(t); len(all) == 0 || all[0].First != 1 {
+		t.Fatalf("increments: %+v, want them from event 1 on", all)
+	}
+	for _, c := range []struct {
+		Moment
+		want *projection.State
+	}{{Moment{Index: 2}, states[1]}, {Moment{Time: time.Now().Add(time.Hour)}, states[3]}} {
+		s, _, err := Folder{Dir: p.Backups.Dir}.At(t.Context(), "", c.Moment)
+		if err != nil || s.Digest() != c.want.Digest() {
+			t.Errorf("at %+v: %v, want the state after event %d", c.Moment, err, c.want.Index())
+		}
+	}
+}
