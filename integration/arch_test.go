@@ -44,6 +44,10 @@ var mayImport = map[string]imports{
 		ours:   []string{"events", "events/manifest", "projection"},
 		others: []string{"k8s.io/api", "k8s.io/apimachinery"},
 	},
+	"projection/discovery": {
+		ours:   []string{"events", "events/manifest", "projection"},
+		others: []string{"github.com/tidwall/btree", "k8s.io/api", "k8s.io/apimachinery"},
+	},
 	"podman/...": {
 		ours:   []string{"events", "events/manifest", "projection", "projection/placement", "podman/..."},
 		others: []string{"github.com/containers/podman/v5/pkg/bindings", "golang.org/x/sync", "k8s.io/api", "k8s.io/apimachinery"},
@@ -69,13 +73,26 @@ var mayImport = map[string]imports{
 		ours: []string{"events", "projection"},
 	},
 	"cmd/internal/...": {
-		ours: []string{"events", "events/manifest", "projection", "projection/placement", "snapshot/...", "cmd/internal/..."},
+		ours: []string{"events", "events/manifest", "projection", "projection/placement", "projection/discovery", "snapshot/...", "cmd/internal/..."},
 		others: []string{"k8s.io/api", "k8s.io/apimachinery", "sigs.k8s.io/yaml",
 			"github.com/prometheus/client_golang", "golang.org/x/sync"},
 	},
 	"cmd/internal/tracing": {
 		ours:   []string{"events", "projection"},
 		others: []string{"go.opentelemetry.io/otel"},
+	},
+	"cmd/internal/dns": {
+		ours:   []string{"projection", "projection/discovery"},
+		others: []string{"github.com/miekg/dns", "github.com/prometheus/client_golang", "golang.org/x/sync"},
+	},
+	"cmd/internal/ingress": {
+		ours:   []string{"projection", "projection/discovery"},
+		others: []string{"k8s.io/api", "github.com/prometheus/client_golang", "golang.org/x/sync", "golang.org/x/net"},
+	},
+	"cmd/internal/vip": {
+		ours: []string{"projection/discovery"},
+		others: []string{"k8s.io/api", "github.com/google/nftables", "github.com/vishvananda/netlink",
+			"github.com/prometheus/client_golang", "golang.org/x/sync", "golang.org/x/sys"},
 	},
 	"cmd/psctl": {
 		ours:   []string{"events", "events/manifest", "snapshot/seal", "cmd/internal/..."},

@@ -123,6 +123,8 @@ type Replica struct {
 	OOMKilled bool      `json:"oom_killed,omitempty"`
 	Started   time.Time `json:"started,omitzero"`
 	Finished  time.Time `json:"finished,omitzero"` // of the last run that ended
+	// Unready is why it takes no requests although it runs, in a probe's words; "" when it does, and when nothing asks it.
+	Unready string `json:"unready,omitempty"`
 }
 
 // Port is a port of a container and where its host publishes it.
