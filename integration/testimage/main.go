@@ -4,6 +4,8 @@
 //	GET /            host name, version, path: one "name value" a line
 //	GET /env         its environment, one variable a line
 //	GET /exit?code=3 answers, then exits with that code
+//	GET /load?url=U&every=20ms  asks U so often from now on (0s: no longer)
+//	GET /loaded      what came of that, as JSON
 package main
 
 import (
@@ -140,6 +142,9 @@ func routes(exit chan<- int) http.Handler {
 			fmt.Fprintln(w, v)
 		}
 	})
+	asked := &load{now: nothingYet(), end: func() {}}
+	mux.HandleFunc("GET /load", asked.start)
+	mux.HandleFunc("GET /loaded", asked.tell)
 	mux.HandleFunc("GET /exit", func(w http.ResponseWriter, r *http.Request) {
 		code, err := strconv.Atoi(r.FormValue("code"))
 		if err != nil {
