@@ -288,6 +288,9 @@ func (c *core) tick() {
 	}
 	c.overdue()
 	c.call()
+	if c.pulse.differs(c.ready()) {
+		c.soon() // a host that has recovered may be given replicas, and one that takes nothing must not be
+	}
 	alone := c.alone()
 	if alone {
 		c.pulse.all() // whoever comes has heard none of the last beats

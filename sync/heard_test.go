@@ -61,6 +61,30 @@ func TestBeat_twoHalvesHearEachOtherAtOnce(t *testing.T) {
 	}
 }
 
+// What a host is for the others is known soon after it has become so: who has just recovered is given replicas at once, and who
+// takes nothing is given none.
+func TestBeat_whatAHostIsIsSaidSoon(t *testing.T) {
+	s := settled(t, 1, "a", "b")
+	a, b := s.nodes["a"], s.nodes["b"]
+	for _, change := range []func(){
+		func() { a.starting = !a.starting }, func() { a.starting = !a.starting },
+		func() { a.full.Store(true) }, func() { a.full.Store(false) },
+	} {
+		for began := a.core.nextBeat; a.core.nextBeat.Equal(began); {
+			s.run(time.Millisecond) // a beat has just been said
+		}
+		change()
+		for began := s.now; ; s.run(time.Millisecond) {
+			if p := b.core.peers["a"]; p.Starting == a.starting && p.ReadOnly == a.full.Load() {
+				break
+			}
+			if s.now.Sub(began) > a.core.every.beat/4+tickEvery+5*s.delay {
+				t.Fatalf("%v after it changed the other host holds starting %v, read-only %v", s.now.Sub(began), b.core.peers["a"].Starting, b.core.peers["a"].ReadOnly)
+			}
+		}
+	}
+}
+
 // isolate cuts a host off from all others, or joins it to them again.
 func (s *sim) isolate(id string, cut bool) {
 	for _, o := range s.sorted() {

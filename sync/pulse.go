@@ -60,6 +60,13 @@ func (p *pulse) next(b beat) *beat {
 	return &short
 }
 
+// differs reports whether that is not what was said last.
+func (p *pulse) differs(starting, readOnly bool) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return starting != p.last.Starting || readOnly != p.last.ReadOnly
+}
+
 // once gives a beat that says all of b to one host alone, which the next to all must then do as well.
 func (p *pulse) once(b beat) *beat {
 	p.mu.Lock()

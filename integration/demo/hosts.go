@@ -70,21 +70,34 @@ func (c *cluster) form(ctx context.Context) error {
 			return err
 		}
 	}
-	if err := until(ctx, func() error { return c.sees(ctx, first, len(c.Hosts)) }); err != nil {
-		return err
+	for _, h := range c.Hosts {
+		if err := until(ctx, func() error { return c.sees(ctx, h, len(c.Hosts)) }); err != nil {
+			return err
+		}
 	}
 	_, err = c.psctl(ctx, first, "nodes")
 	return err
 }
 
-// sees wants a host to know of so many.
+// sees wants a host to know of so many that may be given replicas.
 func (c *cluster) sees(ctx context.Context, h *street.Host, want int) error {
-	var list struct{ Items []struct{} }
-	if err := trial.JSON(ctx, h.Client(), h.URL()+"/api/v1/nodes", &list); err != nil {
+	var st struct {
+		Hosts []struct {
+			Host  string
+			Ready bool
+		}
+	}
+	if err := trial.JSON(ctx, h.Client(), h.URL()+"/swarm/v1/status", &st); err != nil {
 		return err
 	}
-	if len(list.Items) != want {
-		return fmt.Errorf("%s knows of %d hosts, want %d", h.Name, len(list.Items), want)
+	ready := 0
+	for _, o := range st.Hosts {
+		if o.Ready {
+			ready++
+		}
+	}
+	if ready != want {
+		return fmt.Errorf("%s sees %d hosts that are ready, want %d: %+v", h.Name, ready, want, st.Hosts)
 	}
 	return nil
 }
