@@ -43,7 +43,7 @@ func (h *host) start(t *testing.T, args ...string) *host {
 	t.Helper()
 	ctx, stop := context.WithCancel(context.Background())
 	r := &running{url: "http://" + h.api, stop: stop, code: make(chan int, 1)}
-	all := append([]string{"--data-dir=" + h.dir, "--node-name=" + h.name, "--api-addr=" + h.api, "--cluster-addr=" + h.cluster, "--recovery-delay=1ms",
+	all := append([]string{"--service-cidr=none", "--ingress-http=none", "--ingress-https=none", "--data-dir=" + h.dir, "--node-name=" + h.name, "--api-addr=" + h.api, "--cluster-addr=" + h.cluster, "--recovery-delay=1ms",
 		"--podman-url=unix://" + filepath.Join(h.dir, "no-podman.sock")}, append(h.args, args...)...)
 	getenv := h.getenv
 	if getenv == nil {

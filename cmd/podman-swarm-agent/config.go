@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"maps"
 	"net"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"slices"
@@ -47,6 +48,11 @@ type config struct {
 	RescheduleAfter   time.Duration
 	RecoverAloneAfter time.Duration
 	APITLSAddr        string
+
+	ServiceCIDR  string
+	IngressHTTP  string
+	IngressHTTPS string
+	cidr         netip.Prefix // what ServiceCIDR comes to; not valid: none
 
 	BackupDir               string
 	BackupInterval          time.Duration
@@ -107,6 +113,9 @@ func (c *config) flags(fs *pflag.FlagSet) {
 	fs.DurationVar(&c.RescheduleAfter, "reschedule-after", time.Minute, "how long a host must be silent before its replicas move to others; the same on all hosts")
 	fs.DurationVar(&c.RecoverAloneAfter, "recover-alone-after", time.Minute, "how long to wait after a start until a majority of the hosts is heard, and ten times as long while what they have is taken over; before, nothing is started, made or removed")
 	fs.StringVar(&c.APITLSAddr, "api-tls-addr", "", "`host:port` where the API also listens, on TLS, for who shows a token (psctl token create) or certificate (podman-swarm-agent kubeconfig)")
+	fs.StringVar(&c.ServiceCIDR, "service-cidr", "10.96.0.0/12", "`addresses` from which Services get theirs, the same on all hosts; none: Services have no address, and containers no names for them")
+	fs.StringVar(&c.IngressHTTP, "ingress-http", asRoot(":80"), "`host:port` where Ingresses are served from the first one on; none: nowhere")
+	fs.StringVar(&c.IngressHTTPS, "ingress-https", asRoot(":443"), "`host:port` where Ingresses are served on TLS; none: nowhere")
 	fs.StringVar(&c.BackupDir, "backup-dir", "", "`folder` of the backups (default: the data dir)")
 	fs.DurationVar(&c.BackupInterval, "backup-interval", time.Hour, "time between two backups; 0: none but on demand")
 	fs.DurationVar(&c.BackupIncrementInterval, "backup-increment-interval", time.Minute, "the longest that a change is in no backup: what was appended to the log is put beside the backups as increments; 0: none")
@@ -198,6 +207,7 @@ func (c *config) check(getenv func(string) string) error {
 		wrong("api-addr", c.APIAddr, "everybody who gets there may do everything, so it must be on loopback: 127.0.0.1, ::1 or localhost; for others there is --api-tls-addr")
 	}
 	errs = append(errs, c.checkCluster()...)
+	errs = append(errs, c.checkServices()...)
 	var err error
 	if c.traces, err = tracing.Wanted(getenv); err != nil {
 		errs = append(errs, err)

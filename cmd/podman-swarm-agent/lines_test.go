@@ -81,7 +81,7 @@ func (s *trio) heal(t *testing.T) {
 func (f *far) start() {
 	ctx, stop := context.WithCancel(context.Background())
 	r := &running{url: "http://" + f.api, stop: stop, code: make(chan int, 1)}
-	args := append([]string{"--data-dir=" + f.dir, "--node-name=" + f.name, "--api-addr=" + f.api, "--cluster-addr=" + f.cluster,
+	args := append([]string{"--service-cidr=none", "--ingress-http=none", "--ingress-https=none", "--data-dir=" + f.dir, "--node-name=" + f.name, "--api-addr=" + f.api, "--cluster-addr=" + f.cluster,
 		"--podman-url=unix://" + filepath.Join(f.dir, "no-podman.sock")}, f.args...)
 	go func() { r.code <- serveAt(ctx, args, f.wrong, &r.said) }()
 	f.until.Cleanup(stop)

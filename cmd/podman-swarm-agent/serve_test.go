@@ -64,7 +64,7 @@ func start(t *testing.T, dir string, args ...string) *running {
 	l.Close()
 	ctx, stop := context.WithCancel(context.Background())
 	r := &running{url: "http://" + addr, stop: stop, code: make(chan int, 1)}
-	args = append([]string{"--data-dir=" + dir, "--node-name=a", "--api-addr=" + addr, "--recovery-delay=1ms",
+	args = append([]string{"--service-cidr=none", "--ingress-http=none", "--ingress-https=none", "--data-dir=" + dir, "--node-name=a", "--api-addr=" + addr, "--recovery-delay=1ms",
 		"--podman-url=unix://" + filepath.Join(dir, "no-podman.sock")}, args...)
 	go func() { r.code <- run(ctx, args, func(string) string { return "" }, io.Discard, &r.said) }()
 	t.Cleanup(stop)

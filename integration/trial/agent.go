@@ -56,7 +56,11 @@ func (a *Agent) Start() error {
 	line = append(line, a.Args...)
 	a.cmd = exec.Command(line[0], line[1:]...)
 	a.cmd.Stdout, a.cmd.Stderr = out, out
-	a.cmd.Env = append(os.Environ(), a.Env...)
+	a.cmd.Env = os.Environ()
+	if a.Dial == nil { // it shares this machine's network, with who knows whom: there it changes nothing
+		a.cmd.Env = append(a.cmd.Env, "PODMAN_SWARM_SERVICE_CIDR=none", "PODMAN_SWARM_INGRESS_HTTP=none", "PODMAN_SWARM_INGRESS_HTTPS=none")
+	}
+	a.cmd.Env = append(a.cmd.Env, a.Env...)
 	// Not in our process group: a Ctrl-C is for us, and we end the agent in order.
 	a.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
 	if err := a.cmd.Start(); err != nil {
