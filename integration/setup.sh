@@ -42,6 +42,7 @@ if [[ ${1-} == tests ]]; then # what no demo needs
 	need openssh-client "makes SSH keys to seal for" ssh-keygen
 	need chromium-driver "drives the browser that looks at the agent's page" chromedriver
 	need strace "makes single calls of a program that tests the log end in an error" strace
+	need nginx-light "what the ingress is measured against" /usr/sbin/nginx
 	need prometheus "scrapes agents, and checks and tests the alerts" prometheus promtool
 fi
 
@@ -63,6 +64,9 @@ if ((${#missing[@]} > 0)); then
 	$install --quiet=2 >/dev/null
 	if [[ " ${missing[*]} " == *" prometheus "* && -d /run/systemd/system ]]; then # the tests start their own, and this machine asked for none
 		systemctl disable --quiet --now prometheus
+	fi
+	if [[ " ${missing[*]} " == *" nginx-light "* && -d /run/systemd/system ]]; then
+		systemctl disable --quiet --now nginx
 	fi
 fi
 
