@@ -86,8 +86,8 @@ var mayImport = map[string]imports{
 		others: []string{"github.com/miekg/dns", "github.com/prometheus/client_golang", "golang.org/x/sync"},
 	},
 	"cmd/internal/ingress": {
-		ours:   []string{"projection", "projection/discovery"},
-		others: []string{"k8s.io/api", "github.com/prometheus/client_golang", "golang.org/x/sync", "golang.org/x/net"},
+		ours:   []string{"events", "projection", "projection/discovery"},
+		others: []string{"github.com/tidwall/btree", "k8s.io/api", "github.com/prometheus/client_golang", "golang.org/x/sync", "golang.org/x/net"},
 	},
 	"cmd/internal/vip": {
 		ours: []string{"projection/discovery"},

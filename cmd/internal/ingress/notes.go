@@ -1,0 +1,85 @@
+package ingress
+
+import (
+	"fmt"
+	"strconv"
+
+	networkingv1 "k8s.io/api/networking/v1"
+
+	"github.com/podman-swarm/podman-swarm/projection/discovery"
+)
+
+// Notes says, for people, what of an Ingress is not served at this moment, and why; nil when all is, or when there is no such
+// Ingress. What it says of TLS certificates is nothing: those are read when they are needed.
+func Notes(t *discovery.Table, n discovery.Name) (notes []string) {
+	i := t.Ingress(n)
+	if i == nil {
+		return nil
+	}
+	if !Ours(i.Spec) {
+		return []string{fmt.Sprintf("left alone: its ingressClassName is %q; served are those of class %q, and those without a class", *i.Spec.IngressClassName, Class)}
+	}
+	all := NewRoutes(t)
+	say := func(r *Route, first []*Route) {
+		if why := r.why(t); why != "" {
+			notes = append(notes, fmt.Sprintf("%s: %s", r, why))
+		}
+		if len(first) > 0 && first[0].of != i {
+			notes = append(notes, fmt.Sprintf("%s: Ingress %s, which is older, has the same and gets the requests", r, first[0].Ingress))
+		}
+	}
+	for _, rule := range i.Spec.Rules {
+		if rule.HTTP == nil {
+			continue
+		}
+		h := all.host(rule.Host)
+		for _, p := range rule.HTTP.Paths {
+			same := h.prefix[prefixOf(meant(p.Path))]
+			if p.PathType != nil && *p.PathType == networkingv1.PathTypeExact {
+				same = h.exact[meant(p.Path)]
+			}
+			say(route(i, nil, rule.Host, p.Path, &p.Backend), same)
+		}
+	}
+	if b := i.Spec.DefaultBackend; b != nil {
+		say(route(i, nil, "", "", b), nil)
+	}
+	return notes
+}
+
+// String is the route as people write it: example.com/path, or that it is the default backend's.
+func (r *Route) String() string {
+	if r.Path == "" {
+		return r.Host + "/, defaultBackend"
+	}
+	return r.Host + r.Path
+}
+
+// why says why nothing is sent where the route goes; "" when something is.
+func (r *Route) why(t *discovery.Table) string {
+	if r.Service.Name == "" {
+		return "its backend is a resource; only Services are served"
+	}
+	s := t.Service(r.Service)
+	if s == nil {
+		return "there is no Service " + r.Service.String()
+	}
+	p := s.Port(r.PortName, r.PortNumber)
+	switch {
+	case s.External() != "" && (p != nil || r.PortNumber != 0):
+		return ""
+	case p == nil:
+		return fmt.Sprintf("Service %s has no port %s", r.Service, r.port())
+	}
+	for range p.Ready() {
+		return ""
+	}
+	return fmt.Sprintf("Service %s has no replica that is ready; see psctl describe service %s -n %s", r.Service, r.Service.Name, r.Service.Namespace)
+}
+
+func (r *Route) port() string {
+	if r.PortName != "" {
+		return r.PortName
+	}
+	return strconv.Itoa(int(r.PortNumber))
+}
