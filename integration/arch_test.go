@@ -83,7 +83,7 @@ var mayImport = map[string]imports{
 	},
 	"cmd/internal/dns": {
 		ours:   []string{"projection", "projection/discovery"},
-		others: []string{"github.com/miekg/dns", "github.com/prometheus/client_golang", "golang.org/x/sync"},
+		others: []string{"github.com/miekg/dns", "k8s.io/api", "github.com/prometheus/client_golang", "golang.org/x/sync"},
 	},
 	"cmd/internal/ingress": {
 		ours:   []string{"events", "projection", "projection/discovery"},

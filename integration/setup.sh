@@ -43,6 +43,7 @@ if [[ ${1-} == tests ]]; then # what no demo needs
 	need chromium-driver "drives the browser that looks at the agent's page" chromedriver
 	need strace "makes single calls of a program that tests the log end in an error" strace
 	need nginx-light "what the ingress is measured against" /usr/sbin/nginx
+	need bind9-dnsutils "asks the agent for names, as people do" dig
 	need prometheus "scrapes agents, and checks and tests the alerts" prometheus promtool
 fi
 

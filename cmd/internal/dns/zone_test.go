@@ -1,0 +1,160 @@
+package dns
+
+import (
+	"net/netip"
+	"strings"
+	"testing"
+
+	"github.com/miekg/dns"
+	"github.com/podman-swarm/podman-swarm/projection/discovery"
+)
+
+const soa = " | ns: cluster.local. SOA …"
+
+// The Kubernetes DNS specification, 1.1.0, line by line, and what is beyond it.
+func TestServer_names(t *testing.T) {
+	r := start(t, some(), func(s *Server) { s.Address = netip.MustParseAddr("10.96.0.10") })
+	for _, c := range []struct {
+		name, typ, want string
+	}{
+		// 2.2
+		{"dns-version.cluster.local", "TXT", `NOERROR | aa | dns-version.cluster.local. TXT "1.1.0"`},
+		{"dns-version.cluster.local", "A", "NOERROR | aa" + soa},
+		// 2.3: of a Service with an address
+		{"web.default.svc.cluster.local", "A", "NOERROR | aa | web.default.svc.cluster.local. A 10.96.1.2"},
+		{"web.default.svc.cluster.local", "AAAA", "NOERROR | aa" + soa},
+		{"web.default.svc.cluster.local", "MX", "NOERROR | aa" + soa},
+		{"six.default.svc.cluster.local", "AAAA", "NOERROR | aa | six.default.svc.cluster.local. AAAA fd00::10"},
+		{"six.default.svc.cluster.local", "A", "NOERROR | aa" + soa},
+		{"nothing.default.svc.cluster.local", "A", "NXDOMAIN | aa" + soa},
+		{"web.nothing.svc.cluster.local", "A", "NXDOMAIN | aa" + soa},
+		{"x.web.default.svc.cluster.local", "A", "NXDOMAIN | aa" + soa},
+		{"a.b.c.web.default.svc.cluster.local", "A", "NXDOMAIN | aa" + soa},
+		{"_http._tcp.web.default.svc.cluster.local", "SRV", "NOERROR | aa | _http._tcp.web.default.svc.cluster.local. SRV 0 100 80 web.default.svc.cluster.local." +
+			" | extra: web.default.svc.cluster.local. A 10.96.1.2"},
+		{"_http._tcp.six.default.svc.cluster.local", "SRV", "NOERROR | aa | _http._tcp.six.default.svc.cluster.local. SRV 0 100 80 six.default.svc.cluster.local." +
+			" | extra: six.default.svc.cluster.local. AAAA fd00::10"},
+		{"_dns._udp.names.default.svc.cluster.local", "SRV", "NOERROR | aa | _dns._udp.names.default.svc.cluster.local. SRV 0 100 53 names.default.svc.cluster.local." +
+			" | extra: names.default.svc.cluster.local. A 10.96.1.3"},
+		{"_http._udp.web.default.svc.cluster.local", "SRV", "NXDOMAIN | aa" + soa},
+		{"_https._tcp.web.default.svc.cluster.local", "SRV", "NXDOMAIN | aa" + soa},
+		{"_._tcp.web.default.svc.cluster.local", "SRV", "NXDOMAIN | aa" + soa}, // one without a name
+		{"http._tcp.web.default.svc.cluster.local", "SRV", "NXDOMAIN | aa" + soa},
+		{"_http._tcp.web.default.svc.cluster.local", "A", "NOERROR | aa" + soa},
+		{"_tcp.web.default.svc.cluster.local", "SRV", "NOERROR | aa" + soa}, // there is something below it
+		{"_udp.web.default.svc.cluster.local", "SRV", "NXDOMAIN | aa" + soa},
+		{"2.1.96.10.in-addr.arpa", "PTR", "NOERROR | aa | 2.1.96.10.in-addr.arpa. PTR web.default.svc.cluster.local."},
+		{"2.1.96.10.in-addr.arpa", "A", "NOERROR | aa | ns: 96.10.in-addr.arpa. SOA …"},
+		{"0.1.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.d.f.ip6.arpa", "PTR",
+			"NOERROR | aa | 0.1.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.d.f.ip6.arpa. PTR six.default.svc.cluster.local."},
+		// 2.4: of a headless one; those of other hosts by what reaches them from here
+		{"db.default.svc.cluster.local", "A", "NOERROR | aa | db.default.svc.cluster.local. A 10.88.0.2 | db.default.svc.cluster.local. A 192.168.0.2"},
+		{"db.default.svc.cluster.local", "AAAA", "NOERROR | aa" + soa},
+		{"none.default.svc.cluster.local", "A", "NXDOMAIN | aa" + soa}, // none is ready
+		{"none-0.none.default.svc.cluster.local", "A", "NXDOMAIN | aa" + soa},
+		{"db-0.db.default.svc.cluster.local", "A", "NOERROR | aa | db-0.db.default.svc.cluster.local. A 10.88.0.2"},
+		{"db-1.db.default.svc.cluster.local", "A", "NOERROR | aa | db-1.db.default.svc.cluster.local. A 192.168.0.2"},
+		{"db-3.db.default.svc.cluster.local", "A", "NXDOMAIN | aa" + soa}, // not ready
+		{"db-0.db.default.svc.cluster.local", "AAAA", "NOERROR | aa" + soa},
+		{"10-88-0-2.db.default.svc.cluster.local", "A", "NOERROR | aa | 10-88-0-2.db.default.svc.cluster.local. A 10.88.0.2"},
+		{"10-88-0-9.db.default.svc.cluster.local", "A", "NXDOMAIN | aa" + soa},
+		{"203-0-113-7.given.default.svc.cluster.local", "A", "NOERROR | aa | 203-0-113-7.given.default.svc.cluster.local. A 203.0.113.7"},
+		{"given.default.svc.cluster.local", "AAAA", "NOERROR | aa | given.default.svc.cluster.local. AAAA 2001:db8::7"},
+		{"2001-db8--7.given.default.svc.cluster.local", "AAAA", "NOERROR | aa | 2001-db8--7.given.default.svc.cluster.local. AAAA 2001:db8::7"},
+		{"_sql._tcp.db.default.svc.cluster.local", "SRV", "NOERROR | aa" +
+			" | _sql._tcp.db.default.svc.cluster.local. SRV 0 100 20001 db-1.db.default.svc.cluster.local." +
+			" | _sql._tcp.db.default.svc.cluster.local. SRV 0 100 20002 db-2.db.default.svc.cluster.local." +
+			" | _sql._tcp.db.default.svc.cluster.local. SRV 0 100 5432 db-0.db.default.svc.cluster.local." +
+			" | extra: db-0.db.default.svc.cluster.local. A 10.88.0.2 | extra: db-1.db.default.svc.cluster.local. A 192.168.0.2" +
+			" | extra: db-2.db.default.svc.cluster.local. A 192.168.0.2"},
+		{"_sql._tcp.none.default.svc.cluster.local", "SRV", "NXDOMAIN | aa" + soa},
+		{"2.0.88.10.in-addr.arpa", "PTR", "NOERROR | aa | 2.0.88.10.in-addr.arpa. PTR db-0.db.default.svc.cluster.local."},
+		{"7.113.0.203.in-addr.arpa", "PTR", "NOERROR | aa | 7.113.0.203.in-addr.arpa. PTR 203-0-113-7.given.default.svc.cluster.local."},
+		{"9.0.88.10.in-addr.arpa", "PTR", "NXDOMAIN | aa | ns: 88.10.in-addr.arpa. SOA …"},
+		{"3.0.88.10.in-addr.arpa", "PTR", "NXDOMAIN | aa | ns: 88.10.in-addr.arpa. SOA …"}, // of another host's network, which is not this one
+		{"88.10.in-addr.arpa", "PTR", "NOERROR | aa | ns: 88.10.in-addr.arpa. SOA …"},
+		{"1.1.96.10.in-addr.arpa", "PTR", "NXDOMAIN | aa | ns: 96.10.in-addr.arpa. SOA …"},
+		// 2.5
+		{"out.default.svc.cluster.local", "CNAME", "NOERROR | aa | out.default.svc.cluster.local. CNAME WWW.example.com."},
+		{"x.out.default.svc.cluster.local", "A", "NXDOMAIN | aa" + soa},
+		{"alias.default.svc.cluster.local", "A", "NOERROR | aa | alias.default.svc.cluster.local. CNAME web.default.svc.cluster.local. | web.default.svc.cluster.local. A 10.96.1.2"},
+		{"alias.default.svc.cluster.local", "AAAA", "NOERROR | aa | alias.default.svc.cluster.local. CNAME web.default.svc.cluster.local." + soa},
+		{"lost.default.svc.cluster.local", "A", "NXDOMAIN | aa | lost.default.svc.cluster.local. CNAME nothing.default.svc.cluster.local." + soa},
+		// Names that others are below of.
+		{"cluster.local", "A", "NOERROR | aa" + soa},
+		{"cluster.local", "SOA", "NOERROR | aa | cluster.local. SOA …"},
+		{"cluster.local", "NS", "NOERROR | aa | cluster.local. NS ns.dns.cluster.local."},
+		{"ns.dns.cluster.local", "A", "NOERROR | aa | ns.dns.cluster.local. A 10.96.0.10"},
+		{"svc.cluster.local", "A", "NOERROR | aa" + soa},
+		{"default.svc.cluster.local", "A", "NOERROR | aa" + soa},
+		{"default.cluster.local", "A", "NOERROR | aa" + soa},
+		{"nothing.svc.cluster.local", "A", "NXDOMAIN | aa" + soa},
+		{"nothing.cluster.local", "A", "NXDOMAIN | aa" + soa},
+		// As the seed has them, and shorter.
+		{"web.default.cluster.local", "A", "NOERROR | aa | web.default.cluster.local. A 10.96.1.2"},
+		{"_http._tcp.web.default.cluster.local", "SRV", "NOERROR | aa | _http._tcp.web.default.cluster.local. SRV 0 100 80 web.default.svc.cluster.local." +
+			" | extra: web.default.svc.cluster.local. A 10.96.1.2"},
+		{"web.default.svc", "A", "NOERROR | aa | web.default.svc. A 10.96.1.2"},
+		{"web.default.svc", "AAAA", "NOERROR | aa" + " | ns: cluster.local. SOA …"},
+		// Pods by their address
+		{"10-88-0-4.shop.pod.cluster.local", "A", "NOERROR | aa | 10-88-0-4.shop.pod.cluster.local. A 10.88.0.4"},
+		{"10-88-0-4.default.pod.cluster.local", "A", "NXDOMAIN | aa" + soa},
+		{"8-8-8-8.shop.pod.cluster.local", "A", "NXDOMAIN | aa" + soa},
+		{"shop.pod.cluster.local", "A", "NOERROR | aa" + soa},
+		// All that there is
+		{"web.default.svc.cluster.local", "ANY", `NOERROR | aa | web.default.svc.cluster.local. HINFO "RFC8482" ""`},
+		{"nothing.default.svc.cluster.local", "ANY", "NXDOMAIN | aa" + soa},
+		// In any case, which is kept
+		{"WeB.DEFault.sVc.Cluster.LOCAL", "A", "NOERROR | aa | WeB.DEFault.sVc.Cluster.LOCAL. A 10.96.1.2"},
+		{"_HTTP._TCP.web.default.svc.cluster.local", "SRV", "NOERROR | aa | _HTTP._TCP.web.default.svc.cluster.local. SRV 0 100 80 web.default.svc.cluster.local." +
+			" | extra: web.default.svc.cluster.local. A 10.96.1.2"},
+		{`web\.default.svc.cluster.local`, "A", "NXDOMAIN | aa" + soa},
+		{`x\\.cluster.local`, "A", "NXDOMAIN | aa" + soa},
+	} {
+		for _, network := range []string{"udp", "tcp"} {
+			m := r.ask(network, question(c.name, dns.StringToType[c.typ]))
+			if got := text(m); got != c.want {
+				t.Errorf("%s %s over %s:\n got %s\nwant %s", c.name, c.typ, network, got, c.want)
+			}
+			for _, rr := range append(m.Answer, m.Ns...) {
+				if rr.Header().Ttl != 5 {
+					t.Errorf("%s %s: TTL of %s, want 5", c.name, c.typ, rr)
+				}
+			}
+			if !m.RecursionAvailable || m.Question[0].Name != dns.Fqdn(c.name) {
+				t.Errorf("%s %s: RA %v, question %v", c.name, c.typ, m.RecursionAvailable, m.Question)
+			}
+		}
+	}
+	if m := r.ask("udp", question("round.default.svc.cluster.local", dns.TypeA)); m.Rcode != dns.RcodeServerFailure {
+		t.Errorf("aliases that go round: got %s, want SERVFAIL", text(m))
+	}
+}
+
+// What is ready, and where, is told as of the newest table.
+func TestServer_followsTheTable(t *testing.T) {
+	r := start(t, nil)
+	name := "web.default.svc.cluster.local"
+	for _, n := range []string{name, "example.com", "2.1.96.10.in-addr.arpa"} {
+		if m := r.ask("udp", question(n, dns.TypeA)); m.Rcode != dns.RcodeServerFailure {
+			t.Errorf("%s before there is a table: got %s, want SERVFAIL", n, text(m))
+		}
+	}
+	for _, ip := range []string{"10.96.0.1", "10.96.0.2"} {
+		r.source.Store(discovery.NewTable([]*discovery.Service{service("default", "web", ip)}, nil))
+		if got := text(r.ask("udp", question(name, dns.TypeA))); !strings.HasSuffix(got, " A "+ip) {
+			t.Errorf("got %s, want %s", got, ip)
+		}
+	}
+	r.source.Store(discovery.NewTable(nil, nil))
+	if m := r.ask("udp", question(name, dns.TypeA)); m.Rcode != dns.RcodeNameError {
+		t.Errorf("a deleted one: got %s, want NXDOMAIN", text(m))
+	}
+}
+
+func TestServer_otherDomain(t *testing.T) {
+	r := start(t, some(), func(s *Server) { s.Domain = "Swarm.Example" })
+	if got, want := text(r.ask("udp", question("web.default.svc.swarm.example", dns.TypeA))), "NOERROR | aa | web.default.svc.swarm.example. A 10.96.1.2"; got != want {
+		t.Errorf("got %s, want %s", got, want)
+	}
+}
