@@ -92,6 +92,7 @@ var mayImport = map[string]imports{
 	"cmd/internal/vip": {
 		ours: []string{"projection/discovery"},
 		others: []string{"k8s.io/api", "github.com/google/nftables", "github.com/vishvananda/netlink",
+			"github.com/mdlayher/netlink", // what nftables is told by, for who has changed something
 			"github.com/prometheus/client_golang", "golang.org/x/sync", "golang.org/x/sys"},
 	},
 	"cmd/psctl": {

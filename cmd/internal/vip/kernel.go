@@ -1,0 +1,285 @@
+package vip
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/google/nftables"
+	mdnetlink "github.com/mdlayher/netlink"
+
+	"github.com/podman-swarm/podman-swarm/projection/discovery"
+)
+
+const (
+	lookEvery = 10 * time.Second // at address, route, bridges
+	retry     = time.Second      // after a transaction was refused
+	buffers   = 16 << 20         // bytes, for a transaction of a large table and the kernel's answers to it
+)
+
+// kernel keeps the table, and what goes with it.
+type kernel struct {
+	rules   *Rules
+	table   *table
+	metrics *metrics
+
+	conn    *nftables.Conn
+	id      uint32                    // of conn, as others see who has changed something
+	written map[discovery.Name][]port // what the table holds; nil: it must be written as a whole
+	outer   []string                  // bridges that lead to other machines
+	mended  time.Time                 // when the table was last written anew because somebody had changed it
+}
+
+// possible says why this process cannot keep rules of nftables; nil when it can.
+func possible() error {
+	conn, err := nftables.New()
+	if err == nil {
+		_, err = conn.ListTablesOfFamily(nftables.TableFamilyIPv4)
+	}
+	if err != nil {
+		return fmt.Errorf("the kernel's packet rules (nftables) cannot be had: %w", err)
+	}
+	return nil
+}
+
+// open connects to the kernel.
+func (k *kernel) open() (err error) {
+	k.conn, err = nftables.New(nftables.AsLasting(), nftables.WithSockOptions(func(c *mdnetlink.Conn) error {
+		if k.id, err = portID(c); err != nil {
+			return err
+		}
+		return errors.Join(c.SetReadBuffer(buffers), c.SetWriteBuffer(buffers))
+	}))
+	if err != nil {
+		return fmt.Errorf("speak to the kernel of packet rules: %w", err)
+	}
+	return nil
+}
+
+func (k *kernel) run(ctx context.Context) error {
+	release, err := k.claim(ctx)
+	if err != nil {
+		return err
+	}
+	defer release()
+	if err := k.open(); err != nil {
+		return err
+	}
+	defer k.conn.CloseLasting() //nolint:errcheck // nothing is under way
+	foreign, stop, err := watch(k.table.Name, func(sender uint32) bool { return sender == k.id })
+	if err != nil {
+		return err
+	}
+	defer stop()
+	news, wait := make(chan discovery.News), make(chan struct{})
+	done, cancel := context.WithCancel(ctx)
+	go func() {
+		defer close(wait)
+		follow(done, k.rules.Source, func(n discovery.News) {
+			select {
+			case news <- n:
+			case <-done.Done():
+			}
+		})
+	}()
+	defer func() { cancel(); <-wait }()
+
+	look := time.NewTicker(lookEvery)
+	defer look.Stop()
+	again := time.NewTimer(retry)
+	defer again.Stop()
+	k.surroundings()
+	for known := false; ; { // until something is, what an earlier run has left stays as it is
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case n := <-news:
+			known = true
+			k.change(n)
+		case <-foreign:
+			k.mend()
+		case <-look.C:
+			k.surroundings()
+		case <-again.C:
+		}
+		if !known {
+			continue
+		}
+		if k.written == nil {
+			k.whole()
+		}
+		if k.written == nil {
+			again.Reset(retry)
+		} else {
+			k.rules.setReady()
+		}
+	}
+}
+
+// change makes the table as the news have it.
+func (k *kernel) change(n discovery.News) {
+	if n.Whole || k.written == nil {
+		k.written = nil // which is written whole, from the newest
+		return
+	}
+	begun := time.Now()
+	b := &batch{conn: k.conn, table: k.table}
+	is := map[discovery.Name][]port{}
+	var flows []port
+	for _, name := range n.Services {
+		ports := portsOf(n.Service(name), k.rules.Host)
+		if slices.EqualFunc(k.written[name], ports, equalPorts) {
+			continue
+		}
+		is[name] = ports
+		b.change(objectsOfAll(k.written[name]), objectsOfAll(ports))
+		flows = append(flows, lost(k.written[name], ports)...)
+	}
+	if len(is) == 0 {
+		return
+	}
+	if err := k.commit(b); err != nil {
+		k.rules.Log.Warn("a change of the rules of virtual addresses was refused; all are written anew", "err", err)
+		k.written = nil
+		return
+	}
+	for name, ports := range is {
+		k.metrics.ports.Add(float64(len(ports) - len(k.written[name])))
+		if k.written[name] = ports; len(ports) == 0 {
+			delete(k.written, name)
+		}
+	}
+	k.metrics.took(begun)
+	k.flush(flows, false)
+}
+
+// whole writes the table anew, in one transaction: at no moment is there none. Connections go on, as the kernel knows them
+// by themselves; clients that stay with an endpoint still do.
+func (k *kernel) whole() {
+	begun := time.Now()
+	if !k.surroundings() {
+		return
+	}
+	source := k.rules.Source.Table()
+	b := &batch{conn: k.conn, table: k.table}
+	stayed := k.stayed()
+	b.conn.AddTable(k.table.Table) // so that there is one to remove
+	b.conn.DelTable(k.table.Table)
+	b.conn.AddTable(k.table.Table)
+	b.base(k.outer)
+	written, all := map[discovery.Name][]port{}, []port(nil)
+	for s := range source.Services() {
+		if ports := portsOf(s, k.rules.Host); len(ports) > 0 {
+			written[s.Name], all = ports, append(all, ports...)
+			o := objectsOfAll(ports)
+			b.change(objects{}, o)
+			for _, s := range o.stays {
+				if in := stayed[s.name]; len(in) > 0 {
+					set := &nftables.Set{Table: k.table.Table, Name: s.name, HasTimeout: true}
+					b.err(k.conn.SetAddElements(set, in))
+				}
+			}
+		}
+	}
+	if err := k.commit(b); err != nil {
+		k.rules.problem("table", fmt.Sprintf("the kernel refuses the rules of virtual addresses, so Services answer as they did before, or not at all: %v", err))
+		return
+	}
+	k.rules.problem("table", "")
+	k.written = written
+	k.metrics.ports.Set(float64(len(all)))
+	k.metrics.took(begun)
+	k.flush(all, true)
+}
+
+// stayed is who stays with which endpoint, so that the table can be written anew without them being sent elsewhere.
+func (k *kernel) stayed() map[string][]nftables.SetElement {
+	all := map[string][]nftables.SetElement{}
+	sets, err := k.conn.GetSets(k.table.Table)
+	if err != nil {
+		return all // there is no table yet
+	}
+	for _, s := range sets {
+		if !stayOf(s.Name) {
+			continue
+		}
+		in, err := k.conn.GetSetElements(s)
+		if err != nil {
+			continue
+		}
+		for i := range in {
+			in[i].Timeout = max(in[i].Expires, time.Millisecond) // what is left of it
+			if len(all[s.Name]) < 400 {
+				all[s.Name] = append(all[s.Name], in[i])
+			}
+		}
+	}
+	return all
+}
+
+// commit makes what is queued true, all of it or none.
+func (k *kernel) commit(b *batch) error {
+	if err := errors.Join(b.errs...); err != nil {
+		_ = k.reopen() // the queue goes with the connection
+		return err
+	}
+	err := k.conn.Flush()
+	if err != nil { // answers to it may still come, and would be taken for those to the next
+		err = errors.Join(err, k.reopen())
+	}
+	return err
+}
+
+func (k *kernel) reopen() error {
+	_ = k.conn.CloseLasting()
+	return k.open()
+}
+
+// mend writes the table anew after somebody else has changed or removed it.
+func (k *kernel) mend() {
+	k.written = nil
+	k.metrics.mended.Inc()
+	if k.mended.IsZero() || time.Since(k.mended) > time.Hour { // once, however often it goes on
+		k.rules.Log.Warn("somebody else changed or removed the rules of virtual addresses; they are written anew, whenever it happens",
+			"table", "ip "+k.table.Name)
+	}
+	k.mended = time.Now()
+}
+
+// objectsOfAll is what the table holds for the ports.
+func objectsOfAll(ports []port) (o objects) {
+	for i := range ports {
+		p := objectsOf(&ports[i])
+		o.stays, o.chains, o.elements = append(o.stays, p.stays...), append(o.chains, p.chains...), append(o.elements, p.elements...)
+	}
+	return o
+}
+
+// equalPorts says whether nothing about two ports is different.
+func equalPorts(a, b port) bool {
+	return a.name == b.name && a.front == b.front && a.udp == b.udp && a.node == b.node && a.affinity == b.affinity && a.local == b.local &&
+		slices.Equal(a.inside, b.inside) && slices.Equal(a.outside, b.outside)
+}
+
+// lost gives the UDP ports that have lost an endpoint, as they are now: with none at all when the port itself is gone.
+func lost(was, is []port) (all []port) {
+	for _, w := range was {
+		if !w.udp {
+			continue
+		}
+		i := slices.IndexFunc(is, func(p port) bool { return p.name == w.name })
+		if i < 0 || is[i].front != w.front || is[i].node != w.node {
+			all = append(all, port{name: w.name, front: w.front, udp: true, node: w.node})
+		}
+		if i >= 0 && is[i].left(&w) {
+			all = append(all, is[i])
+		}
+	}
+	return all
+}
+
+// text is several things in a row.
+func text(all []string) string { return strings.Join(all, ", ") }
