@@ -48,10 +48,19 @@ func (k *kernel) connect() error {
 	if err != nil {
 		return err
 	}
-	if err := netlink.RouteReplace(localRoute(lo, k.table.cidr)); err != nil {
+	route := localRoute(lo, k.table.cidr) // looked for first: whoever watches routes and addresses is not to be told of news that are none
+	there, err := netlink.RouteListFiltered(netlink.FAMILY_V4, route, netlink.RT_FILTER_TABLE|netlink.RT_FILTER_TYPE|netlink.RT_FILTER_DST|netlink.RT_FILTER_OIF)
+	if err == nil && len(there) == 0 {
+		err = netlink.RouteReplace(route)
+	}
+	if err != nil {
 		return fmt.Errorf("route %s to this host: %w", k.table.cidr, err)
 	}
-	if err := netlink.AddrReplace(lo, hostAddress(k.table.resolver)); err != nil {
+	addrs, err := netlink.AddrList(lo, netlink.FAMILY_V4)
+	if err == nil && !slices.ContainsFunc(addrs, func(a netlink.Addr) bool { return a.IP.Equal(k.table.resolver.AsSlice()) }) {
+		err = netlink.AddrReplace(lo, hostAddress(k.table.resolver))
+	}
+	if err != nil {
 		return fmt.Errorf("add the resolver's address %s to lo: %w", k.table.resolver, err)
 	}
 	return nil

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/google/nftables"
@@ -130,7 +129,7 @@ func (k *kernel) change(n discovery.News) {
 	is := map[discovery.Name][]port{}
 	var flows []port
 	for _, name := range n.Services {
-		ports := portsOf(n.Service(name), k.rules.Host)
+		ports := portsOf(n.Service(name), k.rules.Host, (*discovery.Endpoint).On)
 		if slices.EqualFunc(k.written[name], ports, equalPorts) {
 			continue
 		}
@@ -172,7 +171,7 @@ func (k *kernel) whole() {
 	b.base(k.outer)
 	written, all := map[discovery.Name][]port{}, []port(nil)
 	for s := range source.Services() {
-		if ports := portsOf(s, k.rules.Host); len(ports) > 0 {
+		if ports := portsOf(s, k.rules.Host, (*discovery.Endpoint).On); len(ports) > 0 {
 			written[s.Name], all = ports, append(all, ports...)
 			o := objectsOfAll(ports)
 			b.change(objects{}, o)
@@ -280,6 +279,3 @@ func lost(was, is []port) (all []port) {
 	}
 	return all
 }
-
-// text is several things in a row.
-func text(all []string) string { return strings.Join(all, ", ") }

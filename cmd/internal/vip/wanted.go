@@ -1,7 +1,6 @@
 package vip
 
 import (
-	"cmp"
 	"net/netip"
 	"slices"
 	"time"
@@ -24,8 +23,8 @@ type port struct {
 }
 
 // portsOf is what this host serves of a Service; nothing when it has no virtual address. What is neither TCP nor UDP is
-// left out, and so is what is no IPv4 address.
-func portsOf(s *discovery.Service, host string) (all []port) {
+// left out, and so is what is no IPv4 address. at is where the host reaches an endpoint.
+func portsOf(s *discovery.Service, host string, at func(e *discovery.Endpoint, host string) netip.AddrPort) (all []port) {
 	if s == nil || !s.IP.Unmap().Is4() {
 		return nil
 	}
@@ -44,10 +43,10 @@ func portsOf(s *discovery.Service, host string) (all []port) {
 			continue
 		}
 		w := port{front: netip.AddrPortFrom(s.IP.Unmap(), p.Port), udp: p.Protocol == corev1.ProtocolUDP, node: p.NodePort,
-			affinity: affinity, inside: reached(p, host, here), local: local}
+			affinity: affinity, inside: reached(p, host, here, at), local: local}
 		w.name = s.Namespace + "/" + s.Name.Name + "/" + w.network() + "/" + portText(p.Port)
 		if w.node != 0 {
-			w.outside = reached(p, host, local)
+			w.outside = reached(p, host, local, at)
 		}
 		all = append(all, w)
 	}
@@ -55,16 +54,19 @@ func portsOf(s *discovery.Service, host string) (all []port) {
 }
 
 // reached is where this host reaches the port's ready endpoints, in order and each once; with here, only its own.
-func reached(p *discovery.Port, host string, here bool) (all []netip.AddrPort) {
+func reached(p *discovery.Port, host string, here bool, at func(*discovery.Endpoint, string) netip.AddrPort) (all []netip.AddrPort) {
 	for e := range p.Ready() {
-		at := e.On(host)
-		if at = netip.AddrPortFrom(at.Addr().Unmap(), at.Port()); at.Addr().Is4() && at.Port() != 0 && (!here || e.Host == host) {
-			all = append(all, at)
+		a := at(&e, host)
+		if a = netip.AddrPortFrom(a.Addr().Unmap(), a.Port()); a.Addr().Is4() && a.Port() != 0 && (!here || e.Host == host) {
+			all = append(all, a)
 		}
 	}
 	slices.SortFunc(all, netip.AddrPort.Compare)
 	return slices.Compact(all)
 }
+
+// fromAfar is where every host reaches an endpoint: as other hosts do, as a rootless one can reach no address of a container.
+func fromAfar(e *discovery.Endpoint, _ string) netip.AddrPort { return e.Address }
 
 func (p *port) network() string {
 	if p.udp {
@@ -87,5 +89,3 @@ func (p *port) left(was *port) bool {
 	}
 	return p.front != was.front || p.node != was.node || gone(was.inside, p.inside) || gone(was.outside, p.outside)
 }
-
-func byName(a, b port) int { return cmp.Compare(a.name, b.name) }
