@@ -48,13 +48,22 @@ func (k *kernel) connect() error {
 	if err != nil {
 		return err
 	}
-	route := localRoute(lo, k.table.cidr) // looked for first: whoever watches routes and addresses is not to be told of news that are none
-	there, err := netlink.RouteListFiltered(netlink.FAMILY_V4, route, netlink.RT_FILTER_TABLE|netlink.RT_FILTER_TYPE|netlink.RT_FILTER_DST|netlink.RT_FILTER_OIF)
-	if err == nil && len(there) == 0 {
-		err = netlink.RouteReplace(route)
-	}
+	routes, err := ours(lo)
 	if err != nil {
-		return fmt.Errorf("route %s to this host: %w", k.table.cidr, err)
+		return err
+	}
+	for _, cidr := range routes {
+		if cidr == k.table.cidr {
+			continue
+		}
+		if err := disconnect(lo, cidr); err != nil { // of an earlier --service-cidr
+			return err
+		}
+	}
+	if !slices.Contains(routes, k.table.cidr) { // else whoever watches routes would be told of news that are none
+		if err := netlink.RouteReplace(localRoute(lo, k.table.cidr)); err != nil {
+			return fmt.Errorf("route %s to this host: %w", k.table.cidr, err)
+		}
 	}
 	addrs, err := netlink.AddrList(lo, netlink.FAMILY_V4)
 	if err == nil && !slices.ContainsFunc(addrs, func(a netlink.Addr) bool { return a.IP.Equal(k.table.resolver.AsSlice()) }) {
@@ -62,6 +71,37 @@ func (k *kernel) connect() error {
 	}
 	if err != nil {
 		return fmt.Errorf("add the resolver's address %s to lo: %w", k.table.resolver, err)
+	}
+	return nil
+}
+
+// ours gives the networks that routes of ours lead to this host: those of other clusters and earlier configurations as well.
+func ours(lo netlink.Link) (all []netip.Prefix, err error) {
+	routes, err := netlink.RouteListFiltered(netlink.FAMILY_V4,
+		&netlink.Route{LinkIndex: lo.Attrs().Index, Table: unix.RT_TABLE_LOCAL, Type: unix.RTN_LOCAL, Protocol: ourProtocol},
+		netlink.RT_FILTER_OIF|netlink.RT_FILTER_TABLE|netlink.RT_FILTER_TYPE|netlink.RT_FILTER_PROTOCOL)
+	if err != nil {
+		return nil, fmt.Errorf("list the routes of this host to itself: %w", err)
+	}
+	for _, r := range routes {
+		if r.Dst == nil {
+			continue
+		}
+		ip, _ := netip.AddrFromSlice(r.Dst.IP.To4())
+		if ones, _ := r.Dst.Mask.Size(); Check(netip.PrefixFrom(ip, ones)) == nil {
+			all = append(all, netip.PrefixFrom(ip, ones))
+		}
+	}
+	return all, nil
+}
+
+// disconnect removes what connect has made for a network, if it is there.
+func disconnect(lo netlink.Link, cidr netip.Prefix) error {
+	if err := netlink.AddrDel(lo, hostAddress(Resolver(cidr))); err != nil && !errors.Is(err, unix.EADDRNOTAVAIL) {
+		return fmt.Errorf("remove the address %s from lo: %w", Resolver(cidr), err)
+	}
+	if err := netlink.RouteDel(localRoute(lo, cidr)); err != nil && !errors.Is(err, unix.ESRCH) {
+		return fmt.Errorf("remove the route of %s to this host: %w", cidr, err)
 	}
 	return nil
 }
@@ -235,12 +275,10 @@ func addrPort(ip net.IP, port uint16) netip.AddrPort {
 	return netip.AddrPortFrom(a.Unmap(), port)
 }
 
-// Cleanup removes what Run in mode Kernel has set up for a cluster of that name, and nothing else: the table, the route and the
-// resolver's address. Nothing of it being there is no error. Connections that go on through a virtual address end.
-func Cleanup(cluster string, cidr netip.Prefix) error {
-	if err := Check(cidr); err != nil {
-		return fmt.Errorf("remove the virtual addresses in %s: %w", cidr, err)
-	}
+// Cleanup removes what Run in mode Kernel has set up for a cluster of that name, and nothing else: the table, and, whatever the virtual
+// addresses are or were, the route to them and the resolver's address. Nothing of it being there is no error. No agent may run.
+// Connections through a virtual address may end.
+func Cleanup(cluster string) error {
 	lo, err := netlink.LinkByName("lo")
 	if err != nil {
 		return fmt.Errorf("remove the virtual addresses: %w", err)
@@ -249,17 +287,17 @@ func Cleanup(cluster string, cidr netip.Prefix) error {
 	if err != nil {
 		return fmt.Errorf("remove the virtual addresses: %w", err)
 	}
-	t := newTable(cluster, cidr)
-	conn.AddTable(t.Table) // so that there is one to remove
-	conn.DelTable(t.Table)
+	t := &nftables.Table{Name: TableName(cluster), Family: nftables.TableFamilyIPv4}
+	conn.AddTable(t) // so that there is one to remove
+	conn.DelTable(t)
 	errs := []error{conn.Flush()}
-	for _, err := range []error{netlink.AddrDel(lo, hostAddress(t.resolver)), netlink.RouteDel(localRoute(lo, cidr))} {
-		if !errors.Is(err, unix.EADDRNOTAVAIL) && !errors.Is(err, unix.ESRCH) {
-			errs = append(errs, err)
-		}
+	routes, err := ours(lo)
+	errs = append(errs, err)
+	for _, cidr := range routes {
+		errs = append(errs, disconnect(lo, cidr))
 	}
 	if err := errors.Join(errs...); err != nil {
-		return fmt.Errorf("remove the virtual addresses in %s: %w", cidr, err)
+		return fmt.Errorf("remove the virtual addresses: %w", err)
 	}
 	return nil
 }

@@ -189,11 +189,11 @@ table inet filter {
 		t.Errorf("others' rules are\n%s\nwant, as before,\n%s", got, theirs)
 	}
 	stop()
-	must(t, Cleanup("test", cidr))
+	must(t, Cleanup("test"))
 	if got := look(); got != before {
 		t.Errorf("after the cleanup there is\n%s\nwant, as before,\n%s", got, before)
 	}
-	must(t, Cleanup("test", cidr)) // again is no error
+	must(t, Cleanup("test")) // again is no error
 }
 
 // The endpoints of a NodePort that is for this host's alone see who asks them.
@@ -316,6 +316,24 @@ func TestKernel_occupied(t *testing.T) {
 	must(t, netlink.AddrDel(lo, taken))
 	if !k.surroundings() || len(k.rules.Problems()) > 0 {
 		t.Errorf("it is gone, and there is still %q", k.rules.Problems())
+	}
+}
+
+// What an earlier --service-cidr has left goes.
+func TestKernel_otherCIDR(t *testing.T) {
+	newStreet(t)
+	before := newRules(t, newTables(), Kernel)
+	before.CIDR = netip.MustParsePrefix("172.30.0.0/16")
+	start(t, before)()
+	start(t, newRules(t, newTables(), Kernel))()
+	lo, err := netlink.LinkByName("lo")
+	must(t, err)
+	addrs, err := netlink.AddrList(lo, netlink.FAMILY_V4)
+	must(t, err)
+	routes, err := ours(lo)
+	must(t, err)
+	if len(routes) != 1 || routes[0] != cidr || len(addrs) != 2 || strings.Contains(fmt.Sprint(addrs), "172.30") {
+		t.Errorf("there are routes to %v, and lo has %v; want those of %s alone", routes, addrs, cidr)
 	}
 }
 

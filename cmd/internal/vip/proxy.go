@@ -166,7 +166,7 @@ func (p *proxy) wanted(wrong map[string]string) map[door]*choice {
 			add := func(at netip.AddrPort, to []netip.AddrPort) {
 				d := door{at, w.udp}
 				if other, taken := doors[d]; taken {
-					wrong[w.name] = fmt.Sprintf("%s is not served at %s, which is the place of %s: a larger --service-loopback has room for both", w.name, d, other.port)
+					wrong[w.name] = fmt.Sprintf("%s is not served at %s, which is the place of %s: there is one for each only with a --service-cidr of no more addresses than %s", w.name, d, other.port, p.stands)
 				} else if len(to) > 0 {
 					doors[d] = &choice{port: w.name, endpoints: to, affinity: w.affinity}
 				}

@@ -123,7 +123,7 @@ func newRules(t testing.TB, source discovery.Source, mode Mode) *Rules {
 		level = slog.LevelDebug
 	}
 	if mode == Kernel {
-		t.Cleanup(func() { must(t, Cleanup("test", cidr)) })
+		t.Cleanup(func() { must(t, Cleanup("test")) })
 	}
 	return &Rules{Source: source, Host: "h1", Cluster: "test", CIDR: cidr, Mode: mode,
 		Log: slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: level}))}

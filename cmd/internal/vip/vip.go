@@ -26,8 +26,8 @@ const (
 	UserSpace Mode = "user-space" // a proxy in this process, on loopback addresses; needs nothing
 )
 
-// DefaultLoopback is where, in mode UserSpace, the addresses are that stand for the virtual ones.
-var DefaultLoopback = netip.MustParsePrefix("127.96.0.0/16")
+// DefaultLoopback is where, in mode UserSpace, the addresses are that stand for the virtual ones: 127.96.3.7 for 10.96.3.7.
+var DefaultLoopback = netip.MustParsePrefix("127.96.0.0/12")
 
 // Rules are the virtual addresses of one host. The exported fields are its configuration, and must not change once Run
 // has begun. Its methods are safe for concurrent use.
