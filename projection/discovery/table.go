@@ -33,7 +33,12 @@ type Service struct {
 	IP     netip.Addr
 	Ports  []Port   // as in Spec
 	Absent []Absent // replicas that the selector matches and that are behind none of, or not all, the ports
+
+	index uint64 // as Index has it
 }
+
+// Index is the index, in this host's log, of the last event that changed anything here; of a table made anew, that of its state.
+func (s *Service) Index() uint64 { return s.index }
 
 // Headless reports whether the Service has names for its replicas, and no address of its own.
 func (s *Service) Headless() bool { return s.Spec.ClusterIP == corev1.ClusterIPNone }
@@ -79,7 +84,8 @@ func (p *Port) Ready() iter.Seq[Endpoint] {
 
 // Endpoint is one replica behind one port of a Service.
 type Endpoint struct {
-	// Address is where every host of the cluster reaches it: an address of its host, and the port published there.
+	// Address is where every host of the cluster reaches it: an address of its host, and the port published there. Not valid
+	// when only its own host reaches it, which then is this one.
 	Address netip.AddrPort
 	// Local is where its own host reaches its container, without a detour; not valid when only Address will do.
 	Local netip.AddrPort
@@ -120,25 +126,41 @@ type Table struct {
 	ingresses *btree.BTreeG[*Ingress] // by name
 	byIP      *btree.Map[string, *Service]
 	index     uint64
+	state     *projection.State // that it is of; nil: made up
+	turn      uint64            // in its Catalog, how often anything has changed
+	of        *Catalog
 }
 
 // NewTable is a table of these, for tests.
 func NewTable(services []*Service, ingresses []*Ingress) *Table {
 	t := &Table{
-		services:  btree.NewBTreeG(func(a, b *Service) bool { return a.Name.less(b.Name) }),
-		ingresses: btree.NewBTreeG(func(a, b *Ingress) bool { return a.Name.less(b.Name) }),
+		// No locks: who goes through one of them may look something up in it meanwhile.
+		services:  btree.NewBTreeGOptions(func(a, b *Service) bool { return a.Name.less(b.Name) }, btree.Options{NoLocks: true}),
+		ingresses: btree.NewBTreeGOptions(func(a, b *Ingress) bool { return a.Name.less(b.Name) }, btree.Options{NoLocks: true}),
 		byIP:      btree.NewMap[string, *Service](0),
 	}
 	for _, s := range services {
-		t.services.Set(s)
-		if s.IP.IsValid() {
-			t.byIP.Set(s.IP.String(), s)
-		}
+		t.put(s.Name, s)
 	}
 	for _, i := range ingresses {
 		t.ingresses.Set(i)
 	}
 	return t
+}
+
+// put has the table, which nobody else has seen yet, hold s under the name; nil: nothing.
+func (t *Table) put(n Name, s *Service) {
+	if was := t.Service(n); was != nil && was.IP.IsValid() && t.ByIP(was.IP) == was { // else it is another's already
+		t.byIP.Delete(was.IP.String())
+	}
+	if s == nil {
+		t.services.Delete(&Service{Name: n})
+		return
+	}
+	t.services.Set(s)
+	if s.IP.IsValid() {
+		t.byIP.Set(s.IP.String(), s)
+	}
 }
 
 // Index is the index, in this host's log, of the last event that the table knows.
