@@ -295,7 +295,7 @@ func TestKubectl_refused(t *testing.T) {
 		{`spec.replicas: Invalid value: "1": must be an integer`, swapped(t, web, "replicas: 1", `replicas: "1"`)},
 		{"field is immutable", swapped(t, web, "matchLabels: {app: web}", "matchLabels: {app: x}",
 			"labels: {app: web}", "labels: {app: x}")},
-		{"probes: a container counts as ready", swapped(t, web, "        image:", "        readinessProbe: {tcpSocket: {port: 80}}\n        image:")},
+		{"use httpGet or tcpSocket", swapped(t, web, "        image:", "        readinessProbe: {grpc: {port: 80}}\n        image:")},
 		{`no matches for kind "ConfigMap"`, "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: x}\n"},
 		{"pods are made of what Deployments say", "apiVersion: v1\nkind: Pod\nmetadata: {name: x}\nspec: {containers: [{name: a, image: b}]}\n"},
 	} {

@@ -72,6 +72,26 @@ func defaultContainer(c *corev1.Container) {
 	for i := range c.Ports {
 		or(&c.Ports[i].Protocol, corev1.ProtocolTCP)
 	}
+	for _, p := range []*corev1.Probe{c.ReadinessProbe, c.LivenessProbe, c.StartupProbe} {
+		if p == nil {
+			continue
+		}
+		or(&p.TimeoutSeconds, 1)
+		or(&p.PeriodSeconds, 10)
+		or(&p.SuccessThreshold, 1)
+		or(&p.FailureThreshold, 3)
+		defaultHTTPGet(p.HTTPGet)
+	}
+	if c.Lifecycle != nil && c.Lifecycle.PreStop != nil {
+		defaultHTTPGet(c.Lifecycle.PreStop.HTTPGet)
+	}
+}
+
+func defaultHTTPGet(g *corev1.HTTPGetAction) {
+	if g != nil {
+		or(&g.Path, "/")
+		or(&g.Scheme, corev1.URISchemeHTTP)
+	}
 }
 
 // pullPolicy is Always for an image that is named by no tag or the tag "latest", and by no digest.

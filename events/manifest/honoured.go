@@ -61,6 +61,7 @@ func table() map[string]string {
 		"TopologySpreadConstraint": "maxSkew topologyKey whenUnsatisfiable labelSelector nodeAffinityPolicy~Honor nodeTaintsPolicy~Ignore",
 
 		"Container": "name image imagePullPolicy command args workingDir env ports volumeMounts resources securityContext" +
+			" readinessProbe livenessProbe startupProbe lifecycle" +
 			" terminationMessagePath~/dev/termination-log terminationMessagePolicy~File",
 		"EnvVar":               "name value",
 		"ContainerPort":        "name containerPort protocol hostPort hostIP",
@@ -69,6 +70,16 @@ func table() map[string]string {
 		"SecurityContext": "runAsUser runAsGroup runAsNonRoot readOnlyRootFilesystem capabilities privileged" +
 			" allowPrivilegeEscalation seccompProfile procMount~Default",
 		"Capabilities": "add drop",
+
+		"Probe": "httpGet tcpSocket exec initialDelaySeconds timeoutSeconds periodSeconds successThreshold failureThreshold" +
+			" terminationGracePeriodSeconds",
+		"HTTPGetAction":    "path port host scheme httpHeaders",
+		"HTTPHeader":       "name value",
+		"TCPSocketAction":  "port host",
+		"ExecAction":       "command",
+		"Lifecycle":        "preStop",
+		"LifecycleHandler": "exec httpGet sleep",
+		"SleepAction":      "seconds",
 
 		"Volume":               "name emptyDir hostPath",
 		"EmptyDirVolumeSource": "medium sizeLimit",
@@ -95,7 +106,6 @@ func table() map[string]string {
 // reasons says in a person's words why a field is refused, where its name does not say it.
 func reasons() map[string]string {
 	const (
-		probes  = "probes: a container counts as ready once it has run for minReadySeconds"
 		volumes = "only emptyDir and hostPath volumes are"
 		shared  = "only namespaces of its own, and hostNetwork, are"
 		labels  = "write the labels into labelSelector"
@@ -122,9 +132,9 @@ func reasons() map[string]string {
 		"PodSpec.hostIPC":                         shared,
 		"PodSpec.shareProcessNamespace":           shared,
 		"PodSpec.activeDeadlineSeconds":           "a Deployment's containers run until they are replaced",
-		"Container.livenessProbe":                 probes,
-		"Container.readinessProbe":                probes,
-		"Container.startupProbe":                  probes,
+		"Probe.grpc":                              "use httpGet or tcpSocket, or exec with grpc_health_probe in the image",
+		"Lifecycle.postStart":                     "have the container's command do first what is to be done first",
+		"LifecycleHandler.tcpSocket":              "it would do nothing: use httpGet, exec or sleep",
 		"Container.envFrom":                       "config maps and secrets: write the variables into env",
 		"EnvVar.valueFrom":                        "config maps, secrets and field references: write a plain value",
 		"Volume.configMap":                        volumes,

@@ -167,6 +167,7 @@ func (c *checks) container(k *corev1.Container, p *corev1.PodSpec, volumes map[s
 	}
 	c.mounts(k.VolumeMounts, volumes, path.Child("volumeMounts"))
 	c.resources(&k.Resources, path.Child("resources"))
+	c.probes(k, p.TerminationGracePeriodSeconds, path)
 	if s := k.SecurityContext; s != nil {
 		c.securityContext(s, path.Child("securityContext"))
 	}

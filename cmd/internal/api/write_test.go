@@ -39,7 +39,7 @@ func TestCreate(t *testing.T) {
 		{"other kind", "/api/v1/namespaces/default/services", deployment("web", 1, "web:1"), 400, "BadRequest"},
 		{"unknown field", deploymentsPath, strings.Replace(deployment("x", 1, "web:1"), "replicas", "replica", 1), 400, "BadRequest"},
 		{"invalid", deploymentsPath, deployment("x", -1, "web:1"), 422, "Invalid"},
-		{"not honoured", deploymentsPath, deployment("x", 1, "web:1") + "        livenessProbe: {exec: {command: [x]}}\n", 422, "Invalid"},
+		{"not honoured", deploymentsPath, deployment("x", 1, "web:1") + "        tty: true\n", 422, "Invalid"},
 		{"no object", deploymentsPath, "null", 400, "BadRequest"},
 		{"empty", deploymentsPath, "", 400, "BadRequest"},
 		{"two", deploymentsPath, docs(deployment("x", 1, "w"), deployment("y", 1, "w")), 400, "BadRequest"},
