@@ -165,9 +165,12 @@ func (c *Client) Start(ctx context.Context, container string) error {
 }
 
 // Stop implements Engine.
-func (c *Client) Stop(ctx context.Context, container string) error {
-	err := c.call(ctx, request{method: http.MethodPost, path: "/containers/%s/stop", args: []string{container},
-		query: url.Values{"ignore": {"true"}}}, nil)
+func (c *Client) Stop(ctx context.Context, container string, grace time.Duration) error {
+	query := url.Values{"ignore": {"true"}}
+	if grace > 0 {
+		query.Set("timeout", strconv.FormatInt(int64((grace+time.Second-1)/time.Second), 10))
+	}
+	err := c.call(ctx, request{method: http.MethodPost, path: "/containers/%s/stop", args: []string{container}, query: query}, nil)
 	if absent(err) != nil {
 		return fmt.Errorf("stop container %s: %w", container, err)
 	}

@@ -38,12 +38,16 @@ type Engine interface {
 	Create(ctx context.Context, spec *Spec) (id string, err error)
 	// Start starts a container; one that runs is left alone.
 	Start(ctx context.Context, container string) error
-	// Stop sends the stop signal and, once the container's own grace period is over, SIGKILL. On return the container
-	// does not run. One that does not run, or is not there, is no error.
-	Stop(ctx context.Context, container string) error
+	// Stop sends the stop signal and, once the grace period is over, SIGKILL; a grace of 0 is the container's own, any other
+	// counts in whole seconds. On return the container does not run. One that does not run, or is not there, is no error.
+	Stop(ctx context.Context, container string, grace time.Duration) error
 	// Remove removes a container, killing it when it runs; its named volumes stay, and those go that Podman made by itself
 	// because the image wants them. One that is not there is no error.
 	Remove(ctx context.Context, container string) error
+	// Exec runs a command in a container that runs, as the container's user and in its environment, and gives its exit code
+	// and the beginning of what it wrote once it has ended. begun is called as soon as the command has been started. That
+	// ctx ends does not end the command. One that is not to be found is a Refusal, or an exit code of 126 or 127.
+	Exec(ctx context.Context, container string, command []string, begun func()) (code int, output string, err error)
 	// Logs gives what the container has written, in chunks of whole lines. The caller must close it.
 	Logs(ctx context.Context, container string, o LogOptions) (io.ReadCloser, error)
 

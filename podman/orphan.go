@@ -74,7 +74,7 @@ func (r *Reconciler) RemoveOrphan(ctx context.Context, by projection.By, contain
 		return fmt.Errorf("remove orphan %s: %w", o.Name, err)
 	}
 	if o.Status.Runs() && o.Status != StatusPaused {
-		err = within(ctx, o.Grace+slow, func(ctx context.Context) error { return r.Engine.Stop(ctx, o.ID) })
+		err = within(ctx, o.Grace+slow, func(ctx context.Context) error { return r.Engine.Stop(ctx, o.ID, 0) })
 	}
 	if err == nil {
 		err = within(ctx, slow, func(ctx context.Context) error { return r.Engine.Remove(ctx, o.ID) })

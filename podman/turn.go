@@ -215,7 +215,7 @@ func (t *turn) remove(ctx context.Context, c Container) error {
 			return nil
 		}
 		if err == nil {
-			err = within(ctx, seen.Grace+slow, func(ctx context.Context) error { return t.Engine.Stop(ctx, c.ID) })
+			err = within(ctx, seen.Grace+slow, func(ctx context.Context) error { return t.Engine.Stop(ctx, c.ID, 0) })
 		}
 		if err != nil {
 			return fail("KillContainerError", err)

@@ -25,6 +25,7 @@ type Fake struct {
 	volumes    map[string]podman.Volume
 	ghosts     map[string]bool // names that only the storage knows
 	busy       map[int]bool    // host ports that are somebody else's
+	exec       func(container string, command []string) (code int, output string, err error)
 	next       int
 	down       bool
 	hook       func(op, what string) error
@@ -209,7 +210,7 @@ func (f *Fake) Start(ctx context.Context, name string) error {
 	}
 	c.Status, c.Started, c.ExitCode, c.IP = podman.StatusRunning, time.Now(), 0, "10.88.0.2"
 	c.done = make(chan struct{})
-	after, code := c.program()
+	after, code := program(c.spec.Command)
 	if after == 0 {
 		c.end = time.NewTimer(time.Hour)
 		f.ended(c, code)
@@ -233,10 +234,10 @@ func (f *Fake) published(port int) bool {
 	return false
 }
 
-// program is after what time the container's program ends by itself, and with which code.
-func (c *container) program() (time.Duration, int) {
+// program is after what time a program of these arguments ends by itself, and with which code.
+func program(command []string) (time.Duration, int) {
 	after, code := 100*365*24*time.Hour, 0
-	for _, arg := range c.spec.Command {
+	for _, arg := range command {
 		if v, ok := strings.CutPrefix(arg, "-exit-after="); ok {
 			if d, err := time.ParseDuration(v); err == nil {
 				after = d
@@ -252,7 +253,7 @@ func (c *container) program() (time.Duration, int) {
 }
 
 // Stop implements podman.Engine.
-func (f *Fake) Stop(ctx context.Context, name string) error {
+func (f *Fake) Stop(ctx context.Context, name string, within time.Duration) error {
 	if err := f.asked(ctx, "Stop", name, true); err != nil {
 		return err
 	}
@@ -269,7 +270,11 @@ func (f *Fake) Stop(ctx context.Context, name string) error {
 	c.Status = podman.StatusStopping
 	done := c.done
 	f.mu.Unlock()
-	grace := time.NewTimer(c.Grace)
+	wait := c.Grace
+	if within > 0 {
+		wait = (within + time.Second - 1).Truncate(time.Second)
+	}
+	grace := time.NewTimer(wait)
 	defer grace.Stop()
 	select {
 	case <-grace.C:
@@ -307,17 +312,9 @@ func (f *Fake) Logs(ctx context.Context, name string, o podman.LogOptions) (io.R
 	if c == nil {
 		return nil, refuse(podman.ErrNotFound, "no container with name or ID %q found: no such container", name)
 	}
-	var lines []string
-	for _, arg := range c.spec.Command {
-		var n int
-		if v, ok := strings.CutPrefix(arg, "-lines="); ok {
-			if _, err := fmt.Sscan(v, &n); err != nil {
-				return nil, err
-			}
-		}
-		for i := range n {
-			lines = append(lines, fmt.Sprintf("out %d\n", i+1), fmt.Sprintf("err %d\n", i+1))
-		}
+	lines, err := written(c.spec.Command)
+	if err != nil {
+		return nil, err
 	}
 	if o.Limit {
 		lines = lines[max(0, len(lines)-o.Tail):]
