@@ -60,10 +60,13 @@ func (l *loop) decide(ctx context.Context) {
 			delete(l.dirty, pod)
 			continue // its turn's end makes it dirty again
 		}
+		l.attend(ctx, r)
 		if l.down != nil || r.stale {
+			l.noteAlone(ctx, r)
 			continue
 		}
 		delete(l.dirty, pod)
+		r.Probed = r.watch.look()
 		d, err := Plan(known{l.view.State, l.Host}, l.Host, l.caseOf(r))
 		if err != nil {
 			if text := err.Error(); l.Log != nil && text != r.said {

@@ -25,6 +25,8 @@ type loop struct {
 	dirty    map[projection.Pod]bool // to be decided about
 	strays   []Orphan                // containers of ours whose labels name no pod
 	turns    chan *turn              // that have ended
+	probed   chan projection.Pod     // whose probes have found something else
+	prober   *prober
 	clock    uint64                  // counts lists that began and turns that ended
 	wake     time.Time               // when the next replica may be tried again; zero: none waits
 	sweepAt  time.Time
@@ -42,6 +44,7 @@ type replica struct {
 	retry     retry
 	said      string // the last error that was told of
 	kept      string // why its containers run on although it has moved to another host
+	watch     *watch // of the run that is recorded; nil when nothing is asked of it
 }
 
 // parallel is how many turns may keep Podman busy at the same time. Waiting for a program to end, and pulling, does
@@ -49,14 +52,17 @@ type replica struct {
 const parallel = 16
 
 func newLoop(r *Reconciler) *loop {
-	return &loop{
+	l := &loop{
 		crew:     crew{r, r.owner(), newPortBook(), &singleflight.Group{}, make(chan struct{}, parallel), &sync.WaitGroup{}},
 		lister:   newLister(),
 		replicas: map[projection.Pod]*replica{},
 		dirty:    map[projection.Pod]bool{},
 		turns:    make(chan *turn),
+		probed:   make(chan projection.Pod),
 		known:    map[string]bool{},
 	}
+	l.prober = newProber(r.Engine, l.goes)
+	return l
 }
 
 func (l *loop) run(ctx context.Context) error {
@@ -86,6 +92,8 @@ func (l *loop) run(ctx context.Context) error {
 			l.listed(found)
 		case <-l.hints:
 			l.hinted()
+		case pod := <-l.probed:
+			l.dirty[pod] = true
 		case err := <-settled:
 			if err != nil && ctx.Err() == nil {
 				return err

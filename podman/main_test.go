@@ -190,9 +190,14 @@ func (w *world) fact(p projection.Pod) *projection.Replica {
 	if !ok {
 		return nil
 	}
+	return readReplica(w.t, o.Version.Object)
+}
+
+func readReplica(t *testing.T, object []byte) *projection.Replica {
+	t.Helper()
 	var r projection.Replica
-	if err := json.Unmarshal(o.Version.Object, &r); err != nil {
-		w.t.Fatal(err)
+	if err := json.Unmarshal(object, &r); err != nil {
+		t.Fatal(err)
 	}
 	return &r
 }

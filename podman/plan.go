@@ -25,6 +25,7 @@ type Case struct {
 	Recorded *projection.Replica // what it has recorded of its container; nil for nothing
 	There    []Container         // its containers with this pod's labels
 	InTheWay string              // what another pod that is placed here needs of what these hold; "" for nothing
+	Probed   *Probed             // what its probes have found of a run of its container; nil: nothing is asked of it
 }
 
 // Action is what a Step does.
@@ -35,6 +36,8 @@ const (
 	Adopt  Action = "adopt"  // the container runs as wanted: record it, and leave it alone
 	Start  Action = "start"  // the container is there and does not run
 	Create Action = "create" // there is no container
+	Stop   Action = "stop"   // the container's program is not well: end it, so that it is started again
+	Note   Action = "note"   // record what its probes have found
 	Remove Action = "remove" // the container is over, or cannot be started any more
 	Forget Action = "forget" // nothing is there nor wanted: take back what was recorded
 )
@@ -106,7 +109,7 @@ func Plan(known Known, host string, c Case) (Decision, error) {
 	}
 	switch {
 	case d.Placed != nil:
-		d.carryOut(c.Recorded, mine)
+		d.carryOut(c.Recorded, mine, c.Probed)
 	case d.Kept != "": // what is recorded says whose it is
 	case c.Recorded != nil:
 		d.Steps = append(d.Steps, Step{Action: Forget, Why: over(held, host)})
@@ -142,7 +145,7 @@ func over(held *projection.Placed, host string) string {
 }
 
 // carryOut adds the steps after which exactly one of mine is there, and runs.
-func (d *Decision) carryOut(recorded *projection.Replica, mine []Container) {
+func (d *Decision) carryOut(recorded *projection.Replica, mine []Container, probed *Probed) {
 	if len(mine) == 0 {
 		d.Steps = append(d.Steps, Step{Action: Create, Why: "it is placed here"})
 		return
@@ -168,6 +171,10 @@ func (d *Decision) carryOut(recorded *projection.Replica, mine []Container) {
 			d.Steps = append(d.Steps, Step{Action: Adopt, Container: best, Why: "it runs as placed"})
 		} else if len(d.Steps) == 0 && recorded.Message != "" {
 			d.Steps = append(d.Steps, Step{Action: Adopt, Container: best, Why: "what had failed beside it does no more"})
+		} else if probed.of(&best) && probed.Dead != "" {
+			d.Steps = append(d.Steps, Step{Action: Stop, Container: best, Why: probed.Dead})
+		} else if probed.of(&best) && probed.Unready != recorded.Unready {
+			d.Steps = append(d.Steps, Step{Action: Note, Container: best, Why: "its probes say otherwise"})
 		}
 	case best.Status.Ended():
 		d.Steps = append(d.Steps, Step{Action: Start, Container: best, Why: fmt.Sprintf("it exited with code %d", best.ExitCode)})

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"time"
 
 	"github.com/podman-swarm/podman-swarm/events"
 	"github.com/podman-swarm/podman-swarm/projection"
@@ -32,7 +33,7 @@ func (t *turn) fact(c *Container) *projection.Replica {
 	before := t.before()
 	f := &projection.Replica{
 		Placement: t.Placed.Event(), Container: c.ID, Name: c.Name, Image: c.Image, Ports: c.Ports, Started: c.Started,
-		Restarts: before.Restarts, ExitCode: before.ExitCode, OOMKilled: before.OOMKilled, Finished: before.Finished,
+		Restarts: before.Restarts, Readied: before.Readied, ExitCode: before.ExitCode, OOMKilled: before.OOMKilled, Finished: before.Finished,
 	}
 	if p, err := readPod(t.Placed); err == nil { // else the ports have no names; the container runs all the same
 		f.Ports = p.named(c.Ports)
@@ -50,6 +51,8 @@ func (t *turn) fact(c *Container) *projection.Replica {
 	switch {
 	case c.Status.Runs():
 		f.Phase, f.IP = projection.Running, c.IP
+		f.Unready = before.Unready
+		became(f, t.unready(c, &before))
 		if c.Status == StatusPaused {
 			f.Reason = paused
 		}
@@ -67,11 +70,45 @@ func (t *turn) fact(c *Container) *projection.Replica {
 	return f
 }
 
+// unready is what keeps a container that runs from taking requests: what its probes have found of this run, else what is
+// recorded of it, else that they have not been asked yet.
+func (t *turn) unready(c *Container, before *projection.Replica) string {
+	if t.Probed.of(c) {
+		return t.Probed.Unready
+	}
+	if before.Phase == projection.Running && before.Container == c.ID && before.Started.Unix() == c.Started.Unix() {
+		return before.Unready
+	}
+	if !probed(t.Placed.Template) {
+		return ""
+	}
+	p, err := readPod(t.Placed)
+	if err != nil {
+		return ""
+	}
+	return p.unready()
+}
+
+// became notes why the container is not ready, and when it became so.
+func became(f *projection.Replica, unready string) {
+	if f.Unready != "" && unready == "" {
+		f.Readied = time.Now().UTC()
+	}
+	f.Unready = unready
+}
+
+// note records what the probes have found, and nothing else: Podman is not asked.
+func (t *turn) note(ctx context.Context) error {
+	fact := *t.Recorded
+	became(&fact, t.Probed.Unready)
+	return t.put(ctx, &fact)
+}
+
 // pending is what there is to say while there is no container to speak of.
 func (t *turn) pending(reason, message string) *projection.Replica {
 	f := t.before()
 	f.Phase, f.Reason, f.Message = projection.Pending, reason, message
-	f.Container, f.Name, f.IP = "", "", ""
+	f.Container, f.Name, f.IP, f.Unready = "", "", "", ""
 	return &f
 }
 
@@ -82,7 +119,7 @@ func (t *turn) recordFailure(ctx context.Context, f *failure) error {
 		if t.Recorded != nil && t.Recorded.Container == c.ID {
 			fact := *t.Recorded
 			if !c.Status.Runs() {
-				fact.Phase = projection.Pending
+				fact.Phase, fact.Unready = projection.Pending, ""
 			}
 			fact.Reason, fact.Message = f.reason, words(f.error)
 			return t.put(ctx, &fact)

@@ -98,6 +98,10 @@ func (t *turn) step(ctx context.Context, s Step) error {
 		return t.hold(ctx, s.Container)
 	case Create:
 		return t.create(ctx)
+	case Stop:
+		return t.stop(ctx, s.Container, s.Why)
+	case Note:
+		return t.note(ctx)
 	case Remove:
 		return t.remove(ctx, s.Container)
 	case Forget:
@@ -203,7 +207,40 @@ func (t *turn) hold(ctx context.Context, c Container) error {
 	fact := t.fact(&c)
 	fact.Reason = "CrashLoopBackOff"
 	fact.Message = fmt.Sprintf("back-off %s restarting the container, which exited with code %d", t.wait, c.ExitCode)
+	if r := t.Recorded; r != nil && r.Reason == unhealthy && r.Container == c.ID {
+		fact.Message = fmt.Sprintf("back-off %s restarting the container, which was ended: %s", t.wait, r.Message)
+	}
 	return t.put(ctx, fact)
+}
+
+// unhealthy is the reason that a replica's fact has when a probe had its container ended, in Kubernetes' word.
+const unhealthy = "Unhealthy"
+
+// stop ends the container's program, because a probe says why. It is started again as one that has exited.
+func (t *turn) stop(ctx context.Context, c Container, why string) error {
+	if t.Log != nil {
+		t.Log.Warn("container is restarted", "namespace", t.Pod.Namespace, "pod", t.Pod.Name(), "container", abbreviate(c.ID), "why", why)
+	}
+	seen, err := t.inspect(ctx, c.ID)
+	if err == nil && seen.Status.Runs() {
+		err = t.quit(ctx, &seen, t.Probed.Grace)
+	}
+	if err != nil {
+		return fail("KillContainerError", err)
+	}
+	if seen, err = t.inspect(ctx, c.ID); err != nil {
+		return fail("ContainerStatusUnknown", err)
+	}
+	fact := t.fact(&seen)
+	if seen.Status.Ended() {
+		fact.Reason, fact.Message = unhealthy, why
+	}
+	return t.put(ctx, fact)
+}
+
+// quit ends a container's program within grace; 0: the container's own.
+func (t *turn) quit(ctx context.Context, c *Container, grace time.Duration) error {
+	return within(ctx, max(grace, c.Grace)+slow, func(ctx context.Context) error { return t.Engine.Stop(ctx, c.ID, grace) })
 }
 
 // remove stops and removes a container, however long it may take to end by itself. Its volumes are left to sweep.
@@ -215,7 +252,7 @@ func (t *turn) remove(ctx context.Context, c Container) error {
 			return nil
 		}
 		if err == nil {
-			err = within(ctx, seen.Grace+slow, func(ctx context.Context) error { return t.Engine.Stop(ctx, c.ID, 0) })
+			err = t.quit(ctx, &seen, 0)
 		}
 		if err != nil {
 			return fail("KillContainerError", err)

@@ -125,6 +125,8 @@ type Replica struct {
 	Finished  time.Time `json:"finished,omitzero"` // of the last run that ended
 	// Unready is why it takes no requests although it runs, in a probe's words; "" when it does, and when nothing asks it.
 	Unready string `json:"unready,omitempty"`
+	// Readied is when it last became ready after it ran and was not; zero when it never was: it has been since Started then.
+	Readied time.Time `json:"readied,omitzero"`
 }
 
 // Port is a port of a container and where its host publishes it.

@@ -6,6 +6,8 @@
 //	GET /exit?code=3 answers, then exits with that code
 //	GET /load?url=U&every=20ms  asks U so often from now on (0s: no longer)
 //	GET /loaded      what came of that, as JSON
+//	GET /health/NAME 200, unless there is a file /tmp/NAME: then the status that it holds
+//	GET /health/NAME?set=503 writes that file; set=200 removes it
 package main
 
 import (
@@ -17,7 +19,9 @@ import (
 	"net/http"
 	"os"
 	"os/signal"
+	"path/filepath"
 	"strconv"
+	"strings"
 	"syscall"
 	"time"
 )
@@ -127,6 +131,27 @@ func wait(ctx context.Context, o options, exit <-chan int, served chan error, st
 	}
 }
 
+// health answers with the status that it was told to, by itself or by who wrote the file.
+func health(w http.ResponseWriter, r *http.Request) {
+	file := filepath.Join(os.TempDir(), filepath.Base(r.PathValue("name")))
+	var err error
+	switch set := r.FormValue("set"); set {
+	case "":
+		b, readErr := os.ReadFile(file)
+		if code, err := strconv.Atoi(strings.TrimSpace(string(b))); readErr == nil && err == nil {
+			w.WriteHeader(code)
+		}
+		return
+	case "200":
+		err = os.Remove(file)
+	default:
+		err = os.WriteFile(file, []byte(set), 0o644)
+	}
+	if err != nil {
+		http.Error(w, err.Error(), http.StatusInternalServerError)
+	}
+}
+
 func routes(exit chan<- int) http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /", func(w http.ResponseWriter, r *http.Request) {
@@ -145,6 +170,7 @@ func routes(exit chan<- int) http.Handler {
 	asked := &load{now: nothingYet(), end: func() {}}
 	mux.HandleFunc("GET /load", asked.start)
 	mux.HandleFunc("GET /loaded", asked.tell)
+	mux.HandleFunc("GET /health/{name}", health)
 	mux.HandleFunc("GET /exit", func(w http.ResponseWriter, r *http.Request) {
 		code, err := strconv.Atoi(r.FormValue("code"))
 		if err != nil {
