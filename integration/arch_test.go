@@ -48,6 +48,10 @@ var mayImport = map[string]imports{
 		ours:   []string{"events", "events/manifest", "projection"},
 		others: []string{"github.com/tidwall/btree", "k8s.io/api", "k8s.io/apimachinery"},
 	},
+	"projection/secret": {
+		ours:   []string{"events", "events/manifest", "projection"},
+		others: []string{"k8s.io/api"},
+	},
 	"podman/...": {
 		ours:   []string{"events", "events/manifest", "projection", "projection/placement", "podman/..."},
 		others: []string{"github.com/containers/podman/v5/pkg/bindings", "golang.org/x/sync", "k8s.io/api", "k8s.io/apimachinery"},
@@ -73,7 +77,7 @@ var mayImport = map[string]imports{
 		ours: []string{"events", "projection"},
 	},
 	"cmd/internal/...": {
-		ours: []string{"events", "events/manifest", "projection", "projection/placement", "projection/discovery", "snapshot/...", "cmd/internal/..."},
+		ours: []string{"events", "events/manifest", "projection", "projection/placement", "projection/discovery", "projection/secret", "snapshot/...", "cmd/internal/..."},
 		others: []string{"k8s.io/api", "k8s.io/apimachinery", "sigs.k8s.io/yaml",
 			"github.com/prometheus/client_golang", "golang.org/x/sync"},
 	},

@@ -58,6 +58,9 @@ func (a *agent) belong(ctx context.Context) error {
 			return fmt.Errorf("--cluster-name %q: the cluster to join is called %q: start this host with --cluster-name %[2]s", a.c.ClusterName, joined.Cluster())
 		}
 		a.c.Join = append(a.c.Join, joined.Addresses...)
+		if err := (secretKeys{a.c.DataDir}).joined(joined); err != nil { // before it is one of the cluster, which it then will not ask again
+			return fmt.Errorf("keep the keys of the cluster's Secrets: %w", err)
+		}
 		if m, err = joined.Install(dir, o); err == nil {
 			a.log.Info("joined the cluster", "cluster", joined.Cluster(), "members", strings.Join(joined.Addresses, ", "))
 		}
@@ -170,7 +173,7 @@ func (a *agent) connect() error {
 	}
 	c := &a.cluster
 	server := &authority.Server{Member: c.member, State: func() *projection.State { return a.ledger.View().State }, Admit: a.admit, Addresses: a.addresses,
-		Ready: a.knowing}
+		Ready: a.knowing, Secrets: func() ([][]byte, error) { return secretKeys{a.c.DataDir}.cluster(c.member) }}
 	c.talk = newTalk(c.member.TLS(a.welcome))
 	c.mesh = &mesh.Mesh{Talk: c.talk.serve, Cluster: a.c.ClusterName, Node: a.c.NodeName, Addr: a.c.ClusterAddr, Advertise: a.c.ClusterAdvertise,
 		TLS: c.member.TLS(a.welcome), Peers: a.c.Join, Remember: filepath.Join(a.c.DataDir, "peers"), Log: a.part("mesh"),

@@ -20,6 +20,7 @@ import (
 	"github.com/podman-swarm/podman-swarm/podman"
 	"github.com/podman-swarm/podman-swarm/projection"
 	"github.com/podman-swarm/podman-swarm/projection/placement"
+	"github.com/podman-swarm/podman-swarm/projection/secret"
 	"github.com/podman-swarm/podman-swarm/snapshot"
 	"github.com/podman-swarm/podman-swarm/sync/authority"
 )
@@ -47,6 +48,7 @@ type agent struct {
 	listener   net.Listener
 	tls        net.Listener // of the API; nil: none
 	cluster    cluster
+	secrets    *secret.Keys
 	now        func() time.Time
 	heard      chan struct{} // closed once this host may act
 	waiting    atomic.Value  // what it waits for before that, a string
@@ -157,6 +159,9 @@ func (a *agent) open(ctx context.Context) (err error) {
 	answered := a.answerMeanwhile(ctx)
 	err = a.belong(ctx)
 	if err = errors.Join(err, answered()); err != nil {
+		return err
+	}
+	if a.secrets, err = (secretKeys{a.c.DataDir}).open(a.cluster.member); err != nil {
 		return err
 	}
 	if a.c.APITLSAddr != "" {

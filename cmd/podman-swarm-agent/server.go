@@ -23,6 +23,7 @@ func (a *agent) server() *api.Server {
 		At:         a.folds.At,
 		Logs:       a.logs,
 		Orphans:    orphans{a.reconciler},
+		Secrets:    a.secrets,
 		Backups:    a.backups,
 		Restorer:   a.restorer,
 		Trail:      &trail{a: a},

@@ -153,12 +153,15 @@ func (p *program) describeOne(ctx context.Context, c *client.Client, k kind, raw
 	g.line("Namespace", o.Namespace)
 	g.line("Kind", k.resource())
 	g.lines("Labels", pairs(o.Labels))
+	if k.Kind == "Secret" { // which has all of its values in it
+		delete(o.Annotations, corev1.LastAppliedConfigAnnotation)
+	}
 	g.lines("Annotations", pairs(o.Annotations))
 	g.line("Created", p.since(o.CreationTimestamp.Time))
 	g.line("UID", string(o.UID))
 	about := map[string]func(context.Context, *client.Client, *page, json.RawMessage) error{
 		"Deployment": p.describeDeployment, "Service": p.describeService, "Ingress": p.describeIngress,
-		"Pod": p.describePod, "Node": p.describeNode,
+		"Pod": p.describePod, "Node": p.describeNode, "Secret": p.describeSecret,
 	}[k.Kind]
 	if about != nil {
 		if err := about(ctx, c, g, raw); err != nil {

@@ -20,8 +20,8 @@ func (p *program) get() *cobra.Command {
 		Use:        "get KIND[,KIND] [NAME…] | KIND/NAME… | all",
 		SuggestFor: []string{"ls", "list", "ps", "show"},
 		Short:      "List objects, or some by name",
-		Long: `get lists objects: deployments (deploy), services (svc), ingresses (ing), pods (po), namespaces (ns), nodes (no) and
-events (ev); all stands for deployments, services, ingresses and pods. A pod that does not run says why.
+		Long: `get lists objects: deployments (deploy), services (svc), ingresses (ing), pods (po), secrets (sec), namespaces (ns),
+nodes (no) and events (ev); all stands for deployments, services, ingresses and pods. A pod that does not run says why.
 
 -o json and yaml give an object that was named alone as it is, and anything else as a List; -o name gives KIND/NAME a
 line. With -w, -o json gives an object a line: {"type": "ADDED", "MODIFIED" or "DELETED", "object": …}.

@@ -88,7 +88,7 @@ func (p *program) past(ctx context.Context, what string, args []string) (raw []b
 	t := ts[0]
 	path := []string{t.singular, p.ns(), t.names[0]}
 	switch t.Kind {
-	case "Deployment", "Service", "Ingress":
+	case "Deployment", "Service", "Ingress", "Secret":
 	case "Namespace", "Node":
 		path = []string{t.singular, t.names[0]}
 	default:

@@ -49,6 +49,8 @@ func kinds() []kind {
 			header: []string{"NAME", "CLASS", "HOSTS", "AGE"}, wide: []string{"PATHS"}},
 		{Kind: "Pod", plural: "pods", singular: "pod", short: "po", version: "v1", namespaced: true, row: rowOf(podRow),
 			header: []string{"NAME", "READY", "STATUS", "RESTARTS", "AGE", "NODE", "PORTS", "MESSAGE"}, wide: []string{"IP", "IMAGE", "CONTAINER"}},
+		{Kind: "Secret", plural: "secrets", singular: "secret", short: "sec", version: "v1",
+			namespaced: true, declared: true, row: rowOf(secretRow), header: []string{"NAME", "TYPE", "DATA", "AGE"}},
 		{Kind: "Namespace", plural: "namespaces", singular: "namespace", short: "ns", version: "v1", declared: true,
 			row: rowOf(namespaceRow), header: []string{"NAME", "STATUS", "AGE"}},
 		{Kind: "Node", plural: "nodes", singular: "node", short: "no", version: "v1", row: rowOf(nodeRow),

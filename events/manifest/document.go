@@ -8,6 +8,7 @@ import (
 	"io"
 	"regexp"
 	"strconv"
+	"strings"
 
 	"sigs.k8s.io/yaml"
 )
@@ -118,6 +119,9 @@ func (r *reader) add(t *tree, line int, root *node, err error, toJSON func() ([]
 		text := err.Error()
 		if m := regexp.MustCompile(`^yaml: (?:line (\d+): )?`).FindStringSubmatch(text); m != nil {
 			text = "YAML: " + text[len(m[0]):]
+			if strings.HasPrefix(text, "YAML: unknown anchor") { // it names what may be the value of a Secret
+				text = "YAML: an alias of an anchor that is not there: write a value that begins with * in quotes"
+			}
 			if n, err := strconv.Atoi(m[1]); err == nil {
 				line = t.line + n
 			}

@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"fmt"
 
+	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	utiljson "k8s.io/apimachinery/pkg/util/json"
 )
@@ -22,13 +23,19 @@ func Encode(o Object) (json.RawMessage, error) {
 	if !ok {
 		return nil, fmt.Errorf("encode %T %s: not a kind that can be declared", o, o.GetName())
 	}
+	secret, ok := o.(*corev1.Secret)
+	if !ok {
+		secret = &corev1.Secret{}
+	}
 	var b bytes.Buffer
 	e := json.NewEncoder(&b)
 	e.SetEscapeHTML(false) // people read the log
 	err := e.Encode(struct {
 		metav1.TypeMeta `json:",inline"`
 		Metadata        metav1.ObjectMeta `json:"metadata"`
-		Spec            any               `json:"spec"`
+		Spec            any               `json:"spec,omitempty"`
+		Type            corev1.SecretType `json:"type,omitempty"`
+		Data            map[string][]byte `json:"data,omitempty"`
 	}{r.typeMeta(), metav1.ObjectMeta{
 		Name:              o.GetName(),
 		Namespace:         o.GetNamespace(),
@@ -36,7 +43,7 @@ func Encode(o Object) (json.RawMessage, error) {
 		CreationTimestamp: o.GetCreationTimestamp(),
 		Labels:            o.GetLabels(),
 		Annotations:       o.GetAnnotations(),
-	}, r.spec(o)})
+	}, r.spec(o), secret.Type, secret.Data})
 	if err != nil {
 		return nil, fmt.Errorf("encode %s: %w", label(r.Kind, o.GetNamespace(), o.GetName()), err)
 	}

@@ -25,6 +25,7 @@ func table() map[string]string {
 		"Service":    "metadata spec status",
 		"Ingress":    "metadata spec status",
 		"Namespace":  "metadata spec status",
+		"Secret":     "metadata type data stringData immutable~false",
 
 		// What Kubernetes' servers fill in is taken, since exported objects hold it, and not recorded.
 		"ObjectMeta": "name generateName namespace labels annotations generation creationTimestamp" +
@@ -109,10 +110,12 @@ func reasons() map[string]string {
 		volumes = "only emptyDir and hostPath volumes are"
 		shared  = "only namespaces of its own, and hostNetwork, are"
 		labels  = "write the labels into labelSelector"
+		opened  = "; what a Secret holds is opened for ingresses and for who has scope write, and never written into a container"
 	)
 	return map[string]string{
 		"ObjectMeta.ownerReferences":           "nothing is deleted along with an owner",
 		"ObjectMeta.finalizers":                "a delete does not wait for anybody",
+		"Secret.immutable":                     "to change what a Secret holds takes scope write, which is all that keeps it",
 		"PodSpec.initContainers":               "exactly one container is",
 		"PodSpec.ephemeralContainers":          "exactly one container is",
 		"PodSpec.serviceAccountName":           "there are no service accounts",
@@ -135,10 +138,10 @@ func reasons() map[string]string {
 		"Probe.grpc":                              "use httpGet or tcpSocket, or exec with grpc_health_probe in the image",
 		"Lifecycle.postStart":                     "have the container's command do first what is to be done first",
 		"LifecycleHandler.tcpSocket":              "it would do nothing: use httpGet, exec or sleep",
-		"Container.envFrom":                       "config maps and secrets: write the variables into env",
-		"EnvVar.valueFrom":                        "config maps, secrets and field references: write a plain value",
+		"Container.envFrom":                       "config maps and secrets: write the variables into env" + opened,
+		"EnvVar.valueFrom":                        "config maps, secrets and field references: write a plain value" + opened,
 		"Volume.configMap":                        volumes,
-		"Volume.secret":                           volumes,
+		"Volume.secret":                           volumes + opened,
 		"Volume.projected":                        volumes,
 		"Volume.downwardAPI":                      volumes,
 		"Volume.persistentVolumeClaim":            volumes,

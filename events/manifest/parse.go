@@ -90,6 +90,7 @@ type source struct {
 	resource Resource
 	label    string
 	name     string
+	inText   map[string]bool // of a Secret: what stands in stringData
 }
 
 func (p *parser) mistake(s *source, path string, typ metav1.CauseType, message string) {
@@ -98,6 +99,9 @@ func (p *parser) mistake(s *source, path string, typ metav1.CauseType, message s
 }
 
 func (p *parser) refuse(s *source, e *field.Error) {
+	if e.Field = s.written(e.Field); s.resource.confidential(e.Field) {
+		e.BadValue = field.OmitValueType{}
+	}
 	p.mistake(s, e.Field, metav1.CauseType(e.Type), e.ErrorBody())
 	if key, ok := e.BadValue.(string); ok { // a label with a bad name is blamed on all labels
 		p.wrong[len(p.wrong)-1].Line = s.node.at(e.Field + "[" + key + "]")
@@ -109,6 +113,9 @@ func (p *parser) document(d document) {
 	s := &source{document: d, node: d.root}
 	p.names(s, d.value)
 	for _, m := range d.wrong {
+		if tag, _, ok := strings.Cut(m.Message, " "); ok && tag == "tag" && s.resource.confidential(m.Field) {
+			m.Message = "tag: not taken. Write a value that begins with ! in quotes"
+		}
 		m.Document, m.Object, m.resource, m.name = d.number, s.label, s.resource.Plural, s.name
 		p.wrong = append(p.wrong, m)
 	}
@@ -137,6 +144,7 @@ func (p *parser) object(d document, value any, n *node, like metav1.TypeMeta) {
 	if s.resource.Namespaced && o.GetNamespace() == "" {
 		o.SetNamespace(p.namespace)
 	}
+	s.inText = textOf(o)
 	Default(o)
 	for _, e := range Validate(o, nil) {
 		if e.Type == field.ErrorTypeRequired && e.Field == "metadata.name" && o.GetGenerateName() != "" {
@@ -229,6 +237,7 @@ func (p *parser) rest(s *source, o Object, wrong []*field.Error) {
 	if s.resource.Namespaced {
 		o.SetNamespace(cmp.Or(o.GetNamespace(), p.namespace))
 	}
+	s.inText = textOf(o)
 	Default(o)
 	within, about := map[string]bool{}, map[string]bool{}
 	for _, w := range wrong {

@@ -35,7 +35,7 @@ type Resource struct {
 	name     validation.ValidateNameFunc
 	defaults func(Object)
 	validate func(o, old Object) field.ErrorList // what is particular to the kind; old is nil on create
-	spec     func(Object) any                    // pointer to its spec
+	spec     func(Object) any                    // pointer to its spec; nil: it has none
 }
 
 // APIVersion is the group and version as manifests write them: "apps/v1", "v1".
@@ -66,6 +66,10 @@ func Resources() []Resource {
 			Kind: "Namespace", Type: "namespace", Plural: "namespaces", Short: "ns",
 			Version: "v1", name: validation.NameIsDNSLabel,
 		}, func(n *corev1.Namespace) any { return &n.Spec }, defaultNamespace, validateNamespace),
+		row(Resource{
+			Kind: "Secret", Type: "secret", Plural: "secrets", Short: "sec",
+			Version: "v1", Namespaced: true, name: validation.NameIsDNSSubdomain,
+		}, func(*corev1.Secret) any { return nil }, defaultSecret, validateSecret),
 		row(Resource{
 			Kind: "Service", Type: "service", Plural: "services", Short: "svc",
 			Version: "v1", Namespaced: true, name: validation.NameIsDNS1035Label,
@@ -118,6 +122,8 @@ func Of(o Object) (Resource, bool) {
 		kind = "Ingress"
 	case *corev1.Namespace:
 		kind = "Namespace"
+	case *corev1.Secret:
+		kind = "Secret"
 	case *corev1.Service:
 		kind = "Service"
 	}

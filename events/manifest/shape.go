@@ -1,6 +1,7 @@
 package manifest
 
 import (
+	"encoding/base64"
 	"encoding/json"
 	"fmt"
 	"reflect"
@@ -54,6 +55,9 @@ func (s *shape) fits(t reflect.Type, v any, path string) bool {
 		}
 		return true
 	case reflect.Slice:
+		if t.Elem().Kind() == reflect.Uint8 {
+			return s.bytes(v, path)
+		}
 		list, ok := v.([]any)
 		if !ok {
 			return s.not(path, v, "a list")
@@ -66,6 +70,19 @@ func (s *shape) fits(t reflect.Type, v any, path string) bool {
 		return true
 	}
 	return s.scalar(t, v, path)
+}
+
+// bytes checks what JSON writes in base64. It says nothing of the value, which may be a Secret's.
+func (s *shape) bytes(v any, path string) bool {
+	text, ok := v.(string)
+	if ok {
+		_, err := base64.StdEncoding.DecodeString(text)
+		ok = err == nil
+	}
+	if !ok {
+		s.wrong = append(s.wrong, field.TypeInvalid(at(path), field.OmitValueType{}, "must be a string in base64: stringData takes what is not"))
+	}
+	return ok
 }
 
 func (s *shape) scalar(t reflect.Type, v any, path string) bool {

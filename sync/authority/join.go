@@ -38,6 +38,7 @@ type Request struct {
 // Joined is what a host was given that joined. Nothing of it is on disk yet.
 type Joined struct {
 	Addresses []string // of the members' cluster ports
+	Secrets   [][]byte // what the member's Server.Secrets gave
 
 	authority *Authority
 	key       *ecdsa.PrivateKey
@@ -46,6 +47,9 @@ type Joined struct {
 
 // Cluster is the name of the cluster.
 func (j *Joined) Cluster() string { return j.authority.cluster }
+
+// Derive is what Authority.Derive gives the members.
+func (j *Joined) Derive(purpose string, n int) ([]byte, error) { return j.authority.Derive(purpose, n) }
 
 // Install puts what was given into the folder dir and opens it, as Create does. A host that crashed before it returned
 // joins again.
@@ -133,7 +137,7 @@ func accept(reply answer, authority events.Hash, key *ecdsa.PrivateKey, node str
 	case name != node || !key.PublicKey.Equal(cert.PublicKey):
 		return nil, errors.New("the certificate is not for this host")
 	}
-	return &Joined{Addresses: reply.Addresses, authority: a, key: key, cert: cert}, nil
+	return &Joined{Addresses: reply.Addresses, Secrets: reply.Secrets, authority: a, key: key, cert: cert}, nil
 }
 
 // Hello asks the member whose cluster port is at addr whether this host is still welcome, and gives the addresses of

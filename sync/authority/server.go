@@ -33,7 +33,10 @@ type Server struct {
 	Ready func() error
 	// Addresses are those of the members' cluster ports, host:port.
 	Addresses func() []string
-	Patience  time.Duration // for one connection, from its first byte to its last; zero: 10 s
+	// Secrets are what else a host is given that joins, and that no stranger may see: the keys by which the cluster's Secrets are
+	// sealed, the one that seals first. Nil: nothing.
+	Secrets  func() ([][]byte, error)
+	Patience time.Duration // for one connection, from its first byte to its last; zero: 10 s
 }
 
 // Serve answers the one request of a connection on which the client's part of the TLS handshake is still to be read,
@@ -148,8 +151,14 @@ func (s *Server) join(q request) (answer, error) {
 	if err != nil {
 		return answer{}, fmt.Errorf("encode the authority's key: %w", err)
 	}
+	var secrets [][]byte
+	if s.Secrets != nil {
+		if secrets, err = s.Secrets(); err != nil {
+			return answer{Again: true}, fmt.Errorf("the keys of the cluster's Secrets cannot be read here: %w", err)
+		}
+	}
 	m.options.Log.Info("let a host join the cluster", "node", q.Node, "token", token.ID(), "version", q.Version)
-	return answer{Addresses: s.Addresses(), Certificate: cert.Raw, Authority: m.cert.Raw, Key: key}, nil
+	return answer{Addresses: s.Addresses(), Certificate: cert.Raw, Authority: m.cert.Raw, Key: key, Secrets: secrets}, nil
 }
 
 // checkCSR is the key that a host asks a certificate for, once the host has shown that it holds it.

@@ -127,6 +127,16 @@ func (a *Authority) Token(id string) (Token, error) {
 	return Token{digest, id, [secretBytes]byte(secret)}, nil
 }
 
+// Derive gives n bytes that every member comes to by itself, and nobody else: HKDF-SHA256 of the authority's key for that purpose.
+func (a *Authority) Derive(purpose string, n int) ([]byte, error) {
+	key, err := a.key.Bytes()
+	if err != nil {
+		return nil, fmt.Errorf("derive %s: %w", purpose, err)
+	}
+	digest := a.Digest()
+	return hkdf.Key(sha256.New, key, digest[:], "podman-swarm "+purpose, n)
+}
+
 // CurrentToken is the token to print: of those that hold, the one that holds longest, until expires (zero: until it is
 // rotated). It is false when none holds; then AddToken makes one.
 func (a *Authority) CurrentToken(s *projection.State, now time.Time) (t Token, expires time.Time, ok bool) {

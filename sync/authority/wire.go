@@ -43,6 +43,7 @@ type answer struct {
 	Certificate []byte   `json:"certificate,omitempty"` // join: the node's, in DER
 	Authority   []byte   `json:"authority,omitempty"`   // join: its certificate, in DER
 	Key         []byte   `json:"key,omitempty"`         // join: the authority's, PKCS #8 in DER
+	Secrets     [][]byte `json:"secrets,omitempty"`     // join: what Server.Secrets gives
 }
 
 // decodeRequest reads one request, of a size that is bounded.

@@ -150,6 +150,7 @@ func (s *Server) status(q *request) error {
 			st.Agree = &c.Agrees
 		}
 	}
+	st.Problems = append(st.Problems, s.locked(v.State)...)
 	l := s.lookAt(v.State)
 	st.Hosts = s.hostsOf(l, c)
 	for p, err := range v.Placements("") {

@@ -42,7 +42,8 @@ func tree(o object) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	return decodeAny(raw)
+	v, err := decodeAny(raw)
+	return told(c, v), err
 }
 
 type difference struct {

@@ -122,7 +122,15 @@ func (s *Server) declareAll(st *projection.State, items []manifest.Item) ([]*dec
 	var mistakes manifest.Mistakes
 	now := s.now()
 	for _, it := range items {
-		d, wrong, err := declare(st, it.Object, now)
+		o, wrong, err := s.sealed(it.Object)
+		if err != nil {
+			return nil, err
+		}
+		if len(wrong) > 0 {
+			mistakes = append(mistakes, mistakesOf(it, wrong)...)
+			continue
+		}
+		d, wrong, err := declare(st, o, now)
 		if err != nil {
 			return nil, err
 		}
@@ -158,7 +166,7 @@ func (s *Server) removeNamed(q *request) error {
 	case kind == "":
 		return badRequest("delete what? add ?kind=: %s", s.kindsNamed(n))
 	case !ok || !m.Namespaced:
-		return badRequest("kind %q: want one of deployment, service, ingress; "+
+		return badRequest("kind %q: want one of deployment, service, ingress, secret; "+
 			"a namespace, and with it all that it holds, is deleted at /api/v1/namespaces/NAME", kind)
 	}
 	r, ok := served(m.Group, m.Plural)

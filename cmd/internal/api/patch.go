@@ -111,7 +111,11 @@ func patched(o object, patch patcher) ([]byte, error) {
 		return nil, err
 	}
 	gk := o.GetObjectKind().GroupVersionKind().GroupKind()
-	return nil, apierrors.NewInvalid(gk, o.GetName(), field.ErrorList{field.Invalid(field.NewPath("patch"), "", err.Error())})
+	why := err.Error()
+	if gk.Kind == "Secret" { // whatever the error may quote
+		why = "it does not fit the object"
+	}
+	return nil, apierrors.NewInvalid(gk, o.GetName(), field.ErrorList{field.Invalid(field.NewPath("patch"), "", why)})
 }
 
 // patch answers PATCH.
@@ -121,7 +125,11 @@ func (s *Server) patch(q *request, t target) error {
 		return err
 	}
 	return s.change(q, t, http.StatusOK, "patch", t.key(t.name), func(st *projection.State) (object, error) {
-		there, err := s.shown(s.lookAt(st), t.resource, t.name)
+		l := q.lookAt(st)
+		there, err := s.shown(l, t.resource, t.name)
+		if err == nil {
+			err = l.patchable(there)
+		}
 		if err != nil {
 			return nil, err
 		}

@@ -6,7 +6,6 @@ import (
 	"net/url"
 	"slices"
 	"strings"
-	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -153,7 +152,7 @@ func (s *Server) get(q *request, t target) error {
 		}
 		return apierrors.NewNotFound(t.gr(), t.name.name)
 	}
-	o, err := s.shown(s.lookAt(v.State), t.resource, t.name)
+	o, err := s.shown(q.lookAt(v.State), t.resource, t.name)
 	if err != nil {
 		return err
 	}
@@ -176,7 +175,7 @@ func (s *Server) list(q *request, t target) error {
 	if err := s.fresh(v, o); err != nil {
 		return err
 	}
-	items, err := s.all(v, t.resource, sel, nil)
+	items, err := s.all(v, q.lookAt(v.State), t.resource, sel)
 	if err != nil {
 		return err
 	}
@@ -198,7 +197,7 @@ func (s *Server) listOf(r *resource, index uint64, items []object) objectList {
 }
 
 // all are the objects of a kind that a view shows and sel selects, in order. It is never nil.
-func (s *Server) all(v *projection.View, r *resource, sel selection, later func(name, time.Time)) ([]object, error) {
+func (s *Server) all(v *projection.View, l *look, r *resource, sel selection) ([]object, error) {
 	items := []object{}
 	if r.told {
 		for _, o := range s.happened(v) {
@@ -208,8 +207,6 @@ func (s *Server) all(v *projection.View, r *resource, sel selection, later func(
 		}
 		return items, nil
 	}
-	l := s.lookAt(v.State)
-	l.later = later
 	for n := range r.names(v.State, sel.namespace) {
 		if !sel.named(n) {
 			continue

@@ -46,12 +46,13 @@ func TestDiscovery(t *testing.T) {
 			t.Errorf("resource %d: %s", i, core.body)
 		}
 	}
-	if names != "events namespaces nodes pods pods/eviction pods/log services " {
+	if names != "events namespaces nodes pods pods/eviction pods/log secrets services " {
 		t.Errorf("got %s", names)
 	}
 	for i := 0; core.field(fmt.Sprintf("resources.%d.name", i)) != ""; i++ {
 		verbs := core.field(fmt.Sprintf("resources.%d.verbs", i))
-		if all := strings.Contains(verbs, "deletecollection"); all != (core.field(fmt.Sprintf("resources.%d.name", i)) == "services") {
+		name := core.field(fmt.Sprintf("resources.%d.name", i))
+		if all := strings.Contains(verbs, "deletecollection"); all != (name == "services" || name == "secrets") {
 			t.Errorf("verbs of resource %d: %s", i, verbs)
 		}
 	}

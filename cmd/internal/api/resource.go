@@ -10,6 +10,7 @@ import (
 
 	"github.com/podman-swarm/podman-swarm/events/manifest"
 	"github.com/podman-swarm/podman-swarm/projection"
+	"github.com/podman-swarm/podman-swarm/projection/secret"
 )
 
 // object is one object in Kubernetes' own type.
@@ -58,6 +59,9 @@ type look struct {
 	now  time.Time
 	// later, unless nil, is told when an object will look different although nothing is recorded.
 	later func(name, time.Time)
+	// reveal, unless nil, says whether who looks may see the values of a namespace's Secrets, and secrets opens them.
+	reveal  func(namespace string) bool
+	secrets *secret.Keys
 
 	sight   map[string]time.Time // the hosts that this one does not hear, once somebody has asked
 	sighted bool
@@ -77,6 +81,8 @@ func resources() []*resource {
 			deployments(r)
 		case "namespace":
 			namespaces(r)
+		case secret.Type:
+			secrets(r)
 		}
 		all = append(all, r)
 	}

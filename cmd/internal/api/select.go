@@ -123,6 +123,12 @@ func fieldsOf(r *resource, o object) fields.Set {
 		set["involvedObject.name"], set["involvedObject.uid"] = about.Name, string(about.UID)
 		set["involvedObject.apiVersion"], set["involvedObject.resourceVersion"] = about.APIVersion, about.ResourceVersion
 		set["involvedObject.fieldPath"] = about.FieldPath
+	case "Secret":
+		s, _ := o.(*corev1.Secret)
+		if s == nil {
+			s = &corev1.Secret{}
+		}
+		set["type"] = string(s.Type)
 	case "Namespace":
 		set["status.phase"] = string(corev1.NamespaceActive)
 	}

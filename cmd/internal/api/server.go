@@ -22,6 +22,7 @@ import (
 	"github.com/podman-swarm/podman-swarm/cmd/internal/ui"
 	"github.com/podman-swarm/podman-swarm/events"
 	"github.com/podman-swarm/podman-swarm/projection"
+	"github.com/podman-swarm/podman-swarm/projection/secret"
 	"github.com/podman-swarm/podman-swarm/snapshot"
 )
 
@@ -97,6 +98,7 @@ type Server struct {
 	// Logs opens the log of a container on a host: plain lines, to be closed by the caller.
 	Logs     func(ctx context.Context, host, container string, o LogOptions) (io.ReadCloser, error)
 	Orphans  Orphans
+	Secrets  *secret.Keys      // by which Secrets are sealed and opened
 	Backups  *snapshot.Backups // of this host
 	Restorer *snapshot.Restorer
 	Trail    Trail

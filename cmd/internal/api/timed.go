@@ -11,7 +11,7 @@ import (
 
 // lookAt is a look at a state, now, that notes when objects will look different.
 func (w *watch) lookAt(st *projection.State) *look {
-	l := w.s.lookAt(st)
+	l := w.q.lookAt(st)
 	l.later = w.later
 	return l
 }

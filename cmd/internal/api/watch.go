@@ -35,6 +35,7 @@ type change struct {
 // next, it says so and ends.
 type watch struct {
 	s    *Server
+	q    *request
 	r    *resource
 	sel  selection
 	o    listOptions
@@ -46,7 +47,7 @@ type watch struct {
 
 // watch answers a watch: one JSON object a line, until the client leaves or nothing more can be told.
 func (s *Server) watch(q *request, r *resource, sel selection, o listOptions) error {
-	w := &watch{s: s, r: r, sel: sel, o: o, due: map[name]time.Time{}}
+	w := &watch{s: s, q: q, r: r, sel: sel, o: o, due: map[name]time.Time{}}
 	changed, err := w.begin()
 	if err != nil && err != errEnded {
 		return err
@@ -127,7 +128,7 @@ func (w *watch) begin() (changed <-chan struct{}, err error) {
 var errEnded = errors.New("the watch has ended")
 
 func (w *watch) initial(v *projection.View) error {
-	items, err := w.s.all(v, w.r, w.sel, w.later)
+	items, err := w.s.all(v, w.lookAt(v.State), w.r, w.sel)
 	if err != nil {
 		return err
 	}
@@ -192,7 +193,7 @@ func (w *watch) changes(v *projection.View, step *projection.Step) ([]change, er
 		}
 	}
 	var all []change
-	then, now := w.s.lookAt(step.Before), w.lookAt(step.After)
+	then, now := w.q.lookAt(step.Before), w.lookAt(step.After)
 	for n, index := range touched {
 		if index <= w.last {
 			continue

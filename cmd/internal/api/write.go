@@ -165,7 +165,14 @@ func (s *Server) changed(q *request, t target, verb, key string, make func(*proj
 	}
 	var d *declaration
 	decide := func(st *projection.State) ([]projection.Change, error) {
-		o, err := make(st)
+		wanted, err := make(st)
+		if err != nil {
+			return nil, err
+		}
+		o, wrong, err := s.sealed(wanted)
+		if err == nil && len(wrong) > 0 {
+			err = invalid(wanted, wrong)
+		}
 		if err != nil {
 			return nil, err
 		}
@@ -184,19 +191,19 @@ func (s *Server) changed(q *request, t target, verb, key string, make func(*proj
 		if _, err := decide(st); err != nil {
 			return nil, err
 		}
-		return s.imagined(st, t.resource, d)
+		return s.imagined(q.lookAt(st), t.resource, d)
 	}
 	r, err := s.record(q, verb+" "+t.singular, []string{key}, decide)
 	if err != nil {
 		return nil, err
 	}
-	return s.shown(s.lookAt(r.State), t.resource, name{d.is.GetNamespace(), d.is.GetName()})
+	return s.shown(q.lookAt(r.State), t.resource, name{d.is.GetNamespace(), d.is.GetName()})
 }
 
 // imagined is the object as a dry run shows it.
-func (s *Server) imagined(st *projection.State, r *resource, d *declaration) (object, error) {
+func (s *Server) imagined(l *look, r *resource, d *declaration) (object, error) {
 	n := name{d.is.GetNamespace(), d.is.GetName()}
-	there, ok, err := s.show(s.lookAt(st), r, n)
+	there, ok, err := s.show(l, r, n)
 	if err != nil || d.raw == nil {
 		return there, err
 	}
@@ -204,6 +211,7 @@ func (s *Server) imagined(st *projection.State, r *resource, d *declaration) (ob
 	if !ok2 {
 		return nil, fmt.Errorf("%s: a copy is of another type", d.key)
 	}
+	o = l.secretShown(o)
 	o.SetUID(uidFrom("dry run of " + d.key))
 	o.SetResourceVersion("")
 	if ok {
@@ -363,7 +371,7 @@ func (s *Server) removeAll(q *request, t target) error {
 	decide := func(st *projection.State) ([]projection.Change, error) {
 		var changes []projection.Change
 		gone = []object{}
-		l := s.lookAt(st)
+		l := q.lookAt(st)
 		for n := range t.names(st, sel.namespace) {
 			o, ok, err := s.show(l, t.resource, n)
 			if err != nil {

@@ -27,6 +27,7 @@ import (
 	"github.com/podman-swarm/podman-swarm/events"
 	"github.com/podman-swarm/podman-swarm/projection"
 	"github.com/podman-swarm/podman-swarm/projection/placement"
+	"github.com/podman-swarm/podman-swarm/projection/secret"
 	"github.com/podman-swarm/podman-swarm/snapshot"
 	"github.com/podman-swarm/podman-swarm/snapshot/seal"
 )
@@ -172,6 +173,10 @@ func (a *Agent) server(log *events.Log, ledger *projection.Ledger) *api.Server {
 	a.increments = &snapshot.Increments{Backups: backups, Source: log, Every: time.Hour, Log: quiet}
 	backups.Of = a.increments.Of
 	folds := &snapshot.Folds{Dir: filepath.Join(a.dir, "events"), Source: log, Log: quiet}
+	secrets, err := secret.NewKeys(make([]byte, secret.KeyBytes)) // the same after each start
+	if err != nil {
+		panic(err) // it has another length only if somebody changed this line
+	}
 	return &api.Server{
 		At:     a.at(folds),
 		Ledger: ledger, Node: Node, Epoch: func() uint64 { return api.EpochOf(log.Incarnation()) }, Version: "v9.9.9",
@@ -203,6 +208,7 @@ func (a *Agent) server(log *events.Log, ledger *projection.Ledger) *api.Server {
 		Cluster: a.cluster,
 		Spread:  a.spread,
 		Orphans: orphans{a},
+		Secrets: secrets,
 		Trail:   trail{a.dir},
 		Backups: backups, Restorer: &snapshot.Restorer{Ledger: ledger, Backups: backups, Log: quiet,
 			Opened: filepath.Join(a.dir, "opened"), At: a.at(folds)},

@@ -1,0 +1,111 @@
+package secret
+
+import (
+	"context"
+	"fmt"
+	"io/fs"
+	"strings"
+
+	corev1 "k8s.io/api/core/v1"
+
+	"github.com/podman-swarm/podman-swarm/events/manifest"
+	"github.com/podman-swarm/podman-swarm/projection"
+)
+
+// Type is the type of the key under which a Secret stands in the state: secret/NAMESPACE/NAME.
+const Type = "secret"
+
+// Reader opens the certificates of the newest state. Its methods may be called from any goroutine.
+type Reader struct {
+	View func() *projection.View // the newest
+	Keys *Keys
+}
+
+// Secret is the certificate and the key of a Secret, in PEM, and its version, which is another whenever it has been declared anew. The
+// error wraps fs.ErrNotExist where there is no such Secret, ErrNoKey where this host cannot open it, and ErrMisfit where it holds no
+// certificate and key; it never holds anything of the values.
+func (r *Reader) Secret(namespace, name string) (certPEM, keyPEM []byte, version string, err error) {
+	o, ok := r.View().Lookup(Type + "/" + namespace + "/" + name)
+	if !ok {
+		return nil, nil, "", fmt.Errorf("there is no Secret %s/%s: %w", namespace, name, fs.ErrNotExist)
+	}
+	version = o.Stamp.String()
+	s, err := Read(o)
+	if err == nil {
+		s, err = r.Keys.Open(s)
+	}
+	if err != nil {
+		return nil, nil, version, err
+	}
+	certPEM, keyPEM = s.Data[corev1.TLSCertKey], s.Data[corev1.TLSPrivateKeyKey]
+	if len(certPEM) == 0 || len(keyPEM) == 0 {
+		return nil, nil, version, fmt.Errorf("Secret %s/%s, of type %s: %w, at %s and %s", namespace, name, s.Type, ErrMisfit, corev1.TLSCertKey, corev1.TLSPrivateKeyKey)
+	}
+	return certPEM, keyPEM, version, nil
+}
+
+// Version is what Secret says of it, without opening it; "" when it is not there. It costs as much as looking a key up.
+func (r *Reader) Version(namespace, name string) string {
+	o, ok := r.View().Lookup(Type + "/" + namespace + "/" + name)
+	if !ok {
+		return ""
+	}
+	return o.Stamp.String()
+}
+
+// Next waits until something has been said of Secrets since the state with the index after, and tells of which (NAMESPACE/NAME), and the
+// index up to which it has looked. It costs nothing that grows with the number of Secrets. The names are nil where so much has happened
+// that all may have changed. The error is ctx's.
+func (r *Reader) Next(ctx context.Context, after uint64) (names []string, index uint64, err error) {
+	for {
+		v := r.View()
+		steps, ok := v.Since(after)
+		if !ok {
+			return nil, v.Index(), nil
+		}
+		for i := range steps {
+			for _, e := range steps[i].Commit.Events {
+				if name, ok := strings.CutPrefix(e.Key, Type+"/"); ok {
+					names = append(names, name)
+				}
+			}
+		}
+		after = v.Index()
+		if names != nil {
+			return names, after, nil
+		}
+		select {
+		case <-v.Changed:
+		case <-ctx.Done():
+			return nil, after, ctx.Err()
+		}
+	}
+}
+
+// Read is a Secret as it was recorded.
+func Read(o projection.Object) (*corev1.Secret, error) {
+	d, err := manifest.Decode(Type, o.Version.Object)
+	if err != nil {
+		return nil, err
+	}
+	s, ok := d.(*corev1.Secret)
+	if !ok {
+		return nil, fmt.Errorf("%s is recorded, and is no Secret", o.Key)
+	}
+	return s, nil
+}
+
+// Locked are the Secrets of a state that this host cannot open, and the keys that it takes, for people: NAMESPACE/NAME (key ID).
+func (k *Keys) Locked(st *projection.State) []string {
+	var all []string
+	for o := range st.All(Type + "/") {
+		s, err := Read(o)
+		if err != nil {
+			continue
+		}
+		for _, id := range k.Lacking(s) {
+			all = append(all, fmt.Sprintf("%s/%s (key %v)", s.Namespace, s.Name, id))
+		}
+	}
+	return all
+}
