@@ -240,10 +240,10 @@ func (c *trio) settled(t *testing.T, hosts []*street.Host, deployment string, wa
 	return on
 }
 
-// Failure A.9: replicas placed on another node are never created anywhere: 4 replicas, 200 OK, 0 containers. Failure A.19:
-// peers' objects reach a file only, never API, scheduler or Podman. Ours: each runs somewhere, or get says why not.
-func (c *trio) everywhere(t *testing.T) {
-	for _, h := range c.Hosts { // one that still recovers, by its last beat, is given nothing
+// allReady waits until every host sees that all are: one that still recovers, by its last beat, is given nothing.
+func (c *trio) allReady(t *testing.T) {
+	t.Helper()
+	for _, h := range c.Hosts {
 		patiently(t, func() error {
 			var st struct {
 				Hosts []struct{ Ready bool }
@@ -261,6 +261,12 @@ func (c *trio) everywhere(t *testing.T) {
 			return nil
 		})
 	}
+}
+
+// Failure A.9: replicas placed on another node are never created anywhere: 4 replicas, 200 OK, 0 containers. Failure A.19:
+// peers' objects reach a file only, never API, scheduler or Podman. Ours: each runs somewhere, or get says why not.
+func (c *trio) everywhere(t *testing.T) {
+	c.allReady(t)
 	c.ok(t, c.Hosts[0], trial.Deployment("web", 4, ""), "apply", "-f", "-")
 	for n, on := range c.settled(t, c.Hosts, "web", 4) {
 		if len(on) == 0 {

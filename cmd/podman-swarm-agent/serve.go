@@ -48,6 +48,7 @@ type agent struct {
 	listener   net.Listener
 	tls        net.Listener // of the API; nil: none
 	cluster    cluster
+	services   services
 	secrets    *secret.Keys
 	now        func() time.Time
 	heard      chan struct{} // closed once this host may act
@@ -117,6 +118,7 @@ func (a *agent) open(ctx context.Context) (err error) {
 	a.ledger.Node, a.ledger.Log, a.ledger.MaxSkew, a.folds.Ledger = a.c.NodeName, a.part("ledger"), a.c.MaxClockSkew, a.ledger
 	a.ledger.Observe = a.metrics.committed
 	a.openTail()
+	a.openServices()
 	replayed := a.ledger.View().Index()
 	if start != nil {
 		replayed -= start.Index()
@@ -241,6 +243,7 @@ func (a *agent) run(ctx context.Context) error {
 		a.restore,
 	}
 	actors = append(actors, a.archive.actors()...)
+	actors = append(actors, a.serviceActors()...)
 	if a.c.traces {
 		actors = append(actors, a.trace)
 	}

@@ -1,13 +1,241 @@
 package main
 
 import (
+	"context"
+	"errors"
 	"fmt"
+	"maps"
+	"net"
 	"net/netip"
 	"os"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/podman-swarm/podman-swarm/cmd/internal/api"
+	"github.com/podman-swarm/podman-swarm/cmd/internal/dns"
+	"github.com/podman-swarm/podman-swarm/cmd/internal/ingress"
+	"github.com/podman-swarm/podman-swarm/cmd/internal/vip"
+	"github.com/podman-swarm/podman-swarm/projection/discovery"
+	"github.com/podman-swarm/podman-swarm/projection/secret"
 )
 
 // none turns a part off that is on unless told.
 const none = "none"
+
+// services is how what runs is found: views of the state, so they are there before the first container has started.
+type services struct {
+	catalog *discovery.Catalog
+	rules   *vip.Rules // nil: Services have no address, and no names
+	ingress *ingress.Metrics
+	dns     *dns.Metrics
+
+	named atomic.Bool // whether the resolver answers
+	mu    sync.Mutex
+	stuck map[string]string // by flag: why what it says cannot be had
+}
+
+func (a *agent) openServices() {
+	s := &a.services
+	s.stuck = map[string]string{}
+	s.catalog = &discovery.Catalog{Ledger: a.ledger, Host: a.c.NodeName, CIDR: a.c.cidr, Log: a.part("discovery")}
+	if a.c.cidr.IsValid() {
+		s.rules = &vip.Rules{Source: s.catalog, Host: a.c.NodeName, Cluster: a.c.ClusterName, CIDR: a.c.cidr, Log: a.part("services"), Metrics: a.metrics.registry}
+	}
+	s.ingress, s.dns = ingress.NewMetrics(), dns.NewMetrics(a.metrics.registry)
+	a.metrics.registry.MustRegister(s.ingress)
+}
+
+// actors are what answers, each by itself.
+func (a *agent) serviceActors() []func(context.Context) error {
+	s := &a.services
+	all := []func(context.Context) error{s.catalog.Run}
+	if s.rules != nil {
+		all = append(all, a.address, a.name)
+	}
+	for flag, addr := range map[string]string{"ingress-http": a.c.IngressHTTP, "ingress-https": a.c.IngressHTTPS} {
+		if addr != none {
+			all = append(all, func(ctx context.Context) error { return a.route(ctx, flag, addr) })
+		}
+	}
+	return all
+}
+
+// problem notes why something cannot be had that a flag asks for; nil when it can.
+func (s *services) problem(flag string, err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if err == nil {
+		delete(s.stuck, flag)
+		return
+	}
+	s.stuck[flag] = err.Error()
+}
+
+// problems are what a person should look at.
+func (s *services) problems() (all []api.Problem) {
+	s.mu.Lock()
+	for _, flag := range slices.Sorted(maps.Keys(s.stuck)) {
+		all = append(all, api.Problem{What: "--" + flag, Why: s.stuck[flag], Do: "free it, or give another one, or none; it is tried again every 10 s"})
+	}
+	s.mu.Unlock()
+	if s.rules != nil {
+		for _, why := range s.rules.Problems() {
+			all = append(all, api.Problem{What: "the addresses of Services", Why: why})
+		}
+	}
+	return all
+}
+
+// serveAgain opens what serves, and has it serve until ctx ends. What goes wrong is said, and tried again: that names or routes cannot
+// be had here is no reason for containers not to be looked after.
+func (a *agent) serveAgain(ctx context.Context, flag string, open func() (serve func(context.Context) error, err error)) error {
+	said := ""
+	for {
+		serve, err := open()
+		a.services.problem(flag, err)
+		if err == nil {
+			err = serve(ctx)
+			a.services.problem(flag, err)
+		}
+		if ctx.Err() != nil {
+			return nil
+		}
+		if err != nil && err.Error() != said {
+			said = err.Error()
+			a.part("services").Warn("trying again every 10 s", "flag", "--"+flag, "err", err)
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-time.After(10 * time.Second):
+		}
+	}
+}
+
+// address keeps the addresses of the Services answering.
+func (a *agent) address(ctx context.Context) error {
+	err := a.services.rules.Run(ctx)
+	if ctx.Err() != nil {
+		return nil
+	}
+	a.services.problem("service-cidr", err)
+	a.part("services").Error("Services have no addresses on this host", "err", err)
+	return nil
+}
+
+// name answers DNS questions at the resolver's address.
+func (a *agent) name(ctx context.Context) error {
+	s := &a.services
+	select {
+	case <-s.rules.Ready():
+	case <-ctx.Done():
+		return nil
+	}
+	if s.rules.Chosen() != vip.Kernel {
+		return nil // Run has said what there is not
+	}
+	at := netip.AddrPortFrom(vip.Resolver(a.c.cidr), 53)
+	return a.serveAgain(ctx, "service-cidr", func() (func(context.Context) error, error) {
+		packets, err := net.ListenUDP("udp4", net.UDPAddrFromAddrPort(at))
+		if err != nil {
+			return nil, err
+		}
+		stream, err := net.ListenTCP("tcp4", net.TCPAddrFromAddrPort(at))
+		if err != nil {
+			return nil, errors.Join(err, packets.Close())
+		}
+		server := &dns.Server{Source: s.catalog, Host: a.c.NodeName, Own: []netip.Prefix{a.c.cidr}, Address: at.Addr(), From: (&neighbours{}).has,
+			Packets: []net.PacketConn{packets}, Listeners: []net.Listener{stream}, Log: a.part("dns"), Metrics: s.dns}
+		a.part("dns").Info("names are answered", "address", at)
+		return func(ctx context.Context) error {
+			s.named.Store(true)
+			defer s.named.Store(false)
+			return server.Run(ctx)
+		}, nil
+	})
+}
+
+// resolver is where new containers look up names; the zero Addr where the host's own resolvers are all there is.
+func (s *services) resolver(cidr netip.Prefix) netip.Addr {
+	if !s.named.Load() {
+		return netip.Addr{}
+	}
+	return vip.Resolver(cidr)
+}
+
+// route serves the Ingresses at an address, from the first one on: a port that nobody asked to have used stays free.
+func (a *agent) route(ctx context.Context, flag, addr string) error {
+	if err := a.firstIngress(ctx); err != nil {
+		return nil
+	}
+	return a.serveAgain(ctx, flag, func() (func(context.Context) error, error) {
+		l, err := net.Listen("tcp", addr)
+		if err != nil {
+			return nil, err
+		}
+		server := &ingress.Server{Source: a.services.catalog, Host: a.c.NodeName, Log: a.part("ingress"), Metrics: a.services.ingress,
+			Secret:     (&secret.Reader{View: a.ledger.View, Keys: a.secrets}).Secret,
+			Recovering: func() bool { r, _ := a.recovering(); return r }}
+		if flag == "ingress-https" {
+			server.HTTPS = l
+		} else {
+			server.HTTP = l
+		}
+		a.part("ingress").Info("Ingresses are served", "address", l.Addr(), "tls", server.HTTPS != nil)
+		return server.Run, nil
+	})
+}
+
+// firstIngress waits until there is one.
+func (a *agent) firstIngress(ctx context.Context) error {
+	var after *discovery.Table
+	for {
+		news, err := a.services.catalog.Next(ctx, after)
+		if err != nil {
+			return err
+		}
+		for range news.Table.Ingresses() {
+			return nil
+		}
+		after = news.Table
+	}
+}
+
+// neighbours are who may ask this host for names: itself and its containers, which are behind its bridges.
+type neighbours struct {
+	mu   sync.Mutex
+	at   time.Time
+	nets []netip.Prefix
+}
+
+func (n *neighbours) has(ip netip.Addr) bool {
+	if ip = ip.Unmap(); ip.IsLoopback() {
+		return true
+	}
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if since := time.Since(n.at); since > 10*time.Second || since > time.Second && !n.within(ip) { // a network may just have been made
+		n.look()
+	}
+	return n.within(ip)
+}
+
+func (n *neighbours) within(ip netip.Addr) bool {
+	return slices.ContainsFunc(n.nets, func(p netip.Prefix) bool { return p.Contains(ip) })
+}
+
+func (n *neighbours) look() {
+	n.at = time.Now()
+	nets, err := vip.Inside()
+	if err != nil {
+		return // it stays as it was until it can be known
+	}
+	n.nets = nets
+}
 
 // asRoot is what a flag is unless told: the ports below 1024 are root's.
 func asRoot(addr string) string {
@@ -23,16 +251,11 @@ func (c *config) checkServices() (errs []error) {
 		errs = append(errs, fmt.Errorf("--%s %q: %s", flag, value, want))
 	}
 	if c.ServiceCIDR != none {
-		p, err := netip.ParsePrefix(c.ServiceCIDR)
-		switch {
-		case err != nil || !p.Addr().Is4():
-			wrong("service-cidr", c.ServiceCIDR, "want IPv4 addresses like 10.96.0.0/12, or none")
-		case p != p.Masked():
-			wrong("service-cidr", c.ServiceCIDR, "want "+p.Masked().String())
-		case p.Bits() < 8 || p.Bits() > 24:
-			wrong("service-cidr", c.ServiceCIDR, "want between 256 and 16,777,216 addresses: /24 to /8")
-		default:
-			c.cidr = p
+		var err error
+		if c.cidr, err = netip.ParsePrefix(c.ServiceCIDR); err != nil {
+			wrong("service-cidr", c.ServiceCIDR, "want a network of IPv4 addresses such as 10.96.0.0/12, or none")
+		} else if err := vip.Check(c.cidr); err != nil {
+			wrong("service-cidr", c.ServiceCIDR, err.Error())
 		}
 	}
 	for _, a := range []struct{ flag, value string }{{"ingress-http", c.IngressHTTP}, {"ingress-https", c.IngressHTTPS}} {
@@ -41,4 +264,25 @@ func (c *config) checkServices() (errs []error) {
 		}
 	}
 	return errs
+}
+
+func cleanupCommand() *cobra.Command {
+	cluster := "default"
+	cmd := &cobra.Command{
+		Use:   "cleanup",
+		Short: "Remove what an agent has set up in this host's network, once it will not run here again",
+		Long: `Remove what an agent has set up in this host's network for the addresses of Services: a table of nftables, a route, and an address
+of lo. It stays while no agent runs, so that what runs is still reached; one that starts again sets it up again. Nothing else is
+touched: containers run on (podman ps --filter label=io.podman-swarm.cluster=NAME lists them), and the data dir is kept.`,
+		Args: usage(cobra.NoArgs),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if err := vip.Cleanup(cluster); err != nil {
+				return err
+			}
+			_, err := fmt.Fprintf(cmd.OutOrStdout(), "what there was of cluster %s in this host's network is gone\n", cluster)
+			return err
+		},
+	}
+	cmd.Flags().StringVar(&cluster, "cluster-name", cluster, "`name` of the cluster, as the agent had it")
+	return cmd
 }
