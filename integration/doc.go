@@ -34,6 +34,7 @@
 //	25  part of a manifest applied              TestFailure_A24_A25_wholeAndByKind, TestCrash_short; cmd/internal/api: TestManifests_nobodySeesAPart
 //	26  --- splits values, fields are dropped   TestFailure_A2_A26_input; events/manifest: TestParse_bad
 //	27  sync fails above 39 Deployments         cmd: TestFailures_inACluster/A27_size; sync: big-message.txt
+//	28  endpoints expire after 30 s             cmd/internal/api: TestFailure_A28_endpointsFollowThePods
 //	29  any token joins, or none                cmd: TestAgent_clusterRefuses; TestFailures_onThreeHosts/ports; sync/authority; of the key: cmd: TestKeyring
 //	30  the cost of an apply grows              TestFailure_A30_bytesPerApply; task bench
 //	31  SIGTERM saves nothing                   TestFailure_A6_A7_A12_A31_restarts; cmd: TestAgent_cluster

@@ -11,20 +11,31 @@ import (
 func filled(t testing.TB, services int) *swarm {
 	s := newSwarm(t, "")
 	s.record(address("h1", "192.0.2.1"), address("h2", "192.0.2.2"))
-	for i := range services {
+	each := func(do func(i int) []projection.Change) {
+		var all []projection.Change
+		for i := range services {
+			if all = append(all, do(i)...); i%50 == 49 || i == services-1 {
+				s.record(all...)
+				all = nil
+			}
+		}
+	}
+	each(func(i int) []projection.Change {
 		name := fmt.Sprint("s", i)
-		labels := fmt.Sprintf(`"app":%q,"part":"all"`, name)
 		all := []projection.Change{service("default/"+name, fmt.Sprintf(`"selector":{"app":%q,"part":"all"},"ports":[{"port":80,"targetPort":"http"}]`, name))}
 		for n := range 10 {
-			all = append(all, placed(projection.Pod{Namespace: "default", Deployment: name, Ordinal: n}, fmt.Sprint("h", 1+n%2), labels, an80))
+			all = append(all, placed(projection.Pod{Namespace: "default", Deployment: name, Ordinal: n}, fmt.Sprint("h", 1+n%2),
+				fmt.Sprintf(`"app":%q,"part":"all"`, name), an80))
 		}
-		s.record(all...)
-		all = nil
+		return all
+	})
+	each(func(i int) (all []projection.Change) {
 		for n := range 10 {
-			all = append(all, s.says(projection.Pod{Namespace: "default", Deployment: name, Ordinal: n}, fmt.Sprint("h", 1+n%2), running("10.88.0.5", 20000+n, "")))
+			all = append(all, s.says(projection.Pod{Namespace: "default", Deployment: fmt.Sprint("s", i), Ordinal: n}, fmt.Sprint("h", 1+n%2),
+				running("10.88.0.5", 20000+n, "")))
 		}
-		s.record(all...)
-	}
+		return all
+	})
 	return s
 }
 

@@ -272,7 +272,7 @@ func (b *book) readService(st *projection.State, key string, n Name) *declared {
 	}
 	manifest.Default(s)
 	d := &declared{Name: n, uid: shown.UID, spec: &s.Spec}
-	d.claims = claims{age: age{made: s.CreationTimestamp.Time, uid: shown.UID}}
+	d.claims = claims{age: age{made: s.CreationTimestamp.UTC(), uid: shown.UID}}
 	if s.Spec.Type == corev1.ServiceTypeExternalName {
 		return d
 	}

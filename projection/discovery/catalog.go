@@ -191,7 +191,7 @@ func (c *Catalog) begin(st *projection.State) {
 		next.newServices, next.newIngresses = differences(last.Table, next.Table)
 		for s := range next.Table.Services() {
 			if was := last.Service(s.Name); was != nil && sameService(was, s) {
-				s.index = was.index
+				s.index, s.moved = was.index, was.moved
 			}
 		}
 		next.turn = last.turn + 1
@@ -249,10 +249,14 @@ func (c *Catalog) step(step *projection.Step) {
 	if len(made) > 0 {
 		t.services, t.byIP = t.services.Copy(), t.byIP.Copy()
 		for i, s := range made {
-			if s != nil {
+			n := next.newServices[i]
+			if was := last.Service(n); s != nil {
 				s.index = t.index
+				if s.moved = moved(was); was != nil && !sameAddress(was, s) {
+					s.moved = t.index
+				}
 			}
-			t.put(next.newServices[i], s)
+			t.put(n, s)
 		}
 	}
 	for n := range c.book.ingresses {
@@ -276,6 +280,17 @@ func (c *Catalog) step(step *projection.Step) {
 	clear(c.book.dirty)
 	clear(c.book.ingresses)
 	c.remember(next)
+}
+
+func moved(s *Service) uint64 {
+	if s == nil {
+		return 0
+	}
+	return s.moved
+}
+
+func sameAddress(a, b *Service) bool {
+	return a.IP == b.IP && slices.EqualFunc(a.Ports, b.Ports, func(p, q Port) bool { return p.NodePort == q.NodePort })
 }
 
 func sameService(a, b *Service) bool {

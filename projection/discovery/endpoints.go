@@ -23,7 +23,7 @@ func (b *book) serviceOf(n Name) *Service {
 	if d == nil {
 		return nil
 	}
-	s := &Service{Name: n, UID: d.uid, Spec: d.spec}
+	s := &Service{Name: n, UID: d.uid, Created: d.claims.age.made, Spec: d.spec}
 	s.IP, _ = b.ips.get(n)
 	for i := range d.spec.Ports {
 		p := &d.spec.Ports[i]

@@ -5,6 +5,7 @@ import (
 	"iter"
 	"net/netip"
 	"strings"
+	"time"
 
 	"github.com/tidwall/btree"
 	corev1 "k8s.io/api/core/v1"
@@ -27,18 +28,24 @@ func (n Name) less(o Name) bool {
 // Service is one Service and what is behind it. Immutable.
 type Service struct {
 	Name
-	UID  events.ID
-	Spec *corev1.ServiceSpec // as declared, defaults filled in
+	UID     events.ID
+	Created time.Time           // as declared; of two Services that want one address, the older has it
+	Spec    *corev1.ServiceSpec // as declared, defaults filled in
 	// IP is the Service's virtual address; not valid when it is headless or an ExternalName.
 	IP     netip.Addr
 	Ports  []Port   // as in Spec
 	Absent []Absent // replicas that the selector matches and that are behind none of, or not all, the ports
 
 	index uint64 // as Index has it
+	moved uint64 // as Moved has it
 }
 
 // Index is the index, in this host's log, of the last event that changed anything here; of a table made anew, that of its state.
 func (s *Service) Index() uint64 { return s.index }
+
+// Moved is the index of the last event that gave the Service another address, or other ports on the hosts, than it had; 0 when none
+// is known to have.
+func (s *Service) Moved() uint64 { return s.moved }
 
 // Headless reports whether the Service has names for its replicas, and no address of its own.
 func (s *Service) Headless() bool { return s.Spec.ClusterIP == corev1.ClusterIPNone }

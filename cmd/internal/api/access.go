@@ -211,7 +211,8 @@ func needOf(r *http.Request) need {
 		return need{anybody: true} // what is not served is to be told from what is not allowed
 	case strings.HasPrefix(path, "/api/v1/manifests/"):
 		return need{scope: ScopeWrite, namespace: r.PathValue("namespace")}
-	case strings.HasPrefix(path, "/api/v1/deployments") && read:
+	case strings.HasPrefix(path, "/api/v1/deployments") && read, strings.HasPrefix(path, "/api/v1/services/") && read,
+		strings.HasPrefix(path, "/swarm/v1/services/") && read:
 		return need{scope: ScopeRead, namespace: r.PathValue("namespace")}
 	case strings.HasPrefix(path, "/swarm/v1/tokens"), strings.HasPrefix(path, "/swarm/v1/join-token"):
 		return need{scope: ScopeAdmin}

@@ -19,6 +19,7 @@ import (
 
 	"github.com/podman-swarm/podman-swarm/events"
 	"github.com/podman-swarm/podman-swarm/projection"
+	"github.com/podman-swarm/podman-swarm/projection/discovery"
 )
 
 // patience is how long tests wait for what must come.
@@ -71,7 +72,8 @@ func start(t *testing.T, dir string, change ...func(*Server)) *agent {
 	go func() { ran <- ledger.Run(ctx) }()
 	a := &agent{t: t, log: l, ledger: ledger, said: &logBuffer{}}
 	a.Server = &Server{Ledger: ledger, Node: "h1", Epoch: func() uint64 { return EpochOf(l.Incarnation()) }, Version: "v1.2.3", Events: l.Read,
-		Log: slog.New(slog.NewTextHandler(a.said, nil))}
+		Discovery: &discovery.Catalog{Ledger: ledger, Host: "h1"},
+		Log:       slog.New(slog.NewTextHandler(a.said, nil))}
 	for _, f := range change {
 		f(a.Server)
 	}

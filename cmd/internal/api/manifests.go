@@ -130,7 +130,7 @@ func (s *Server) declareAll(st *projection.State, items []manifest.Item) ([]*dec
 			mistakes = append(mistakes, mistakesOf(it, wrong)...)
 			continue
 		}
-		d, wrong, err := declare(st, o, now)
+		d, wrong, err := declare(st, s.asDeclared(st, o), now)
 		if err != nil {
 			return nil, err
 		}

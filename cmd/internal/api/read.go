@@ -2,6 +2,7 @@ package api
 
 import (
 	"fmt"
+	"iter"
 	"net/http"
 	"net/url"
 	"slices"
@@ -117,7 +118,7 @@ func invalidOptions(kind string, wrong field.ErrorList) error {
 func (s *Server) look() *look { return s.lookAt(s.Ledger.View().State) }
 
 func (s *Server) lookAt(st *projection.State) *look {
-	return &look{State: st, self: s.Node, now: s.now()}
+	return &look{State: st, self: s.Node, now: s.now(), tables: s.discovery()}
 }
 
 // show is one object as it is answered.
@@ -207,7 +208,13 @@ func (s *Server) all(v *projection.View, l *look, r *resource, sel selection) ([
 		}
 		return items, nil
 	}
-	for n := range r.names(v.State, sel.namespace) {
+	var names iter.Seq[name]
+	if r.listed != nil {
+		names = r.listed(l, sel.namespace)
+	} else {
+		names = r.names(v.State, sel.namespace)
+	}
+	for n := range names {
 		if !sel.named(n) {
 			continue
 		}

@@ -10,6 +10,7 @@ import (
 
 	"github.com/podman-swarm/podman-swarm/events/manifest"
 	"github.com/podman-swarm/podman-swarm/projection"
+	"github.com/podman-swarm/podman-swarm/projection/discovery"
 	"github.com/podman-swarm/podman-swarm/projection/secret"
 )
 
@@ -32,6 +33,8 @@ type resource struct {
 	get func(*look, name) (object, bool, error)
 	// names are the objects that the state shows in a namespace ("": in all), in order.
 	names func(st *projection.State, namespace string) iter.Seq[name]
+	// listed, unless nil, are the same where they cannot be told from the state alone.
+	listed func(l *look, namespace string) iter.Seq[name]
 	// touched is the one object of this kind that an event of the key can change.
 	touched func(key string) (name, bool)
 	// stirred, unless nil, are further ones, that an event changes by what it says of hosts.
@@ -42,6 +45,8 @@ type resource struct {
 	told bool
 	// timed says that an object can change by the passing of time alone.
 	timed bool
+	// found, unless nil, are the objects that change with what is found of a Service, as it is in one table.
+	found func(*discovery.Table, name) []name
 }
 
 func (r *resource) gr() schema.GroupResource {
@@ -63,6 +68,9 @@ type look struct {
 	reveal  func(namespace string) bool
 	secrets *secret.Keys
 
+	tables Discovery        // nil: nothing is found
+	table  *discovery.Table // of the state, once somebody has asked
+
 	sight   map[string]time.Time // the hosts that this one does not hear, once somebody has asked
 	sighted bool
 }
@@ -83,10 +91,12 @@ func resources() []*resource {
 			namespaces(r)
 		case secret.Type:
 			secrets(r)
+		case "service":
+			services(r)
 		}
 		all = append(all, r)
 	}
-	all = append(all, pods(), nodes(), &resource{
+	all = append(all, pods(), nodes(), endpoints(), endpointSlices(), &resource{
 		kind: "Event", plural: "events", singular: "event", short: []string{"ev"}, namespaced: true, told: true,
 		readonly: "events are told of what was recorded, and cannot be written",
 	})

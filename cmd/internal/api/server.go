@@ -105,6 +105,8 @@ type Server struct {
 	Health   func() Health
 	Metrics  http.Handler
 
+	// Discovery is where Services are found; nil: with the default addresses, and worked out anew for each request.
+	Discovery Discovery
 	// Cluster is what is known of the other hosts at this moment, beside what is recorded of them.
 	Cluster func() Cluster
 	// Spread waits until other hosts have a commit on disk.
@@ -199,6 +201,7 @@ func (s *Server) handler(stop <-chan struct{}, strangers bool) http.Handler {
 		})
 	}
 	s.manifestRoutes(handle)
+	s.foundRoutes(handle)
 	s.swarmRoutes(handle)
 	s.nodeRoutes(handle)
 	s.tokenRoutes(handle)

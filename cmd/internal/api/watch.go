@@ -192,8 +192,15 @@ func (w *watch) changes(v *projection.View, step *projection.Step) ([]change, er
 			}
 		}
 	}
-	var all []change
 	then, now := w.q.lookAt(step.Before), w.lookAt(step.After)
+	if w.r.found != nil {
+		for _, n := range w.s.refound(w.r, then, now) {
+			if _, already := touched[n]; !already && w.sel.named(n) {
+				touched[n] = step.After.Index()
+			}
+		}
+	}
+	var all []change
 	for n, index := range touched {
 		if index <= w.last {
 			continue

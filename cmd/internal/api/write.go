@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net/http"
 
+	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
@@ -176,7 +177,7 @@ func (s *Server) changed(q *request, t target, verb, key string, make func(*proj
 		if err != nil {
 			return nil, err
 		}
-		made, wrong, err := declare(st, o, s.now())
+		made, wrong, err := declare(st, s.asDeclared(st, o), s.now())
 		if err == nil && len(wrong) > 0 {
 			err = invalid(o, wrong)
 		}
@@ -218,6 +219,9 @@ func (s *Server) imagined(l *look, r *resource, d *declaration) (object, error) 
 		o.SetUID(there.GetUID())
 		o.SetResourceVersion(there.GetResourceVersion())
 		keepStatus(o, there)
+		if svc, ok := o.(*corev1.Service); ok {
+			dress(svc, s.lookAt(st).find(n))
+		}
 	}
 	return o, nil
 }

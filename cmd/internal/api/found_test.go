@@ -1,0 +1,240 @@
+package api
+
+import (
+	"context"
+	"fmt"
+	"os/exec"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/podman-swarm/podman-swarm/events"
+	"github.com/podman-swarm/podman-swarm/projection"
+)
+
+const webDeployment = `
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: web}
+spec:
+  replicas: 2
+  selector: {matchLabels: {app: web}}
+  template:
+    metadata: {labels: {app: web}}
+    spec:
+      containers: [{name: web, image: web:1, ports: [{name: http, containerPort: 8080}]}]
+`
+
+const webService = `
+apiVersion: v1
+kind: Service
+metadata: {name: web}
+spec:
+  type: NodePort
+  selector: {app: web}
+  ports: [{name: http, port: 80, targetPort: http}]
+`
+
+func web(n int) projection.Pod {
+	return projection.Pod{Namespace: "default", Deployment: "web", Ordinal: n}
+}
+
+// found starts an agent with two hosts, a Deployment of two replicas and a Service in front of it.
+func found(t *testing.T) (*agent, [2]events.ID) {
+	a := start(t, t.TempDir())
+	for i, ip := range []string{"192.0.2.1", "192.0.2.2"} {
+		a.record(projection.Change{Kind: events.Observed, Key: projection.HostKey(fmt.Sprint("h", i+1)), Object: projection.Encode(projection.Host{Address: ip})})
+	}
+	a.want(200, "POST", "/api/v1/manifests", webDeployment+"---"+webService)
+	return a, [2]events.ID{a.place(web(0), "h1", ""), a.place(web(1), "h2", "")}
+}
+
+func ran(of events.ID, ip string, port int) *projection.Replica {
+	return &projection.Replica{Placement: of, Phase: projection.Running, IP: ip, Started: time.Unix(1, 0),
+		Ports: []projection.Port{{Name: "http", Container: 8080, Host: port, Protocol: "TCP"}}}
+}
+
+// addresses is what the seed's route answers.
+func (a *agent) addresses() string {
+	return strings.TrimSpace(string(a.want(200, "GET", "/api/v1/services/default/web/addresses", "").body))
+}
+
+// A28 of failures-to-beat: endpoints expired 30 s after they were registered, for ever. They are there for as long as what they are
+// of runs, and gone with it, in every form in which they are served.
+func TestFailure_A28_endpointsFollowThePods(t *testing.T) {
+	a, of := found(t)
+	if got := a.addresses(); got != "[]" {
+		t.Errorf("before anything runs: got %s", got)
+	}
+	a.observe(web(0), "h1", ran(of[0], "10.88.0.5", 20001))
+	a.observe(web(1), "h2", ran(of[1], "10.88.0.5", 20002))
+	if got, want := a.addresses(), `["192.0.2.1:20001","192.0.2.2:20002"]`; got != want {
+		t.Errorf("both run: got %s, want %s", got, want)
+	}
+	later := *a.Server
+	later.Now = func() time.Time { return time.Now().AddDate(10, 0, 0) }
+	if got := later.lookAt(a.ledger.View().State).find(name{"default", "web"}); len(got.Absent) > 0 || len(got.Ports[0].Endpoints) != 2 {
+		t.Errorf("ten years later: got %+v", got)
+	}
+	down := ran(of[1], "10.88.0.5", 20002)
+	down.Unready = "GET /ready: 500"
+	a.observe(web(1), "h2", down)
+	if got, want := a.addresses(), `["192.0.2.1:20001"]`; got != want {
+		t.Errorf("one is not ready: got %s, want %s", got, want)
+	}
+	got := a.want(200, "GET", "/api/v1/services/default/web/endpoints", "")
+	if got.field("0.pod") != "web-0" || got.field("0.port") != "20001" || got.field("0.ready") != "true" || got.field("1.ready") != "false" {
+		t.Errorf("got %s", got.body)
+	}
+	got = a.want(200, "GET", "/swarm/v1/services/default/web", "")
+	if got.field("absent.0.pod") != "web-1" || got.field("absent.0.why") != "not ready: GET /ready: 500" {
+		t.Errorf("got %s", got.body)
+	}
+	a.record(projection.Change{Kind: events.Decided, Key: web(0).PlacementKey()})
+	if got := a.addresses(); got != "[]" {
+		t.Errorf("the other is gone: got %s", got)
+	}
+	a.want(404, "GET", "/api/v1/services/default/nobody/endpoints", "")
+	a.want(404, "GET", "/api/v1/services/default/nobody/addresses", "")
+}
+
+func TestEndpoints_asKubernetesHasThem(t *testing.T) {
+	a, of := found(t)
+	const list = "/api/v1/namespaces/default/endpoints"
+	w := a.follow(list + "?watch=true&resourceVersion=" + a.want(200, "GET", list, "").field("metadata.resourceVersion"))
+	const slices = "/apis/discovery.k8s.io/v1/endpointslices"
+	ws := a.follow(slices + "?watch=true&resourceVersion=" + a.want(200, "GET", slices, "").field("metadata.resourceVersion"))
+	a.observe(web(0), "h1", ran(of[0], "10.88.0.5", 20001))
+	what, o := w.event()
+	got := a.want(200, "GET", list+"/web", "")
+	if what != "MODIFIED web" || o.field("subsets") != got.field("subsets") || o.field("metadata.resourceVersion") != got.field("metadata.resourceVersion") {
+		t.Errorf("the watch tells %s %s, want %s", what, o.body, got.body)
+	}
+	for path, want := range map[string]string{"kind": "Endpoints", "subsets.0.addresses.0.ip": "192.0.2.1", "subsets.0.addresses.0.nodeName": "h1",
+		"subsets.0.addresses.0.targetRef.name": "web-0", "subsets.0.ports.0.port": "20001", "subsets.0.ports.0.name": "http"} {
+		if got.field(path) != want {
+			t.Errorf("%s: got %q, want %q", path, got.field(path), want)
+		}
+	}
+	pod := a.want(200, "GET", "/api/v1/namespaces/default/pods/web-0", "")
+	if got.field("subsets.0.addresses.0.targetRef.uid") != pod.field("metadata.uid") {
+		t.Error("the target has another uid than the pod")
+	}
+	first, _ := ws.event() // the empty one goes, the one of web-0 comes, in the order of their names
+	second, _ := ws.event()
+	if first[:5]+second[:5] != "ADDEDDELET" && first[:5]+second[:5] != "DELETADDED" {
+		t.Errorf("of slices was told %s, %s", first, second)
+	}
+	got = a.want(200, "GET", slices+"?labelSelector=kubernetes.io/service-name%3Dweb", "")
+	for path, want := range map[string]string{"kind": "EndpointSliceList", "items.1": "", "items.0.endpoints.0.addresses.0": "192.0.2.1",
+		"items.0.endpoints.0.conditions.ready": "true", "items.0.ports.0.port": "20001", "items.0.addressType": "IPv4"} {
+		if got.field(path) != want {
+			t.Errorf("%s: got %q, want %q in %s", path, got.field(path), want, got.body)
+		}
+	}
+	one := a.want(200, "GET", "/apis/discovery.k8s.io/v1/namespaces/default/endpointslices/"+got.field("items.0.metadata.name"), "")
+	if one.field("metadata.uid") != got.field("items.0.metadata.uid") {
+		t.Errorf("got %s", one.body)
+	}
+	a.observe(web(1), "h2", ran(of[1], "10.88.0.5", 20002))
+	if what, o := w.event(); what != "MODIFIED web" || o.field("subsets.1.addresses.0.ip") != "192.0.2.2" {
+		t.Errorf("got %s %s", what, o.body)
+	}
+	// A host that this one does not hear takes its replicas with it, and nothing was said of these.
+	a.record(projection.Change{Kind: events.Observed, Key: projection.SightKey("h1"),
+		Object: projection.Encode(projection.Sight{Silent: map[string]time.Time{"h2": time.Unix(0, 0)}})})
+	if what, o := w.event(); what != "MODIFIED web" || o.field("subsets.1.notReadyAddresses.0.ip") != "192.0.2.2" {
+		t.Errorf("got %s %s", what, o.body)
+	}
+	a.want(200, "DELETE", "/api/v1/namespaces/default/services/web", "")
+	if what, _ := w.event(); what != "DELETED web" {
+		t.Errorf("got %s", what)
+	}
+	a.want(404, "GET", list+"/web", "")
+	a.want(405, "POST", list, `{"kind":"Endpoints","apiVersion":"v1","metadata":{"name":"x"}}`)
+	a.want(405, "DELETE", slices, "")
+	if got := a.want(200, "GET", "/apis/discovery.k8s.io/v1", ""); got.field("resources.0.name") != "endpointslices" {
+		t.Errorf("got %s", got.body)
+	}
+}
+
+// What a Service's address follows from is shown and never recorded: what was read can be written back by every way that there is.
+func TestService_derivedIsNotDeclared(t *testing.T) {
+	a, _ := found(t)
+	const path = "/api/v1/namespaces/default/services/web"
+	before, index := a.want(200, "GET", path, ""), a.index()
+	ip, port := before.field("spec.clusterIP"), before.field("spec.ports.0.nodePort")
+	if !strings.HasPrefix(ip, "10.") || before.field("spec.clusterIPs.0") != ip || len(port) != 5 {
+		t.Fatalf("got %s", before.body)
+	}
+	for _, again := range []answer{
+		a.want(200, "PUT", path, string(before.body)),
+		a.want(200, "PATCH", path, `{"spec":{"type":"NodePort"}}`, "Content-Type: application/merge-patch+json"),
+		a.want(200, "PATCH", path, `{"spec":{"clusterIP":"`+ip+`"}}`, "Content-Type: application/strategic-merge-patch+json"),
+	} {
+		if string(again.body) != string(before.body) {
+			t.Errorf("got %s, want %s", again.body, before.body)
+		}
+	}
+	for _, body := range []string{webService, string(before.body)} {
+		if got := a.want(200, "POST", "/api/v1/manifests", body); got.field("results.0.action") != "unchanged" {
+			t.Errorf("applied again: got %s", got.body)
+		}
+	}
+	if a.index() != index {
+		t.Errorf("%d events were recorded of what is derived", a.index()-index)
+	}
+	dry := a.want(200, "PATCH", path+"?dryRun=All", `{"metadata":{"labels":{"x":"y"}}}`, "Content-Type: application/merge-patch+json")
+	if dry.field("spec") != before.field("spec") {
+		t.Errorf("a dry run shows %s", dry.body)
+	}
+	changed := a.want(200, "PATCH", path, `{"spec":{"sessionAffinity":"ClientIP"}}`, "Content-Type: application/merge-patch+json")
+	if changed.field("spec.clusterIP") != ip || changed.field("spec.ports.0.nodePort") != port {
+		t.Errorf("after a change: got %s", changed.body)
+	}
+	if o, _ := a.ledger.View().Lookup("service/default/web"); strings.Contains(string(o.Version.Object), "clusterIP") || strings.Contains(string(o.Version.Object), "nodePort") {
+		t.Errorf("recorded was %s", o.Version.Object)
+	}
+	// An older one that comes to want the address gets it, and the watch of Services tells of both.
+	w := a.follow("/api/v1/services?watch=true&resourceVersion=" + a.want(200, "GET", "/api/v1/services", "").field("metadata.resourceVersion"))
+	a.record(projection.Change{Kind: events.Declared, Key: "service/default/old", Object: []byte(
+		`{"kind":"Service","apiVersion":"v1","metadata":{"name":"old","namespace":"default","creationTimestamp":"2001-01-01T00:00:00Z"},"spec":{"clusterIP":"` + ip + `","ports":[{"port":1}]}}`)})
+	told := map[string]string{}
+	for range 2 {
+		what, o := w.event()
+		told[what] = o.field("spec.clusterIP") + " " + o.field("metadata.resourceVersion")
+	}
+	now := a.want(200, "GET", path, "")
+	if !strings.HasPrefix(told["ADDED old"], ip+" ") || now.field("spec.clusterIP") == ip ||
+		told["MODIFIED web"] != now.field("spec.clusterIP")+" "+now.field("metadata.resourceVersion") {
+		t.Errorf("told was %v, and web is now %s", told, now.body)
+	}
+}
+
+// The real kubectl, where there is one.
+func TestFound_kubectl(t *testing.T) {
+	path, err := exec.LookPath("kubectl")
+	if err != nil {
+		t.Skip("there is no kubectl")
+	}
+	a, of := found(t)
+	a.observe(web(0), "h1", ran(of[0], "10.88.0.5", 20001))
+	kubectl := func(stdin string, args ...string) string {
+		ctx, cancel := context.WithTimeout(context.Background(), patience)
+		defer cancel()
+		c := exec.CommandContext(ctx, path, append([]string{"--server", a.http.URL, "--cache-dir", t.TempDir(), "--kubeconfig", "/dev/null"}, args...)...)
+		c.Stdin = strings.NewReader(stdin)
+		b, err := c.CombinedOutput()
+		if err != nil {
+			t.Errorf("kubectl %v: %v\n%s", args, err, b)
+		}
+		return string(b)
+	}
+	kubectl(webService, "apply", "--validate=false", "-f", "-") // says of itself what it needs to have said
+	if got := kubectl(webService, "apply", "--validate=false", "-f", "-"); got != "service/web unchanged\n" {
+		t.Errorf("got %s", got)
+	}
+	if got := kubectl("", "describe", "service", "web"); !strings.Contains(got, "192.0.2.1:20001") {
+		t.Errorf("got %s", got)
+	}
+}

@@ -1,0 +1,188 @@
+package api
+
+import (
+	"net/http"
+	"net/netip"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+
+	"github.com/podman-swarm/podman-swarm/projection"
+	"github.com/podman-swarm/podman-swarm/projection/discovery"
+)
+
+// FoundService is a Service as it is found, and why what is not behind it is not.
+type FoundService struct {
+	Namespace string        `json:"namespace"`
+	Name      string        `json:"name"`
+	IP        string        `json:"ip,omitempty"`       // absent: it has none
+	External  string        `json:"external,omitempty"` // the name that it stands for
+	Ports     []FoundPort   `json:"ports"`
+	Absent    []FoundAbsent `json:"absent,omitempty"`
+}
+
+// FoundPort is one port of a Service.
+type FoundPort struct {
+	Name      string          `json:"name,omitempty"`
+	Protocol  string          `json:"protocol"`
+	Port      int             `json:"port"`
+	NodePort  int             `json:"node_port,omitempty"`
+	Endpoints []FoundEndpoint `json:"endpoints"`
+}
+
+// FoundEndpoint is one replica behind one port of a Service.
+type FoundEndpoint struct {
+	Address  string `json:"address"` // that other hosts reach: IP:PORT; when only its own host reaches it, the one there
+	IP       string `json:"ip"`
+	Port     int    `json:"port"`
+	Protocol string `json:"protocol"`
+	Name     string `json:"name,omitempty"` // of the Service's port
+	Pod      string `json:"pod,omitempty"`
+	Host     string `json:"host,omitempty"`
+	Ready    bool   `json:"ready"` // something is sent there
+}
+
+// FoundAbsent is a replica that is behind none of a Service's ports, or not behind one.
+type FoundAbsent struct {
+	Pod  string `json:"pod"`
+	Host string `json:"host,omitempty"`
+	Port string `json:"port,omitempty"` // absent: all of them
+	Why  string `json:"why"`
+}
+
+// foundRoutes are what else is told of Services than Kubernetes has.
+func (s *Server) foundRoutes(handle func(string, func(*request) error)) {
+	handle("GET /swarm/v1/services", s.counts)
+	handle("GET /swarm/v1/services/{namespace}", s.counts)
+	handle("GET /swarm/v1/services/{namespace}/{name}", func(q *request) error {
+		found, err := q.found()
+		if err != nil {
+			return err
+		}
+		return q.json(http.StatusOK, foundService(found))
+	})
+	handle("GET /api/v1/services/{namespace}/{name}/endpoints", func(q *request) error {
+		found, err := q.found()
+		if err != nil {
+			return err
+		}
+		all := []FoundEndpoint{}
+		for _, p := range foundService(found).Ports {
+			all = append(all, p.Endpoints...)
+		}
+		return q.json(http.StatusOK, all)
+	})
+	handle("GET /api/v1/services/{namespace}/{name}/addresses", func(q *request) error {
+		found, err := q.found()
+		if err != nil {
+			return err
+		}
+		all := []string{}
+		for _, p := range foundService(found).Ports {
+			for _, e := range p.Endpoints {
+				if e.Ready {
+					all = append(all, e.Address)
+				}
+			}
+		}
+		return q.json(http.StatusOK, all)
+	})
+}
+
+// found is the Service that a path names.
+func (q *request) found() (*discovery.Service, error) {
+	v, err := q.view()
+	if err != nil {
+		return nil, err
+	}
+	n := name{q.PathValue("namespace"), q.PathValue("name")}
+	if found := q.s.lookAt(v.State).find(n); found != nil {
+		return found, nil
+	}
+	r, _ := served("", "services")
+	return nil, apierrors.NewNotFound(r.gr(), n.name)
+}
+
+func foundService(s *discovery.Service) FoundService {
+	all := FoundService{Namespace: s.Namespace, Name: s.Name.Name, External: s.External(), Ports: []FoundPort{}}
+	if s.IP.IsValid() {
+		all.IP = s.IP.String()
+	}
+	for _, p := range s.Ports {
+		port := FoundPort{Name: p.Name, Protocol: string(p.Protocol), Port: int(p.Port), NodePort: int(p.NodePort), Endpoints: []FoundEndpoint{}}
+		for _, e := range p.Endpoints {
+			at := addressOf(&e)
+			end := FoundEndpoint{Address: at.String(), IP: at.Addr().String(), Port: int(at.Port()), Protocol: port.Protocol, Name: p.Name,
+				Host: e.Host, Ready: e.Ready}
+			if e.Pod != (projection.Pod{}) {
+				end.Pod = e.Pod.Name()
+			}
+			port.Endpoints = append(port.Endpoints, end)
+		}
+		all.Ports = append(all.Ports, port)
+	}
+	for _, a := range s.Absent {
+		all.Absent = append(all.Absent, FoundAbsent{a.Pod.Name(), a.Host, a.Port, a.Why})
+	}
+	return all
+}
+
+// addressOf is where other hosts reach an endpoint, or else its own.
+func addressOf(e *discovery.Endpoint) netip.AddrPort {
+	if e.Address.IsValid() {
+		return e.Address
+	}
+	return e.Local
+}
+
+// FoundCount is how many replicas a Service has, and how many of them take connections.
+type FoundCount struct {
+	Namespace string `json:"namespace"`
+	Name      string `json:"name"`
+	Ready     int    `json:"ready"`
+	All       int    `json:"all"`
+	External  string `json:"external,omitempty"` // the name that it stands for
+}
+
+// counts answers with the count of each Service in a namespace, or in all.
+func (s *Server) counts(q *request) error {
+	v, err := q.view()
+	if err != nil {
+		return err
+	}
+	all, l, r := []FoundCount{}, s.lookAt(v.State), endpoints()
+	for n := range r.names(v.State, q.PathValue("namespace")) {
+		if found := l.find(n); found != nil && (hasEndpoints(found) || found.External() != "") {
+			c := FoundCount{Namespace: n.namespace, Name: n.name, External: found.External()}
+			c.Ready, c.All = readyOf(found)
+			all = append(all, c)
+		}
+	}
+	return q.json(http.StatusOK, all)
+}
+
+// readyOf is how many replicas of a Service take connections at some port, and how many there are in all.
+func readyOf(s *discovery.Service) (ready, all int) {
+	type replica struct {
+		projection.Pod
+		given netip.AddrPort // of one that was given by hand
+	}
+	seen := map[replica]bool{}
+	for i := range s.Ports {
+		for _, e := range s.Ports[i].Endpoints {
+			r := replica{Pod: e.Pod}
+			if e.Pod == (projection.Pod{}) {
+				r.given = netip.AddrPortFrom(e.Address.Addr(), 0)
+			}
+			seen[r] = seen[r] || e.Ready
+		}
+	}
+	for _, a := range s.Absent {
+		seen[replica{Pod: a.Pod}] = seen[replica{Pod: a.Pod}]
+	}
+	for _, ok := range seen {
+		if all++; ok {
+			ready++
+		}
+	}
+	return ready, all
+}
