@@ -146,6 +146,10 @@ func (p *program) describeService(ctx context.Context, c *client.Client, g *page
 		return err
 	}
 	g.line("Type", string(s.Spec.Type))
+	if s.Spec.Type == corev1.ServiceTypeExternalName {
+		g.line("Stands for", s.Spec.ExternalName)
+	}
+	g.line("IP", s.Spec.ClusterIP)
 	g.line("Selector", labelText(s.Spec.Selector))
 	var ports []string
 	for _, port := range s.Spec.Ports {
@@ -153,10 +157,20 @@ func (p *program) describeService(ctx context.Context, c *client.Client, g *page
 		if port.Name != "" {
 			text += " (" + port.Name + ")"
 		}
+		if port.NodePort != 0 {
+			text += ", on port " + strconv.Itoa(int(port.NodePort)) + " of each host"
+		}
 		ports = append(ports, text)
 	}
 	g.lines("Ports", ports)
-	if len(s.Spec.Selector) == 0 {
+	if s.Spec.SessionAffinity == corev1.ServiceAffinityClientIP {
+		g.line("Affinity", "a client stays with its replica")
+	}
+	f, err := found(ctx, c, s.Namespace, s.Name)
+	if err == nil {
+		describeFound(g, f)
+	}
+	if len(s.Spec.Selector) == 0 || s.Spec.Type == corev1.ServiceTypeExternalName {
 		return nil
 	}
 	var l corev1.PodList
@@ -176,7 +190,7 @@ func (p *program) describeService(ctx context.Context, c *client.Client, g *page
 	return nil
 }
 
-func (p *program) describeIngress(_ context.Context, _ *client.Client, g *page, raw json.RawMessage) error {
+func (p *program) describeIngress(ctx context.Context, c *client.Client, g *page, raw json.RawMessage) error {
 	var i networkingv1.Ingress
 	if err := json.Unmarshal(raw, &i); err != nil {
 		return err
@@ -184,8 +198,9 @@ func (p *program) describeIngress(_ context.Context, _ *client.Client, g *page, 
 	if i.Spec.IngressClassName != nil {
 		g.line("Class", *i.Spec.IngressClassName)
 	}
-	if i.Spec.DefaultBackend != nil {
-		g.line("Default backend", backend(i.Spec.DefaultBackend))
+	known := map[string]*foundService{}
+	if b := i.Spec.DefaultBackend; b != nil {
+		g.line("Default backend", backend(b)+led(", leads ", p.leads(ctx, c, i.Namespace, b, known)))
 	}
 	for _, t := range i.Spec.TLS {
 		g.line("TLS", strings.Join(t.Hosts, ", ")+" by secret "+t.SecretName)
@@ -200,7 +215,8 @@ func (p *program) describeIngress(_ context.Context, _ *client.Client, g *page, 
 			if path.PathType != nil {
 				typ = string(*path.PathType)
 			}
-			rows = append(rows, fmt.Sprintf("%s\t%s\t%s\t%s", star(r.Host), path.Path, typ, backend(&path.Backend)))
+			rows = append(rows, fmt.Sprintf("%s\t%s\t%s\t%s\t%s", star(r.Host), path.Path, typ, backend(&path.Backend),
+				led("leads ", p.leads(ctx, c, i.Namespace, &path.Backend, known))))
 		}
 	}
 	g.below("Rules", rows)

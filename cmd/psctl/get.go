@@ -20,8 +20,10 @@ func (p *program) get() *cobra.Command {
 		Use:        "get KIND[,KIND] [NAME…] | KIND/NAME… | all",
 		SuggestFor: []string{"ls", "list", "ps", "show"},
 		Short:      "List objects, or some by name",
-		Long: `get lists objects: deployments (deploy), services (svc), ingresses (ing), pods (po), secrets (sec), namespaces (ns),
-nodes (no) and events (ev); all stands for deployments, services, ingresses and pods. A pod that does not run says why.
+		Long: `get lists objects: deployments (deploy), services (svc), ingresses (ing), pods (po), endpoints (ep),
+secrets (sec), namespaces (ns), nodes (no) and events (ev); all stands for deployments, services, ingresses and pods. A pod that does not run says why.
+ENDPOINTS of a Service is how many of its replicas take connections, and how many there are; SERVICES of an Ingress is how many
+of those that it leads to have one that does. psctl describe says why others do not.
 
 -o json and yaml give an object that was named alone as it is, and anything else as a List; -o name gives KIND/NAME a
 line. With -w, -o json gives an object a line: {"type": "ADDED", "MODIFIED" or "DELETED", "object": …}.
@@ -176,7 +178,7 @@ func (g *getter) once(ctx context.Context, ts []target) error {
 			err = errors.Join(err, g.names(t.kind, found[i]))
 		}
 	default:
-		err = g.tables(ts, found, absent == nil)
+		err = g.tables(ctx, ts, found, absent == nil)
 	}
 	return errors.Join(err, absent)
 }
@@ -214,7 +216,7 @@ func (g *getter) names(k kind, items []json.RawMessage) error {
 }
 
 // tables shows a table per kind. Of several kinds, those with nothing are passed over, and names bear their kind.
-func (g *getter) tables(ts []target, found [][]json.RawMessage, complain bool) error {
+func (g *getter) tables(ctx context.Context, ts []target, found [][]json.RawMessage, complain bool) error {
 	shown := 0
 	for i, t := range ts {
 		if len(found[i]) == 0 {
@@ -226,7 +228,7 @@ func (g *getter) tables(ts []target, found [][]json.RawMessage, complain bool) e
 			}
 		}
 		tab := g.table(t.kind)
-		if err := g.fill(tab, t.kind, found[i], len(ts) > 1); err != nil {
+		if err := g.fill(tab, t.kind, g.withCounts(ctx, t.kind, found[i]), len(ts) > 1); err != nil {
 			return err
 		}
 		if err := tab.write(g.out, false); err != nil {
@@ -310,11 +312,11 @@ func (g *getter) follow(ctx context.Context, t target) error {
 		for _, raw := range l.Items {
 			now = append(now, client.WatchEvent{Type: "ADDED", Object: raw})
 		}
-		if err := g.changes(tab, t.kind, now); err != nil {
+		if err := g.changes(ctx, tab, t.kind, now); err != nil {
 			return err
 		}
 		err = g.c.Watch(ctx, t.list(g.in()), g.query(t), l.Metadata.ResourceVersion, g.lost, func(e client.WatchEvent) error {
-			return g.changes(tab, t.kind, []client.WatchEvent{e})
+			return g.changes(ctx, tab, t.kind, []client.WatchEvent{e})
 		})
 		if !client.IsGone(err) {
 			return err
@@ -324,7 +326,7 @@ func (g *getter) follow(ctx context.Context, t target) error {
 }
 
 // changes shows objects that have changed, in rows that line up with the earlier ones.
-func (g *getter) changes(tab *table, k kind, all []client.WatchEvent) error {
+func (g *getter) changes(ctx context.Context, tab *table, k kind, all []client.WatchEvent) error {
 	for _, e := range all {
 		raw, err := typed(k, e.Object)
 		if err != nil {
@@ -345,7 +347,7 @@ func (g *getter) changes(tab *table, k kind, all []client.WatchEvent) error {
 				return err
 			}
 		default:
-			if err := g.fill(tab, k, []json.RawMessage{raw}, false); err != nil {
+			if err := g.fill(tab, k, g.withCounts(ctx, k, []json.RawMessage{raw}), false); err != nil {
 				return err
 			}
 			if r := tab.rows[len(tab.rows)-1]; e.Type == "DELETED" {

@@ -52,7 +52,8 @@ func serviceRow(s *corev1.Service, now time.Time) row {
 		ports = append(ports, port+"/"+protocol(p.Protocol))
 	}
 	return row{
-		[]string{s.Name, cmp.Or(string(s.Spec.Type), "ClusterIP"), strings.Join(ports, ","), age(s.CreationTimestamp.Time, now)},
+		[]string{s.Name, cmp.Or(string(s.Spec.Type), "ClusterIP"), cmp.Or(s.Spec.ClusterIP, "<none>"), strings.Join(ports, ","),
+			s.Annotations[foundNote], age(s.CreationTimestamp.Time, now)},
 		[]string{labelText(s.Spec.Selector)},
 	}
 }
@@ -91,7 +92,7 @@ func ingressRow(i *networkingv1.Ingress, now time.Time) row {
 		class = *c
 	}
 	return row{
-		[]string{i.Name, class, strings.Join(slices.Compact(hosts), ","), age(i.CreationTimestamp.Time, now)},
+		[]string{i.Name, class, strings.Join(slices.Compact(hosts), ","), i.Annotations[foundNote], age(i.CreationTimestamp.Time, now)},
 		[]string{strings.Join(paths, ", ")},
 	}
 }

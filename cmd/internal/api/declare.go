@@ -236,20 +236,6 @@ func (q *request) decode(data []byte) (object, error) {
 	return o, nil
 }
 
-// dryRun reports whether the request only asks what would happen.
-func dryRun(values []string) (bool, error) {
-	for _, v := range values {
-		switch v {
-		case metav1.DryRunAll, "true", "server":
-			return true, nil
-		case "", "false", "none":
-		default:
-			return false, badRequest("dryRun %q: want All", v)
-		}
-	}
-	return false, nil
-}
-
 // invalid is the answer to an object with those mistakes.
 func invalid(o object, wrong field.ErrorList) error {
 	m, _ := manifest.Of(o)

@@ -23,8 +23,9 @@ func TestDiscovery(t *testing.T) {
 		{"/api", "versions.0", "v1"},
 		{"/apis", "kind", "APIGroupList"},
 		{"/apis", "groups.0.name", "apps"},
-		{"/apis", "groups.1.preferredVersion.groupVersion", "networking.k8s.io/v1"},
-		{"/apis", "groups.2.name", "policy"}, {"/apis", "groups.3", ""},
+		{"/apis", "groups.1.preferredVersion.groupVersion", "discovery.k8s.io/v1"},
+		{"/apis", "groups.2.preferredVersion.groupVersion", "networking.k8s.io/v1"},
+		{"/apis", "groups.3.name", "policy"}, {"/apis", "groups.4", ""},
 		{"/apis/apps", "kind", "APIGroup"},
 		{"/apis/apps/v1", "kind", "APIResourceList"},
 		{"/apis/apps/v1", "groupVersion", "apps/v1"},
@@ -46,7 +47,7 @@ func TestDiscovery(t *testing.T) {
 			t.Errorf("resource %d: %s", i, core.body)
 		}
 	}
-	if names != "events namespaces nodes pods pods/eviction pods/log secrets services " {
+	if names != "endpoints events namespaces nodes pods pods/eviction pods/log secrets services " {
 		t.Errorf("got %s", names)
 	}
 	for i := 0; core.field(fmt.Sprintf("resources.%d.name", i)) != ""; i++ {

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"net/http"
 
-	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
@@ -199,31 +198,6 @@ func (s *Server) changed(q *request, t target, verb, key string, make func(*proj
 		return nil, err
 	}
 	return s.shown(q.lookAt(r.State), t.resource, name{d.is.GetNamespace(), d.is.GetName()})
-}
-
-// imagined is the object as a dry run shows it.
-func (s *Server) imagined(l *look, r *resource, d *declaration) (object, error) {
-	n := name{d.is.GetNamespace(), d.is.GetName()}
-	there, ok, err := s.show(l, r, n)
-	if err != nil || d.raw == nil {
-		return there, err
-	}
-	o, ok2 := d.is.DeepCopyObject().(object)
-	if !ok2 {
-		return nil, fmt.Errorf("%s: a copy is of another type", d.key)
-	}
-	o = l.secretShown(o)
-	o.SetUID(uidFrom("dry run of " + d.key))
-	o.SetResourceVersion("")
-	if ok {
-		o.SetUID(there.GetUID())
-		o.SetResourceVersion(there.GetResourceVersion())
-		keepStatus(o, there)
-		if svc, ok := o.(*corev1.Service); ok {
-			dress(svc, s.lookAt(st).find(n))
-		}
-	}
-	return o, nil
 }
 
 // deleteOptions reads the options of a DELETE, which may be in the body, as JSON, in the query, or both.
