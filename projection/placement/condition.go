@@ -1,6 +1,7 @@
 package placement
 
 import (
+	"bytes"
 	"fmt"
 	"time"
 
@@ -91,9 +92,9 @@ func (r *Rollout) deadline() (time.Time, bool) {
 			progress = later(progress, rep.Object.Stamp.Time.Wall())
 		}
 		if rep.Available {
-			progress = later(progress, rep.Seen.Started.Add(max(minReady, steady))) // only then does an old one go for it
+			progress = later(progress, readied(rep.Seen).Add(max(minReady, steady))) // only then does an old one go for it
 		} else if rep.Ready {
-			progress = later(progress, rep.Seen.Started)
+			progress = later(progress, readied(rep.Seen))
 		}
 		underWay = underWay || !rep.Available && !rep.wasAvailable(minReady)
 	}
@@ -103,10 +104,22 @@ func (r *Rollout) deadline() (time.Time, bool) {
 // wasAvailable reports whether the replica has been available before it failed.
 func (r *Replica) wasAvailable(minReady time.Duration) bool {
 	s := r.Seen
-	if s != nil && s.Phase == projection.Running && !r.Silent.IsZero() {
-		return !s.Started.Add(minReady).After(r.Silent)
+	switch {
+	case s == nil:
+		return false
+	case s.Readied.IsZero() && (s.Unready != "" || gated(r.Template)): // it runs, or has run, and never was
+		return s.Phase == projection.Running && s.Unready == "" && !r.Silent.IsZero()
+	case s.Phase == projection.Running && s.Unready != "":
+		return true // for how long it had been is not recorded
+	case s.Phase == projection.Running && !r.Silent.IsZero():
+		return !readied(s).Add(minReady).After(r.Silent)
 	}
-	return s != nil && (s.Restarts > 0 && minReady == 0 || !s.Started.IsZero() && !s.Finished.Before(s.Started.Add(minReady)))
+	return s.Restarts > 0 && minReady == 0 || !s.Started.IsZero() && !s.Finished.Before(readied(s).Add(minReady))
+}
+
+// gated reports whether a replica from the template is ready only once a probe says so, without reading it.
+func gated(template []byte) bool {
+	return bytes.Contains(template, []byte(`"readinessProbe":`)) || bytes.Contains(template, []byte(`"startupProbe":`))
 }
 
 func later(a, b time.Time) time.Time {

@@ -16,7 +16,7 @@ import (
 // burst is how many replicas one decision creates at most, as in Kubernetes: the rest follows when these are recorded.
 const burst = 500
 
-// steady is how long a replica must have run before one that it replaces is let go for it. A program that ends as soon
+// steady is how long a replica must have been ready before one that it replaces is let go for it. A program that ends as soon
 // as it has read its configuration has been running, too, and without a pause it would take the place of all that serve.
 // Kubernetes leaves that to probes and minReadySeconds; Docker Swarm watches an update for as long as this.
 const steady = 5 * time.Second
@@ -183,7 +183,7 @@ func (d *decision) steady(r *Replica, forOthers bool) bool {
 	if !r.Available {
 		return false
 	}
-	since := r.Seen.Started.Add(steady)
+	since := readied(r.Seen).Add(steady)
 	if forOthers {
 		d.rollout.wakeAt(since)
 	}

@@ -17,8 +17,8 @@ type Replica struct {
 	Seen      *projection.Replica // nil: its host has not said anything yet
 	Silent    time.Time           // since when its host is not heard, so that nothing is known of it; zero: it is heard
 	Updated   bool                // runs, or will run, what the Deployment now says
-	Ready     bool                // its container runs
-	Available bool                // it has been running for minReadySeconds
+	Ready     bool                // its container runs, and no probe says that it takes no requests
+	Available bool                // it has been ready for minReadySeconds
 }
 
 // Rollout is a Deployment and all replicas placed under its name, in the order of their ordinals' names. A replica
@@ -112,14 +112,17 @@ func readRollout(o projection.Object, now time.Time) (*Rollout, error) {
 // add adds a replica, of which its host has said what is seen and has been silent since then, if it is.
 func (r *Rollout) add(p *projection.Placed, seen *projection.Replica, silent time.Time) {
 	rep := Replica{Placed: p, Seen: seen, Silent: silent, Updated: p.Owner == r.Object.UID && p.SpecHash == r.SpecHash}
-	if rep.Ready = seen != nil && seen.Phase == projection.Running && silent.IsZero(); rep.Ready {
-		since := seen.Started.Add(time.Duration(r.Deployment.Spec.MinReadySeconds) * time.Second)
+	if rep.Ready = seen != nil && seen.Phase == projection.Running && seen.Unready == "" && silent.IsZero(); rep.Ready {
+		since := readied(seen).Add(time.Duration(r.Deployment.Spec.MinReadySeconds) * time.Second)
 		if rep.Available = !since.After(r.now); !rep.Available {
 			r.wakeAt(since)
 		}
 	}
 	r.Replicas = append(r.Replicas, rep)
 }
+
+// readied is since when a replica has been ready that is, or from when on it was: since it was started, where nothing asks it.
+func readied(seen *projection.Replica) time.Time { return later(seen.Started, seen.Readied) }
 
 // wakeAt has Wake be t if that is the next thing to happen.
 func (r *Rollout) wakeAt(t time.Time) {
@@ -169,6 +172,8 @@ func (r *Replica) Held() string {
 		return fmt.Sprintf("unknown: host %s silent since %s", r.Host, clock(r.Silent))
 	case r.Seen == nil:
 		return "waiting for host " + r.Host
+	case r.Seen.Phase == projection.Running && r.Seen.Unready != "":
+		return r.Seen.Unready
 	case r.Seen.Message != "":
 		return r.Seen.Reason + ": " + r.Seen.Message
 	case r.Seen.Reason != "":

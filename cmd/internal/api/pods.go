@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"iter"
 	"maps"
+	"strings"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -154,7 +155,7 @@ func podStatus(pod *corev1.Pod, p *projection.Placed, r *projection.Replica) {
 		return
 	}
 	st.StartTime = &since
-	ready := r != nil && r.Phase == projection.Running
+	ready := r != nil && r.Phase == projection.Running && r.Unready == ""
 	if r != nil {
 		if r.Phase != projection.Pending || !r.Started.IsZero() {
 			st.Phase = corev1.PodRunning
@@ -171,6 +172,9 @@ func podStatus(pod *corev1.Pod, p *projection.Placed, r *projection.Replica) {
 	if r != nil && !r.Started.IsZero() {
 		changed = metav1.NewTime(r.Started.Truncate(time.Second))
 	}
+	if r != nil && ready && r.Readied.After(r.Started) {
+		changed = metav1.NewTime(r.Readied.Truncate(time.Second))
+	}
 	if r != nil && !ready && r.Finished.After(r.Started) {
 		changed = metav1.NewTime(r.Finished.Truncate(time.Second))
 	}
@@ -178,6 +182,9 @@ func podStatus(pod *corev1.Pod, p *projection.Placed, r *projection.Replica) {
 		c := corev1.PodCondition{Type: typ, Status: corev1.ConditionTrue, LastTransitionTime: at}
 		if !ok {
 			c.Status, c.Reason = corev1.ConditionFalse, "ContainersNotReady"
+			if r != nil && r.Phase == projection.Running {
+				c.Message = r.Unready
+			}
 		}
 		st.Conditions = append(st.Conditions, c)
 	}
@@ -246,7 +253,7 @@ func containerStatus(c corev1.Container, r *projection.Replica) corev1.Container
 	}
 	switch {
 	case r.Phase == projection.Running:
-		started, cs.Ready = true, true
+		started, cs.Ready = !strings.HasPrefix(r.Unready, "startup probe"), r.Unready == ""
 		cs.State.Running = &corev1.ContainerStateRunning{StartedAt: metav1.NewTime(r.Started)}
 		cs.LastTerminationState.Terminated = ended
 	case r.Phase == projection.Exited && r.Reason == "" && ended != nil:
