@@ -163,3 +163,20 @@ func TestConfig_backupTo(t *testing.T) {
 		}
 	}
 }
+
+func TestConfig_services(t *testing.T) {
+	c, err := parse(t, nil)
+	if err != nil || c.cidr.String() != "10.96.0.0/12" {
+		t.Errorf("got %v, %v, want Kubernetes' own addresses", c.cidr, err)
+	}
+	c, err = parse(t, nil, "--service-cidr=none", "--ingress-http=none", "--ingress-https=none")
+	if err != nil || c.cidr.IsValid() {
+		t.Errorf("with none: got %v, %v", c.cidr, err)
+	}
+	_, err = parse(t, nil, "--service-cidr=10.96.0.1/12", "--ingress-http=80", "--ingress-https=:https-alt-no")
+	for _, want := range []string{`--service-cidr "10.96.0.1/12"`, "10.96.0.0/12", `--ingress-http "80"`, `--ingress-https ":https-alt-no"`} {
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%q is not said in: %v", want, err)
+		}
+	}
+}

@@ -24,6 +24,7 @@ func (a *agent) server() *api.Server {
 		Logs:       a.logs,
 		Orphans:    orphans{a.reconciler},
 		Secrets:    a.secrets,
+		Discovery:  a.services.catalog,
 		Backups:    a.backups,
 		Restorer:   a.restorer,
 		Trail:      &trail{a: a},

@@ -41,8 +41,10 @@ type services struct {
 func (a *agent) openServices() {
 	s := &a.services
 	s.stuck = map[string]string{}
-	s.catalog = &discovery.Catalog{Ledger: a.ledger, Host: a.c.NodeName, CIDR: a.c.cidr, Log: a.part("discovery")}
-	if a.c.cidr.IsValid() {
+	s.catalog = &discovery.Catalog{Ledger: a.ledger, Host: a.c.NodeName, CIDR: a.c.cidr, Rootless: os.Geteuid() != 0, Log: a.part("discovery")}
+	if !a.c.cidr.IsValid() {
+		s.catalog.CIDR = netip.PrefixFrom(netip.IPv4Unspecified(), 32) // in which there is none for anybody
+	} else {
 		s.rules = &vip.Rules{Source: s.catalog, Host: a.c.NodeName, Cluster: a.c.ClusterName, CIDR: a.c.cidr, Log: a.part("services"), Metrics: a.metrics.registry}
 	}
 	s.ingress, s.dns = ingress.NewMetrics(), dns.NewMetrics(a.metrics.registry)
