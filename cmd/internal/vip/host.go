@@ -147,40 +147,6 @@ func occupied(cidr netip.Prefix, resolver netip.Addr) error {
 	return nil
 }
 
-// outerBridges names the bridges that lead to other machines: with a port that is no veth, as that of a network card or of a
-// virtual machine, or on the way to everywhere else.
-func outerBridges() ([]string, error) {
-	links, err := netlink.LinkList()
-	if err != nil {
-		return nil, err
-	}
-	routes, err := netlink.RouteListFiltered(netlink.FAMILY_V4, &netlink.Route{Table: unix.RT_TABLE_MAIN}, netlink.RT_FILTER_TABLE)
-	if err != nil {
-		return nil, err
-	}
-	outer := map[int]bool{}
-	for _, l := range links {
-		if m := l.Attrs().MasterIndex; m != 0 && l.Type() != "veth" {
-			outer[m] = true
-		}
-	}
-	for _, r := range routes {
-		if ones := 0; r.Dst == nil {
-			outer[r.LinkIndex] = true
-		} else if ones, _ = r.Dst.Mask.Size(); ones == 0 {
-			outer[r.LinkIndex] = true
-		}
-	}
-	var names []string
-	for _, l := range links {
-		if l.Type() == "bridge" && outer[l.Attrs().Index] {
-			names = append(names, l.Attrs().Name)
-		}
-	}
-	slices.Sort(names)
-	return names, nil
-}
-
 // keepOut has the rules know the bridges that lead to other machines.
 func (k *kernel) keepOut(outer []string) {
 	if slices.Equal(outer, k.outer) {

@@ -127,7 +127,7 @@ func (k *kernel) change(n discovery.News) {
 	begun := time.Now()
 	b := &batch{conn: k.conn, table: k.table}
 	is := map[discovery.Name][]port{}
-	var flows []port
+	var flows, now []port
 	for _, name := range n.Services {
 		ports := portsOf(n.Service(name), k.rules.Host, (*discovery.Endpoint).On)
 		if slices.EqualFunc(k.written[name], ports, equalPorts) {
@@ -135,7 +135,7 @@ func (k *kernel) change(n discovery.News) {
 		}
 		is[name] = ports
 		b.change(objectsOfAll(k.written[name]), objectsOfAll(ports))
-		flows = append(flows, lost(k.written[name], ports)...)
+		flows, now = append(flows, lost(k.written[name], ports)...), append(now, ports...)
 	}
 	if len(is) == 0 {
 		return
@@ -153,6 +153,7 @@ func (k *kernel) change(n discovery.News) {
 	}
 	k.metrics.took(begun)
 	k.flush(flows, false)
+	k.reflect(now)
 }
 
 // whole writes the table anew, in one transaction: at no moment is there none. Connections go on, as the kernel knows them
@@ -192,6 +193,7 @@ func (k *kernel) whole() {
 	k.metrics.ports.Set(float64(len(all)))
 	k.metrics.took(begun)
 	k.flush(all, true)
+	k.reflect(all)
 }
 
 // stayed is who stays with which endpoint, so that the table can be written anew without them being sent elsewhere.

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"os"
 	"os/exec"
 	"strings"
 	"testing"
@@ -284,6 +285,30 @@ func TestKernel_otherMachinesAreKeptOut(t *testing.T) {
 	}))
 	if err := silent(s.other, "tcp", front); err != nil {
 		t.Errorf("another machine: %v", err)
+	}
+}
+
+// A container reaches itself through its Service, whether or not bridges ask the rules of IP as well.
+func TestKernel_itself(t *testing.T) {
+	s := newStreet(t)
+	const asks = "/proc/sys/net/bridge/bridge-nf-call-iptables"
+	source := newTables()
+	start(t, newRules(t, source, Kernel))
+	for i, on := range []string{"0", "1"} {
+		if err := os.WriteFile(asks, []byte(on), 0o644); err != nil {
+			t.Skip(err) // this kernel's bridges never do
+		}
+		for j, network := range []string{"tcp", "udp"} {
+			front := netip.AddrPortFrom(netip.AddrFrom4([4]byte{10, 96, byte(i), byte(20 + j)}), 80)
+			a := serve(t, s.c1, network, "10.88.0.11:0", "a")
+			b := serve(t, s.c2, network, "10.88.0.12:0", "b")
+			source.set(network, service(network, front.Addr().String(), network, here(a.at)))
+			answers(t, s.c1, network, front, "a")
+			answers(t, s.c2, network, front, "a")
+			source.set(network, service(network, front.Addr().String(), network, here(a.at), here(b.at)))
+			answers(t, s.c1, network, front, "a", "b")
+			answers(t, s.host, network, front, "a", "b")
+		}
 	}
 }
 
