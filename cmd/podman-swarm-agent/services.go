@@ -42,10 +42,11 @@ func (a *agent) openServices() {
 	s := &a.services
 	s.stuck = map[string]string{}
 	s.catalog = &discovery.Catalog{Ledger: a.ledger, Host: a.c.NodeName, CIDR: a.c.cidr, Rootless: os.Geteuid() != 0, Log: a.part("discovery")}
+	counts := vip.NewMetrics(a.metrics.registry)
 	if !a.c.cidr.IsValid() {
 		s.catalog.CIDR = netip.PrefixFrom(netip.IPv4Unspecified(), 32) // in which there is none for anybody
 	} else {
-		s.rules = &vip.Rules{Source: s.catalog, Host: a.c.NodeName, Cluster: a.c.ClusterName, CIDR: a.c.cidr, Log: a.part("services"), Metrics: a.metrics.registry}
+		s.rules = &vip.Rules{Source: s.catalog, Host: a.c.NodeName, Cluster: a.c.ClusterName, CIDR: a.c.cidr, Log: a.part("services"), Metrics: counts}
 	}
 	s.ingress, s.dns = ingress.NewMetrics(), dns.NewMetrics(a.metrics.registry)
 	a.metrics.registry.MustRegister(s.ingress)

@@ -32,7 +32,7 @@ func ten(name string, i, version int) *discovery.Service {
 }
 
 func opened(b *testing.B, source *tables) *kernel {
-	k := &kernel{rules: newRules(b, source, Kernel), table: newTable("test", cidr), metrics: must2(newMetrics(nil))(b)}
+	k := &kernel{rules: newRules(b, source, Kernel), table: newTable("test", cidr)}
 	must(b, k.open())
 	b.Cleanup(func() { k.conn.CloseLasting() })
 	k.whole()

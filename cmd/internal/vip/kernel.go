@@ -23,7 +23,7 @@ const (
 type kernel struct {
 	rules   *Rules
 	table   *table
-	metrics *metrics
+	metrics *Metrics
 
 	conn    *nftables.Conn
 	id      uint32                    // of conn, as others see who has changed something
@@ -146,7 +146,7 @@ func (k *kernel) change(n discovery.News) {
 		return
 	}
 	for name, ports := range is {
-		k.metrics.ports.Add(float64(len(ports) - len(k.written[name])))
+		k.metrics.more(len(ports) - len(k.written[name]))
 		if k.written[name] = ports; len(ports) == 0 {
 			delete(k.written, name)
 		}
@@ -190,7 +190,7 @@ func (k *kernel) whole() {
 	}
 	k.rules.problem("table", "")
 	k.written = written
-	k.metrics.ports.Set(float64(len(all)))
+	k.metrics.all(len(all))
 	k.metrics.took(begun)
 	k.flush(all, true)
 	k.reflect(all)
@@ -242,7 +242,7 @@ func (k *kernel) reopen() error {
 // mend writes the table anew after somebody else has changed or removed it.
 func (k *kernel) mend() {
 	k.written = nil
-	k.metrics.mended.Inc()
+	k.metrics.mend()
 	if k.mended.IsZero() || time.Since(k.mended) > time.Hour { // once, however often it goes on
 		k.rules.Log.Warn("somebody else changed or removed the rules of virtual addresses; they are written anew, whenever it happens",
 			"table", "ip "+k.table.Name)

@@ -125,7 +125,7 @@ type street struct{ host, c1, c2, other *space }
 func newStreet(t testing.TB) *street {
 	t.Helper()
 	if os.Geteuid() != 0 {
-		t.Skip("needs root, for network namespaces")
+		t.Fatal("needs root, for network namespaces")
 	}
 	s := &street{c1: newSpace(t), c2: newSpace(t), other: newSpace(t)}
 	must(t, up("lo"))

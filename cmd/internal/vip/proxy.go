@@ -22,7 +22,7 @@ import (
 type proxy struct {
 	rules   *Rules
 	stands  netip.Prefix
-	metrics *metrics
+	metrics *Metrics
 
 	work  sync.WaitGroup // whatever was begun
 	held  map[discovery.Name][]port
@@ -149,7 +149,7 @@ func (p *proxy) change(ctx context.Context, n discovery.News) {
 		if slices.EqualFunc(p.held[name], ports, equalPorts) {
 			continue
 		}
-		p.metrics.ports.Add(float64(len(ports) - len(p.held[name])))
+		p.metrics.more(len(ports) - len(p.held[name]))
 		if p.held[name] = ports; len(ports) == 0 {
 			delete(p.held, name)
 		}

@@ -40,7 +40,7 @@ type Rules struct {
 	// Loopback is where addresses stand for those of CIDR, in mode UserSpace; zero: DefaultLoopback. It lies in 127.0.0.0/8.
 	Loopback netip.Prefix
 	Log      *slog.Logger
-	Metrics  prometheus.Registerer // nil: none
+	Metrics  *Metrics // nil: nothing is counted
 
 	mu       sync.Mutex
 	mode     Mode // once it is chosen
@@ -97,17 +97,13 @@ func (r *Rules) Run(ctx context.Context) error {
 		return fmt.Errorf("serve the virtual addresses in %s: %w", r.CIDR, err)
 	}
 	mode, why := r.choose()
-	m, err := newMetrics(r.Metrics)
-	if err != nil {
-		return fmt.Errorf("count what is done for virtual addresses: %w", err)
-	}
 	r.mu.Lock()
 	r.mode = mode
 	r.mu.Unlock()
 	switch mode {
 	case Kernel:
 		r.Log.Info("virtual addresses are served by the kernel", "cidr", r.CIDR, "table", TableName(r.Cluster), "resolver", Resolver(r.CIDR))
-		return (&kernel{rules: r, table: newTable(r.Cluster, r.CIDR), metrics: m}).run(ctx)
+		return (&kernel{rules: r, table: newTable(r.Cluster, r.CIDR), metrics: r.Metrics}).run(ctx)
 	case UserSpace:
 		stands := r.Loopback
 		if !stands.IsValid() {
@@ -118,7 +114,7 @@ func (r *Rules) Run(ctx context.Context) error {
 		}
 		r.Log.Warn("virtual addresses are served by a proxy, on loopback addresses of this host alone: containers reach NodePorts only, and connections end with the agent",
 			"why", why, "cidr", r.CIDR, "at", stands)
-		return (&proxy{rules: r, stands: stands, metrics: m}).run(ctx)
+		return (&proxy{rules: r, stands: stands, metrics: r.Metrics}).run(ctx)
 	}
 	return fmt.Errorf("serve the virtual addresses: there is no mode %q: want %s or %s", r.Mode, Kernel, UserSpace)
 }
@@ -207,16 +203,18 @@ func follow(ctx context.Context, source discovery.Source, use func(discovery.New
 	}
 }
 
-// metrics are what is counted; those of the zero Registerer are counted nowhere.
-type metrics struct {
+// Metrics counts what Rules do. A nil one counts nothing.
+type Metrics struct {
 	changes prometheus.Histogram
 	mended  prometheus.Counter
 	ports   prometheus.Gauge
 }
 
-func newMetrics(to prometheus.Registerer) (*metrics, error) {
+// NewMetrics registers the metrics of Rules: podman_swarm_vip_change_seconds, podman_swarm_vip_mended_total and
+// podman_swarm_vip_ports. It panics where they are registered already.
+func NewMetrics(to prometheus.Registerer) *Metrics {
 	const namespace, subsystem = "podman_swarm", "vip"
-	m := &metrics{
+	m := &Metrics{
 		changes: prometheus.NewHistogram(prometheus.HistogramOpts{Namespace: namespace, Subsystem: subsystem, Name: "change_seconds",
 			Help:    "Time that it took to make a change of Services or their endpoints true for new connections.",
 			Buckets: prometheus.ExponentialBuckets(0.0001, 2, 15)}),
@@ -225,17 +223,33 @@ func newMetrics(to prometheus.Registerer) (*metrics, error) {
 		ports: prometheus.NewGauge(prometheus.GaugeOpts{Namespace: namespace, Subsystem: subsystem, Name: "ports",
 			Help: "Ports of Services with a virtual address."}),
 	}
-	if to == nil {
-		return m, nil
-	}
-	for _, c := range []prometheus.Collector{m.changes, m.mended, m.ports} {
-		if err := to.Register(c); err != nil {
-			return nil, err
-		}
-	}
-	return m, nil
+	to.MustRegister(m.changes, m.mended, m.ports)
+	return m
 }
 
-func (m *metrics) took(begun time.Time) { m.changes.Observe(time.Since(begun).Seconds()) }
+func (m *Metrics) took(begun time.Time) {
+	if m != nil {
+		m.changes.Observe(time.Since(begun).Seconds())
+	}
+}
+
+func (m *Metrics) mend() {
+	if m != nil {
+		m.mended.Inc()
+	}
+}
+
+// more counts ports that are served besides, less than none where some are no longer.
+func (m *Metrics) more(ports int) {
+	if m != nil {
+		m.ports.Add(float64(ports))
+	}
+}
+
+func (m *Metrics) all(ports int) {
+	if m != nil {
+		m.ports.Set(float64(ports))
+	}
+}
 
 func portText(p uint16) string { return strconv.Itoa(int(p)) }
