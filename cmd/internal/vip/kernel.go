@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"time"
 
@@ -120,15 +121,23 @@ func (k *kernel) run(ctx context.Context) error {
 
 // change makes the table as the news have it.
 func (k *kernel) change(n discovery.News) {
-	if n.Whole || k.written == nil {
-		k.written = nil // which is written whole, from the newest
-		return
+	if k.written == nil {
+		return // all is written anew, from the newest
+	}
+	names := n.Services
+	if n.Whole { // which of them have changed is to be seen here
+		names = slices.Collect(maps.Keys(k.written))
+		for s := range n.Table.Services() {
+			if k.written[s.Name] == nil {
+				names = append(names, s.Name)
+			}
+		}
 	}
 	begun := time.Now()
 	b := &batch{conn: k.conn, table: k.table}
 	is := map[discovery.Name][]port{}
 	var flows, now []port
-	for _, name := range n.Services {
+	for _, name := range names {
 		ports := portsOf(n.Service(name), k.rules.Host, (*discovery.Endpoint).On)
 		if slices.EqualFunc(k.written[name], ports, equalPorts) {
 			continue

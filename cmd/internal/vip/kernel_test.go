@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
-	"os"
 	"os/exec"
 	"strings"
 	"testing"
@@ -267,48 +266,27 @@ func silent(in *space, network string, at netip.AddrPort) error {
 	return err
 }
 
-// Another machine that sends what is for a virtual address here is not served.
-func TestKernel_otherMachinesAreKeptOut(t *testing.T) {
+// Where it is not known what has changed, what has is written and nothing else.
+func TestKernel_wholeNews(t *testing.T) {
 	s := newStreet(t)
 	source := newTables()
-	start(t, newRules(t, source, Kernel))
-	a := serve(t, s.c1, "tcp", "10.88.0.11:8080", "a")
-	front := netip.MustParseAddrPort("10.96.3.1:80")
+	source.forgetful = true
+	a, b := serve(t, s.c1, "tcp", "10.88.0.11:8080", "a"), serve(t, s.c2, "tcp", "10.88.0.12:8080", "b")
 	source.set("web", service("web", "10.96.3.1", "tcp", here(a.at)))
-	answers(t, s.c2, "tcp", front, "a")
-	must(t, s.other.do(func() error {
-		l, err := netlink.LinkByName("eth0")
-		if err != nil {
-			return err
-		}
-		return netlink.RouteAdd(&netlink.Route{LinkIndex: l.Attrs().Index, Dst: ipNet(cidr), Gw: net.ParseIP(hostAddr)})
-	}))
-	if err := silent(s.other, "tcp", front); err != nil {
-		t.Errorf("another machine: %v", err)
-	}
-}
-
-// A container reaches itself through its Service, whether or not bridges ask the rules of IP as well.
-func TestKernel_itself(t *testing.T) {
-	s := newStreet(t)
-	const asks = "/proc/sys/net/bridge/bridge-nf-call-iptables"
-	source := newTables()
+	source.set("yet", service("yet", "10.96.3.2", "tcp", here(a.at)))
 	start(t, newRules(t, source, Kernel))
-	for i, on := range []string{"0", "1"} {
-		if err := os.WriteFile(asks, []byte(on), 0o644); err != nil {
-			t.Skip(err) // this kernel's bridges never do
-		}
-		for j, network := range []string{"tcp", "udp"} {
-			front := netip.AddrPortFrom(netip.AddrFrom4([4]byte{10, 96, byte(i), byte(20 + j)}), 80)
-			a := serve(t, s.c1, network, "10.88.0.11:0", "a")
-			b := serve(t, s.c2, network, "10.88.0.12:0", "b")
-			source.set(network, service(network, front.Addr().String(), network, here(a.at)))
-			answers(t, s.c1, network, front, "a")
-			answers(t, s.c2, network, front, "a")
-			source.set(network, service(network, front.Addr().String(), network, here(a.at), here(b.at)))
-			answers(t, s.c1, network, front, "a", "b")
-			answers(t, s.host, network, front, "a", "b")
-		}
+	handles := func(name string) string {
+		return nft(t, "-a", "list", "chain", "ip", "podman_swarm_test", "svc/default/"+name+"/tcp/80")
+	}
+	before := handles("yet")
+	source.set("web", service("web", "10.96.3.1", "tcp", here(b.at)))
+	answers(t, s.host, "tcp", netip.MustParseAddrPort("10.96.3.1:80"), "b")
+	source.set("web", nil)
+	refused(t, s.host, "tcp", netip.MustParseAddrPort("10.96.3.1:80"))
+	source.set("new", service("new", "10.96.3.3", "tcp", here(b.at)))
+	answers(t, s.host, "tcp", netip.MustParseAddrPort("10.96.3.3:80"), "b")
+	if got := handles("yet"); got != before {
+		t.Errorf("what has not changed was written anew:\n%s\nwas\n%s", got, before)
 	}
 }
 
