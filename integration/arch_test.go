@@ -111,7 +111,7 @@ var mayImport = map[string]imports{
 	// Looks at the house from outside; the benchmarks measure its parts one by one.
 	"integration/...": {
 		ours: []string{"events/...", "projection/...", "snapshot/...", "sync/...", "integration/..."},
-		others: []string{"golang.org/x/sys", "golang.org/x/sync", "k8s.io/api", "k8s.io/apimachinery", "github.com/tidwall/wal",
+		others: []string{"golang.org/x/sys", "golang.org/x/sync", "k8s.io/api", "k8s.io/apimachinery", "sigs.k8s.io/yaml", "github.com/tidwall/wal",
 			"github.com/hanwen/go-fuse",         // serves the disk whose power is cut
 			"github.com/anishathalye/porcupine", // looks for one order that explains all answers of a host
 			"github.com/nats-io"},               // bare, what sync is compared with
