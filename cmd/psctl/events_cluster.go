@@ -63,6 +63,8 @@ func (ev *event) aboutHosts(typ string) string {
 		if json.Unmarshal(ev.Object, &t) == nil {
 			return "token created, scope " + t.Scope + led(" in ", andWord(t.Namespaces))
 		}
+	case "dnsallow":
+		return ev.aboutNames()
 	case "jointoken":
 		return "join token created"
 	}

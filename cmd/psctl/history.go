@@ -78,6 +78,10 @@ func (p *program) past(ctx context.Context, what string, args []string) (raw []b
 	if len(args) == 0 {
 		return nil, "", usage("the %s of which object? psctl %s KIND/NAME", what, what)
 	}
+	if name, ok := allowedName(args); ok {
+		raw, err = p.ask(ctx, "/swarm/v1/"+what+client.Path("dnsallow", name))
+		return raw, fmt.Sprintf("entry %q on the list of allowed names", name), err
+	}
 	ts, err := targets(args)
 	if err != nil {
 		return nil, "", err

@@ -7,8 +7,6 @@ import (
 	"net/http"
 	"slices"
 	"time"
-
-	"github.com/podman-swarm/podman-swarm/events/manifest"
 )
 
 // Blame is one field of an object as it is, and which event made it so.
@@ -34,11 +32,11 @@ func (s *Server) blame(q *request) error {
 			clear(fields)
 			continue
 		}
-		o, err := manifest.Decode(typ, w.Object)
+		v, err := treeOf(typ, w.Object)
 		if err != nil {
 			return fmt.Errorf("event %d: %w", w.Index, err)
 		}
-		now, err := leaves(o)
+		now, err := leaves(v)
 		if err != nil {
 			return err
 		}
@@ -63,11 +61,7 @@ func (s *Server) blame(q *request) error {
 }
 
 // leaves are the values of an object that have nothing below them, by their paths as differences gives them.
-func leaves(o object) (map[string]json.RawMessage, error) {
-	v, err := tree(o)
-	if err != nil {
-		return nil, err
-	}
+func leaves(v any) (map[string]json.RawMessage, error) {
 	var d difference
 	all := map[string]json.RawMessage{}
 	var walk func(path string, v any)

@@ -46,6 +46,19 @@ func tree(o object) (any, error) {
 	return told(c, v), err
 }
 
+// treeOf is a recorded object as JSON's values. Not all that is declared has a kind: what is said of a host, or that a name may be
+// resolved, is compared as it stands.
+func treeOf(typ string, raw json.RawMessage) (any, error) {
+	if _, ok := manifest.ByType(typ); !ok {
+		return decodeAny(raw)
+	}
+	o, err := manifest.Decode(typ, raw)
+	if err != nil {
+		return nil, err
+	}
+	return tree(o)
+}
+
 type difference struct {
 	changes []FieldChange
 	err     error

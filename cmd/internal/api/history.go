@@ -159,13 +159,15 @@ func step(typ string, was, is json.RawMessage) (action string, changes []FieldCh
 	case was == nil:
 		return "created", nil, nil
 	}
-	old, err1 := manifest.Decode(typ, was)
-	now, err2 := manifest.Decode(typ, is)
+	old, err1 := treeOf(typ, was)
+	now, err2 := treeOf(typ, is)
 	if err1 != nil || err2 != nil {
-		return "configured", nil, nil // of a kind that this version does not know
+		return "configured", nil, nil // by another version, which this one cannot read
 	}
-	if changes, err = differences(old, now); err != nil || len(changes) > 0 {
-		return "configured", changes, err
+	var d difference
+	d.values("", old, now)
+	if d.err != nil || len(d.changes) > 0 {
+		return "configured", d.changes, d.err
 	}
 	return "unchanged", nil, nil
 }

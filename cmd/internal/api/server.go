@@ -208,6 +208,7 @@ func (s *Server) handler(stop <-chan struct{}, strangers bool) http.Handler {
 	s.backupRoutes(handle)
 	s.auditRoutes(handle)
 	s.restoreRoutes(handle)
+	s.dnsRoutes(handle)
 	for _, path := range []string{"/healthz", "/livez"} {
 		handle("GET "+path, func(q *request) error { return q.text(http.StatusOK, "ok") })
 	}
@@ -253,7 +254,7 @@ func (q *request) do(h func(*request) error) (err error) {
 // elsewhere answers what no route is for: by the methods that there are for the path, if any.
 func elsewhere(mux *http.ServeMux, q *request) error {
 	var allowed []string
-	for _, method := range []string{http.MethodGet, http.MethodPost, http.MethodDelete} {
+	for _, method := range []string{http.MethodGet, http.MethodPut, http.MethodPost, http.MethodDelete} {
 		r := q.WithContext(q.Context())
 		r.Method = method
 		if _, pattern := mux.Handler(r); strings.HasPrefix(pattern, method+" ") {

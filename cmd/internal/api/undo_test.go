@@ -8,7 +8,6 @@ import (
 	"testing"
 
 	"github.com/podman-swarm/podman-swarm/events"
-	"github.com/podman-swarm/podman-swarm/events/manifest"
 	"github.com/podman-swarm/podman-swarm/projection"
 	"github.com/podman-swarm/podman-swarm/snapshot"
 )
@@ -120,7 +119,7 @@ func TestUndo_ofUndo(t *testing.T) {
 		if !ok {
 			return ""
 		}
-		d, err := manifest.Decode("deployment", o.Version.Object)
+		d, err := treeOf("deployment", o.Version.Object)
 		if err != nil {
 			t.Fatal(err)
 		}
