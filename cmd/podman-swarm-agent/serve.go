@@ -15,6 +15,7 @@ import (
 	"github.com/coreos/go-systemd/v22/daemon"
 	"golang.org/x/sync/errgroup"
 
+	"github.com/podman-swarm/podman-swarm/cmd/internal/sockets"
 	"github.com/podman-swarm/podman-swarm/cmd/internal/tail"
 	"github.com/podman-swarm/podman-swarm/events"
 	"github.com/podman-swarm/podman-swarm/podman"
@@ -66,6 +67,10 @@ func newAgent(c *config, log *slog.Logger) *agent {
 // was acknowledged is on disk, and state.json says what the log does.
 func serve(ctx context.Context, c *config, log *slog.Logger) error {
 	a := newAgent(c, log)
+	var err error
+	if a.services.sockets, err = sockets.Open(a.part("sockets")); err != nil {
+		return err
+	}
 	log.Info("starting Podman Swarm agent", "node", c.NodeName, "version", version, "data_dir", c.DataDir)
 	if err := a.open(ctx); err != nil {
 		if a.ledger == nil && ctx.Err() != nil && errors.Is(err, ctx.Err()) {
@@ -74,7 +79,7 @@ func serve(ctx context.Context, c *config, log *slog.Logger) error {
 		}
 		return err
 	}
-	err := a.run(ctx)
+	err = a.run(ctx)
 	if a.cluster.mesh != nil {
 		err = errors.Join(err, a.cluster.mesh.Close())
 	}

@@ -18,6 +18,7 @@ import (
 	"github.com/podman-swarm/podman-swarm/cmd/internal/api"
 	"github.com/podman-swarm/podman-swarm/cmd/internal/dns"
 	"github.com/podman-swarm/podman-swarm/cmd/internal/ingress"
+	"github.com/podman-swarm/podman-swarm/cmd/internal/sockets"
 	"github.com/podman-swarm/podman-swarm/cmd/internal/vip"
 	"github.com/podman-swarm/podman-swarm/projection/discovery"
 	"github.com/podman-swarm/podman-swarm/projection/secret"
@@ -32,6 +33,7 @@ type services struct {
 	rules   *vip.Rules // nil: Services have no address, and no names
 	ingress *ingress.Metrics
 	dns     *dns.Metrics
+	sockets *sockets.Store // those of the ingress, which systemd holds over a restart
 
 	named atomic.Bool // whether the resolver answers
 	mu    sync.Mutex
@@ -55,7 +57,7 @@ func (a *agent) openServices() {
 // actors are what answers, each by itself.
 func (a *agent) serviceActors() []func(context.Context) error {
 	s := &a.services
-	all := []func(context.Context) error{s.catalog.Run}
+	all := []func(context.Context) error{s.catalog.Run, a.giveUpSockets}
 	if s.rules != nil {
 		all = append(all, a.address, a.name)
 	}
@@ -152,7 +154,8 @@ func (a *agent) name(ctx context.Context) error {
 			return nil, errors.Join(err, packets.Close())
 		}
 		server := &dns.Server{Source: s.catalog, Host: a.c.NodeName, Own: []netip.Prefix{a.c.cidr}, Address: at.Addr(), From: (&neighbours{}).has,
-			Packets: []net.PacketConn{packets}, Listeners: []net.Listener{stream}, Log: a.part("dns"), Metrics: s.dns}
+			Packets: []net.PacketConn{packets}, Listeners: []net.Listener{stream}, Log: a.part("dns"), Metrics: s.dns,
+			Allowed: func(name string) bool { return a.ledger.View().DNSAllows(name) }}
 		a.part("dns").Info("names are answered", "address", at)
 		return func(ctx context.Context) error {
 			s.named.Store(true)
@@ -176,7 +179,7 @@ func (a *agent) route(ctx context.Context, flag, addr string) error {
 		return nil
 	}
 	return a.serveAgain(ctx, flag, func() (func(context.Context) error, error) {
-		l, err := net.Listen("tcp", addr)
+		l, err := a.services.sockets.Listen(flag, addr)
 		if err != nil {
 			return nil, err
 		}
@@ -191,6 +194,14 @@ func (a *agent) route(ctx context.Context, flag, addr string) error {
 		a.part("ingress").Info("Ingresses are served", "address", l.Addr(), "tls", server.HTTPS != nil)
 		return server.Run, nil
 	})
+}
+
+// giveUpSockets closes those that an earlier agent listened on and this one does not, once it knows that.
+func (a *agent) giveUpSockets(ctx context.Context) error {
+	if a.settle(ctx) == nil {
+		a.services.sockets.Done()
+	}
+	return nil
 }
 
 // firstIngress waits until there is one.
