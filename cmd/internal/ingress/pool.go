@@ -125,7 +125,11 @@ func newPool(s *discovery.Service, key poolKey, host string, old *pool) *pool {
 		return nil
 	}
 	for e := range port.Ready() {
-		add(e.On(host).String(), e.Address.String())
+		everywhere := e.Address
+		if !everywhere.IsValid() { // only this host reaches it
+			everywhere = e.Local
+		}
+		add(e.On(host).String(), everywhere.String())
 	}
 	return now
 }

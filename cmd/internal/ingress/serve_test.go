@@ -264,7 +264,7 @@ func TestServer_changesDropNoRequest(t *testing.T) {
 			}
 		})
 	}
-	for n := range 60 {
+	for n := range 30 {
 		ings := []*discovery.Ingress{declared("all", uint64(n+1), rule{"/", "Prefix", "web"})}
 		for k := range n % 7 {
 			ings = append(ings, declared(fmt.Sprint("i", k), uint64(n), rule{fmt.Sprintf("host-%d.com/x", k), "Prefix", "web"}))
@@ -279,7 +279,7 @@ func TestServer_changesDropNoRequest(t *testing.T) {
 	}
 	stop()
 	g.Wait()
-	t.Logf("%d requests during 60 changes", asked.Load())
+	t.Logf("%d requests during 30 changes", asked.Load())
 }
 
 // What is under way when the agent ends is answered, and then Run returns.
@@ -313,6 +313,30 @@ func TestServer_drainsWhenItEnds(t *testing.T) {
 	close(finish)
 	if got := <-answered; got != "200 whole true" {
 		t.Errorf("got %s, want it answered, and its client told to send no more on that connection", got)
+	}
+	if err := <-ended; err != nil {
+		t.Error(err)
+	}
+}
+
+// A connection that was taken before the end is answered, though its request comes only then.
+func TestServer_hearsWhoHasConnected(t *testing.T) {
+	r, _ := one(t, service("web", replica(t, "web")), nil)
+	c, err := net.Dial("tcp", r.http)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	raw(t, r.http, "GET / HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n") // connections are taken in turn: so the first has been
+	ended := make(chan error, 1)
+	go func() { ended <- r.stop() }()
+	eventually(t, r.draining.Load, "it does not end")
+	eventually(t, func() bool { _, err := net.Dial("tcp", r.http); return err != nil }, "connections are still taken")
+	if _, err := io.WriteString(c, "GET / HTTP/1.1\r\nHost: h\r\n\r\n"); err != nil {
+		t.Fatal(err)
+	}
+	if b, err := io.ReadAll(c); err != nil || !strings.HasPrefix(string(b), "HTTP/1.1 200 ") {
+		t.Errorf("got %q, %v, want an answer", b, err)
 	}
 	if err := <-ended; err != nil {
 		t.Error(err)

@@ -26,6 +26,8 @@ const (
 	drain = 10 * time.Second
 	// notice is for how long before that the answers tell their clients to send no more on the same connection.
 	notice = 300 * time.Millisecond
+	// unheardFor is how long a connection that was taken may still have for its request to come, after that.
+	unheardFor = 2 * time.Second
 	// secretAge is how old what is known of a Secret may be: one that has changed is served after at most that.
 	secretAge = time.Second
 )
@@ -158,6 +160,8 @@ func (s *server) http(life context.Context) *http.Server {
 
 // serve answers what comes in at l until ctx ends, and then what is under way. It ends the life of all requests if some take too long.
 func (s *server) serve(ctx context.Context, srv *http.Server, l net.Listener, secure bool, end func()) error {
+	unheard := &fresh{all: map[net.Conn]struct{}{}}
+	srv.ConnState = unheard.state
 	served := make(chan error, 1)
 	limited := netutil.LimitListener(l, cmp.Or(s.Connections, 8192))
 	go func() {
@@ -181,6 +185,7 @@ func (s *server) serve(ctx context.Context, srv *http.Server, l net.Listener, se
 	<-served
 	pause := time.NewTimer(s.notice)
 	<-pause.C
+	unheard.wait(unheardFor)
 	last, cancel := context.WithTimeout(context.WithoutCancel(ctx), drain)
 	defer cancel()
 	if err := srv.Shutdown(last); err != nil && !errors.Is(err, net.ErrClosed) {
