@@ -31,7 +31,7 @@ func ten(name string, i, version int) *discovery.Service {
 	return v
 }
 
-func opened(b *testing.B, source *tables) *kernel {
+func opened(b testing.TB, source *tables) *kernel {
 	k := &kernel{rules: newRules(b, source, Kernel), table: newTable("test", cidr)}
 	must(b, k.open())
 	b.Cleanup(func() { k.conn.CloseLasting() })

@@ -103,6 +103,9 @@ func (k *kernel) run(ctx context.Context) error {
 			k.mend()
 		case <-look.C:
 			k.surroundings()
+			if k.written != nil && !k.there() { // which it would have been told
+				k.mend()
+			}
 		case <-again.C:
 		}
 		if !known {
@@ -246,6 +249,12 @@ func (k *kernel) commit(b *batch) error {
 func (k *kernel) reopen() error {
 	_ = k.conn.CloseLasting()
 	return k.open()
+}
+
+// there says whether there is a table at all.
+func (k *kernel) there() bool {
+	_, err := k.conn.ListTableOfFamily(k.table.Name, nftables.TableFamilyIPv4)
+	return err == nil
 }
 
 // mend writes the table anew after somebody else has changed or removed it.

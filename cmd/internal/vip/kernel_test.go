@@ -50,6 +50,19 @@ func TestKernel_flushIsMended(t *testing.T) {
 	}
 }
 
+// That there is no table is seen without being told.
+func TestKernel_looks(t *testing.T) {
+	newStreet(t)
+	k := opened(t, newTables())
+	if !k.there() {
+		t.Error("the table is there, and not seen")
+	}
+	nft(t, "delete", "table", "ip", "podman_swarm_test")
+	if k.there() {
+		t.Error("the table is seen, and not there")
+	}
+}
+
 // An agent that goes and comes back drops no connection, and new ones are served meanwhile.
 func TestKernel_restartDropsNothing(t *testing.T) {
 	s := newStreet(t)
