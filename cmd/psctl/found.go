@@ -1,5 +1,7 @@
 package main
 
+//lint:file-ignore SA1019 Endpoints have a Service's replicas in one object, as people want to see them
+
 import (
 	"cmp"
 	"context"

@@ -1,5 +1,7 @@
 package api
 
+//lint:file-ignore SA1019 Endpoints are what clients before Kubernetes 1.33 read, kubectl describe service before 1.31 among them
+
 import (
 	"cmp"
 	"fmt"

@@ -177,7 +177,9 @@ func readyOf(s *discovery.Service) (ready, all int) {
 		}
 	}
 	for _, a := range s.Absent {
-		seen[replica{Pod: a.Pod}] = seen[replica{Pod: a.Pod}]
+		if r := (replica{Pod: a.Pod}); !seen[r] {
+			seen[r] = false
+		}
 	}
 	for _, ok := range seen {
 		if all++; ok {
