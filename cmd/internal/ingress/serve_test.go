@@ -218,12 +218,17 @@ func TestServer_saysWhatIsWrong(t *testing.T) {
 		}
 	}()
 	defer func() { garbage.Close(); <-done }()
-	r := start(t, func(s *Server) { s.Answer, s.MaxBody = 50*time.Millisecond, 10 })
-	r.put(t, []*discovery.Service{service("slow", slow), service("garbage", garbage.Addr().String()), service("gone", nobody(t)), service("web", replica(t, "web"))},
-		declared("a", 1, rule{"slow/", "Prefix", "slow"}, rule{"garbage/", "Prefix", "garbage"}, rule{"gone/", "Prefix", "gone"}, rule{"web/", "Prefix", "web"}, rule{"none/", "Prefix", "absent"}))
+	_, impatient := one(t, service("web", slow), func(s *Server) { s.Answer = 20 * time.Millisecond })
+	r := start(t, func(s *Server) { s.MaxBody = 10 })
+	r.put(t, []*discovery.Service{service("garbage", garbage.Addr().String()), service("gone", nobody(t)), service("web", replica(t, "web"))},
+		declared("a", 1, rule{"garbage/", "Prefix", "garbage"}, rule{"gone/", "Prefix", "gone"}, rule{"web/", "Prefix", "web"}, rule{"none/", "Prefix", "absent"}))
 	c := r.client(t)
 	for url, want := range map[string]int{"http://slow/": 504, "http://garbage/": 502, "http://gone/": 502, "http://none/": 503, "http://elsewhere/": 404, "http://web/": 200} {
-		got := get(t, c, url)
+		who := c
+		if want == 504 {
+			who = impatient
+		}
+		got := get(t, who, url)
 		if got.StatusCode != want {
 			t.Errorf("%s: got %d, want %d", url, got.StatusCode, want)
 		}

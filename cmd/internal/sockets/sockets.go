@@ -6,19 +6,24 @@ import (
 	"log/slog"
 	"net"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 )
 
 // first is the number of the first file descriptor that systemd hands over.
 const first = 3
 
-// Store is where listening sockets are kept while no agent runs.
+// Store is where listening sockets are kept while no agent runs. Its methods may be called from many goroutines.
 type Store struct {
 	notify string // the socket that systemd hears us at; "": nobody does
-	kept   []kept
 	log    *slog.Logger
+
+	mu   sync.Mutex
+	kept []kept
+	held map[string]bool // names under which systemd holds one
 }
 
 // kept is a socket that was handed over and that nobody has asked for yet.
@@ -34,7 +39,7 @@ func Open(log *slog.Logger) (*Store, error) {
 	if log == nil {
 		log = slog.New(slog.DiscardHandler)
 	}
-	s := &Store{notify: os.Getenv("NOTIFY_SOCKET"), log: log}
+	s := &Store{notify: os.Getenv("NOTIFY_SOCKET"), log: log, held: map[string]bool{}}
 	pid, count, names := os.Getenv("LISTEN_PID"), os.Getenv("LISTEN_FDS"), os.Getenv("LISTEN_FDNAMES")
 	for _, name := range []string{"LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES", "LISTEN_PIDFDID"} {
 		if err := os.Unsetenv(name); err != nil {
@@ -65,7 +70,7 @@ func Open(log *slog.Logger) (*Store, error) {
 			s.forget(k.name)
 			continue
 		}
-		s.kept = append(s.kept, k)
+		s.kept, s.held[k.name] = append(s.kept, k), true
 	}
 	return s, nil
 }
@@ -73,21 +78,33 @@ func Open(log *slog.Logger) (*Store, error) {
 // Listen gives a socket that listens at a TCP address: the one that was kept under the name, if it is of that address, and otherwise a new one,
 // which is then kept under the name. An empty host is every address. When it returns nil, a socket that could be given to systemd has been: it is held from
 // the moment that systemd has read that, which is before the agent ends. Whatever else was kept under the name is given up.
+//
+// Asked for again in one life of the agent, it binds anew. The address may be in use for a moment then, until systemd has let go of it: try again.
 func (s *Store) Listen(name, address string) (net.Listener, error) {
 	want, err := net.ResolveTCPAddr("tcp", address)
 	if err != nil {
 		return nil, err
 	}
-	for i, k := range s.kept {
-		if k.name != name || k.listener == nil {
-			continue
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var found net.Listener
+	s.kept = slices.DeleteFunc(s.kept, func(k kept) bool {
+		switch {
+		case k.name != name:
+			return false
+		case found == nil && same(k.listener.Addr(), want):
+			found = k.listener
+		default:
+			s.giveUp(k)
 		}
-		s.kept[i].listener = nil
-		if same(k.listener.Addr(), want) {
-			s.log.Info("a listening socket was kept over the restart", "name", name, "address", k.listener.Addr().String())
-			return k.listener, nil
-		}
-		s.giveUp(k)
+		return true
+	})
+	if found != nil {
+		s.log.Info("a listening socket was kept over the restart", "name", name, "address", found.Addr().String())
+		return found, nil
+	}
+	if s.held[name] {
+		s.forget(name)
 	}
 	l, err := net.ListenTCP("tcp", want)
 	if err != nil {
@@ -101,12 +118,12 @@ func (s *Store) Listen(name, address string) (net.Listener, error) {
 
 // Done gives up what was kept and nobody has asked for.
 func (s *Store) Done() {
-	for i, k := range s.kept {
-		if k.listener != nil {
-			s.kept[i].listener = nil
-			s.giveUp(k)
-		}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, k := range s.kept {
+		s.giveUp(k)
 	}
+	s.kept = nil
 }
 
 func (s *Store) giveUp(k kept) {
@@ -141,11 +158,13 @@ func (s *Store) keep(name string, l *net.TCPListener) error {
 	if err := c.Control(func(fd uintptr) { sent = s.tell("FDSTORE=1\nFDNAME="+name, int(fd)) }); err != nil {
 		return err
 	}
+	s.held[name] = sent == nil
 	return sent
 }
 
 // forget has systemd close what it holds under a name.
 func (s *Store) forget(name string) {
+	delete(s.held, name)
 	if s.notify == "" {
 		return
 	}

@@ -303,6 +303,37 @@ func TestStore_whatNobodyAsksFor(t *testing.T) {
 	p.stop(t)
 }
 
+// One that is asked for again, as its server has failed, is bound anew, once systemd has let go of the one before.
+func TestStore_again(t *testing.T) {
+	sd := newSystemd(t)
+	t.Setenv("NOTIFY_SOCKET", sd.conn.LocalAddr().String())
+	s, err := Open(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	l, err := s.Listen("ingress-http", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	sd.hear()
+	l.Close()
+	at := l.Addr().String()
+	if _, err := s.Listen("ingress-http", at); !errors.Is(err, syscall.EADDRINUSE) {
+		t.Fatalf("while systemd holds it: got %v, want that it is in use", err)
+	}
+	if got := sd.hear(); got != "FDSTOREREMOVE=1\nFDNAME=ingress-http" {
+		t.Fatalf("systemd was told %q, want to let go", got)
+	}
+	l, err = s.Listen("ingress-http", at)
+	if err != nil {
+		t.Fatal(err)
+	}
+	l.Close()
+	if sd.hear(); sd.held["ingress-http"] == nil {
+		t.Error("the new one is not held")
+	}
+}
+
 func TestSame(t *testing.T) {
 	for _, c := range []struct {
 		is, want string
