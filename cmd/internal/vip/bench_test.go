@@ -42,10 +42,6 @@ func opened(b testing.TB, source *tables) *kernel {
 	return k
 }
 
-func must2[T any](v T, err error) func(testing.TB) T {
-	return func(t testing.TB) T { must(t, err); return v }
-}
-
 // BenchmarkChange is an endpoint of one Service that is another, until the kernel has it.
 func BenchmarkChange(b *testing.B) {
 	for _, n := range []int{10, 100, 1000} {
