@@ -75,7 +75,7 @@ One on another host is asked over https, and shown a token (--token, PSCTL_TOKEN
 	root.PersistentFlags().StringVarP(&p.namespace, "namespace", "n", "", `namespace (default "default")`)
 	_ = root.RegisterFlagCompletionFunc("namespace", p.completeNamespace) // the flag is there
 	root.AddCommand(p.apply(), p.get(), p.describe(), p.delete(), p.scale(), p.rollout(), p.logs(), p.events(), p.history(), p.blame(), p.diff(), p.state(),
-		p.status(), p.nodes(), p.cordon(), p.uncordon(), p.drain(), p.node(), p.dns(), p.token(), p.backup(), p.restore(), p.restores(), p.undo(), p.recovery(), p.conflicts(), p.audit(), p.orphans(), p.completion(), p.versionCommand())
+		p.status(), p.nodes(), p.cordon(), p.uncordon(), p.drain(), p.node(), p.dns(), p.token(), p.backup(), p.restore(), p.restores(), p.undo(), p.recovery(), p.conflicts(), p.audit(), p.orphans(), p.portForward(), p.proxy(), p.completion(), p.versionCommand())
 	for _, c := range root.Commands() {
 		c.DisableFlagsInUseLine = true
 	}

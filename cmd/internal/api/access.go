@@ -218,6 +218,8 @@ func needOf(r *http.Request) need {
 		return need{scope: ScopeAdmin}
 	case strings.HasPrefix(path, "/swarm/v1/orphans") && !read:
 		return need{scope: ScopeWrite}
+	case strings.HasPrefix(path, "/swarm/v1/forward/"): // what is behind it can be changed through it
+		return need{scope: ScopeWrite, namespace: r.PathValue("namespace")}
 	case strings.HasPrefix(path, "/swarm/v1/conflicts/") && !read:
 		return need{body: true, scope: ScopeWrite}
 	case path == "/swarm/v1/audit/verify", path == "/swarm/v1/audit/backup": // it changes nothing; what it is held to is in the body

@@ -76,6 +76,22 @@ func (s *Server) sealed(o object) (object, field.ErrorList, error) {
 	return sealed, nil, nil
 }
 
+// declaring works out what an object, as somebody wants it, comes to upon a state.
+func (s *Server) declaring(st *projection.State, wanted object) (*declaration, error) {
+	o, wrong, err := s.sealed(wanted)
+	if err != nil {
+		return nil, err
+	}
+	var d *declaration
+	if len(wrong) == 0 {
+		d, wrong, err = declare(st, s.asDeclared(st, o), s.now())
+	}
+	if err == nil && len(wrong) > 0 {
+		err = invalid(wanted, wrong)
+	}
+	return d, err
+}
+
 // withoutValues takes out of what is wrong with a Secret whatever a value could be in.
 func withoutValues(wrong field.ErrorList) field.ErrorList {
 	for _, e := range wrong {

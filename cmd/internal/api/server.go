@@ -209,6 +209,7 @@ func (s *Server) handler(stop <-chan struct{}, strangers bool) http.Handler {
 	s.auditRoutes(handle)
 	s.restoreRoutes(handle)
 	s.dnsRoutes(handle)
+	s.forwardRoutes(handle)
 	for _, path := range []string{"/healthz", "/livez"} {
 		handle("GET "+path, func(q *request) error { return q.text(http.StatusOK, "ok") })
 	}

@@ -169,21 +169,9 @@ func (s *Server) changed(q *request, t target, verb, key string, make func(*proj
 		if err != nil {
 			return nil, err
 		}
-		o, wrong, err := s.sealed(wanted)
-		if err == nil && len(wrong) > 0 {
-			err = invalid(wanted, wrong)
-		}
-		if err != nil {
+		if d, err = s.declaring(st, wanted); err != nil {
 			return nil, err
 		}
-		made, wrong, err := declare(st, s.asDeclared(st, o), s.now())
-		if err == nil && len(wrong) > 0 {
-			err = invalid(o, wrong)
-		}
-		if err != nil {
-			return nil, err
-		}
-		d = made
 		return d.changes(), nil
 	}
 	if dry {
