@@ -275,6 +275,7 @@ func (t *trying) putBack() cause {
 			if err := t.spread(ctx, "since", 4711); err != nil {
 				return err
 			}
+			pause(ctx, 8*time.Second) // what its beats have told of is what it had
 			if err := errors.Join(h.Agent.Kill(), h.LoseDisk(), os.Rename(then, h.Agent.DataDir)); err != nil {
 				return err
 			}

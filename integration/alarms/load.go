@@ -18,6 +18,7 @@ import (
 // load is clients that write to every host, read from it and follow its events, whatever becomes of it.
 type load struct {
 	requests, failed atomic.Int64
+	rests            atomic.Bool // nobody writes
 }
 
 // run goes on until ctx ends.
@@ -35,7 +36,11 @@ func (l *load) write(ctx context.Context, h *street.Host, rnd *rand.Rand) {
 	transport := &http.Transport{DialContext: h.Dial, MaxIdleConnsPerHost: 1}
 	defer transport.CloseIdleConnections()
 	client := &http.Client{Transport: transport, Timeout: 10 * time.Second}
-	for n := 0; ctx.Err() == nil; n++ {
+	for ctx.Err() == nil {
+		if l.rests.Load() {
+			pause(ctx, 100*time.Millisecond)
+			continue
+		}
 		name := fmt.Sprintf("load-%s-%d", h.Name, rnd.IntN(20))
 		var err error
 		switch dice := rnd.IntN(10); {

@@ -82,16 +82,16 @@ func build(ctx context.Context, root, dir, file string) error {
 	return trial.Build(ctx, file, "-tags=clockshift", "-overlay="+overlay, "-ldflags=-s -w -X main.version=mistaken")
 }
 
+// wrongAgent is the cause that takes an agent with mistakes.
+const wrongAgent = "the agent of h2 is of another version, which folds and recovers wrongly"
+
 func (t *trying) mistaken() cause {
 	var right string
-	return cause{name: "the agent of h2 is of another version, which folds and recovers wrongly",
+	return cause{name: wrongAgent,
 		wants: []want{all("VersionsDiffer"), from("StateDiffers", 1, 2), on("ContainersBounced", 2), on("RecoveryFailed", 2)},
 		begin: func(ctx context.Context) error {
 			file, err := filepath.Abs(filepath.Join(t.dir, "mistaken"))
 			if err != nil {
-				return err
-			}
-			if err := build(ctx, ".", filepath.Dir(file), file); err != nil {
 				return err
 			}
 			h := t.host(2)
@@ -106,10 +106,12 @@ func (t *trying) mistaken() cause {
 			if err := restart(ctx, h, func() { h.Agent.Bin = file }); err != nil {
 				return err
 			}
+			t.load.rests.Store(true) // hosts compare their states only when nothing has changed for some seconds
 			return apply(ctx, t.host(1), service("mistaken", 80, ""))
 		},
 		end: func(ctx context.Context) error {
 			h := t.host(2)
+			t.load.rests.Store(false)
 			err := restart(ctx, h, func() { h.Agent.Bin = right })
 			return errors.Join(err, remove(ctx, t.host(1), "Deployment", "mistaken"), remove(ctx, t.host(1), "Service", "mistaken"))
 		}}

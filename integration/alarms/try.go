@@ -61,7 +61,7 @@ func (t *trying) try(ctx context.Context, phases []phase) (err error) {
 		interrupted := ctx.Err() != nil
 		err = errors.Join(err, t.close(!interrupted && (t.keep || err != nil || len(t.figures.wrong()) > 0)))
 	}()
-	if err := t.prepare(ctx); err != nil {
+	if err := t.prepare(ctx, phases); err != nil {
 		return err
 	}
 	if err := street.Form(ctx, "alarms", t.street.Hosts); err != nil {
@@ -111,8 +111,16 @@ const (
 // smallDisk is the size of the disk that h3's log is on.
 const smallDisk = 1 << 30
 
-// prepare gives the hosts what is to be broken later: places for backups and their copies, to h3 a small disk, and to h2 a log that is trimmed.
-func (t *trying) prepare(ctx context.Context) error {
+// prepare gives the hosts what is to be broken later: places for backups and their copies, to h3 a small disk, and to h2 a log that is trimmed. And it
+// builds the agent that makes mistakes, if one is wanted.
+func (t *trying) prepare(ctx context.Context, phases []phase) error {
+	for _, p := range phases {
+		if slices.ContainsFunc(p.causes, func(c cause) bool { return c.name == wrongAgent }) {
+			if err := build(ctx, ".", t.dir, filepath.Join(t.dir, "mistaken")); err != nil {
+				return err
+			}
+		}
+	}
 	for _, h := range t.street.Hosts {
 		for _, name := range []string{backups, copies} {
 			if err := os.Mkdir(folder(h, name), 0o750); err != nil {
