@@ -83,6 +83,7 @@ func (t *turn) prepare(ctx context.Context, p *pod) (*Spec, error) {
 	if err != nil {
 		return nil, fail("CreateContainerConfigError", err)
 	}
+	p.naming(spec, t.Resolver, hostNaming)
 	spec.Image = name
 	for _, v := range spec.Volumes {
 		err := t.do(ctx, slow, func(ctx context.Context) error {

@@ -100,7 +100,7 @@ func (l *loop) allowed(r *replica, d *Decision, now time.Time) ([]Step, time.Dur
 			return r.retry.left == nil || s.Action == Remove && slices.Contains(r.retry.left, s.Container.ID)
 		})
 	}
-	if len(steps) == 0 {
+	if steps = l.linger(r, steps, now); len(steps) == 0 {
 		return nil, 0
 	}
 	last := &steps[len(steps)-1]

@@ -19,6 +19,7 @@ const (
 	LabelDeployment = "io.podman-swarm.deployment" // uid of the Deployment
 	LabelPlacement  = "io.podman-swarm.placement"  // id of the event whose decision it carries out
 	LabelSpecHash   = "io.podman-swarm.spec-hash"  // as the placement has it
+	LabelPreStop    = "io.podman-swarm.pre-stop"   // what is to be done before it is stopped, if anything is
 )
 
 // owner is whose containers are looked at: those of one host in one cluster. All others are invisible.

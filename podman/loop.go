@@ -19,18 +19,18 @@ type loop struct {
 	crew
 	lister
 	recovery
-	view     *projection.View
-	index    uint64 // of the state, up to which it has been followed
-	replicas map[projection.Pod]*replica
-	dirty    map[projection.Pod]bool // to be decided about
-	strays   []Orphan                // containers of ours whose labels name no pod
-	turns    chan *turn              // that have ended
-	probed   chan projection.Pod     // whose probes have found something else
-	prober   *prober
-	clock    uint64                  // counts lists that began and turns that ended
-	wake     time.Time               // when the next replica may be tried again; zero: none waits
-	sweepAt  time.Time
-	known    map[string]bool // orphans that have been told of
+	view      *projection.View
+	index     uint64 // of the state, up to which it has been followed
+	replicas  map[projection.Pod]*replica
+	dirty     map[projection.Pod]bool // to be decided about
+	strays    []Orphan                // containers of ours whose labels name no pod
+	turns     chan *turn              // that have ended
+	probed    chan projection.Pod     // whose probes have found something else
+	selectors map[string]selector     // of Services, by key
+	clock     uint64                  // counts lists that began and turns that ended
+	wake      time.Time               // when the next replica may be tried again; zero: none waits
+	sweepAt   time.Time
+	known     map[string]bool // orphans that have been told of
 }
 
 // replica is all that the loop knows of one pod.
@@ -42,8 +42,10 @@ type replica struct {
 	stale     bool      // its last turn failed: what is there must be looked at anew
 	orphans   []Orphan
 	retry     retry
-	said      string // the last error that was told of
-	kept      string // why its containers run on although it has moved to another host
+	said      string             // the last error that was told of
+	kept      string             // why its containers run on although it has moved to another host
+	last      *projection.Placed // here
+	leave     leaving
 	watch     *watch // of the run that is recorded; nil when nothing is asked of it
 }
 
@@ -53,13 +55,14 @@ const parallel = 16
 
 func newLoop(r *Reconciler) *loop {
 	l := &loop{
-		crew:     crew{r, r.owner(), newPortBook(), &singleflight.Group{}, make(chan struct{}, parallel), &sync.WaitGroup{}},
-		lister:   newLister(),
-		replicas: map[projection.Pod]*replica{},
-		dirty:    map[projection.Pod]bool{},
-		turns:    make(chan *turn),
-		probed:   make(chan projection.Pod),
-		known:    map[string]bool{},
+		crew:      crew{r, r.owner(), newPortBook(), &singleflight.Group{}, make(chan struct{}, parallel), &sync.WaitGroup{}, nil},
+		lister:    newLister(),
+		replicas:  map[projection.Pod]*replica{},
+		dirty:     map[projection.Pod]bool{},
+		turns:     make(chan *turn),
+		probed:    make(chan projection.Pod),
+		selectors: map[string]selector{},
+		known:     map[string]bool{},
 	}
 	l.prober = newProber(r.Engine, l.goes)
 	return l
@@ -156,7 +159,7 @@ func (l *loop) follow() {
 		}
 	}
 	for pod, r := range l.replicas {
-		if moved && r.kept != "" {
+		if moved && (r.kept != "" || !r.leave.due.IsZero()) {
 			l.dirty[pod] = true
 		}
 	}
@@ -211,7 +214,7 @@ func (l *loop) refresh(pod projection.Pod) {
 	r.Recorded = recorded(l.view.State, pod, l.Host)
 	var placement events.ID
 	if placed, err := l.view.Placement(pod); err == nil && placed != nil && placed.Host == l.Host {
-		placement = placed.Event()
+		placement, r.last = placed.Event(), placed
 	}
 	if placement != r.placement {
 		r.placement, r.retry = placement, retry{}

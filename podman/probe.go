@@ -273,5 +273,7 @@ func (t *target) question(h *corev1.ProbeHandler) func(ctx context.Context, limi
 	case h.Exec != nil && len(h.Exec.Command) > 0:
 		return (&execution{target: t, command: h.Exec.Command}).ask
 	}
-	return func(context.Context, time.Duration) error { return errors.New("the probe asks nothing that this agent knows") }
+	return func(context.Context, time.Duration) error {
+		return errors.New("the probe asks nothing that this agent knows")
+	}
 }

@@ -87,6 +87,14 @@ func (p *pod) translate(own owner, image Image) (*Spec, error) {
 		s.Labels = map[string]string{}
 	}
 	maps.Copy(s.Labels, own.labels(p.placed))
+	switch text, err := p.preStop(); {
+	case err != nil:
+		return nil, err
+	case text != "":
+		s.Labels[LabelPreStop] = text
+	default:
+		delete(s.Labels, LabelPreStop) // a pod's own label is no word of ours
+	}
 	p.command(s)
 	p.network(s)
 	if err := p.mounts(s); err != nil {
@@ -113,7 +121,7 @@ func (p *pod) command(s *Spec) {
 	}
 }
 
-// network fills in host name, network and DNS.
+// network fills in host name, network and what is in /etc/hosts.
 func (p *pod) network(s *Spec) {
 	if p.spec.HostNetwork {
 		s.NetNS, s.UTSNS = &Namespace{"host"}, &Namespace{"host"}
@@ -130,19 +138,6 @@ func (p *pod) network(s *Spec) {
 		for _, name := range a.Hostnames {
 			s.HostAdd = append(s.HostAdd, name+":"+a.IP)
 		}
-	}
-	if d := p.spec.DNSConfig; d != nil {
-		s.DNSServers, s.DNSSearch = d.Nameservers, d.Searches
-		for _, o := range d.Options {
-			text := o.Name
-			if o.Value != nil {
-				text += ":" + *o.Value
-			}
-			s.DNSOptions = append(s.DNSOptions, text)
-		}
-	}
-	if p.spec.DNSPolicy == corev1.DNSNone && len(s.DNSSearch) == 0 {
-		s.DNSSearch = []string{"."} // Podman's word for "not those of the host"
 	}
 }
 

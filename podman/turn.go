@@ -34,6 +34,7 @@ type crew struct {
 	pulls   *singleflight.Group
 	slots   chan struct{}   // one for each turn that may keep Podman busy at the same time
 	working *sync.WaitGroup // all that the loop waits for in the end
+	prober  *prober
 }
 
 // turn does the steps of one decision. Turns of different pods run at the same time, and those of one pod never.
@@ -236,11 +237,6 @@ func (t *turn) stop(ctx context.Context, c Container, why string) error {
 		fact.Reason, fact.Message = unhealthy, why
 	}
 	return t.put(ctx, fact)
-}
-
-// quit ends a container's program within grace; 0: the container's own.
-func (t *turn) quit(ctx context.Context, c *Container, grace time.Duration) error {
-	return within(ctx, max(grace, c.Grace)+slow, func(ctx context.Context) error { return t.Engine.Stop(ctx, c.ID, grace) })
 }
 
 // remove stops and removes a container, however long it may take to end by itself. Its volumes are left to sweep.

@@ -71,13 +71,13 @@ type watch struct {
 // series is how one probe has gone so far.
 type series struct {
 	*corev1.Probe
-	ok        bool
-	text      string // why not
-	since     time.Time
-	passes    int // in a row
-	failures  int // in a row
-	same      int // of these, the last that said the same
-	last      string
+	ok       bool
+	text     string // why not
+	since    time.Time
+	passes   int // in a row
+	failures int // in a row
+	same     int // of these, the last that said the same
+	last     string
 }
 
 // watch begins to watch the run that is recorded. What was recorded of it holds until a probe says otherwise.

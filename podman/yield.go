@@ -50,7 +50,7 @@ func (l *loop) keep(r *replica, why string) {
 }
 
 // inTheWay says what another pod that is placed here, and does not run yet, needs of what the containers of a pod hold that
-// has moved; "" for nothing.
+// has moved, or is over; "" for nothing. moved is its placement; nil: which folders it uses is not known.
 func (l *loop) inTheWay(r *replica, moved *projection.Placed) string {
 	var ports []projection.Port
 	if r.Recorded != nil {
@@ -59,7 +59,10 @@ func (l *loop) inTheWay(r *replica, moved *projection.Placed) string {
 	for _, c := range r.There {
 		ports = append(slices.Clip(ports), c.Ports...)
 	}
-	mounts := hostMounts(moved)
+	var mounts map[string]bool
+	if moved != nil {
+		mounts = hostMounts(moved)
+	}
 	for pod, other := range l.replicas {
 		running := other.Recorded != nil && other.Recorded.Placement == other.placement && other.Recorded.Phase == projection.Running
 		if other.placement.IsZero() || running {

@@ -8,6 +8,9 @@
 //	GET /loaded      what came of that, as JSON
 //	GET /health/NAME 200, unless there is a file /tmp/NAME: then the status that it holds
 //	GET /health/NAME?set=503 writes that file; set=200 removes it
+//	GET /resolv.conf its /etc/resolv.conf
+//
+// With -check=NAME it serves nothing, and exits at once: with code 0, or 1 if there is a file /tmp/NAME.
 package main
 
 import (
@@ -34,6 +37,7 @@ type options struct {
 	every      time.Duration
 	memory     int
 	ignoreTerm bool
+	check      string
 }
 
 func parse(args []string, getenv func(string) string) (options, error) {
@@ -53,6 +57,7 @@ func parse(args []string, getenv func(string) string) (options, error) {
 	flags.DurationVar(&o.every, "every", 0, "and after them one line each so often, without end")
 	flags.IntVar(&o.memory, "memory", 0, "hold this many MiB of memory")
 	flags.BoolVar(&o.ignoreTerm, "ignore-term", false, "go on after SIGTERM, so that only SIGKILL ends it")
+	flags.StringVar(&o.check, "check", "", "exit at once: with code 1 if there is a file of this name in /tmp, else 0")
 	return o, flags.Parse(args)
 }
 
@@ -80,6 +85,12 @@ func run(ctx context.Context, o options, stdout, stderr io.Writer) int {
 	for i := range o.lines {
 		fmt.Fprintf(stdout, "out %d\n", i+1)
 		fmt.Fprintf(stderr, "err %d\n", i+1)
+	}
+	if o.check != "" {
+		if _, err := os.Stat(filepath.Join(os.TempDir(), filepath.Base(o.check))); err == nil {
+			return 1
+		}
+		return 0
 	}
 	if o.exitAfter == 0 {
 		return o.exitCode
@@ -171,6 +182,7 @@ func routes(exit chan<- int) http.Handler {
 	mux.HandleFunc("GET /load", asked.start)
 	mux.HandleFunc("GET /loaded", asked.tell)
 	mux.HandleFunc("GET /health/{name}", health)
+	mux.HandleFunc("GET /resolv.conf", func(w http.ResponseWriter, r *http.Request) { http.ServeFile(w, r, "/etc/resolv.conf") })
 	mux.HandleFunc("GET /exit", func(w http.ResponseWriter, r *http.Request) {
 		code, err := strconv.Atoi(r.FormValue("code"))
 		if err != nil {

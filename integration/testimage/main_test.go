@@ -35,6 +35,25 @@ func TestRun_exitsWithTheCodeToldAfterItsLines(t *testing.T) {
 	}
 }
 
+func TestHealth(t *testing.T) {
+	t.Setenv("TMPDIR", t.TempDir())
+	check := func() int {
+		return run(context.Background(), options{check: "live"}, &bytes.Buffer{}, &bytes.Buffer{})
+	}
+	for _, c := range []struct {
+		path         string
+		status, code int
+	}{
+		{"/health/live", 200, 0}, {"/health/live?set=503", 200, 1}, {"/health/live", 503, 1}, {"/health/live?set=200", 200, 0}, {"/health/live", 200, 0},
+	} {
+		w := httptest.NewRecorder()
+		routes(nil).ServeHTTP(w, httptest.NewRequest("GET", c.path, nil))
+		if code := check(); w.Code != c.status || code != c.code {
+			t.Errorf("GET %s: got %d, and -check exits with %d; want %d and %d", c.path, w.Code, code, c.status, c.code)
+		}
+	}
+}
+
 func TestRun_portTaken(t *testing.T) {
 	taken := httptest.NewServer(http.NotFoundHandler())
 	defer taken.Close()
