@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -115,11 +116,10 @@ func TestLeave_preStopOfARestart(t *testing.T) {
 		w := newWorld(t)
 		hang := make(chan struct{})
 		defer close(hang)
-		before := 0
+		var before atomic.Int32
 		w.fake.SetExec(func(_ string, command []string) (int, string, error) {
 			if command[0] == "leave" {
-				before++
-				if before > 1 {
+				if before.Add(1) > 1 {
 					<-hang
 				}
 				return 0, "", nil
@@ -132,12 +132,12 @@ func TestLeave_preStopOfARestart(t *testing.T) {
 		w.run()
 		w.ready()
 		w.settled(15 * time.Second)
-		if f := w.fact(three[0]); f.Restarts != 1 || before != 1 {
-			t.Errorf("got %+v, %d times done before", f, before)
+		if f := w.fact(three[0]); f.Restarts != 1 || before.Load() != 1 {
+			t.Errorf("got %+v, %d times done before", f, before.Load())
 		}
 		w.settled(50 * time.Second) // it fails again, and what is to be done before takes all of the 30 s
-		if f := w.fact(three[0]); f.Phase != projection.Exited || before != 2 {
-			t.Errorf("got %+v, %d times done before; want it ended all the same", f, before)
+		if f := w.fact(three[0]); f.Phase != projection.Exited || before.Load() != 2 {
+			t.Errorf("got %+v, %d times done before; want it ended all the same", f, before.Load())
 		}
 	})
 }

@@ -32,6 +32,27 @@ func (f *Fake) SetExec(fn func(container string, command []string) (code int, ou
 	f.exec = fn
 }
 
+// answered is what fn answers, unless ctx ends before: then fn goes on, as the command in a real container does.
+func answered(ctx context.Context, fn func() (int, string, error)) (int, string, error) {
+	type answer struct {
+		code   int
+		output string
+		err    error
+	}
+	done := make(chan answer, 1)
+	go func() {
+		var a answer
+		a.code, a.output, a.err = fn()
+		done <- a
+	}()
+	select {
+	case a := <-done:
+		return a.code, a.output, a.err
+	case <-ctx.Done():
+		return 0, "", ctx.Err()
+	}
+}
+
 // Exec implements podman.Engine.
 func (f *Fake) Exec(ctx context.Context, name string, command []string, begun func()) (int, string, error) {
 	if err := f.asked(ctx, "Exec", name, false); err != nil {
@@ -47,7 +68,7 @@ func (f *Fake) Exec(ctx context.Context, name string, command []string, begun fu
 		return 0, "", refuse(nil, "can only create exec sessions on running containers: container state improper")
 	case fn != nil:
 		begun()
-		return fn(c.Name, command)
+		return answered(ctx, func() (int, string, error) { return fn(c.Name, command) })
 	case command[0] != "/web":
 		return 0, "", refuse(nil, "executable file %q not found", command[0])
 	}
