@@ -41,7 +41,9 @@ func TestReal_probes(t *testing.T) {
 		})
 		return f
 	}
-	ready := func(f *projection.Replica) bool { return f.Phase == projection.Running && f.Unready == "" && !f.Readied.IsZero() }
+	ready := func(f *projection.Replica) bool {
+		return f.Phase == projection.Running && f.Unready == "" && !f.Readied.IsZero()
+	}
 	fact("it is ready", ready)
 	conf := w.get(p, "/resolv.conf")
 	for _, want := range []string{"nameserver 192.0.2.10\n", "search default.svc.cluster.local svc.cluster.local cluster.local", "ndots:5", "timeout:2", "attempts:4"} {
