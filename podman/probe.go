@@ -22,7 +22,7 @@ import (
 )
 
 // errLearntNothing: Podman could not be asked, which says nothing of the program that a probe is about.
-var errLearntNothing = errors.New("Podman could not be asked")
+var errLearntNothing = errors.New("it could not be asked through Podman")
 
 // execStarts is how many commands of probes are being started at a time. How long they run is not counted.
 const execStarts = 8
