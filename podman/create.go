@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/netip"
 	"strconv"
 	"strings"
 
@@ -83,7 +84,11 @@ func (t *turn) prepare(ctx context.Context, p *pod) (*Spec, error) {
 	if err != nil {
 		return nil, fail("CreateContainerConfigError", err)
 	}
-	p.naming(spec, t.Resolver, hostNaming)
+	var resolver netip.Addr
+	if t.Resolver != nil {
+		resolver = t.Resolver()
+	}
+	p.naming(spec, resolver, hostNaming)
 	spec.Image = name
 	for _, v := range spec.Volumes {
 		err := t.do(ctx, slow, func(ctx context.Context) error {

@@ -16,7 +16,9 @@ import (
 // that the agent was told.
 func TestReal_probes(t *testing.T) {
 	w := newReal(t)
-	w.run(func(r *podman.Reconciler) { r.Resolver = netip.MustParseAddr("192.0.2.10") })
+	w.run(func(r *podman.Reconciler) {
+		r.Resolver = func() netip.Addr { return netip.MustParseAddr("192.0.2.10") }
+	})
 	w.ready()
 	p := pod("web", 0)
 	every := func(h corev1.ProbeHandler) *corev1.Probe {

@@ -32,9 +32,9 @@ type Reconciler struct {
 	// Settle returns once this host has heard enough of the others to act on what it knows; its error ends Run. nil
 	// does not wait. Until then nothing is started, made or removed.
 	Settle func(context.Context) error
-	// Resolver is what containers are told to ask for names, those excepted that are told otherwise (dnsPolicy); zero: what the
-	// host asks. Containers that are there keep what they were made with.
-	Resolver netip.Addr
+	// Resolver is asked, for each container that is made, where that is to ask for names, unless it is told otherwise (dnsPolicy);
+	// the zero Addr, and nil: where the host does. Containers that are there keep what they were made with.
+	Resolver func() netip.Addr
 	Begun    projection.Recovery // what was done before Run: Started, Replayed and its Seconds
 	Log      *slog.Logger        // nil: nothing is said
 	// Observe, if not nil, is told how long it took to do all the steps of one replica, and how that ended. It is called

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"strings"
@@ -151,7 +152,7 @@ func (a *agent) open(ctx context.Context) (err error) {
 		return err
 	}
 	a.reconciler = &podman.Reconciler{Engine: a.engine, Ledger: a.ledger, Host: a.c.NodeName, Cluster: a.c.ClusterName, Log: a.part("podman"),
-		Settle: a.settle, Observe: a.metrics.reconciled,
+		Settle: a.settle, Observe: a.metrics.reconciled, Resolver: func() netip.Addr { return a.services.resolver(a.c.cidr) },
 		Begun: projection.Recovery{Started: a.started, Replayed: replayed,
 			Seconds: map[string]float64{"replay": time.Since(a.started).Seconds()}}}
 	if a.listener, err = net.Listen("tcp", a.c.APIAddr); err != nil {

@@ -31,6 +31,14 @@ func NewMetrics(to prometheus.Registerer) *Metrics {
 		errors: prometheus.NewCounter(prometheus.CounterOpts{Namespace: namespace, Name: "dns_upstream_errors_total",
 			Help: "Questions that a resolver outside of the cluster did not answer."}),
 	}
+	for _, about := range []string{"cluster", "reverse", "outside"} { // what will be asked for is there before it has grown
+		m.took.WithLabelValues(about)
+		for _, rcode := range []int{dns.RcodeSuccess, dns.RcodeNameError, dns.RcodeServerFailure} {
+			m.queries.WithLabelValues(about, dns.RcodeToString[rcode])
+		}
+	}
+	m.cache.WithLabelValues("hit")
+	m.cache.WithLabelValues("miss")
 	to.MustRegister(m.queries, m.took, m.cache, m.errors)
 	return m
 }

@@ -34,7 +34,7 @@ func NewMetrics() *Metrics {
 	desc := func(name, help string, labels ...string) *prometheus.Desc {
 		return prometheus.NewDesc("podman_swarm_ingress_"+name, help, append(of[:2:2], labels...), nil)
 	}
-	return &Metrics{
+	m := &Metrics{
 		all: map[discovery.Name]*series{},
 		took: prometheus.NewHistogramVec(prometheus.HistogramOpts{Namespace: "podman_swarm", Name: "ingress_request_seconds",
 			Help:    "Time from a request until its answer had been handed on; upgraded connections are left out.",
@@ -45,6 +45,8 @@ func NewMetrics() *Metrics {
 		inFlight: desc("requests_in_flight", "Requests that are being answered, upgraded connections among them."),
 		retries:  desc("retries_total", "Times that a request was handed to another replica, because one could not be reached or broke off."),
 	}
+	m.of(discovery.Name{})
+	return m
 }
 
 // of gives the series of an Ingress, a new one where there is none; nil where m is.
@@ -106,7 +108,7 @@ func (m *Metrics) Collect(ch chan<- prometheus.Metric) {
 	defer m.mu.Unlock()
 	for n, s := range m.all {
 		for class := range s.codes {
-			if v := s.codes[class].Load(); v > 0 {
+			if v := s.codes[class].Load(); v > 0 || class > 1 { // what will be asked for is there before it has grown
 				ch <- prometheus.MustNewConstMetric(m.requests, prometheus.CounterValue, float64(v), n.Namespace, n.Name, classes[class])
 			}
 		}
