@@ -51,7 +51,7 @@ func kinds() []kind {
 			header: []string{"NAME", "READY", "STATUS", "RESTARTS", "AGE", "NODE", "PORTS", "MESSAGE"}, wide: []string{"IP", "IMAGE", "CONTAINER"}},
 		{Kind: "Secret", plural: "secrets", singular: "secret", short: "sec", version: "v1",
 			namespaced: true, declared: true, row: rowOf(secretRow), header: []string{"NAME", "TYPE", "DATA", "AGE"}},
-		{Kind: "Endpoints", plural: "endpoints", singular: "endpoints", short: "ep", version: "v1", namespaced: true, row: rowOf(endpointsRow),
+		{Kind: "Endpoints", plural: "endpoints", singular: "endpoints", short: "ep", version: "v1", namespaced: true, declared: true, row: rowOf(endpointsRow),
 			header: []string{"NAME", "ENDPOINTS", "AGE"}, wide: []string{"NOT READY"}},
 		{Kind: "Namespace", plural: "namespaces", singular: "namespace", short: "ns", version: "v1", declared: true,
 			row: rowOf(namespaceRow), header: []string{"NAME", "STATUS", "AGE"}},

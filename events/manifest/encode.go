@@ -1,5 +1,7 @@
 package manifest
 
+//lint:file-ignore SA1019 Endpoints are written by hand; see endpoints.go
+
 import (
 	"bytes"
 	"crypto/sha256"
@@ -27,6 +29,10 @@ func Encode(o Object) (json.RawMessage, error) {
 	if !ok {
 		secret = &corev1.Secret{}
 	}
+	var subsets []corev1.EndpointSubset
+	if given, ok := o.(*corev1.Endpoints); ok {
+		subsets = given.Subsets
+	}
 	var b bytes.Buffer
 	e := json.NewEncoder(&b)
 	e.SetEscapeHTML(false) // people read the log
@@ -36,6 +42,8 @@ func Encode(o Object) (json.RawMessage, error) {
 		Spec            any               `json:"spec,omitempty"`
 		Type            corev1.SecretType `json:"type,omitempty"`
 		Data            map[string][]byte `json:"data,omitempty"`
+
+		Subsets []corev1.EndpointSubset `json:"subsets,omitempty"`
 	}{r.typeMeta(), metav1.ObjectMeta{
 		Name:              o.GetName(),
 		Namespace:         o.GetNamespace(),
@@ -43,7 +51,7 @@ func Encode(o Object) (json.RawMessage, error) {
 		CreationTimestamp: o.GetCreationTimestamp(),
 		Labels:            o.GetLabels(),
 		Annotations:       o.GetAnnotations(),
-	}, r.spec(o), secret.Type, secret.Data})
+	}, r.spec(o), secret.Type, secret.Data, subsets})
 	if err != nil {
 		return nil, fmt.Errorf("encode %s: %w", label(r.Kind, o.GetNamespace(), o.GetName()), err)
 	}

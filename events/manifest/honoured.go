@@ -25,6 +25,7 @@ func table() map[string]string {
 		"Service":    "metadata spec status",
 		"Ingress":    "metadata spec status",
 		"Namespace":  "metadata spec status",
+		"Endpoints":  "metadata subsets",
 		"Secret":     "metadata type data stringData immutable~false",
 
 		// What Kubernetes' servers fill in is taken, since exported objects hold it, and not recorded.
@@ -89,6 +90,10 @@ func table() map[string]string {
 		"ServiceSpec": "type selector ports clusterIP clusterIPs externalName externalIPs sessionAffinity sessionAffinityConfig" +
 			" externalTrafficPolicy internalTrafficPolicy trafficDistribution publishNotReadyAddresses healthCheckNodePort" +
 			" ipFamilies ipFamilyPolicy loadBalancerIP loadBalancerClass loadBalancerSourceRanges allocateLoadBalancerNodePorts",
+		"EndpointSubset":  "addresses notReadyAddresses ports",
+		"EndpointAddress": "ip",
+		"EndpointPort":    "name port protocol appProtocol",
+
 		"ServicePort": "name protocol port targetPort nodePort appProtocol",
 
 		"IngressSpec":           "ingressClassName defaultBackend rules tls",
@@ -115,6 +120,9 @@ func reasons() map[string]string {
 	return map[string]string{
 		"ObjectMeta.ownerReferences":           "nothing is deleted along with an owner",
 		"ObjectMeta.finalizers":                "a delete does not wait for anybody",
+		"EndpointAddress.targetRef":            "the endpoints of pods follow the pods: write them by hand only for what is elsewhere",
+		"EndpointAddress.nodeName":             "what is given by hand is reached by all hosts alike",
+		"EndpointAddress.hostname":             "only pods of a headless Service have names of their own",
 		"Secret.immutable":                     "to change what a Secret holds takes scope write, which is all that keeps it",
 		"PodSpec.initContainers":               "exactly one container is",
 		"PodSpec.ephemeralContainers":          "exactly one container is",

@@ -1,5 +1,7 @@
 package manifest
 
+//lint:file-ignore SA1019 Endpoints are written by hand; see endpoints.go
+
 import (
 	"cmp"
 	"slices"
@@ -58,6 +60,10 @@ func Resources() []Resource {
 			Kind: "Deployment", Type: "deployment", Plural: "deployments", Short: "deploy",
 			Group: "apps", Version: "v1", Namespaced: true, name: validation.NameIsDNSSubdomain,
 		}, func(d *appsv1.Deployment) any { return &d.Spec }, defaultDeployment, validateDeployment),
+		row(Resource{
+			Kind: "Endpoints", Type: "endpoints", Plural: "endpoints", Short: "ep",
+			Version: "v1", Namespaced: true, name: validation.NameIsDNS1035Label, // that of its Service
+		}, func(*corev1.Endpoints) any { return nil }, defaultEndpoints, validateEndpoints),
 		row(Resource{
 			Kind: "Ingress", Type: "ingress", Plural: "ingresses", Short: "ing",
 			Group: "networking.k8s.io", Version: "v1", Namespaced: true, name: validation.NameIsDNSSubdomain,
@@ -118,6 +124,8 @@ func Of(o Object) (Resource, bool) {
 	switch o.(type) {
 	case *appsv1.Deployment:
 		kind = "Deployment"
+	case *corev1.Endpoints:
+		kind = "Endpoints"
 	case *networkingv1.Ingress:
 		kind = "Ingress"
 	case *corev1.Namespace:

@@ -1,5 +1,7 @@
 package discovery
 
+//lint:file-ignore SA1019 EndpointSlices say the same in more words, and it is Endpoints that people write by hand
+
 import (
 	"fmt"
 	"log/slog"
@@ -7,7 +9,6 @@ import (
 	"net/netip"
 
 	corev1 "k8s.io/api/core/v1"
-	networkingv1 "k8s.io/api/networking/v1"
 
 	"github.com/podman-swarm/podman-swarm/events"
 	"github.com/podman-swarm/podman-swarm/events/manifest"
@@ -22,6 +23,7 @@ type book struct {
 	log      *slog.Logger
 
 	services  map[Name]*declared
+	given     map[Name][]corev1.EndpointSubset // Endpoints, of Services that select nothing
 	pods      map[projection.Pod]*pod
 	behind    map[projection.Pod]map[Name]bool // the Services that select the pod
 	selectors map[label]map[*declared]bool     // Services by one of the labels that they select by
@@ -61,7 +63,7 @@ type claims struct {
 type label struct{ namespace, key, value string }
 
 func newBook(self string, cidr netip.Prefix, rootless bool, log *slog.Logger) *book {
-	return &book{self: self, rootless: rootless, log: log, services: map[Name]*declared{}, pods: map[projection.Pod]*pod{},
+	return &book{self: self, rootless: rootless, log: log, services: map[Name]*declared{}, given: map[Name][]corev1.EndpointSubset{}, pods: map[projection.Pod]*pod{},
 		behind: map[projection.Pod]map[Name]bool{}, selectors: map[label]map[*declared]bool{},
 		labelled: map[label]map[projection.Pod]bool{}, hosts: map[string]host{}, on: map[string]map[projection.Pod]bool{},
 		templates: templates{}, addresses: newAddresses(cidr), ips: newAllotment[Name, netip.Addr](),
@@ -71,7 +73,7 @@ func newBook(self string, cidr netip.Prefix, rootless bool, log *slog.Logger) *b
 // readAll reads a whole state into an empty book.
 func (b *book) readAll(st *projection.State) {
 	b.sight = sightOf(st, b.self)
-	for _, typ := range []string{"service", "ingress", projection.PlacementType} {
+	for _, typ := range []string{"service", "endpoints", "ingress", projection.PlacementType} {
 		for o := range st.All(typ + "/") {
 			b.follow(st, o.Key)
 		}
@@ -98,6 +100,8 @@ func (b *book) follow(st *projection.State, key string) {
 		}
 	case "service":
 		b.followService(st, key, Name{namespace, name})
+	case "endpoints":
+		b.followGiven(st, key, Name{namespace, name})
 	case "ingress":
 		b.ingresses[Name{namespace, name}] = true
 	}
@@ -357,19 +361,3 @@ func (b *book) claim(was, is *declared) {
 
 func (b *book) moved(n Name)       { b.dirty[n] = true }
 func (b *book) movedPort(p portOf) { b.dirty[p.Name] = true }
-
-// ingressOf reads an Ingress; nil when there is none, or none that can be read.
-func (b *book) ingressOf(st *projection.State, n Name) *Ingress {
-	shown, ok := st.Lookup("ingress/" + n.String())
-	if !ok {
-		return nil
-	}
-	o, err := manifest.Decode("ingress", shown.Version.Object)
-	i, ok := o.(*networkingv1.Ingress)
-	if err != nil || !ok {
-		b.log.Error("an Ingress cannot be read, and leads nowhere", "ingress", n.String(), "error", err)
-		return nil
-	}
-	manifest.Default(i)
-	return &Ingress{Name: n, UID: shown.UID, Spec: &i.Spec}
-}

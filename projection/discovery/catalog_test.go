@@ -174,7 +174,13 @@ func (h history) change() projection.Change {
 		at := time.Unix(int64(r.IntN(50)), 0)
 		return put(events.Observed, projection.HostKey(host), &projection.Host{Address: one(r, "192.0.2.1", "192.0.2.2", ""), Started: at, Left: one(r, time.Time{}, at)})
 	case 10:
-		switch r.IntN(3) {
+		switch r.IntN(4) {
+		case 3:
+			if gone {
+				return put(events.Declared, "endpoints/"+namespace+"/s1", nil)
+			}
+			return put(events.Declared, "endpoints/"+namespace+"/"+one(r, "s1", "s2", "s3"), fmt.Sprintf(
+				`{"kind":"Endpoints","metadata":{"name":"x"},"subsets":[{"addresses":[{"ip":"198.51.100.%d"}],"ports":[{"port":99}]}]}`, r.IntN(9)))
 		case 0:
 			return put(events.Trust, projection.MemberKey(host), &projection.Member{Removed: r.IntN(3) == 0})
 		case 1:

@@ -35,6 +35,9 @@ func (b *book) serviceOf(n Name) *Service {
 		port.NodePort = has.number
 		s.Ports = append(s.Ports, port)
 	}
+	if len(d.spec.Selector) == 0 && s.External() == "" {
+		b.give(s)
+	}
 	for _, key := range sortedPods(d.pods) {
 		b.reach(s, b.pods[key])
 	}

@@ -14,6 +14,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/util/validation/field"
 
 	"github.com/podman-swarm/podman-swarm/projection"
 	"github.com/podman-swarm/podman-swarm/projection/discovery"
@@ -85,19 +86,43 @@ func foundNames(st *projection.State, namespace string) iter.Seq[name] {
 
 func untouched(string) (name, bool) { return name{}, false }
 
-func endpoints() *resource {
-	return &resource{
-		kind: "Endpoints", plural: "endpoints", singular: "endpoints", short: []string{"ep"}, namespaced: true, readonly: computedEndpoints,
-		get: func(l *look, n name) (object, bool, error) {
-			s := l.find(n)
-			if !hasEndpoints(s) {
-				return nil, false, nil
-			}
+// endpoints shows, beside those that were written by hand, those of the Services that select replicas, which nobody writes.
+func endpoints(r *resource) {
+	declared, names, version := r.get, r.names, r.version
+	r.get = func(l *look, n name) (object, bool, error) {
+		s := l.find(n)
+		if s != nil && s.External() == "" && len(s.Spec.Selector) > 0 {
 			return endpointsOf(l, n, s), true, nil
-		},
-		names: foundNames, touched: untouched, version: foundVersion,
-		found: func(_ *discovery.Table, n name) []name { return []name{n} },
+		}
+		return declared(l, n)
 	}
+	r.names = func(st *projection.State, namespace string) iter.Seq[name] {
+		all := slices.Collect(names(st, namespace))
+		all = slices.AppendSeq(all, foundNames(st, namespace))
+		slices.SortFunc(all, func(a, b name) int { return cmp.Or(cmp.Compare(a.namespace, b.namespace), cmp.Compare(a.name, b.name)) })
+		return slices.Values(slices.Compact(all))
+	}
+	r.version = func(l *look, n name) uint64 {
+		if s := l.find(n); s != nil && len(s.Spec.Selector) > 0 {
+			return max(version(l, n), s.Index())
+		}
+		return version(l, n)
+	}
+	r.found = func(_ *discovery.Table, n name) []name { return []name{n} }
+}
+
+// unfit is what is wrong with an object where others are: Endpoints that would be written for a Service which has its own.
+func (s *Server) unfit(st *projection.State, o object) field.ErrorList {
+	e, ok := o.(*corev1.Endpoints)
+	if !ok {
+		return nil
+	}
+	found := s.lookAt(st).find(name{cmp.Or(e.Namespace, metav1.NamespaceDefault), e.Name})
+	if found == nil || len(found.Spec.Selector) == 0 {
+		return nil
+	}
+	return field.ErrorList{field.Forbidden(field.NewPath("subsets"), "Service "+found.Name.String()+
+		" selects its replicas: take its selector away to say by hand what is behind it")}
 }
 
 func endpointsOf(l *look, n name, s *discovery.Service) *corev1.Endpoints {

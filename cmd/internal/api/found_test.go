@@ -151,7 +151,6 @@ func TestEndpoints_asKubernetesHasThem(t *testing.T) {
 		t.Errorf("got %s", what)
 	}
 	a.want(404, "GET", list+"/web", "")
-	a.want(405, "POST", list, `{"kind":"Endpoints","apiVersion":"v1","metadata":{"name":"x"}}`)
 	a.want(405, "DELETE", slices, "")
 	if got := a.want(200, "GET", "/apis/discovery.k8s.io/v1", ""); got.field("resources.0.name") != "endpointslices" {
 		t.Errorf("got %s", got.body)
@@ -236,5 +235,44 @@ func TestFound_kubectl(t *testing.T) {
 	}
 	if got := kubectl("", "describe", "service", "web"); !strings.Contains(got, "192.0.2.1:20001") {
 		t.Errorf("got %s", got)
+	}
+}
+
+// What is elsewhere can be put behind a Service by hand; what is behind one that selects replicas cannot.
+func TestEndpoints_byHand(t *testing.T) {
+	a, _ := found(t)
+	const db = "apiVersion: v1\nkind: Service\nmetadata: {name: db}\nspec: {ports: [{name: sql, port: 5432}]}\n"
+	const given = "apiVersion: v1\nkind: Endpoints\nmetadata: {name: db}\nsubsets:\n- addresses: [{ip: 198.51.100.7}, {ip: 198.51.100.8}]\n  ports: [{name: sql, port: 15432}]\n"
+	a.want(200, "POST", "/api/v1/manifests", db)
+	const path = "/api/v1/namespaces/default/endpoints"
+	a.want(404, "GET", path+"/db", "")
+	w := a.follow(path + "?watch=true&resourceVersion=" + a.want(200, "GET", path, "").field("metadata.resourceVersion"))
+	a.want(200, "POST", "/api/v1/manifests", given)
+	got := a.want(200, "GET", path+"/db", "")
+	if what, o := w.event(); what != "ADDED db" || o.field("subsets") != got.field("subsets") || got.field("subsets.0.addresses.1.ip") != "198.51.100.8" {
+		t.Errorf("got %s %s", what, got.body)
+	}
+	if got := a.want(200, "GET", "/api/v1/services/default/db/addresses", ""); strings.TrimSpace(string(got.body)) != `["198.51.100.7:15432","198.51.100.8:15432"]` {
+		t.Errorf("got %s", got.body)
+	}
+	slices := a.want(200, "GET", "/apis/discovery.k8s.io/v1/endpointslices?labelSelector=kubernetes.io/service-name%3Ddb", "")
+	if slices.field("items.0.endpoints.1.addresses.0") != "198.51.100.8" || slices.field("items.0.ports.0.port") != "15432" || slices.field("items.1") != "" {
+		t.Errorf("got %s", slices.body)
+	}
+	if got := a.want(200, "POST", "/api/v1/manifests", db+"---\n"+given); got.field("results.0.action")+got.field("results.1.action") != "unchangedunchanged" {
+		t.Errorf("applied again: got %s", got.body)
+	}
+	for _, wrong := range []string{strings.ReplaceAll(given, "name: db", "name: web"), strings.ReplaceAll(given, "198.51.100.7", "127.0.0.1")} {
+		if got := a.want(422, "POST", "/api/v1/manifests", wrong); !strings.Contains(string(got.body), "subsets") {
+			t.Errorf("got %s", got.body)
+		}
+	}
+	a.want(422, "PATCH", path+"/web", `{"subsets":[]}`, "Content-Type: application/merge-patch+json")
+	a.want(200, "DELETE", path+"/db", "")
+	if what, _ := w.event(); what != "DELETED db" {
+		t.Errorf("got %s", what)
+	}
+	if got := a.want(200, "GET", "/api/v1/services/default/db/addresses", ""); strings.TrimSpace(string(got.body)) != "[]" {
+		t.Errorf("got %s", got.body)
 	}
 }

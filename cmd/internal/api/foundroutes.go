@@ -149,8 +149,8 @@ func (s *Server) counts(q *request) error {
 	if err != nil {
 		return err
 	}
-	all, l, r := []FoundCount{}, s.lookAt(v.State), endpoints()
-	for n := range r.names(v.State, q.PathValue("namespace")) {
+	all, l := []FoundCount{}, s.lookAt(v.State)
+	for n := range foundNames(v.State, q.PathValue("namespace")) {
 		if found := l.find(n); found != nil && (hasEndpoints(found) || found.External() != "") {
 			c := FoundCount{Namespace: n.namespace, Name: n.name, External: found.External()}
 			c.Ready, c.All = readyOf(found)

@@ -131,6 +131,7 @@ func (s *Server) declareAll(st *projection.State, items []manifest.Item) ([]*dec
 			continue
 		}
 		d, wrong, err := declare(st, s.asDeclared(st, o), now)
+		wrong = append(wrong, s.unfit(st, o)...)
 		if err != nil {
 			return nil, err
 		}

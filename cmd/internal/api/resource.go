@@ -93,10 +93,12 @@ func resources() []*resource {
 			secrets(r)
 		case "service":
 			services(r)
+		case "endpoints":
+			endpoints(r)
 		}
 		all = append(all, r)
 	}
-	all = append(all, pods(), nodes(), endpoints(), endpointSlices(), &resource{
+	all = append(all, pods(), nodes(), endpointSlices(), &resource{
 		kind: "Event", plural: "events", singular: "event", short: []string{"ev"}, namespaced: true, told: true,
 		readonly: "events are told of what was recorded, and cannot be written",
 	})

@@ -85,6 +85,7 @@ func (s *Server) declaring(st *projection.State, wanted object) (*declaration, e
 	var d *declaration
 	if len(wrong) == 0 {
 		d, wrong, err = declare(st, s.asDeclared(st, o), s.now())
+		wrong = append(wrong, s.unfit(st, o)...)
 	}
 	if err == nil && len(wrong) > 0 {
 		err = invalid(wanted, wrong)
