@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"github.com/vishvananda/netlink"
 	corev1 "k8s.io/api/core/v1"
 )
@@ -291,7 +292,10 @@ func TestKernel_wholeNews(t *testing.T) {
 	a, b := serve(t, s.c1, "tcp", "10.88.0.11:8080", "a"), serve(t, s.c2, "tcp", "10.88.0.12:8080", "b")
 	source.set("web", service("web", "10.96.3.1", "tcp", here(a.at)))
 	source.set("yet", service("yet", "10.96.3.2", "tcp", here(a.at)))
-	start(t, newRules(t, source, Kernel))
+	rules := newRules(t, source, Kernel)
+	counts := prometheus.NewRegistry()
+	rules.Metrics = NewMetrics(counts)
+	stop := start(t, rules)
 	handles := func(name string) string {
 		return nft(t, "-a", "list", "chain", "ip", "podman_swarm_test", "svc/default/"+name+"/tcp/80")
 	}
@@ -304,6 +308,14 @@ func TestKernel_wholeNews(t *testing.T) {
 	answers(t, s.host, "tcp", netip.MustParseAddrPort("10.96.3.3:80"), "b")
 	if got := handles("yet"); got != before {
 		t.Errorf("what has not changed was written anew:\n%s\nwas\n%s", got, before)
+	}
+	stop()
+	all, err := counts.Gather()
+	must(t, err)
+	for _, m := range all {
+		if m.GetName() == "podman_swarm_vip_mended_total" && m.GetMetric()[0].GetCounter().GetValue() != 0 {
+			t.Error("its own changes are taken for somebody else's")
+		}
 	}
 }
 
