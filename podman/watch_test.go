@@ -349,3 +349,22 @@ func TestProbe_hangs(t *testing.T) {
 		close(hang)
 	})
 }
+
+// What is paused is not asked, and was ready before it is again.
+func TestProbe_paused(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		h := w.health()
+		w.place(host, template(readiness), pod("web", 0))
+		w.run()
+		w.ready()
+		c := w.runs(pod("web", 0))
+		w.fake.SetStatus(c.ID, podman.StatusPaused)
+		w.settled(time.Minute)
+		n := h.count("ready")
+		w.settled(time.Minute)
+		if f := w.fact(pod("web", 0)); h.count("ready") != n || f.Reason != "Paused" || f.Unready != "" {
+			t.Errorf("asked %d times while it was paused, recorded %+v", h.count("ready")-n, f)
+		}
+	})
+}
