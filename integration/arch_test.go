@@ -50,7 +50,7 @@ var mayImport = map[string]imports{
 	},
 	"projection/secret": {
 		ours:   []string{"events", "events/manifest", "projection"},
-		others: []string{"k8s.io/api"},
+		others: []string{"k8s.io/api", "k8s.io/apimachinery"},
 	},
 	"podman/...": {
 		ours:   []string{"events", "events/manifest", "projection", "projection/placement", "podman/..."},

@@ -159,7 +159,7 @@ func (t *trying) quiet(ctx context.Context) error {
 	err := until(ctx, time.Minute, func() error {
 		err := t.prom.get(ctx, "query", map[string][]string{"query": {"podman_swarm_recovered == 1"}}, &up)
 		if err == nil && len(up.Result) < len(t.street.Hosts) {
-			err = fmt.Errorf("Prometheus knows of %d hosts that have recovered", len(up.Result))
+			err = fmt.Errorf("so far Prometheus knows of %d hosts that have recovered", len(up.Result))
 		}
 		return err
 	})
