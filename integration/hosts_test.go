@@ -85,6 +85,7 @@ func (c *trio) ports(t *testing.T) {
 		if n == 0 {
 			want = append(want, fmt.Sprintf("%s:%d", h.Addr(), apiTLSPort))
 		}
+		slices.Sort(want)
 		if !slices.Equal(open, want) {
 			t.Errorf("beyond its loopback %s listens at %v, want %v alone", h.Name, open, want)
 		}
