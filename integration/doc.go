@@ -34,7 +34,7 @@
 //	25  part of a manifest applied              TestFailure_A24_A25_wholeAndByKind, TestCrash_short; cmd/internal/api: TestManifests_nobodySeesAPart
 //	26  --- splits values, fields are dropped   TestFailure_A2_A26_input; events/manifest: TestParse_bad
 //	27  sync fails above 39 Deployments         cmd: TestFailures_inACluster/A27_size; sync: big-message.txt
-//	28  endpoints expire after 30 s             cmd/internal/api: TestFailure_A28_endpointsFollowThePods
+//	28  endpoints expire after 30 s             TestFailures_onThreeHosts/A28_B4_B12_services; cmd/internal: api: TestFailure_A28_endpointsFollowThePods, ingress: TestFailure_A28_B4_theFirstRequestIsAnswered
 //	29  any token joins, or none                cmd: TestAgent_clusterRefuses; TestFailures_onThreeHosts/ports; sync/authority; of the key: cmd: TestKeyring
 //	30  the cost of an apply grows              TestFailure_A30_bytesPerApply; task bench
 //	31  SIGTERM saves nothing                   TestFailure_A6_A7_A12_A31_restarts; cmd: TestAgent_cluster
@@ -42,6 +42,7 @@
 // And of the list of what users of this field complain of:
 //
 //	 2  nothing can be managed without a quorum cmd: TestFailures_inACluster/B2_lostMajority; sync: even-split.txt
+//	 4  after a reboot containers stay down      podman: TestRecovery_afterReboot; cmd/internal/ingress: TestFailure_A28_B4_theFirstRequestIsAnswered
 //	 6  a restore is an outage, or wipes data  cmd: TestFailures_inACluster/A18_restore; TestDrill_short, task drill; TestCrash_restores
 //	 7  the backup turns out unusable        cmd: TestDrill_damageIsSaid; snapshot: TestDrill_…; psctl backup verify
 //	 8  there are no scheduled backups           snapshot: TestBackups_schedule; cmd: TestBackup_atTheStartAndOnDemand
@@ -49,7 +50,7 @@
 //	10  an acknowledged write vanishes          cmd: TestFailures_inACluster/B10_lostDisk; sync: lost-disk.txt; task split
 //	11  of two edits one is dropped in silence  cmd: TestFailures_inACluster/A13_B11_split; sync: two-updates-at-once.txt; cmd/internal/api: TestConflicts_…;
 //	                                            cmd/psctl: testdata/conflicts.txtar; cmd: TestClashed_whoLostTells
-//	12  after a partition the view lies         TestFailures_onThreeHosts/A10_B12_split; task split
+//	12  after a partition the view lies         TestFailures_onThreeHosts/A10_B12_split, A28_B4_B12_services; cmd/internal/ingress: TestFailure_B12_whatCannotBeReachedIsPassedOver; task split
 //	13  nobody can say who changed it        cmd/psctl: testdata/time.txtar, history.txtar, swarm.txtar; cmd/internal/api: TestUndo_…, TestEvents_…; cmd: TestAudit_…
 //	15  a key against an unattended reboot   cmd: TestEncryptState
 //

@@ -52,7 +52,10 @@ type config struct {
 	ServiceCIDR  string
 	IngressHTTP  string
 	IngressHTTPS string
-	cidr         netip.Prefix // what ServiceCIDR comes to; not valid: none
+	IngressLog   bool
+	IngressProxy []string
+	cidr         netip.Prefix   // what ServiceCIDR comes to; not valid: none
+	trusted      []netip.Prefix // what IngressProxy comes to
 
 	BackupDir               string
 	BackupInterval          time.Duration
@@ -116,6 +119,8 @@ func (c *config) flags(fs *pflag.FlagSet) {
 	fs.StringVar(&c.ServiceCIDR, "service-cidr", "10.96.0.0/12", "`addresses` from which Services get theirs, the same on all hosts; none: Services have no address, and containers no names for them")
 	fs.StringVar(&c.IngressHTTP, "ingress-http", asRoot(":80"), "`host:port` where Ingresses are served from the first one on; none: nowhere")
 	fs.StringVar(&c.IngressHTTPS, "ingress-https", asRoot(":443"), "`host:port` where Ingresses are served on TLS; none: nowhere")
+	fs.BoolVar(&c.IngressLog, "ingress-access-log", false, "log each request to an Ingress, without its query, headers and body")
+	fs.StringSliceVar(&c.IngressProxy, "ingress-trusted-proxy", nil, "`addresses` of proxies, as 10.0.0.0/8, whose word of who the client is (X-Forwarded-For) is believed; repeatable")
 	fs.StringVar(&c.BackupDir, "backup-dir", "", "`folder` of the backups (default: the data dir)")
 	fs.DurationVar(&c.BackupInterval, "backup-interval", time.Hour, "time between two backups; 0: none but on demand")
 	fs.DurationVar(&c.BackupIncrementInterval, "backup-increment-interval", time.Minute, "the longest that a change is in no backup: what was appended to the log is put beside the backups as increments; 0: none")
@@ -135,7 +140,8 @@ func (c *config) flags(fs *pflag.FlagSet) {
 	fs.IntVar(&c.AuditFileKeep, "audit-file-keep", 5, "how many earlier audit files stay; 0: all")
 	fs.StringVar(&c.LogLevel, "log-level", "info", "`level`: debug, info, warn or error")
 	fs.StringVar(&c.LogFormat, "log-format", "text", "`format`: text or json")
-	fs.Lookup("node-label").DefValue, fs.Lookup("join").DefValue, fs.Lookup("backup-recipient").DefValue = "", "", "" // none, for --help
+	fs.Lookup("node-label").DefValue, fs.Lookup("join").DefValue, fs.Lookup("backup-recipient").DefValue = "", "", ""
+	fs.Lookup("ingress-trusted-proxy").DefValue = "" // none, for --help
 	fs.VisitAll(func(f *pflag.Flag) { f.Value = kept{f.Value, f.Name, &c.wrong} })
 }
 

@@ -173,8 +173,10 @@ func TestConfig_services(t *testing.T) {
 	if err != nil || c.cidr.IsValid() {
 		t.Errorf("with none: got %v, %v", c.cidr, err)
 	}
-	_, err = parse(t, nil, "--service-cidr=10.96.0.1/12", "--ingress-http=80", "--ingress-https=:https-alt-no")
-	for _, want := range []string{`--service-cidr "10.96.0.1/12"`, "10.96.0.0/12", `--ingress-http "80"`, `--ingress-https ":https-alt-no"`} {
+	_, err = parse(t, nil, "--service-cidr=10.96.0.1/12", "--ingress-http=80", "--ingress-https=:https-alt-no",
+		"--ingress-trusted-proxy=10.0.0.0/8,somebody")
+	for _, want := range []string{`--service-cidr "10.96.0.1/12"`, "10.96.0.0/12", `--ingress-http "80"`, `--ingress-https ":https-alt-no"`,
+		`--ingress-trusted-proxy "somebody"`} {
 		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%q is not said in: %v", want, err)
 		}

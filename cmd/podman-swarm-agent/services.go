@@ -184,6 +184,7 @@ func (a *agent) route(ctx context.Context, flag, addr string) error {
 			return nil, err
 		}
 		server := &ingress.Server{Source: a.services.catalog, Host: a.c.NodeName, Log: a.part("ingress"), Metrics: a.services.ingress,
+			Trusted: a.c.trusted, AccessLog: a.c.IngressLog,
 			Secret:     (&secret.Reader{View: a.ledger.View, Keys: a.secrets}).Secret,
 			Recovering: func() bool { r, _ := a.recovering(); return r }}
 		if flag == "ingress-https" {
@@ -276,6 +277,16 @@ func (c *config) checkServices() (errs []error) {
 		if a.value != none && !hostPort(a.value) {
 			wrong(a.flag, a.value, "want host:port, as in :80, or none")
 		}
+	}
+	for _, text := range c.IngressProxy {
+		p, err := netip.ParsePrefix(text)
+		if ip, ierr := netip.ParseAddr(text); ierr == nil {
+			p, err = netip.PrefixFrom(ip, ip.BitLen()), nil
+		}
+		if err != nil {
+			wrong("ingress-trusted-proxy", text, "want an address, or a network like 10.0.0.0/8")
+		}
+		c.trusted = append(c.trusted, p)
 	}
 	return errs
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"maps"
 	"net/http"
 	"os"
@@ -118,6 +119,58 @@ func (c *cluster) answering(ctx context.Context, at map[*street.Host][]container
 		}
 	}
 	return nil
+}
+
+// reached asks the Service of the web server at its own address, from each host that is on, and its Ingress, until one of the replicas has answered.
+func (c *cluster) reached(ctx context.Context) error {
+	var service struct{ Spec struct{ ClusterIP string } }
+	first := c.Hosts[0]
+	if err := trial.JSON(ctx, first.Client(), first.URL()+"/api/v1/namespaces/default/services/web", &service); err != nil {
+		return err
+	}
+	for _, h := range c.Hosts {
+		if !h.Podman.On() {
+			continue
+		}
+		for _, way := range []struct{ url, host string }{{"http://" + service.Spec.ClusterIP + "/", ""}, {"http://" + h.Addr() + "/", "web.example.com"}} {
+			var answer string
+			if err := until(ctx, func() (err error) {
+				answer, err = ask(ctx, h.Client(), way.url, way.host)
+				return err
+			}); err != nil {
+				return fmt.Errorf("%s: %w", h.Name, err)
+			}
+			header := ""
+			if way.host != "" {
+				header = "-H 'Host: " + way.host + "' "
+			}
+			fmt.Printf("   %s$ curl %s%s   answers: %s\n", h.Name, header, way.url, answer)
+		}
+	}
+	return nil
+}
+
+// ask gives the name of the replica that answers.
+func ask(ctx context.Context, client *http.Client, url, host string) (string, error) {
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+	if err != nil {
+		return "", err
+	}
+	request.Host = host
+	answer, err := client.Do(request)
+	if err != nil {
+		return "", err
+	}
+	defer answer.Body.Close()
+	body, err := io.ReadAll(answer.Body)
+	if err != nil {
+		return "", err
+	}
+	line, _, _ := strings.Cut(string(body), "\n")
+	if answer.StatusCode != http.StatusOK {
+		return "", fmt.Errorf("%s: %s: %s", url, answer.Status, line)
+	}
+	return strings.TrimPrefix(line, "host "), nil
 }
 
 // has reports whether a host's API shows an object.

@@ -127,6 +127,13 @@ func (c *cluster) declare(ctx context.Context, manifest string) error {
 			return err
 		}
 	}
+	say("The Service has one address on every host, and an Ingress leads to it: whichever replica answers, wherever it runs")
+	if _, err := c.psctl(ctx, c.Hosts[0], "get", "services"); err != nil {
+		return err
+	}
+	if err := c.reached(ctx); err != nil {
+		return err
+	}
 	say("And a second one, which is to be deleted")
 	if err := c.apply(ctx, c.Hosts[0], trial.Deployment("old", len(c.Hosts), "")); err != nil {
 		return err
@@ -215,7 +222,10 @@ func (c *cluster) powerCut(ctx context.Context) error {
 			return err
 		}
 	}
-	return c.answering(ctx, at)
+	if err := c.answering(ctx, at); err != nil {
+		return err
+	}
+	return c.reached(ctx)
 }
 
 // powerBack brings the second host back, and nothing runs twice.
