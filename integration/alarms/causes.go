@@ -12,7 +12,6 @@ import (
 	"time"
 
 	"github.com/podman-swarm/podman-swarm/integration/podmanhost"
-	"github.com/podman-swarm/podman-swarm/integration/street"
 	"github.com/podman-swarm/podman-swarm/integration/trial"
 )
 
@@ -65,9 +64,9 @@ func (t *trying) nowhere() cause {
 }
 
 func (t *trying) crashing() cause {
-	return cause{name: "a program that ends at once, ten times on h1", wants: []want{on("CrashLoop", 1)},
+	return cause{name: "a program that ends at once, twelve times on h1", wants: []want{on("CrashLoop", 1)},
 		begin: func(ctx context.Context) error {
-			return apply(ctx, t.host(1), placed("crashing", "h1", podmanhost.Image1, 10, `"-exit-after=0s", "-exit-code=3"`))
+			return apply(ctx, t.host(1), placed("crashing", "h1", podmanhost.Image1, 12, `"-exit-after=0s", "-exit-code=3"`))
 		},
 		end: func(ctx context.Context) error { return remove(ctx, t.host(1), "Deployment", "crashing") }}
 }
@@ -176,29 +175,20 @@ func (t *trying) spread(ctx context.Context, name string, port int) error {
 
 func (t *trying) killed() cause {
 	return cause{name: "the agent of h2 is killed", wants: []want{on("AgentDown", 2), of("HostSilent", 2)},
-		begin: func(context.Context) error { return t.host(2).Agent.Kill() },
-		end:   func(ctx context.Context) error { return t.host(2).Up(ctx) }}
+		begin: func(ctx context.Context) error { return kill(ctx, t.host(2)) },
+		end:   func(ctx context.Context) error { return up(ctx, t.host(2)) }}
 }
 
 func (t *trying) stopped() cause {
 	return cause{name: "the agent of h3 is told to stop", wants: []want{on("AgentDown", 3), of("HostStopped", 3)},
 		begin: func(ctx context.Context) error { return terminate(ctx, t.host(3)) },
-		end:   func(ctx context.Context) error { return t.host(3).Up(ctx) }}
+		end:   func(ctx context.Context) error { return up(ctx, t.host(3)) }}
 }
 
 // alone is what comes of the two before.
 func (t *trying) alone() cause {
 	nothing := func(context.Context) error { return nil }
 	return cause{name: "so h1 has lost the majority", wants: []want{on("FewInSight", 1)}, begin: nothing, end: nothing}
-}
-
-// terminate ends a host's agent in order.
-func terminate(ctx context.Context, h *street.Host) error {
-	code, err := h.Agent.Terminate(ctx)
-	if err == nil && code != 0 {
-		err = fmt.Errorf("after SIGTERM the agent of %s ended with %d", h.Name, code)
-	}
-	return err
 }
 
 func (t *trying) podmanStops() cause {
@@ -211,10 +201,10 @@ func (t *trying) recoveryWaits() cause {
 	return cause{name: "the agent of h2 starts while its Podman does not run", wants: []want{on("RecoveryStuck", 2), on("PodmanDown", 2)},
 		begin: func(ctx context.Context) error {
 			h := t.host(2)
-			if err := errors.Join(h.Podman.StopService(ctx), h.Agent.Kill()); err != nil {
+			if err := errors.Join(h.Podman.StopService(ctx), kill(ctx, h)); err != nil {
 				return err
 			}
-			return h.Start()
+			return start(h)
 		},
 		end: func(ctx context.Context) error {
 			if err := t.host(2).Podman.StartService(ctx); err != nil {
@@ -239,7 +229,7 @@ func (t *trying) recoveryFails() cause {
 			if err != nil {
 				return err
 			}
-			if err := h.Agent.Kill(); err != nil {
+			if err := kill(ctx, h); err != nil {
 				return err
 			}
 			_, err = h.Podman.Podman(ctx, "rm", "--force", "--time", "0", running[0].ID)
@@ -249,7 +239,7 @@ func (t *trying) recoveryFails() cause {
 			if err != nil {
 				return err
 			}
-			return h.Up(ctx)
+			return up(ctx, h)
 		},
 		end: func(ctx context.Context) error { return remove(ctx, t.host(3), "Deployment", "frail") }}
 }
@@ -266,7 +256,7 @@ func (t *trying) putBack() cause {
 			if out, err := exec.CommandContext(ctx, "cp", "-a", h.Agent.DataDir, then).CombinedOutput(); err != nil {
 				return fmt.Errorf("copy the data dir: %w: %s", err, out)
 			}
-			if err := h.Up(ctx); err != nil {
+			if err := up(ctx, h); err != nil {
 				return err
 			}
 			if err := apply(ctx, h, service("since", 4711, "")); err != nil {
@@ -276,21 +266,12 @@ func (t *trying) putBack() cause {
 				return err
 			}
 			pause(ctx, 8*time.Second) // what its beats have told of is what it had
-			if err := errors.Join(h.Agent.Kill(), h.LoseDisk(), os.Rename(then, h.Agent.DataDir)); err != nil {
+			if err := errors.Join(kill(ctx, h), h.LoseDisk(), os.Rename(then, h.Agent.DataDir)); err != nil {
 				return err
 			}
-			return h.Up(ctx)
+			return up(ctx, h)
 		},
 		end: func(ctx context.Context) error { return t.spread(ctx, "since", 4711) }} // nothing is lost by it
-}
-
-// restart ends a host's agent and starts it again, as it is to be from now on.
-func restart(ctx context.Context, h *street.Host, change func()) error {
-	if err := h.Agent.Kill(); err != nil {
-		return err
-	}
-	change()
-	return h.Up(ctx)
 }
 
 // clockOffset is read by an agent that is built with the tag clockshift: by how much its clock is wrong.
@@ -327,8 +308,12 @@ func (t *trying) fast() error {
 func (t *trying) slowDisk() cause {
 	return cause{name: "every fsync of h2 takes 0.8 s, and it does not keep up", wants: []want{on("DiskSlow", 2), about("HostBehind", 2), on("SyncProblem", 2)},
 		begin: func(context.Context) error {
+			n, err := pid(t.host(2))
+			if err != nil {
+				return err
+			}
 			calls := "fsync,fdatasync,sync_file_range"
-			t.slow = exec.Command("strace", "-f", "-qq", "-o", "/dev/null", "-p", fmt.Sprint(t.host(2).Agent.Pid()),
+			t.slow = exec.Command("strace", "-f", "-qq", "-o", "/dev/null", "-p", fmt.Sprint(n),
 				"-e", "trace="+calls, "-e", "inject="+calls+":delay_exit=800000")
 			t.slow.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
 			if err := t.slow.Start(); err != nil {

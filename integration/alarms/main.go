@@ -39,7 +39,7 @@ func main() {
 	defer stop()
 	var o options // it is to be run in the root of the repository
 	flag.Uint64Var(&o.seed, "seed", rand.Uint64()>>32, "of the load; the moments at which the machine does things are not")
-	flag.DurationVar(&o.deadline, "deadline", 2*time.Minute, "how soon an alert must fire, and clear")
+	flag.DurationVar(&o.deadline, "deadline", 4*time.Minute, "how soon an alert must fire, and clear")
 	flag.IntVar(&o.shortening.part, "part", 30, "the times of the rules become such a part of themselves")
 	flag.DurationVar(&o.shortening.most, "most", 15*time.Second, "and no longer than this")
 	flag.StringVar(&o.only, "only", "", "only these `alerts`, with commas between; the dashboard is then not looked at")

@@ -64,7 +64,7 @@ func (t *trying) try(ctx context.Context, phases []phase) (err error) {
 	if err := t.prepare(ctx, phases); err != nil {
 		return err
 	}
-	if err := street.Form(ctx, "alarms", t.street.Hosts); err != nil {
+	if err := form(ctx, "alarms", t.street.Hosts); err != nil {
 		return err
 	}
 	if t.prom, err = startPrometheus(ctx, t.dir, t.rules.text, t.street.Hosts); err != nil {
@@ -145,21 +145,21 @@ func (t *trying) prepare(ctx context.Context, phases []phase) error {
 
 // inside runs a command on a host, among its processes: umount looks into /proc/self.
 func inside(ctx context.Context, h *street.Host, name string, args ...string) error {
-	line := slices.Insert(h.Podman.Inside(), 1, "--pid")
-	line = append(append(line, name), args...)
+	line := append(append(among(h), name), args...)
 	if out, err := exec.CommandContext(ctx, line[0], line[1:]...).CombinedOutput(); err != nil {
 		return fmt.Errorf("%s on %s: %w: %s", strings.Join(append([]string{name}, args...), " "), h.Name, err, out)
 	}
 	return nil
 }
 
-// quiet wants no alert to fire while nothing is wrong.
+// quiet wants no alert to fire while nothing is wrong. A machine that has just begun with all this, or others on it, may be so slow that some do: then
+// it is waited until none does.
 func (t *trying) quiet(ctx context.Context) error {
-	var up struct{ Result []any }
+	var recovered struct{ Result []any }
 	err := until(ctx, time.Minute, func() error {
-		err := t.prom.get(ctx, "query", map[string][]string{"query": {"podman_swarm_recovered == 1"}}, &up)
-		if err == nil && len(up.Result) < len(t.street.Hosts) {
-			err = fmt.Errorf("so far Prometheus knows of %d hosts that have recovered", len(up.Result))
+		err := t.prom.get(ctx, "query", map[string][]string{"query": {"podman_swarm_recovered == 1"}}, &recovered)
+		if err == nil && len(recovered.Result) < len(t.street.Hosts) {
+			err = fmt.Errorf("so far Prometheus knows of %d hosts that have recovered", len(recovered.Result))
 		}
 		return err
 	})
@@ -167,9 +167,17 @@ func (t *trying) quiet(ctx context.Context) error {
 		return err
 	}
 	began := time.Now()
-	pause(ctx, 2*t.shortening.most)
-	t.figures.FalseAlarm = t.watch.others(began, nil)
+	err = until(ctx, t.deadline, func() error {
+		t.figures.FalseAlarm = t.watch.others(time.Now().Add(-2*t.shortening.most), nil)
+		if len(t.figures.FalseAlarm) > 0 || time.Since(began) < 2*t.shortening.most {
+			return fmt.Errorf("fires: %s", strings.Join(t.figures.FalseAlarm, ", "))
+		}
+		return nil
+	})
 	fmt.Fprintf(t.say, "  nothing is wrong, for %.0f s: %d alerts fire\n", time.Since(began).Seconds(), len(t.figures.FalseAlarm))
+	if err != nil {
+		fmt.Fprintf(t.say, "    %v\n", err)
+	}
 	return ctx.Err()
 }
 
