@@ -94,10 +94,10 @@ func TestKubectl_apply(t *testing.T) {
 // Discovery, and reading in the ways that scripts read.
 func TestKubectl_get(t *testing.T) {
 	k, _, host := kubectlOf(t)
-	k.says("deployments.apps\nevents\ningresses.networking.k8s.io\nnamespaces\nnodes\npods\nservices",
+	k.says("deployments.apps\nendpoints\nendpointslices.discovery.k8s.io\nevents\ningresses.networking.k8s.io\nnamespaces\nnodes\npods\nsecrets\nservices",
 		"api-resources", "--verbs=get,list,watch", "-o=name", "--sort-by=name")
 	contains(t, k.run("version"), "podman-swarm")
-	k.says("apps/v1\nnetworking.k8s.io/v1\npolicy/v1\nv1", "api-versions")
+	k.says("apps/v1\ndiscovery.k8s.io/v1\nnetworking.k8s.io/v1\npolicy/v1\nv1", "api-versions")
 	k.run("apply", "--validate=false", "-f", k.file(trial.Deployment("web", 2, "")+"---\n"+trial.Deployment("none", 0, "")))
 	k.run("wait", "deployment/web", "--for=condition=Available", "--timeout=50s")
 	k.run("wait", "pods", "--all", "--for=condition=Ready", "--timeout=50s")

@@ -93,7 +93,7 @@ func TestAgent_diskThatWasPutBackIsNoticed(t *testing.T) {
 	if err := os.CopyFS(b.dir, os.DirFS(then)); err != nil {
 		t.Fatal(err)
 	}
-	for name, mode := range map[string]os.FileMode{".": 0o750, "authority": 0o750, "authority/authority.key": 0o600, "authority/node.key": 0o600} { // CopyFS takes no modes over
+	for name, mode := range map[string]os.FileMode{".": 0o750, "authority": 0o750, "authority/authority.key": 0o600, "authority/node.key": 0o600, secretsName: 0o600} { // CopyFS takes no modes over
 		if err := os.Chmod(filepath.Join(b.dir, name), mode); err != nil {
 			t.Fatal(err)
 		}

@@ -359,6 +359,9 @@ func TestAgent_copiedMember(t *testing.T) {
 	if err := os.CopyFS(twin.dir, os.DirFS(b.dir)); err != nil {
 		t.Fatal(err)
 	}
+	if err := os.Chmod(filepath.Join(twin.dir, secretsName), 0o600); err != nil {
+		t.Fatal(err)
+	}
 	for _, dir := range []string{twin.dir, filepath.Join(twin.dir, "authority")} { // CopyFS takes no modes over
 		if err := os.Chmod(dir, 0o750); err != nil {
 			t.Fatal(err)

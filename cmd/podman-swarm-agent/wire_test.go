@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"github.com/spf13/pflag"
+
+	"github.com/podman-swarm/podman-swarm/cmd/internal/sockets"
 )
 
 // wire leads to a host's cluster port, and can be cut: then nobody gets there, and who was there is thrown out.
@@ -111,7 +113,10 @@ func serveAt(ctx context.Context, args []string, wrong time.Duration, stderr io.
 	log := logger(&c, stderr)
 	a := newAgent(&c, log)
 	a.now = func() time.Time { return time.Now().Add(wrong) }
-	err := a.open(ctx)
+	var err error
+	if a.services.sockets, err = sockets.Open(log); err == nil {
+		err = a.open(ctx)
+	}
 	if err == nil {
 		err = errors.Join(a.run(ctx), a.cluster.mesh.Close(), a.events.Close())
 	}
