@@ -294,12 +294,28 @@ func (t *trying) look(ctx context.Context, from time.Time) error {
 			t.figures.NoCause = append(t.figures.NoCause, alert)
 		}
 	}
+	if err := t.calm(ctx); err != nil {
+		return err
+	}
 	f, err := t.prom.lookAt(ctx, filepath.Join("integration", "monitoring", "dashboard.json"), from)
 	if err != nil {
 		return fmt.Errorf("the dashboard: %w", err)
 	}
 	t.figures.Panels = &f
 	return nil
+}
+
+// calm has nobody write any more, and waits until Prometheus knows that the hosts agree: since when they do is only to be seen while they do.
+func (t *trying) calm(ctx context.Context) error {
+	t.load.rests.Store(true)
+	var agree struct{ Result []any }
+	return until(ctx, t.deadline, func() error {
+		err := t.prom.get(ctx, "query", map[string][]string{"query": {"podman_swarm_sync_agree_since_timestamp_seconds > 0"}}, &agree)
+		if err == nil && len(agree.Result) < len(t.street.Hosts) {
+			err = fmt.Errorf("so far %d hosts agree with the others", len(agree.Result))
+		}
+		return err
+	})
 }
 
 // close ends everything, and keeps what it wrote or not.
