@@ -107,6 +107,17 @@ func TestOpen_whereItWasSealedFor(t *testing.T) {
 	}
 }
 
+// What is sealed by the right key, and not as agents do, would be another sealing of the same value: then the same is not the same.
+func TestOpen_onlyWhatIsSealedAsAgentsDo(t *testing.T) {
+	k := keys(t, 1)
+	one, at := k.all[0], place("shop", "db", "data/password")
+	nonce := bytes.Repeat([]byte{7}, nonceBytes)
+	b := one.aead.Seal(append(bytes.Clone(one.id[:]), nonce...), nonce, []byte("sesame"), at)
+	if got, err := k.open(at, b); err == nil {
+		t.Errorf("got %q", got)
+	}
+}
+
 // Parts of a place cannot be taken for each other.
 func TestPlace_isUnambiguous(t *testing.T) {
 	if bytes.Equal(place("a", "bc", "d"), place("ab", "c", "d")) {

@@ -2,6 +2,7 @@ package api
 
 import (
 	"context"
+	"encoding/pem"
 	"errors"
 	"fmt"
 	"io"
@@ -208,5 +209,46 @@ func TestForward_takesScopeWrite(t *testing.T) {
 		if got := o.ask(nil, c.token, "GET", "/swarm/v1/forward/"+c.path, ""); got.code != c.want {
 			t.Errorf("%s: got %d %s, want %d", c.path, got.code, got.body, c.want)
 		}
+	}
+}
+
+// From another host it goes over TLS, as HTTP/1.1, also where there is HTTP/2; and it ends with the token that it was asked by.
+func TestForward_overTLS(t *testing.T) {
+	r := newReplica(t)
+	a := start(t, t.TempDir())
+	a.join("h1")
+	a.want(200, "POST", apply, deployment("web", 1, "w"))
+	r.run(a, 0, "h1", "127.0.0.1")
+	o := a.listen()
+	c, err := client.New(o.url, "test")
+	if err == nil {
+		c, err = c.With(client.Access{Token: a.token(`{"name":"w","scope":"write"}`), CA: pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: o.ca.cert.Raw})})
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	open := func() *client.Stream {
+		s, err := c.Connect(t.Context(), "/swarm/v1/forward/default/pod/web-0/http", ForwardProtocol)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { s.Close() })
+		return s
+	}
+	s := open()
+	_, err1 := fmt.Fprint(s, "abc")
+	err2 := s.CloseWrite()
+	if b, err := io.ReadAll(s); string(b) != "hello\nheard 3" || errors.Join(err, err1, err2) != nil {
+		t.Errorf("got %q, %v", b, errors.Join(err, err1, err2))
+	}
+	<-r.gone
+	s = open()
+	a.want(200, "DELETE", "/swarm/v1/tokens/w", "")
+	if b, _ := io.ReadAll(s); string(b) != "hello\n" {
+		t.Errorf("got %q", b)
+	}
+	<-r.gone
+	if _, err := c.Connect(t.Context(), "/swarm/v1/forward/default/pod/web-0/http", ForwardProtocol); err == nil || !strings.Contains(err.Error(), "revoked") {
+		t.Errorf("got %v", err)
 	}
 }

@@ -67,7 +67,7 @@ func (s *Server) sealed(o object) (object, field.ErrorList, error) {
 		return nil, nil, notServed("the kind Secret")
 	}
 	if wrong := manifest.Validate(open, nil); len(wrong) > 0 {
-		return nil, withoutValues(wrong), nil
+		return nil, wrong, nil // none of which has a value in it
 	}
 	sealed, err := s.Secrets.Seal(open)
 	if err != nil {
@@ -91,16 +91,6 @@ func (s *Server) declaring(st *projection.State, wanted object) (*declaration, e
 		err = invalid(wanted, wrong)
 	}
 	return d, err
-}
-
-// withoutValues takes out of what is wrong with a Secret whatever a value could be in.
-func withoutValues(wrong field.ErrorList) field.ErrorList {
-	for _, e := range wrong {
-		if at := e.Field; strings.HasPrefix(at, "data") || strings.HasPrefix(at, "metadata.annotations") {
-			e.BadValue = field.OmitValueType{}
-		}
-	}
-	return wrong
 }
 
 // patchable refuses to patch a Secret whose values are not known here: those that the patch does not name would be lost.

@@ -111,6 +111,7 @@ func TestSecret_itsValuesStandNowhere(t *testing.T) {
 		{"POST", "/api/v1/manifests", "apiVersion: v1\nkind: Secret\nmetadata: {name: x}\nstringData: {a: !" + sesame + " x}", ""},
 		{"PATCH", path + "/db", `{"data":{"a":"` + sesame + `"}}`, "application/merge-patch+json"},
 		{"PATCH", path + "/db", `{"data":["` + sesame + `"]}`, "application/strategic-merge-patch+json"},
+		{"PATCH", path + "/db", `{"data":{"$patch":"` + sesame + `"}}`, "application/strategic-merge-patch+json"},
 		{"PATCH", path + "/db", `[{"op":"test","path":"/data/password","value":"` + sesame + `"}]`, "application/json-patch+json"},
 		{"PUT", path + "/db", `{"apiVersion":"v1","kind":"Secret","metadata":{"name":"db"},"type":"kubernetes.io/tls","stringData":{"a":"` + sesame + `"}}`, ""},
 	} {
