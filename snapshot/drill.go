@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -73,15 +74,8 @@ func (d *Drill) Run(ctx context.Context) error {
 // Files of version 1 are passed over: they are no backups of this log. Without any other it does nothing.
 func (d *Drill) Once(ctx context.Context) (BackupFile, error) {
 	begun := time.Now()
-	all, err := d.Backups.List()
-	if err == nil && len(all) == 0 || ctx.Err() != nil {
-		return BackupFile{}, ctx.Err()
-	}
-	var f BackupFile
-	if err == nil {
-		f, err = d.read(ctx, all)
-	}
-	if err == nil && f.Name == "" {
+	f, err := d.Backups.standing(func(all []BackupFile) (BackupFile, error) { return d.read(ctx, all) })
+	if ctx.Err() != nil || err == nil && f.Name == "" {
 		return f, ctx.Err()
 	}
 	d.mu.Lock()
@@ -93,6 +87,24 @@ func (d *Drill) Once(ctx context.Context) (BackupFile, error) {
 	}
 	d.said.File, d.said.At, d.said.Took = f.Name, d.Backups.now(), time.Since(begun)
 	return f, nil
+}
+
+// standing has the backups that there are read. If one has gone before they were, what went wrong may be that it was pruned: then it is
+// done again with those that there are.
+func (b *Backups) standing(read func([]BackupFile) (BackupFile, error)) (BackupFile, error) {
+	for {
+		all, err := b.List()
+		if err != nil || len(all) == 0 {
+			return BackupFile{}, err
+		}
+		f, err := read(all)
+		if err == nil || !slices.ContainsFunc(all, func(f BackupFile) bool {
+			_, err := os.Stat(filepath.Join(b.Dir, f.Name))
+			return errors.Is(err, fs.ErrNotExist)
+		}) {
+			return f, err
+		}
+	}
 }
 
 // read reads the newest of the backups and the increments after it; and folds those between the one before and it, which must come to the same.

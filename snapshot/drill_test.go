@@ -2,6 +2,7 @@ package snapshot
 
 import (
 	"context"
+	"errors"
 	"os"
 	"path/filepath"
 	"strings"
@@ -116,6 +117,36 @@ func TestDrill_increments(t *testing.T) {
 	}
 	if _, err := d.Once(t.Context()); err == nil || !strings.Contains(err.Error(), "another digest") {
 		t.Errorf("got %v", err)
+	}
+}
+
+// What is pruned while it is read is no damage: what there is then is read. What fails with all of them there is.
+func TestDrill_prunedMeanwhile(t *testing.T) {
+	h := open(t, t.TempDir())
+	b := h.backups(t)
+	for range 3 {
+		h.changes(t, 1)
+		if _, err := b.Create(t.Context(), "", false); err != nil {
+			t.Fatal(err)
+		}
+	}
+	damaged := errors.New("damaged")
+	times := 0
+	_, err := b.standing(func(all []BackupFile) (BackupFile, error) {
+		if times++; len(all) == 1 {
+			return all[0], nil
+		}
+		if err := os.Remove(filepath.Join(b.Dir, all[0].Name)); err != nil {
+			t.Fatal(err)
+		}
+		return BackupFile{}, damaged
+	})
+	if err != nil || times != 3 {
+		t.Errorf("read %d times: %v, want it whole the third time", times, err)
+	}
+	times = 0
+	if _, err := b.standing(func([]BackupFile) (BackupFile, error) { times++; return BackupFile{}, damaged }); !errors.Is(err, damaged) || times != 1 {
+		t.Errorf("with all of them there: read %d times: %v, want that it is damaged", times, err)
 	}
 }
 
