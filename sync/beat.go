@@ -14,8 +14,10 @@ import (
 func (c *core) sendBeat() {
 	s := c.ledger.View().OnDisk()
 	vector := markOf(s.Vector())
-	if vector == c.last && !c.now.Before(c.digestAt) {
-		c.digest(vector, s) // it has not changed for a beat: now it is worth the trouble
+	// It is worth the trouble once the vector has stood for a beat; and now and then while it does not, so that hosts which differ find that out
+	// under load as well.
+	if !c.now.Before(c.digestAt) && (vector == c.last || c.now.Sub(c.digestedAt) >= c.every.sync) {
+		c.digest(vector, s)
 	}
 	c.last, c.beatAt = vector, c.now
 	c.pulse.say(c.own(), c.now, c.publishBeat)
@@ -133,9 +135,32 @@ func (c *core) digest(m mark, s *projection.State) {
 		delete(c.digests, c.digested[0])
 		c.digested = c.digested[1:]
 	}
-	c.digests[m] = s.Digest()[:16]
+	c.digests[m], c.digestedAt = s.Digest()[:16], c.now
 	c.digestAt = c.now.Add(time.Duration(s.Len()) * 100 * time.Microsecond) // it takes a hundredth of that
 	c.digested = append(c.digested, m)
+}
+
+// digestOf is the digest of the state that this host had at a vector: found out now, if it is remembered how that was.
+func (c *core) digestOf(m mark) (digest string, ok bool) {
+	if digest, ok = c.digests[m]; ok || c.now.Before(c.digestAt) {
+		return digest, ok
+	}
+	had, known := c.seen.at[m]
+	if !known {
+		return "", false
+	}
+	v := c.ledger.View()
+	s := v.State
+	if steps, ok := v.Since(had.index); !ok {
+		return "", false
+	} else if len(steps) > 0 {
+		s = steps[0].Before
+	}
+	if markOf(s.Vector()) != m {
+		return "", false
+	}
+	c.digest(m, s)
+	return c.digests[m], true
 }
 
 // onBeat takes what a host says of itself.
@@ -257,8 +282,11 @@ func (c *core) compare(p *peer) {
 			c.want[p.name] = true
 		}
 	}
-	mine, ok := c.digests[p.Vector]
-	differs := ok && p.Digest != "" && p.Digest != mine
+	mine, ok := "", false
+	if p.Digest != "" {
+		mine, ok = c.digestOf(p.Vector)
+	}
+	differs := ok && p.Digest != mine
 	if differs {
 		if !p.differs {
 			c.counts.Unequal++
@@ -276,7 +304,7 @@ func (c *core) compare(p *peer) {
 	switch {
 	case differs || p.Vector != markOf(s.Vector()):
 		p.agrees = time.Time{}
-	case p.agrees.IsZero():
+	case p.agrees.IsZero() && ok: // from when it is known
 		p.agrees, p.wait = c.now, 0
 	}
 }

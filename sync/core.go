@@ -48,43 +48,44 @@ type core struct {
 	about   answer // what to say to a hello
 	subject subjects
 
-	ctx       context.Context // of the step that is being done
-	now       time.Time       // in it
-	peers     map[string]*peer
-	seen      vectors
-	digests   map[mark]string
-	digested  []mark // the keys of digests, oldest first
-	last      mark   // at the last beat
-	stash     stash
-	pull      *pull
-	missed    bool            // something that came since the pull began could not be folded
-	paused    time.Time       // until when nothing is asked for
-	want      map[string]bool // peers that have what this host lacks
-	search    *search
-	transfer  *transfer
-	serving   *transfer // a state that is being given to another
-	page      []byte    // room for the next page of commits
-	settled   map[point]time.Time
-	forgone   map[events.Incarnation]time.Time // when commits of it came that others have given up
-	known     events.Incarnation               // the sum of those among which was looked for such
-	forgoAt   time.Time                        // when to look again
-	lateSaid  bool                             // something may have been said of what was given up before
-	later     map[events.Incarnation]bool      // of which the next commit is of a later version than can be read here
-	holding   []ask                            // that are to be answered once what they ask for is on disk
-	held      map[uint64]func()                // what to do when an ask of this host for that is answered
-	parts     parts
-	asked     uint64
-	pulse     pulse
-	beatAt    time.Time // when the last beat was sent
-	nextBeat  time.Time
-	nextHello time.Time
-	born      time.Time // when the first step was done
-	clash     int
-	clashed   time.Time
-	digestAt  time.Time // when a digest is worth its trouble again
-	counts    Counts
-	problems  map[string]*Problem
-	fatal     error
+	ctx        context.Context // of the step that is being done
+	now        time.Time       // in it
+	peers      map[string]*peer
+	seen       vectors
+	digests    map[mark]string
+	digested   []mark // the keys of digests, oldest first
+	last       mark   // at the last beat
+	stash      stash
+	pull       *pull
+	missed     bool            // something that came since the pull began could not be folded
+	paused     time.Time       // until when nothing is asked for
+	want       map[string]bool // peers that have what this host lacks
+	search     *search
+	transfer   *transfer
+	serving    *transfer // a state that is being given to another
+	page       []byte    // room for the next page of commits
+	settled    map[point]time.Time
+	forgone    map[events.Incarnation]time.Time // when commits of it came that others have given up
+	known      events.Incarnation               // the sum of those among which was looked for such
+	forgoAt    time.Time                        // when to look again
+	lateSaid   bool                             // something may have been said of what was given up before
+	later      map[events.Incarnation]bool      // of which the next commit is of a later version than can be read here
+	holding    []ask                            // that are to be answered once what they ask for is on disk
+	held       map[uint64]func()                // what to do when an ask of this host for that is answered
+	parts      parts
+	asked      uint64
+	pulse      pulse
+	beatAt     time.Time // when the last beat was sent
+	nextBeat   time.Time
+	nextHello  time.Time
+	born       time.Time // when the first step was done
+	clash      int
+	clashed    time.Time
+	digestAt   time.Time // when a digest is worth its trouble again
+	digestedAt time.Time // when the newest was found out
+	counts     Counts
+	problems   map[string]*Problem
+	fatal      error
 
 	began    point // where the own incarnation ended when the agent started
 	claims   map[string][]Claim

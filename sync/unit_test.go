@@ -475,6 +475,46 @@ func TestCompare_namesTheFirstThatDiffers(t *testing.T) {
 	}
 }
 
+// Two hosts that differ find that out while changes go on without end, so that no vector ever stands for a beat: what each was like at a
+// moment is told now and then, and compared with what this host was like when it had come as far.
+func TestCompare_underLoad(t *testing.T) {
+	n, said := lone(t)
+	change := func(i int) {
+		n.record("a test", projection.Change{Kind: events.Declared, Key: key("x"), Object: fmt.Appendf(nil, `{"n":%d}`, i)})
+	}
+	told := 0
+	var then *projection.State
+	for i := range 61 {
+		n.hear(n.core.subject.beat("b"), headed(&beat{Boot: 1, Number: uint64(i + 1), Hears: []string{n.core.node}}, nil)) // it is not alone
+		change(i)
+		if i == 50 {
+			then = n.ledger.View().State
+		}
+		n.run(time.Second)
+		for _, m := range *said {
+			var b beat
+			if m.subject == n.core.subject.beat(n.core.node) && unmarshal(m.data, &b) == nil && b.Digest != "" && i > 0 {
+				told++
+			}
+		}
+		*said = nil
+	}
+	if told < 2 || told > 3 {
+		t.Errorf("in a minute the digest was told %d times, want it every %v", told, n.core.every.sync)
+	}
+	for i, digest := range []string{then.Digest()[:16], "another"} {
+		n.hear(n.core.subject.beat("b"), headed(&beat{Boot: 1, Number: uint64(i + 100), Vector: markOf(then.Vector()), Digest: digest}, nil))
+		if got := n.core.status().Peers[0].Differs; got != (digest == "another") {
+			t.Errorf("digest %s of some changes ago: differs %v", digest, got)
+		}
+		n.now = n.now.Add(time.Minute)
+	}
+	n.hear(n.core.subject.beat("b"), headed(&beat{Boot: 1, Number: 999, Vector: markOf(n.ledger.View().Vector())}, nil))
+	if got := n.core.status().Peers[0].Agrees; !got.IsZero() {
+		t.Errorf("of what is not known it is said that it agrees, since %v", got)
+	}
+}
+
 // A later format holds up its own stream, is named, and is not sent again and again.
 func TestUnread_aLaterFormatIsNotAskedForAgain(t *testing.T) {
 	n, said := lone(t)
