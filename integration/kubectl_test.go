@@ -5,6 +5,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -123,6 +124,16 @@ func TestKubectl_get(t *testing.T) {
 		{"namespace/default", []string{"Active"}},
 	} {
 		contains(t, k.run("describe", c.of), c.says...)
+	}
+
+	// An address is found for a Service, and what of it is found is nobody's wish: to apply the same again changes nothing.
+	service := k.file("apiVersion: v1\nkind: Service\nmetadata: {name: web}\nspec: {selector: {app: web}, ports: [{port: 8000, targetPort: 80}]}\n")
+	k.run("apply", "--validate=false", "-f", service)
+	k.says("service/web unchanged", "apply", "--validate=false", "-f", service)
+	ports := k.run("get", "endpoints", "web", "-o=jsonpath={.subsets[*].ports[*].port}")
+	contains(t, k.run("describe", "service", "web"), strings.Fields(ports)...)
+	if n := len(strings.Fields(ports)); n != 2 {
+		t.Errorf("the Service is found at ports %q, want one of each of 2 replicas", ports)
 	}
 
 	k.fails(`deployments.apps "other" not found`, "get", "deployment", "other")

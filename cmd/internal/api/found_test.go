@@ -1,9 +1,7 @@
 package api
 
 import (
-	"context"
 	"fmt"
-	"os/exec"
 	"strings"
 	"testing"
 	"time"
@@ -207,34 +205,6 @@ func TestService_derivedIsNotDeclared(t *testing.T) {
 	if !strings.HasPrefix(told["ADDED old"], ip+" ") || now.field("spec.clusterIP") == ip ||
 		told["MODIFIED web"] != now.field("spec.clusterIP")+" "+now.field("metadata.resourceVersion") {
 		t.Errorf("told was %v, and web is now %s", told, now.body)
-	}
-}
-
-// The real kubectl, where there is one.
-func TestFound_kubectl(t *testing.T) {
-	path, err := exec.LookPath("kubectl")
-	if err != nil {
-		t.Skip("there is no kubectl")
-	}
-	a, of := found(t)
-	a.observe(web(0), "h1", ran(of[0], "10.88.0.5", 20001))
-	kubectl := func(stdin string, args ...string) string {
-		ctx, cancel := context.WithTimeout(context.Background(), patience)
-		defer cancel()
-		c := exec.CommandContext(ctx, path, append([]string{"--server", a.http.URL, "--cache-dir", t.TempDir(), "--kubeconfig", "/dev/null"}, args...)...)
-		c.Stdin = strings.NewReader(stdin)
-		b, err := c.CombinedOutput()
-		if err != nil {
-			t.Errorf("kubectl %v: %v\n%s", args, err, b)
-		}
-		return string(b)
-	}
-	kubectl(webService, "apply", "--validate=false", "-f", "-") // says of itself what it needs to have said
-	if got := kubectl(webService, "apply", "--validate=false", "-f", "-"); got != "service/web unchanged\n" {
-		t.Errorf("got %s", got)
-	}
-	if got := kubectl("", "describe", "service", "web"); !strings.Contains(got, "192.0.2.1:20001") {
-		t.Errorf("got %s", got)
 	}
 }
 
