@@ -44,11 +44,13 @@ func TestDrill_damageIsSaid(t *testing.T) {
 	dir := t.TempDir()
 	r := start(t, dir)
 	r.ask(t, "POST", "/api/v1/manifests", svc("web"), http.StatusOK)
-	backup := r.backupOf(t, dir)
+	r.backupOf(t, dir)
 	r.shows(t, "/metrics", "podman_swarm_backup_drill_errors_total 0")
 	r.end(t)
-	if err := os.Truncate(backup, 1000); err != nil {
-		t.Fatal(err)
+	for _, backup := range glob(t, dir, "state-backup-*.json") { // the agent makes one of its own as well
+		if err := os.Truncate(backup, 1000); err != nil {
+			t.Fatal(err)
+		}
 	}
 	r = start(t, dir, "--backup-interval=0", "--backup-increment-interval=0")
 	r.shows(t, "/swarm/v1/status", "the newest backup cannot be restored from")

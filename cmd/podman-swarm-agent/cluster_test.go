@@ -41,21 +41,17 @@ func newHost(t *testing.T, name string, args ...string) *host {
 
 func (h *host) start(t *testing.T, args ...string) *host {
 	t.Helper()
-	ctx, stop := context.WithCancel(context.Background())
-	r := &running{url: "http://" + h.api, stop: stop, code: make(chan int, 1)}
 	all := append([]string{"--service-cidr=none", "--ingress-http=none", "--ingress-https=none", "--data-dir=" + h.dir, "--node-name=" + h.name, "--api-addr=" + h.api, "--cluster-addr=" + h.cluster, "--recovery-delay=1ms",
 		"--podman-url=unix://" + filepath.Join(h.dir, "no-podman.sock")}, append(h.args, args...)...)
 	getenv := h.getenv
 	if getenv == nil {
 		getenv = func(string) string { return "" }
 	}
-	go func() { r.code <- run(ctx, all, getenv, io.Discard, &r.said) }()
-	t.Cleanup(stop)
-	h.running = r
+	h.running = begin(t, "http://"+h.api, func(ctx context.Context, said *lines) int { return run(ctx, all, getenv, io.Discard, said) })
 	return h
 }
 
-// kill ends the agent without a word to the others, as far as that can be done to a part of this process.
+// token waits until the host gives one by which others may join.
 func (h *host) token(t *testing.T, args ...string) string {
 	t.Helper()
 	h.ask(t, "GET", "/healthz", "", http.StatusOK)

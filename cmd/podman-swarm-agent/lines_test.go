@@ -79,13 +79,9 @@ func (s *trio) heal(t *testing.T) {
 }
 
 func (f *far) start() {
-	ctx, stop := context.WithCancel(context.Background())
-	r := &running{url: "http://" + f.api, stop: stop, code: make(chan int, 1)}
 	args := append([]string{"--service-cidr=none", "--ingress-http=none", "--ingress-https=none", "--data-dir=" + f.dir, "--node-name=" + f.name, "--api-addr=" + f.api, "--cluster-addr=" + f.cluster,
 		"--podman-url=unix://" + filepath.Join(f.dir, "no-podman.sock")}, f.args...)
-	go func() { r.code <- serveAt(ctx, args, f.wrong, &r.said) }()
-	f.until.Cleanup(stop)
-	f.running = r
+	f.running = begin(f.until, "http://"+f.api, func(ctx context.Context, said *lines) int { return serveAt(ctx, args, f.wrong, said) })
 }
 
 // apply declares a Service with a note, and returns once it is acknowledged.

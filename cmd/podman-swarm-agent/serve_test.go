@@ -54,6 +54,22 @@ type running struct {
 	code chan int
 }
 
+// begin runs an agent, which is stopped with the test if it has not been before, and waited for: its data dir goes with the test as well.
+func begin(t *testing.T, url string, agent func(context.Context, *lines) int) *running {
+	ctx, stop := context.WithCancel(context.Background())
+	r := &running{url: url, stop: stop, code: make(chan int, 1)}
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		r.code <- agent(ctx, &r.said)
+	}()
+	t.Cleanup(func() {
+		stop()
+		<-ended
+	})
+	return r
+}
+
 func start(t *testing.T, dir string, args ...string) *running {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -62,13 +78,11 @@ func start(t *testing.T, dir string, args ...string) *running {
 	}
 	addr := l.Addr().String()
 	l.Close()
-	ctx, stop := context.WithCancel(context.Background())
-	r := &running{url: "http://" + addr, stop: stop, code: make(chan int, 1)}
 	args = append([]string{"--service-cidr=none", "--ingress-http=none", "--ingress-https=none", "--data-dir=" + dir, "--node-name=a", "--api-addr=" + addr, "--recovery-delay=1ms",
 		"--podman-url=unix://" + filepath.Join(dir, "no-podman.sock")}, args...)
-	go func() { r.code <- run(ctx, args, func(string) string { return "" }, io.Discard, &r.said) }()
-	t.Cleanup(stop)
-	return r
+	return begin(t, "http://"+addr, func(ctx context.Context, said *lines) int {
+		return run(ctx, args, func(string) string { return "" }, io.Discard, said)
+	})
 }
 
 // get asks until the answer has the wanted code.
