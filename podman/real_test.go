@@ -119,13 +119,15 @@ func web(change ...func(*corev1.PodSpec)) []byte {
 // Podman, change the template, reboot, delete.
 func TestReal_story(t *testing.T) {
 	w := newReal(t)
+	// Of a name that no test of another package gives to a Deployment: the host ports follow from it, and are to be free again after the reboot.
+	story := []projection.Pod{pod("story", 0), pod("story", 1), pod("story", 2)}
 	foreign := w.podman("run", "--detach", "--name", "foreign", "--label", "a=b", podmanhost.Image1)
 	started := w.podman("inspect", "--format", "{{.State.StartedAt}}", foreign)
-	w.place(host, web(), three...)
+	w.place(host, web(), story...)
 	w.run()
 	w.ready()
 	var first []string
-	for _, p := range three {
+	for _, p := range story {
 		first = append(first, stamp(w.running(p)))
 		if got := w.get(p, "/"); !strings.Contains(got, "host "+p.Name()+"\n") {
 			t.Errorf("pod %s says %q", p.Name(), got)
@@ -135,16 +137,16 @@ func TestReal_story(t *testing.T) {
 	w.restart()
 	w.ready()
 	var again []string
-	for _, p := range three {
+	for _, p := range story {
 		again = append(again, stamp(w.running(p)))
 	}
 	if r := w.Report(); !slices.Equal(again, first) || r.Adopted != 3 || r.Bounced+r.Created+r.Restart+r.Failed != 0 {
 		t.Errorf("after a restart: got %v, want %v; report %+v", again, first, r)
 	}
 
-	w.get(three[0], "/exit?code=3")
-	w.until("the one that exited is started again", func() bool { f := w.fact(three[0]); return f.Restarts == 1 && f.Phase == projection.Running })
-	if c, f := w.running(three[0]), w.fact(three[0]); f.ExitCode != 3 || f.Finished.IsZero() || !strings.HasPrefix(first[0], c.ID) {
+	w.get(story[0], "/exit?code=3")
+	w.until("the one that exited is started again", func() bool { f := w.fact(story[0]); return f.Restarts == 1 && f.Phase == projection.Running })
+	if c, f := w.running(story[0]), w.fact(story[0]); f.ExitCode != 3 || f.Finished.IsZero() || !strings.HasPrefix(first[0], c.ID) {
 		t.Errorf("got %+v, %+v; want the same container after exit code 3", c, f)
 	}
 
@@ -157,36 +159,36 @@ func TestReal_story(t *testing.T) {
 		t.Fatal(err)
 	}
 	w.running(pod("late", 0))
-	if got := stamp(w.running(three[1])); got != first[1] {
+	if got := stamp(w.running(story[1])); got != first[1] {
 		t.Error("a restart of Podman bounced a container")
 	}
 
-	w.place(host, web(func(s *corev1.PodSpec) { s.Containers[0].Image = podmanhost.Image2 }), three[1])
-	w.running(three[1])
-	if got := w.get(three[1], "/"); !strings.Contains(got, "version 2") {
+	w.place(host, web(func(s *corev1.PodSpec) { s.Containers[0].Image = podmanhost.Image2 }), story[1])
+	w.running(story[1])
+	if got := w.get(story[1], "/"); !strings.Contains(got, "version 2") {
 		t.Errorf("after a new template it says %q", got)
 	}
 
 	w.stop()
-	ports := w.fact(three[2]).Ports
+	ports := w.fact(story[2]).Ports
 	w.podman("stop", "--time", "0", "foreign") // Reboot stops what it finds; this one is not to be looked at below
 	if err := w.host.Reboot(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	w.restart()
 	w.ready()
-	for _, p := range append(three, pod("late", 0)) {
+	for _, p := range append(story, pod("late", 0)) {
 		w.running(p)
 	}
 	if r := w.Report(); r.Restart != 4 || r.Created != 0 || r.Failed != 0 {
 		t.Errorf("after a reboot: got report %+v", r)
 	}
-	if got := w.fact(three[2]).Ports; !slices.Equal(got, ports) {
+	if got := w.fact(story[2]).Ports; !slices.Equal(got, ports) {
 		t.Errorf("after a reboot: got ports %v, want %v", got, ports)
 	}
 
-	w.end(append(three, pod("late", 0))...)
-	w.until("all is deleted", func() bool { return len(w.all()) == 0 && w.fact(three[0]) == nil && w.fact(pod("late", 0)) == nil })
+	w.end(append(story, pod("late", 0))...)
+	w.until("all is deleted", func() bool { return len(w.all()) == 0 && w.fact(story[0]) == nil && w.fact(pod("late", 0)) == nil })
 	if got := w.podman("inspect", "--format", "{{.State.StartedAt}}", foreign); got != started {
 		t.Errorf("the foreign container was started at %s, want %s", got, started)
 	}

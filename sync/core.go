@@ -82,7 +82,7 @@ type core struct {
 	clash      int
 	clashed    time.Time
 	digestAt   time.Time // when a digest is worth its trouble again
-	digestedAt time.Time // when the newest was found out
+	digestedAt time.Time // when the newest was found out, or the first step was done
 	counts     Counts
 	problems   map[string]*Problem
 	fatal      error
@@ -198,7 +198,7 @@ func (v *vectors) add(m mark, p passed) {
 // step does something at a time.
 func (c *core) step(ctx context.Context, now time.Time, do func()) {
 	if c.ctx, c.now = ctx, now; c.born.IsZero() {
-		c.born = now
+		c.born, c.digestedAt = now, now
 	}
 	c.note()
 	do()
