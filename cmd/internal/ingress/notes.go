@@ -2,6 +2,7 @@ package ingress
 
 import (
 	"fmt"
+	"net/netip"
 	"strconv"
 
 	networkingv1 "k8s.io/api/networking/v1"
@@ -66,6 +67,8 @@ func (r *Route) why(t *discovery.Table) string {
 	}
 	p := s.Port(r.PortName, r.PortNumber)
 	switch {
+	case isAddress(s.External()):
+		return fmt.Sprintf("Service %s has an address for its externalName; write Endpoints for that", r.Service)
 	case s.External() != "" && (p != nil || r.PortNumber != 0):
 		return ""
 	case p == nil:
@@ -75,6 +78,11 @@ func (r *Route) why(t *discovery.Table) string {
 		return ""
 	}
 	return fmt.Sprintf("Service %s has no replica that is ready; see psctl describe service %s -n %s", r.Service, r.Service.Name, r.Service.Namespace)
+}
+
+func isAddress(name string) bool {
+	_, err := netip.ParseAddr(name)
+	return err == nil
 }
 
 func (r *Route) port() string {

@@ -2,6 +2,7 @@ package ingress
 
 import (
 	"context"
+	"fmt"
 	"hash/fnv"
 	"math/rand/v2"
 	"net"
@@ -9,6 +10,7 @@ import (
 	"strconv"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -110,6 +112,9 @@ func newPool(s *discovery.Service, key poolKey, host string, old *pool) *pool {
 		now.protocol = protocolOf(port.AppProtocol)
 	}
 	if name := s.External(); name != "" {
+		if isAddress(name) {
+			return nil // an address is no name: endpoints by hand are for those, and are checked
+		}
 		number := int(key.number)
 		if port != nil {
 			number = int(port.Port)
@@ -250,11 +255,28 @@ type dialError struct{ error }
 // Unwrap gives what was wrong.
 func (d dialError) Unwrap() error { return d.error }
 
-// dial connects to an endpoint.
+// dial connects to an endpoint. One with a name is that of an ExternalName Service.
 func dial(ctx context.Context, network, address string) (net.Conn, error) {
-	c, err := (&net.Dialer{Timeout: dialTimeout, KeepAlive: 15 * time.Second}).DialContext(ctx, network, address)
+	d := net.Dialer{Timeout: dialTimeout, KeepAlive: 15 * time.Second}
+	if _, err := netip.ParseAddrPort(address); err != nil {
+		d.Control = outside
+	}
+	c, err := d.DialContext(ctx, network, address)
 	if err != nil {
 		return nil, dialError{err}
 	}
 	return c, nil
+}
+
+// outside refuses what is not to be reached by a name: were it the loopback, whoever may ask the ingress could do what only this host
+// may, with the agent's own API first of all; were it link-local, what the host's provider tells it alone.
+func outside(_, address string, _ syscall.RawConn) error {
+	at, err := netip.ParseAddrPort(address)
+	if err != nil {
+		return err
+	}
+	if ip := at.Addr().Unmap(); ip.IsLoopback() || ip.IsUnspecified() || ip.IsLinkLocalUnicast() || ip.IsMulticast() {
+		return fmt.Errorf("%s is for this host alone, and no target of an ExternalName", ip)
+	}
+	return nil
 }

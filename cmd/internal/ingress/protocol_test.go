@@ -3,11 +3,13 @@ package ingress
 import (
 	"bufio"
 	"crypto/tls"
+	"errors"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -237,9 +239,37 @@ func TestServer_portsAndAddresses(t *testing.T) {
 	*number(3) = int32(endpoint(numbered).Address.Port())
 	r.put(t, []*discovery.Service{s, external}, i)
 	c := r.client(t)
-	for host, want := range map[string]string{"number": "numbered", "name": "named", "no-port": "", "external": "numbered"} {
+	for host, want := range map[string]string{"number": "numbered", "name": "named", "no-port": "", "external": ""} {
 		if got := get(t, c, "http://"+host+"/").Header.Get("X-Served-By"); got != want {
 			t.Errorf("%s: got %q, want %q", host, got, want)
 		}
+	}
+}
+
+// A name outside of the cluster leads nowhere that only this host may go, whatever it resolves to.
+func TestDial_externalNames(t *testing.T) {
+	at := replica(t, "here")
+	port := strconv.Itoa(int(endpoint(at).Address.Port()))
+	if c, err := dial(t.Context(), "tcp", at); err != nil {
+		t.Errorf("a replica on the loopback: %v", err)
+	} else {
+		c.Close()
+	}
+	if c, err := dial(t.Context(), "tcp", net.JoinHostPort("localhost", port)); err == nil {
+		c.Close()
+		t.Error("the loopback is reached by a name")
+	} else if !errors.As(err, new(dialError)) || !strings.Contains(err.Error(), "for this host alone") {
+		t.Errorf("got %v", err)
+	}
+	for address, want := range map[string]bool{"192.0.2.1:80": true, "[2001:db8::1]:80": true, "127.0.0.9:80": false, "[::1]:80": false,
+		"[::ffff:127.0.0.1]:80": false, "0.0.0.0:80": false, "169.254.169.254:80": false, "[fe80::1]:80": false, "224.0.0.1:80": false} {
+		if err := outside("tcp", address, nil); (err == nil) != want {
+			t.Errorf("%s: got %v", address, err)
+		}
+	}
+	s := &discovery.Service{Name: in("web"), Spec: &corev1.ServiceSpec{Type: corev1.ServiceTypeExternalName, ExternalName: "127.0.0.1"}}
+	r := Route{Service: s.Name, PortNumber: 80}
+	if why := r.why(discovery.NewTable([]*discovery.Service{s}, nil)); !strings.Contains(why, "Endpoints") {
+		t.Errorf("of an address that is no name it is said %q", why)
 	}
 }
