@@ -1,10 +1,15 @@
 package vip
 
 import (
+	"errors"
+	"fmt"
 	"net"
 	"net/netip"
 	"os"
+	"strconv"
+	"syscall"
 	"testing"
+	"time"
 
 	"github.com/vishvananda/netlink"
 )
@@ -29,6 +34,89 @@ func TestKernel_itself(t *testing.T) {
 			source.set(network, service(network, front.Addr().String(), network, here(a.at), here(b.at)))
 			answers(t, s.c1, network, front, "a", "b")
 			answers(t, s.host, network, front, "a", "b")
+		}
+	}
+}
+
+// A replica sees the port that its client has. One drawn at random would be one of a connection that the replica itself closed a moment ago, sooner
+// or later, and that waits out its time there: the new one would be refused, and tried again a second later.
+func TestKernel_keepsThePort(t *testing.T) {
+	s := newStreet(t)
+	source := newTables()
+	start(t, newRules(t, source, Kernel))
+	front := netip.MustParseAddrPort("10.96.0.30:80")
+	var l net.Listener
+	must(t, s.c2.do(func() (err error) {
+		l, err = net.Listen("tcp", "10.88.0.12:0")
+		return err
+	}))
+	t.Cleanup(func() { l.Close() })
+	source.set("web", service("web", front.Addr().String(), "tcp", here(l.Addr().(*net.TCPAddr).AddrPort())))
+	for name, in := range map[string]*space{"the host": s.host, "a container": s.c1} {
+		var c net.Conn
+		eventually(t, func() (err error) {
+			c, err = dial(in, "tcp", front.String())
+			return err
+		})
+		replica, err := l.Accept()
+		must(t, err)
+		got, want := replica.RemoteAddr().(*net.TCPAddr).Port, c.LocalAddr().(*net.TCPAddr).Port
+		if got != want {
+			t.Errorf("%s has port %d, and is seen with %d", name, want, got)
+		}
+		c.Close()
+		replica.Close()
+	}
+}
+
+// Whoever was refused while nobody answered is answered once there is somebody, from the same port as well.
+func TestKernel_refusedIsForgotten(t *testing.T) {
+	s := newStreet(t)
+	source := newTables()
+	start(t, newRules(t, source, Kernel))
+	for i, network := range []string{"tcp", "udp"} {
+		for j, in := range []*space{s.host, s.c1} {
+			front := netip.AddrPortFrom(netip.AddrFrom4([4]byte{10, 96, 3, byte(2*i + j)}), 80)
+			at := serve(t, s.c2, network, "10.88.0.12:0", "b").at
+			source.set(network, service(network, front.Addr().String(), network))
+			refused(t, in, network, front)
+			from := "0.0.0.0:" + strconv.Itoa(40000+2*i+j)
+			again := func() error {
+				return in.do(func() error {
+					d := net.Dialer{Timeout: 20 * time.Second}
+					var err error
+					if network == "udp" {
+						d.LocalAddr, err = net.ResolveUDPAddr("udp4", from)
+					} else {
+						d.LocalAddr, err = net.ResolveTCPAddr("tcp4", from)
+					}
+					if err != nil {
+						return err
+					}
+					c, err := d.Dial(network, front.String())
+					if err != nil {
+						return err
+					}
+					defer c.Close()
+					_, _, err = ask(c, 200*time.Millisecond)
+					return err
+				})
+			}
+			eventually(t, func() error { // the kernel says it of datagrams no more than once a second
+				if err := again(); !errors.Is(err, syscall.ECONNREFUSED) {
+					return fmt.Errorf("%s: got %v, want it refused", network, err)
+				}
+				return nil
+			})
+			source.set(network, service(network, front.Addr().String(), network, here(at)))
+			answers(t, in, network, front, "b")
+			for range 3 { // a datagram may get lost
+				if err := again(); err == nil {
+					break
+				} else if !errors.Is(err, os.ErrDeadlineExceeded) {
+					t.Errorf("%s: it was refused once, and then %v", network, err)
+				}
+			}
 		}
 	}
 }

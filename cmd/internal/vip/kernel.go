@@ -147,7 +147,7 @@ func (k *kernel) change(n discovery.News) {
 		}
 		is[name] = ports
 		b.change(objectsOfAll(k.written[name]), objectsOfAll(ports))
-		flows, now = append(flows, lost(k.written[name], ports)...), append(now, ports...)
+		flows, now = append(append(flows, lost(k.written[name], ports)...), found(k.written[name], ports)...), append(now, ports...)
 	}
 	if len(is) == 0 {
 		return
@@ -281,6 +281,18 @@ func objectsOfAll(ports []port) (o objects) {
 func equalPorts(a, b port) bool {
 	return a.name == b.name && a.front == b.front && a.udp == b.udp && a.node == b.node && a.affinity == b.affinity && a.local == b.local &&
 		slices.Equal(a.inside, b.inside) && slices.Equal(a.outside, b.outside)
+}
+
+// found gives the UDP ports that had no endpoint, and have one: what was sent to them from this host goes on being refused else, as long as it comes
+// from the same port.
+func found(was, is []port) (all []port) {
+	for _, p := range is {
+		i := slices.IndexFunc(was, func(w port) bool { return p.name == w.name })
+		if none := i < 0 || len(was[i].inside) == 0 && len(p.inside) > 0 || len(was[i].outside) == 0 && len(p.outside) > 0; p.udp && none {
+			all = append(all, p)
+		}
+	}
+	return all
 }
 
 // lost gives the UDP ports that have lost an endpoint, as they are now: with none at all when the port itself is gone.

@@ -107,8 +107,9 @@ func (b *batch) guard() {
 	})
 }
 
-// refuse tells who asks where nobody answers, at once. It is done where packets arrive, for those of this host as well: a program
-// that sends one learns of a refusal there, but where they leave only that it may not.
+// refuse tells who asks where nobody answers, at once. A program of this host that sends a datagram learns of a refusal where that arrives; where
+// it leaves, only that it may not. A connection of its own is refused where it leaves: on the way in conntrack would know it already, and go on
+// to refuse whoever comes from the same port, for two minutes after there is somebody to answer.
 func (b *batch) refuse() {
 	b.conn.AddChain(b.chain("refuse"))
 	b.rules(b.chain("refuse"), []rule{
@@ -116,10 +117,14 @@ func (b *batch) refuse() {
 		{exprs: []expr.Any{&expr.Reject{Type: unix.NFT_REJECT_ICMP_UNREACH, Code: 3}}}, // port unreachable
 	})
 	no := &expr.Verdict{Kind: expr.VerdictGoto, Chain: "refuse"}
-	b.rules(b.hook("input", nftables.ChainTypeFilter, nftables.ChainHookInput, -10), []rule{
-		{exprs: join(onlyNew(), address(destinationAt, b.table.resolver, expr.CmpOpNeq), b.table.within(expr.CmpOpEq), no)},
-		{exprs: join(onlyNew(), masked(destinationAt, loopback, expr.CmpOpNeq), &expr.Meta{Key: expr.MetaKeyL4PROTO, Register: reg0}, portInto(reg1),
-			&expr.Lookup{SourceRegister: reg0, SetName: closed}, no)},
+	virtual := join(onlyNew(), address(destinationAt, b.table.resolver, expr.CmpOpNeq), b.table.within(expr.CmpOpEq), no)
+	shut := join(onlyNew(), masked(destinationAt, loopback, expr.CmpOpNeq), &expr.Meta{Key: expr.MetaKeyL4PROTO, Register: reg0}, portInto(reg1),
+		&expr.Lookup{SourceRegister: reg0, SetName: closed}, no)
+	tcp := protocol(unix.IPPROTO_TCP)
+	b.rules(b.hook("input", nftables.ChainTypeFilter, nftables.ChainHookInput, -10), []rule{{exprs: virtual}, {exprs: shut}})
+	b.rules(b.hook("leaving", nftables.ChainTypeFilter, nftables.ChainHookOutput, -10), []rule{
+		{exprs: join(tcp, virtual)},
+		{exprs: join(tcp, toThisHost(), shut)},
 	})
 }
 
@@ -130,15 +135,14 @@ func (b *batch) nat() {
 	lead := []rule{
 		{exprs: join(t.within(expr.CmpOpEq), &expr.Verdict{Kind: expr.VerdictGoto, Chain: "virtual"})},
 		{exprs: join(masked(destinationAt, loopback, expr.CmpOpEq), accept())},
-		{exprs: join(&expr.Fib{Register: reg0, FlagDADDR: true, ResultADDRTYPE: true}, equal(reg0, binaryutil.NativeEndian.PutUint32(unix.RTN_LOCAL)),
-			&expr.Meta{Key: expr.MetaKeyL4PROTO, Register: reg0}, portInto(reg1), leads(nodes))},
+		{exprs: join(toThisHost(), &expr.Meta{Key: expr.MetaKeyL4PROTO, Register: reg0}, portInto(reg1), leads(nodes))},
 	}
 	b.rules(b.hook("prerouting", nftables.ChainTypeNAT, nftables.ChainHookPrerouting, -110), lead)
 	b.rules(b.hook("output", nftables.ChainTypeNAT, nftables.ChainHookOutput, -110), lead)
 
 	led := join(&expr.Ct{Key: expr.CtKeySTATUS, Register: reg0}, hasBits(1<<5)) // IPS_DST_NAT
 	was := []expr.Any{&expr.Meta{Key: expr.MetaKeyL4PROTO, Register: reg0}, &expr.Ct{Key: expr.CtKeyPROTODST, Register: reg1}}
-	masquerade := &expr.Masq{FullyRandom: true}
+	masquerade := &expr.Masq{}
 	b.rules(b.hook("postrouting", nftables.ChainTypeNAT, nftables.ChainHookPostrouting, 90), []rule{
 		{exprs: join(led, &expr.Ct{Key: expr.CtKeyDST, Register: reg0}, mask(t.cidr, expr.CmpOpEq), masquerade)},
 		{exprs: join(led, was, &expr.Lookup{SourceRegister: reg0, SetName: masqueraded}, masquerade)},
@@ -226,6 +230,10 @@ func mask(p netip.Prefix, op expr.CmpOp) []expr.Any {
 
 // within compares where a packet goes with the virtual addresses.
 func (t *table) within(op expr.CmpOp) []expr.Any { return masked(destinationAt, t.cidr, op) }
+
+func toThisHost() []expr.Any {
+	return []expr.Any{&expr.Fib{Register: reg0, FlagDADDR: true, ResultADDRTYPE: true}, equal(reg0, binaryutil.NativeEndian.PutUint32(unix.RTN_LOCAL))}
+}
 
 // leads goes on to the chain that a shared map has for what is in the registers, if it has one.
 func leads(to string) expr.Any {
