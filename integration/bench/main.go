@@ -65,6 +65,7 @@ func parts() []part {
 		{"q", "the state at another time", "keep", (*bench).moments},
 		{"r", "a thousand who follow the log", "host", (*bench).followers},
 		{"s", "a container through its Service and its Ingress", "services", (*bench).services},
+		{"t", "a host with a thousand Services", "services", (*bench).many},
 	}
 }
 
@@ -72,7 +73,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) (err erro
 	b := &bench{say: stderr}
 	flags := flag.NewFlagSet("bench", flag.ContinueOnError)
 	flags.SetOutput(stderr)
-	only := flags.String("only", "", "measure only these `parts`: a to s; host for a to h and r, sync for i to n, keep for o to q, services for s")
+	only := flags.String("only", "", "measure only these `parts`: a to t; host for a to h and r, sync for i to n, keep for o to q, services for s and t")
 	asJSON := flags.Bool("json", false, "print one JSON object a line instead of a table")
 	parent := flags.String("dir", "/var/tmp", "`folder` on the disk to measure; what is made there is removed again")
 	flags.BoolVar(&b.short, "short", false, "measure less of everything: to see that it works")
