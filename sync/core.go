@@ -58,6 +58,7 @@ type core struct {
 	stash      stash
 	pull       *pull
 	missed     bool            // something that came since the pull began could not be folded
+	garbled    bool            // something in the answers that came last cannot be read
 	paused     time.Time       // until when nothing is asked for
 	want       map[string]bool // peers that have what this host lacks
 	search     *search
@@ -224,32 +225,35 @@ type message struct {
 	data    []byte
 }
 
-// receive takes what has come, in order. Commits that stand next to each other share a sync.
+// receive takes what has come: first all commits, those in answers included, so that they share one sync however much else is said between
+// them. With a sync for each beat among them a slow disk would fall ever further behind. Then comes all else, in order.
 func (c *core) receive(all []message) {
-	var commits [][]byte
-	var from []string
-	flush := func() {
-		c.take(commits, from)
-		commits, from = nil, nil
-	}
+	var live, fetched []arrival
+	var then []func()
 	for _, m := range all {
 		c.counts.BytesIn += uint64(len(m.data))
-		kind, node := c.subject.read(m.subject)
-		if kind == "commit" {
-			for _, line := range lines(c.whole(m.data)) {
-				commits, from = append(commits, line), append(from, node)
-			}
-			continue
-		}
-		flush()
-		switch kind {
+		switch kind, node := c.subject.read(m.subject); kind {
+		case "commit":
+			live = append(live, arrivals(lines(c.whole(m.data)), node, false)...)
 		case "beat":
-			c.onBeat(node, m.data)
+			then = append(then, func() { c.onBeat(node, m.data) })
 		case "host":
-			c.onDirect(c.whole(m.data))
+			q, a := c.direct(c.whole(m.data))
+			switch {
+			case q != nil:
+				then = append(then, func() { c.reply(q) })
+			case a != nil && a.Answer == askCommits:
+				page, next := c.onCommits(a)
+				fetched, then = append(fetched, page...), append(then, next)
+			case a != nil:
+				then = append(then, func() { c.onAnswer(a) })
+			}
 		}
 	}
-	flush()
+	c.take(append(fetched, live...)) // what was asked for comes before it
+	for _, do := range then {
+		do()
+	}
 }
 
 // tick does what is due.

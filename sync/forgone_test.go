@@ -38,9 +38,9 @@ func TestForgo_whatOthersHaveGivenUp(t *testing.T) {
 	commits := chain(t, 9, 4)
 	again := recordedAgain(t, commits[:3], 9, 1)
 	n, said := lone(t)
-	n.step(func() { n.core.take(commits, nil) })
+	n.step(func() { n.core.take(arrivals(commits, "", false)) })
 	n.core.seen.add(77, passed{})
-	n.step(func() { n.core.take(again, nil) })
+	n.step(func() { n.core.take(arrivals(again, "", false)) })
 	s := n.ledger.View().State
 	to := events.Incarnation(0)
 	if c, err := events.ParseCommit(again[0]); err == nil {
@@ -92,8 +92,8 @@ func TestForgo_whatOthersHaveGivenUp(t *testing.T) {
 func TestPart_whatIsGivenUpDoesNotStand(t *testing.T) {
 	commits := chain(t, 9, 2)
 	n, said := lone(t)
-	n.step(func() { n.core.take(recordedAgain(t, commits, 9, 1), nil) })
-	n.step(func() { n.core.take(commits[:1], nil) })
+	n.step(func() { n.core.take(arrivals(recordedAgain(t, commits, 9, 1), "", false)) })
+	n.step(func() { n.core.take(arrivals(commits[:1], "", false)) })
 	c, err := events.ParseCommit(commits[1])
 	if err != nil {
 		t.Fatal(err)
@@ -103,7 +103,7 @@ func TestPart_whatIsGivenUpDoesNotStand(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	n.step(func() { n.core.take([][]byte{stands}, nil) })
+	n.step(func() { n.core.take(arrivals([][]byte{stands}, "", false)) })
 	*said = nil
 	n.step(func() {
 		n.core.part(&search{peer: "b", inc: 9, common: 1}, events.Hash{0xff}, events.HashOf(commits[1]))
@@ -130,7 +130,7 @@ func TestEven_foldsAnew(t *testing.T) {
 	of9 := commit(9, 20, events.Event{Key: key("x"), Base: events.Stamp{Time: 5, ID: x}})
 	of7 := commit(7, 10, events.Event{Key: key("y")})
 	n, said := lone(t)
-	n.step(func() { n.core.take([][]byte{of9, of7}, nil) })
+	n.step(func() { n.core.take(arrivals([][]byte{of9, of7}, "", false)) })
 	m := markOf(n.ledger.View().Vector())
 	n.step(func() { n.core.digest(m, n.ledger.View().State) })
 	before := n.ledger.View().Digest()
@@ -164,13 +164,13 @@ func TestEven_foldsAnew(t *testing.T) {
 // A state that is asked for since it differs must not make of a log one that does not hold all of its own state.
 func TestOnState_whatIsLackedComesFromLogs(t *testing.T) {
 	other, _ := lone(t)
-	other.step(func() { other.core.take(chain(t, 9, 2), nil) })
+	other.step(func() { other.core.take(arrivals(chain(t, 9, 2), "", false)) })
 	var state bytes.Buffer
 	if err := other.ledger.View().Encode(&state); err != nil {
 		t.Fatal(err)
 	}
 	n, _ := lone(t)
-	n.step(func() { n.core.take(chain(t, 9, 1), nil) })
+	n.step(func() { n.core.take(arrivals(chain(t, 9, 1), "", false)) })
 	for _, even := range []bool{true, false} {
 		n.core.transfer = &transfer{peer: "b", id: 1, even: even}
 		n.step(func() {

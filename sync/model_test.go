@@ -116,6 +116,7 @@ func newHistory(t *testing.T, seed uint64) *history {
 	h.forks = h.rng.IntN(3) == 0 || *puts > 0
 	h.loss, h.twice = h.rng.Float64()*.2, h.rng.Float64()*.2
 	h.delay = time.Duration(1+h.rng.IntN(400)) * time.Millisecond
+	h.together = time.Duration(seed/6%3) * 300 * time.Millisecond
 	return h
 }
 

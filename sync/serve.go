@@ -32,43 +32,50 @@ func (c *core) question(to string, q *ask) uint64 {
 	return q.ID
 }
 
-// onDirect takes an ask or an answer.
-func (c *core) onDirect(b []byte) {
+// direct reads an ask or an answer; neither when there is none to be made of it.
+func (c *core) direct(b []byte) (*ask, *answer) {
 	if b == nil {
-		return // a part of a message whose others are still to come
+		return nil, nil // a part of a message whose others are still to come
 	}
 	head, body := unhead(b)
 	var kind struct{ Ask, Answer string }
 	if err := unmarshal(head, &kind); err != nil {
 		c.counts.Unreadable++
-		return
+		return nil, nil
 	}
 	if kind.Ask != "" {
 		var q ask
 		if err := unmarshal(head, &q); err != nil || q.From == "" {
 			c.counts.Unreadable++
-			return
+			return nil, nil
 		}
-		if a := c.serve(&q); a != nil {
-			a.From, a.ID = c.node, q.ID
-			c.out.publish(c.subject.host(q.From), headed(a, a.body))
-		}
-		return
+		return &q, nil
 	}
 	a := answer{body: body}
 	if err := unmarshal(head, &a); err != nil || a.From == "" {
 		c.counts.Unreadable++
-		return
+		return nil, nil
 	}
+	return nil, &a
+}
+
+// reply answers an ask, if there is something to say.
+func (c *core) reply(q *ask) {
+	if a := c.serve(q); a != nil {
+		a.From, a.ID = c.node, q.ID
+		c.out.publish(c.subject.host(q.From), headed(a, a.body))
+	}
+}
+
+// onAnswer takes an answer that is none with commits.
+func (c *core) onAnswer(a *answer) {
 	switch a.Answer {
 	case askHello:
-		c.onHello(&a)
-	case askCommits:
-		c.onCommits(&a)
+		c.onHello(a)
 	case askChain:
-		c.onChain(&a)
+		c.onChain(a)
 	case askState:
-		c.onState(&a)
+		c.onState(a)
 	case askHolds:
 		if done := c.held[a.ID]; done != nil && a.Holds {
 			delete(c.held, a.ID)

@@ -1,6 +1,7 @@
 package sync
 
 import (
+	"cmp"
 	"container/heap"
 	"context"
 	"crypto/sha256"
@@ -31,11 +32,13 @@ type sim struct {
 	loss  float64
 	twice float64
 	delay time.Duration // at most
-	sent  uint64
-	seen  hash.Hash         // of all that was delivered, in order
-	heard func(message)     // is given what is delivered; nil: nobody
-	story func(line string) // is told what is delivered and what hosts say; nil: nobody
-	incs  map[string]string // names of incarnations, for people
+	// together is within what time what comes to a host is taken in one step, as where it is slow; zero: each message by itself.
+	together time.Duration
+	sent     uint64
+	seen     hash.Hash         // of all that was delivered, in order
+	heard    func(message)     // is given what is delivered; nil: nobody
+	story    func(line string) // is told what is delivered and what hosts say; nil: nobody
+	incs     map[string]string // names of incarnations, for people
 }
 
 type delivery struct {
@@ -134,13 +137,20 @@ func (s *sim) run(d time.Duration) {
 		if len(s.queue) > 0 && !s.queue[0].at.After(next) {
 			m := heap.Pop(&s.queue).(delivery)
 			s.now = later(s.now, m.at)
-			if n := s.nodes[m.to]; n.up && !s.cut[[2]string{m.from, m.to}] {
-				fmt.Fprintf(s.seen, "%v %s %s %s %x\n", s.now.Sub(simStart), m.from, m.to, m.subject, sha256.Sum256(m.data))
-				s.tell(s.nodes[m.from], n, m.message, "")
-				if s.heard != nil {
-					s.heard(m.message)
+			var all []message
+			n := s.nodes[m.to]
+			for _, m := range append([]delivery{m}, s.also(m.to)...) {
+				if n.up && !s.cut[[2]string{m.from, m.to}] {
+					fmt.Fprintf(s.seen, "%v %s %s %s %x\n", s.now.Sub(simStart), m.from, m.to, m.subject, sha256.Sum256(m.data))
+					s.tell(s.nodes[m.from], n, m.message, "")
+					if s.heard != nil {
+						s.heard(m.message)
+					}
+					all = append(all, m.message)
 				}
-				n.step(func() { n.core.receive([]message{m.message}) })
+			}
+			if len(all) > 0 {
+				n.step(func() { n.core.receive(all) })
 			}
 			continue
 		}
@@ -153,6 +163,23 @@ func (s *sim) run(d time.Duration) {
 		due.step(due.core.tick)
 		due.recover()
 	}
+}
+
+// also takes from the queue what comes to a host together with what comes now.
+func (s *sim) also(to string) (all []delivery) {
+	if s.together == 0 {
+		return nil
+	}
+	s.queue = slices.DeleteFunc(s.queue, func(d delivery) bool {
+		comes := d.to == to && d.at.Sub(s.now) <= s.together
+		if comes {
+			all = append(all, d)
+		}
+		return comes
+	})
+	heap.Init(&s.queue)
+	slices.SortFunc(all, func(a, b delivery) int { return cmp.Or(a.at.Compare(b.at), cmp.Compare(a.n, b.n)) })
+	return all
 }
 
 func later(a, b time.Time) time.Time {

@@ -77,16 +77,22 @@ func live(t *testing.T, bus *air, name string) (*Sync, *projection.Ledger) {
 // liveOn is the same, on a Bus, and where sync sees another ledger.
 func liveOn(t *testing.T, bus Bus, name string, as func(*projection.Ledger) Ledger) (*Sync, *projection.Ledger) {
 	t.Helper()
+	return liveAt(t, bus, name, 50*time.Millisecond, func(l *events.Log) projection.Log { return l }, as)
+}
+
+// liveAt is the same, with so much time between beats, and where its ledger sees another log.
+func liveAt(t *testing.T, bus Bus, name string, beat time.Duration, disk func(*events.Log) projection.Log, as func(*projection.Ledger) Ledger) (*Sync, *projection.Ledger) {
+	t.Helper()
 	log, err := events.Open(filepath.Join(t.TempDir(), name), events.Options{Reserve: -1, MinFree: 1})
 	if err != nil {
 		t.Fatal(err)
 	}
-	ledger, err := projection.OpenLedger(log, nil, 1, nil)
+	ledger, err := projection.OpenLedger(disk(log), nil, 1, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
 	s := &Sync{Bus: bus, Ledger: as(ledger), Log: log, Node: name, Cluster: "test", Say: slog.New(slog.DiscardHandler),
-		Ready: func() (bool, bool) { return false, false }, Beat: 50 * time.Millisecond}
+		Ready: func() (bool, bool) { return false, false }, Beat: beat}
 	s.Open()
 	ctx, cancel := context.WithCancel(context.Background())
 	var wg gosync.WaitGroup

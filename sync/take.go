@@ -10,9 +10,29 @@ import (
 	"github.com/podman-swarm/podman-swarm/projection"
 )
 
-// take folds commits that have come, each from a host.
-func (c *core) take(commits [][]byte, from []string) {
-	for len(commits) > 0 {
+// arrival is a commit that has come.
+type arrival struct {
+	commit  []byte
+	peer    string // that sent it; "" where nobody is to be asked about it
+	fetched bool   // with an answer to an ask for commits, or follows on such
+}
+
+func arrivals(commits [][]byte, peer string, fetched bool) []arrival {
+	all := make([]arrival, len(commits))
+	for i, b := range commits {
+		all[i] = arrival{b, peer, fetched}
+	}
+	return all
+}
+
+// take folds commits that have come.
+func (c *core) take(came []arrival) {
+	c.garbled = false
+	for len(came) > 0 {
+		commits := make([][]byte, len(came))
+		for i := range came {
+			commits[i] = came[i].commit
+		}
 		all, err := c.ledger.Admit(c.ctx, commits)
 		if err != nil {
 			if c.ctx.Err() == nil && !errors.Is(err, projection.ErrClosed) {
@@ -23,41 +43,46 @@ func (c *core) take(commits [][]byte, from []string) {
 			return
 		}
 		c.solved("admit")
-		before := commits
-		commits = nil
+		before := came
+		came = nil
 		for i, a := range all {
-			peer := ""
-			if i < len(from) {
-				peer = from[i]
-			}
-			switch a.Fate {
-			case projection.Taken:
-				c.counts.Taken += a.Last - a.Seq + 1
-				c.lateSaid = c.lateSaid || a.Late
-				commits = append(commits, c.stash.next(a.Inc, a.Last)...)
-			case projection.Known:
-				c.counts.Known += a.Last - a.Seq + 1
-			case projection.Ahead:
-				c.missed = true
-				if _, ok := c.forgone[a.Inc]; ok {
-					continue // it follows on that
-				}
-				c.counts.Gaps++
-				c.stash.put(&a, before[i])
-				c.wants(peer)
-			case projection.Forgone:
-				c.missed = true
-				c.forgone[a.Inc] = c.now
-			case projection.Astray:
-				c.missed = true
-				c.counts.Astray++
-				c.suspect(peer, a.Inc)
-			case projection.Unread:
-				c.unread(peer, &a)
-			}
+			came = append(came, c.fate(&before[i], &a)...)
 		}
-		from = nil // what was stashed: nobody is asked about it
 	}
+}
+
+// fate looks at what became of a commit, and gives those that can be taken now and have waited for it.
+func (c *core) fate(of *arrival, a *projection.Admission) []arrival {
+	switch a.Fate {
+	case projection.Taken:
+		c.counts.Taken += a.Last - a.Seq + 1
+		if of.fetched {
+			c.counts.Fetched += a.Last - a.Seq + 1
+		}
+		c.lateSaid = c.lateSaid || a.Late
+		return arrivals(c.stash.next(a.Inc, a.Last), "", of.fetched)
+	case projection.Known:
+		c.counts.Known += a.Last - a.Seq + 1
+	case projection.Ahead:
+		c.missed = true
+		if _, ok := c.forgone[a.Inc]; ok {
+			return nil // it follows on that
+		}
+		c.counts.Gaps++
+		c.stash.put(a, of.commit)
+		c.wants(of.peer)
+	case projection.Forgone:
+		c.missed = true
+		c.forgone[a.Inc] = c.now
+	case projection.Astray:
+		c.missed = true
+		c.counts.Astray++
+		c.suspect(of.peer, a.Inc)
+	case projection.Unread:
+		c.garbled = c.garbled || of.fetched
+		c.unread(of.peer, a)
+	}
+	return nil
 }
 
 func (c *core) wants(peer string) {
@@ -157,18 +182,12 @@ func (p *pull) next(now time.Time) int {
 	return p.most
 }
 
-// onCommits takes an answer with commits. The next piece is asked for before this one is folded.
-func (c *core) onCommits(a *answer) {
-	before := c.counts.Taken
-	defer func() { c.counts.Fetched += c.counts.Taken - before }()
+// onCommits takes an answer with commits: it gives them, and what to do once they are folded. The next piece is asked for before that.
+func (c *core) onCommits(a *answer) (page []arrival, then func()) {
 	commits := lines(a.body)
-	from := make([]string, len(commits))
-	for i := range from {
-		from[i] = a.From
-	}
+	page = arrivals(commits, a.From, true)
 	if c.pull == nil || c.pull.id != a.ID || c.pull.peer != a.From {
-		c.take(commits, from) // it came too late, as all do where the link is slow: without them nothing would ever get on
-		return
+		return page, func() {} // it came too late, as all do where the link is slow: without them nothing would ever get on
 	}
 	c.pull.taken += len(commits)
 	done := c.pull
@@ -180,8 +199,12 @@ func (c *core) onCommits(a *answer) {
 	} else {
 		c.pull = nil
 	}
-	unreadable := c.counts.Unreadable
-	if c.take(commits, from); c.counts.Unreadable > unreadable {
+	return page, func() { c.pulled(done, a, commits) }
+}
+
+// pulled looks at what came of an answer with commits.
+func (c *core) pulled(done *pull, a *answer, commits [][]byte) {
+	if c.garbled {
 		// What follows on it must not have it asked for again at once, for ever. What comes unasked holds up nothing: a host of
 		// a later version may say it all the time.
 		c.missed, c.paused = true, c.now.Add(c.every.beat)

@@ -37,7 +37,7 @@ func TestBeat_twinsAreToldByAThird(t *testing.T) {
 	}
 	for _, m := range told {
 		s.now = s.now.Add(time.Second)
-		b.core.step(t.Context(), s.now, func() { b.core.onDirect(m) })
+		b.hear(b.core.subject.host("b"), m)
 	}
 	if b.core.fatal != nil {
 		t.Errorf("the elder ends: %v", b.core.fatal)
@@ -45,7 +45,7 @@ func TestBeat_twinsAreToldByAThird(t *testing.T) {
 	b.core.boot, b.core.born = 99, s.now // as the younger
 	for _, m := range told {
 		s.now = s.now.Add(time.Second)
-		b.core.step(t.Context(), s.now, func() { b.core.onDirect(m) })
+		b.hear(b.core.subject.host("b"), m)
 	}
 	if !errors.Is(b.core.fatal, ErrSecond) {
 		t.Errorf("the younger goes on: %v", b.core.fatal)
