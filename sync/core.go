@@ -78,7 +78,8 @@ type core struct {
 	pulse      pulse
 	beatAt     time.Time // when the last beat was sent
 	nextBeat   time.Time
-	nextHello  time.Time
+	nextLook   time.Time
+	looks      int
 	born       time.Time // when the first step was done
 	clash      int
 	clashed    time.Time
@@ -280,11 +281,14 @@ func (c *core) tick() {
 	if c.transfer != nil && !c.now.Before(c.transfer.until) {
 		c.transfer = nil
 	}
-	if !c.now.Before(c.nextHello) {
-		c.nextHello = c.now.Add(c.every.sync)
+	if !c.now.Before(c.nextLook) {
+		c.nextLook = c.now.Add(c.every.sync)
+		c.looks++
 		for _, p := range c.sorted() {
 			if c.alive(p) {
-				c.question(p.name, &ask{Ask: askHello})
+				if c.looks%2 == 1 { // a clock goes wrong less quickly than a message is lost
+					c.question(p.name, &ask{Ask: askHello})
+				}
 				if _, known := c.seen.at[p.Vector]; !known {
 					c.want[p.name] = true
 				}

@@ -116,7 +116,7 @@ func sayCommits(t *testing.T, n int) {
 	all := s.sorted()
 	for _, o := range all {
 		o.starting = false
-		o.core.nextBeat, o.core.nextHello = s.now.Add(24*time.Hour), s.now.Add(24*time.Hour)
+		o.core.nextBeat, o.core.nextLook = s.now.Add(24*time.Hour), s.now.Add(24*time.Hour)
 		o.nextTick = s.now.Add(24 * time.Hour)
 	}
 	writer := all[0]

@@ -208,11 +208,11 @@ func (a *crowd) shown(ctx context.Context, b *bench) (rows []row, err error) {
 
 // idle measures what goes over the wires of the hosts while nothing happens, and what the agents hold of the memory.
 func (a *crowd) idle(ctx context.Context, b *bench) (rows []row, err error) {
-	window := quietWindow
+	settle, window := 90*time.Second, time.Minute // until the backup that follows the changes is told of too; and some of what is sent is sent once a minute
 	if b.short {
-		window = 4 * time.Second
+		settle, window = 6*time.Second, 4*time.Second
 	}
-	if err := idle(ctx, 6*time.Second); err != nil {
+	if err := idle(ctx, settle); err != nil {
 		return nil, err
 	}
 	was, err := a.carried()
