@@ -5,6 +5,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -109,6 +110,13 @@ func TestKubectl_get(t *testing.T) {
 	k.says("", "get", "pods", "-l", "app!=web", "-o=name")
 	k.says("pod/web-1", "get", "pods", "-A", "--field-selector=spec.nodeName=h1,metadata.name=web-1", "-o=name")
 	k.says("Running Running", "get", "pods", "-o=jsonpath={.items[*].status.phase}")
+	for kind, want := range map[string][]string{
+		"deployments": {"NAME READY UP-TO-DATE AVAILABLE AGE CONTAINERS IMAGES SELECTOR\n", "\nweb 2/2 2 2 "},
+		"pods":        {"NAME READY STATUS RESTARTS AGE IP NODE NOMINATED NODE READINESS GATES\n", "\nweb-1 1/1 Running 0 "},
+		"nodes":       {"NAME STATUS ROLES AGE VERSION INTERNAL-IP ", "\nh1 Ready <none> "},
+	} { // the columns are the server's
+		contains(t, strings.Join(regexp.MustCompile(` +`).Split(k.run("get", kind, "-o=wide"), -1), " "), want...)
+	}
 	k.says("NAME   READY\nnone   <none>\nweb    2",
 		"get", "deployments", "-o=custom-columns=NAME:.metadata.name,READY:.status.readyReplicas")
 	contains(t, k.run("get", "deployment", "web", "-o=yaml"), "\nkind: Deployment\n", "\n  readyReplicas: 2\n")
@@ -148,10 +156,13 @@ func TestKubectl_watch(t *testing.T) {
 	pods(t, host, "web", 1)
 	ready := k.follow("get", "deployment", "web", "--watch", `-o=jsonpath={.status.readyReplicas}{"\n"}`)
 	ready.until("1")
+	rows := k.follow("get", "deployment", "web", "--watch", "--no-headers")
+	rows.until("web   1/1   1     1 ")
 	names := k.follow("get", "pods", "-A", "-l", "app=web", "--watch", "-o=name")
 	names.until("pod/web-0")
 	k.says("deployment.apps/web scaled", "scale", "deployment/web", "--replicas=2")
 	ready.until("2")
+	rows.until("web   2/2   2     2 ")
 	names.until("pod/web-1")
 
 	// Nothing can take these yet, so this waits.
@@ -161,6 +172,7 @@ func TestKubectl_watch(t *testing.T) {
 	rollout.until("Waiting for deployment")
 	must(t, a.Kill())
 	ready.end()
+	rows.end()
 	names.end()
 	up(t, a)
 	k.says("deployment.apps/web patched", "patch", "deployment/web", "-p", `{"spec":{"template":{"spec":{"nodeSelector":null}}}}`)

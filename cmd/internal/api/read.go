@@ -148,7 +148,7 @@ func (s *Server) get(q *request, t target) error {
 	if t.told {
 		for _, o := range s.happened(v) {
 			if o.GetNamespace() == t.namespace && o.GetName() == t.name.name {
-				return q.json(http.StatusOK, o)
+				return q.tell(t.resource, o)
 			}
 		}
 		return apierrors.NewNotFound(t.gr(), t.name.name)
@@ -157,7 +157,7 @@ func (s *Server) get(q *request, t target) error {
 	if err != nil {
 		return err
 	}
-	return q.json(http.StatusOK, o)
+	return q.tell(t.resource, o)
 }
 
 // list answers a list, or a watch.
@@ -179,6 +179,9 @@ func (s *Server) list(q *request, t target) error {
 	items, err := s.all(v, q.lookAt(v.State), t.resource, sel)
 	if err != nil {
 		return err
+	}
+	if rows := q.tabled(t.resource); rows != nil {
+		return q.json(http.StatusOK, rows.of(s.resourceVersion(v.Index()), s.now(), items...))
 	}
 	return q.json(http.StatusOK, s.listOf(t.resource, v.Index(), items))
 }

@@ -43,11 +43,12 @@ type watch struct {
 	told uint64             // the last index that its client has been given
 	due  map[name]time.Time // when objects will look different although nothing is recorded
 	out  bytes.Buffer
+	rows *table // nil: it is told whole objects
 }
 
 // watch answers a watch: one JSON object a line, until the client leaves or nothing more can be told.
 func (s *Server) watch(q *request, r *resource, sel selection, o listOptions) error {
-	w := &watch{s: s, q: q, r: r, sel: sel, o: o, due: map[name]time.Time{}}
+	w := &watch{s: s, q: q, r: r, sel: sel, o: o, due: map[name]time.Time{}, rows: q.tabled(r)}
 	changed, err := w.begin()
 	if err != nil && err != errEnded {
 		return err
@@ -268,21 +269,34 @@ func (w *watch) bookmark(initial bool) {
 	if !initial && (!w.o.bookmarks || w.last == w.told) {
 		return
 	}
+	if w.rows != nil {
+		w.say("BOOKMARK", w.rows.of(w.s.resourceVersion(w.last), w.s.now()))
+		w.told = w.last
+		return
+	}
 	o := metav1.PartialObjectMetadata{TypeMeta: metav1.TypeMeta{Kind: w.r.kind, APIVersion: w.r.gvk().GroupVersion().String()}}
 	o.ResourceVersion = w.s.resourceVersion(w.last)
 	if initial {
 		o.Annotations = map[string]string{metav1.InitialEventsAnnotationKey: "true"}
 	}
-	w.tell("BOOKMARK", &o)
+	w.say("BOOKMARK", &o)
 	w.told = w.last
 }
 
 func (w *watch) fail(err error) {
 	st := statusOf(err)
-	w.tell("ERROR", &st)
+	w.say("ERROR", &st)
 }
 
-func (w *watch) tell(typ string, o any) {
+func (w *watch) tell(typ string, o object) {
+	if w.rows != nil {
+		w.say(typ, w.rows.of(o.GetResourceVersion(), w.s.now(), o))
+		return
+	}
+	w.say(typ, o)
+}
+
+func (w *watch) say(typ string, o any) {
 	e := json.NewEncoder(&w.out)
 	e.SetEscapeHTML(false)
 	err := e.Encode(struct {
