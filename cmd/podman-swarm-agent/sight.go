@@ -61,7 +61,7 @@ func (s *sight) see(st *peersync.Status, self placement.Peer) []placement.Peer {
 		o := placement.Peer{Host: p.Host, Ready: !p.Starting, Writable: !p.ReadOnly, Hears: p.Hears}
 		switch {
 		case p.Alive:
-			self.Hears = append(self.Hears, p.Host)
+			self.Hears, o.Since = append(self.Hears, p.Host), p.Since
 			self.Ready = self.Ready && (p.Folded || st.At.Sub(p.Since) >= catchUp)
 		case st.At.Sub(p.Heard) >= silence:
 			if o.Silent = p.Heard; o.Silent.IsZero() {
@@ -178,7 +178,7 @@ func (s *sight) settle(ctx context.Context) {
 }
 
 func samePeer(a, b placement.Peer) bool {
-	return a.Host == b.Host && a.Silent.Equal(b.Silent) && a.Ready == b.Ready && a.Writable == b.Writable && slices.Equal(a.Hears, b.Hears)
+	return a.Host == b.Host && a.Silent.Equal(b.Silent) && a.Ready == b.Ready && a.Writable == b.Writable && a.Since.Equal(b.Since) && slices.Equal(a.Hears, b.Hears)
 }
 
 // record records who is silent, and who recovers since it was, if that is not what is recorded. When this host sees the others

@@ -104,7 +104,11 @@ func TestSight_catchesUpBeforeItDecides(t *testing.T) {
 		t.Helper()
 		self := placement.Peer{Host: "a", Ready: true, Writable: true, Hears: []string{"a"}}
 		st := &peersync.Status{At: at, Peers: []peersync.Peer{b, {Host: "c", Heard: at.Add(-time.Minute)}}}
-		return peerNamed(t, a.cluster.sight.see(st, self), "a").Ready
+		seen := a.cluster.sight.see(st, self)
+		if got := peerNamed(t, seen, "b").Since; !got.Equal(b.Since) {
+			t.Errorf("b is heard since %v, and seen since %v", b.Since, got)
+		}
+		return peerNamed(t, seen, "a").Ready
 	}
 	if decides() {
 		t.Error("it decides, and lacks what b knows, which it hears for a second")

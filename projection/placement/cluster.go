@@ -16,6 +16,8 @@ type Peer struct {
 	Ready    bool      // it has recovered
 	Writable bool      // its log takes changes
 	Hears    []string  // whom it hears, by its own word
+	// Since is since when it is heard without a pause; zero: for long enough. One that was away may not have heard again yet who lives.
+	Since time.Time
 }
 
 // Cluster is how things stand with the hosts at one moment, as one of them sees it.
@@ -71,6 +73,7 @@ type hosts struct {
 	counted  int // known, and not said to be dead
 	inSight  int // of those, on this host's side
 	majority bool
+	formed   time.Time // since when it is one; zero: for long enough
 	decider  string
 	wake     time.Time // when something here becomes another by the passing of time alone; zero: never
 }
@@ -131,15 +134,27 @@ func (hs *hosts) decide(peers map[string]*Peer) {
 		}
 	}
 	side := hs.side(peers)
+	var since []time.Time // since when each of this host's side is heard
 	for _, name := range names {
 		if side[name] {
-			hs.inSight++
+			heard := time.Time{}
+			if p := peers[name]; p != nil && name != hs.cluster.Host {
+				heard = p.Since
+			}
+			since = append(since, heard)
 		}
 	}
-	hs.counted = len(names)
+	hs.inSight, hs.counted = len(since), len(names)
 	half := hs.inSight*2 == hs.counted && len(names) > 0 && side[names[0]]
-	hs.majority = hs.inSight*2 > hs.counted || half
+	if hs.majority = hs.inSight*2 > hs.counted || half; hs.majority {
+		slices.SortFunc(since, time.Time.Compare)
+		hs.formed = since[min(hs.counted/2, hs.inSight-1)] // when the last that it takes came
+	}
 }
+
+// settle is for how long a majority must have been one before it moves what is on a host that it does not hear: whoever of it was away itself has by then
+// heard again of who lives, and said so.
+const settle = 5 * time.Second
 
 // side are the hosts that this one hears and that hear it, by the word of both, directly or through others of them.
 func (hs *hosts) side(peers map[string]*Peer) map[string]bool {
@@ -184,6 +199,9 @@ func (hs *hosts) judge(h *host) {
 		wait = max(wait, cmp.Or(c.ReturnAfter, returnAfter))
 	}
 	h.due = h.silent.Add(wait)
+	if settled := hs.formed.Add(settle); hs.majority && settled.After(h.due) {
+		h.due = settled
+	}
 	switch {
 	case h.removed:
 		h.gone = "removed from the cluster"

@@ -601,3 +601,44 @@ func TestMove_portGivenAwayTwice(t *testing.T) {
 		t.Errorf("stuck: %q, want %q", got, want)
 	}
 }
+
+// Two that could not hear each other for long, and now do, are a majority at once; but the one that was away itself may be about to hear the third
+// again. They wait until whoever lives has had the time to be heard.
+func TestCluster_aMajorityThatHasJustFormed(t *testing.T) {
+	for _, back := range []bool{true, false} {
+		h := newCluster(t, "a", "b", "c")
+		h.deploy("web", 3)
+		const placed = "web-0:a web-1:b web-2:c"
+		h.runs("web", placed)
+		h.hear("a")
+		h.later(2 * time.Minute)
+		h.runs("web", placed)
+		h.hear("a", "b")
+		h.peer("b", func(p *Peer) { p.Since = h.now })
+		h.runs("web", placed)
+		if got := h.stuck("web", 2); !strings.Contains(got, "waiting until") {
+			t.Errorf("got %q, want it to wait", got)
+		}
+		h.later(settle - time.Second)
+		h.runs("web", placed)
+		if back {
+			h.hear("a", "b", "c")
+		}
+		h.later(time.Second)
+		want := placed
+		if !back {
+			want = "web-0:a web-1:b web-2:a"
+		}
+		h.runs("web", want)
+	}
+}
+
+// Who joins a majority that there is already does not begin its time anew.
+func TestCluster_aMajorityThatGrows(t *testing.T) {
+	h := newCluster(t, "a", "b", "c", "d", "e")
+	h.deploy("web", 5)
+	h.hear("a", "b", "c", "d")
+	h.later(time.Hour)
+	h.peer("d", func(p *Peer) { p.Since = h.now })
+	h.runs("web", "web-0:a web-1:b web-2:c web-3:d web-4:a")
+}
