@@ -8,18 +8,30 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/util/intstr"
 )
 
 // leastGrace is what is left, as in Kubernetes, of a grace period that was all spent on what is done before the stop.
 const leastGrace = 2 * time.Second
 
 // preStop is what is to be done before the container is stopped, as its label keeps it: the placement that says so may be over
-// by then, and not to be found any more. "" for nothing.
+// by then, and not to be found any more, so the label says of itself which port it asks, and where if that is the host's own. "" for nothing.
 func (p *pod) preStop() (string, error) {
 	if p.one.Lifecycle == nil || p.one.Lifecycle.PreStop == nil {
 		return "", nil
 	}
-	b, err := json.Marshal(p.one.Lifecycle.PreStop)
+	h := p.one.Lifecycle.PreStop.DeepCopy()
+	if get := h.HTTPGet; get != nil {
+		for _, port := range p.one.Ports {
+			if get.Port.Type == intstr.String && port.Name == get.Port.StrVal {
+				get.Port = intstr.FromInt32(port.ContainerPort)
+			}
+		}
+		if p.spec.HostNetwork && get.Host == "" { // Podman knows no address of such a container, and no ports
+			get.Host = ownHost
+		}
+	}
+	b, err := json.Marshal(h)
 	return string(b), err
 }
 

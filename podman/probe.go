@@ -14,6 +14,7 @@ import (
 	"sync"
 	"syscall"
 	"time"
+	"unicode"
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/util/intstr"
@@ -23,6 +24,9 @@ import (
 
 // errLearntNothing: Podman could not be asked, which says nothing of the program that a probe is about.
 var errLearntNothing = errors.New("it could not be asked through Podman")
+
+// ownHost is where a container is reached that has its host's network.
+const ownHost = "127.0.0.1"
 
 // execStarts is how many commands of probes are being started at a time. How long they run is not counted.
 const execStarts = 8
@@ -72,7 +76,7 @@ type target struct {
 func (b *prober) targetOf(p *pod, recorded *projection.Replica) *target {
 	t := &target{prober: b, container: recorded.Container, ip: recorded.IP, published: recorded.Ports, names: map[string]int{}}
 	if p.spec.HostNetwork {
-		t.ip = "127.0.0.1"
+		t.ip = ownHost
 	}
 	for _, port := range p.one.Ports {
 		if port.Name != "" {
@@ -254,10 +258,25 @@ func (e *execution) run(ctx context.Context, begun func()) error {
 		return nil
 	}
 	text := fmt.Sprintf("%s exited with code %d", e.command[0], code)
-	if output = strings.TrimSpace(output); output != "" {
-		text += ": " + output[:min(len(output), 200)]
+	if output = strings.TrimSpace(tellable(output, 200)); output != "" {
+		text += ": " + output
 	}
 	return errors.New(text)
+}
+
+// tellable are words, whoever has written them, as they can be recorded and are the same when they are read back: text in UTF-8 without
+// control characters, and of about most bytes.
+func tellable(text string, most int) string {
+	text = strings.Map(func(r rune) rune {
+		if unicode.IsControl(r) {
+			return ' '
+		}
+		return r // what is no UTF-8 comes as the character that stands for that
+	}, text)
+	if len(text) > most {
+		text = strings.ToValidUTF8(text[:most], "") + "…"
+	}
+	return text
 }
 
 // question is how a probe is asked.

@@ -123,3 +123,43 @@ func TestTarget_address(t *testing.T) {
 		}
 	}
 }
+
+func TestTellable(t *testing.T) {
+	for _, c := range []struct{ text, want string }{
+		{"as it is: é", "as it is: é"},
+		{"two\nlines\x00\x1b[31m", "two lines  [31m"},
+		{"\xff", "\ufffd"},
+		{"123456789012345678é", "123456789012345678é"},
+		{"1234567890123456789é", "1234567890123456789…"},
+	} {
+		if got := tellable(c.text, 20); got != c.want {
+			t.Errorf("%q: got %q, want %q", c.text, got, c.want)
+		}
+	}
+}
+
+// What is to be done before the stop is asked where it was meant, with nothing to go by but the container's label: of one that has its
+// host's network, Podman knows neither address nor ports.
+func TestPod_preStopOfHostNetwork(t *testing.T) {
+	asked := make(chan string, 1)
+	srv := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { asked <- r.URL.Path }))
+	defer srv.Close()
+	_, port := at(t, srv.Listener.Addr().String())
+	p := &pod{one: &corev1.Container{Ports: []corev1.ContainerPort{{Name: "http", ContainerPort: port.IntVal}},
+		Lifecycle: &corev1.Lifecycle{PreStop: &corev1.LifecycleHandler{HTTPGet: &corev1.HTTPGetAction{Path: "/leave", Port: intstr.FromString("http")}}}}}
+	p.spec.HostNetwork = true
+	text, err := p.preStop()
+	if err != nil {
+		t.Fatal(err)
+	}
+	stopping := &turn{crew: &crew{prober: newProber(nil, nil)}}
+	if err := stopping.beforeStop(t.Context(), &Container{ID: "c"}, text, time.Minute); err != nil {
+		t.Fatalf("%s: %v", text, err)
+	}
+	if got := <-asked; got != "/leave" {
+		t.Errorf("asked for %q", got)
+	}
+	if get := p.one.Lifecycle.PreStop.HTTPGet; get.Host != "" || get.Port.StrVal != "http" {
+		t.Errorf("what is declared is %+v now", get)
+	}
+}

@@ -165,7 +165,7 @@ func (s *series) count(err error, now time.Time) {
 		}
 		return
 	}
-	text := err.Error()
+	text := tellable(err.Error(), 500) // a program's words, of which what is recorded must not differ
 	if text != s.last {
 		s.same = 0
 	}

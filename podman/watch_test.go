@@ -368,3 +368,24 @@ func TestProbe_paused(t *testing.T) {
 		}
 	})
 }
+
+// What a program writes may be no text at all. It is recorded once all the same, since what is recorded is what is compared with.
+func TestProbe_wordsThatAreNoText(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		w.fake.SetExec(func(string, []string) (int, string, error) {
+			return 1, "Gr\xfc\xdfe\x1b[31m\n" + strings.Repeat("é", 200), nil
+		})
+		p := pod("web", 0)
+		w.place(host, template(readiness), p)
+		w.run()
+		w.ready()
+		w.settled(10 * time.Second)
+		index := w.ledger.View().Index()
+		w.settled(time.Minute)
+		if got := w.ledger.View().Index() - index; got != 0 {
+			t.Errorf("%d events of what goes on as it was", got)
+		}
+		w.unready(p, "readiness probe: ready exited with code 1: Gr\ufffd\ufffde [31m "+strings.Repeat("é", 92)+"…")
+	})
+}
