@@ -109,8 +109,11 @@ func (s *Server) asDeclared(st *projection.State, o object) object {
 	}
 	before, err := manifest.Decode("service", shown.Version.Object)
 	was, ok := before.(*corev1.Service)
-	found := s.lookAt(st).find(name{was.GetNamespace(), was.GetName()})
-	if err != nil || !ok || found == nil {
+	if err != nil || !ok { // of an agent of another version
+		return o
+	}
+	found := s.lookAt(st).find(name{was.Namespace, was.Name})
+	if found == nil {
 		return o
 	}
 	svc = svc.DeepCopy()

@@ -246,3 +246,12 @@ func TestEndpoints_byHand(t *testing.T) {
 		t.Errorf("got %s", got.body)
 	}
 }
+
+// A Service that an agent of another version has recorded, in a way that this one cannot read, is no reason to stumble over another that is declared.
+func TestDeclare_uponAServiceThatCannotBeRead(t *testing.T) {
+	a := start(t, t.TempDir())
+	a.record(projection.Change{Kind: events.Declared, Key: "service/default/web", Object: []byte(`{"apiVersion":"v1","kind":"Service","spec":{"ports":"many"}}`)})
+	if got := string(a.do("POST", "/api/v1/manifests", webService).body); strings.Contains(got, "internal error") || strings.Contains(got, "nil pointer") {
+		t.Errorf("got %s", got)
+	}
+}
