@@ -123,13 +123,7 @@ func (a *agent) serveAgain(ctx context.Context, flag string, open func() (serve 
 
 // address keeps the addresses of the Services answering.
 func (a *agent) address(ctx context.Context) error {
-	err := a.services.rules.Run(ctx)
-	if ctx.Err() != nil {
-		return nil
-	}
-	a.services.problem("service-cidr", err)
-	a.part("services").Error("Services have no addresses on this host", "err", err)
-	return nil
+	return a.serveAgain(ctx, "service-cidr", func() (func(context.Context) error, error) { return a.services.rules.Run, nil })
 }
 
 // name answers DNS questions at the resolver's address.
