@@ -102,6 +102,18 @@ func (c *cluster) sees(ctx context.Context, h *street.Host, want int) error {
 	return nil
 }
 
+// agree is an error while the host does not know that all hosts have one state.
+func (c *cluster) agree(ctx context.Context, h *street.Host) error {
+	var st struct {
+		Since string `json:"agree_since"`
+	}
+	err := trial.JSON(ctx, h.Client(), h.URL()+"/swarm/v1/status", &st)
+	if err == nil && st.Since == "" {
+		err = fmt.Errorf("%s does not know that the hosts agree", h.Name)
+	}
+	return err
+}
+
 // declare applies on one host what all run.
 func (c *cluster) declare(ctx context.Context, manifest string) error {
 	last := c.Hosts[len(c.Hosts)-1]
@@ -246,6 +258,9 @@ func (c *cluster) powerBack(ctx context.Context) error {
 		return err
 	}
 	if err := c.answering(ctx, at); err != nil {
+		return err
+	}
+	if err := until(ctx, func() error { return c.agree(ctx, victim) }); err != nil {
 		return err
 	}
 	if _, err := c.psctl(ctx, victim, "status"); err != nil {
