@@ -147,7 +147,9 @@ func (a *agent) name(ctx context.Context) error {
 		if err != nil {
 			return nil, errors.Join(err, packets.Close())
 		}
-		server := &dns.Server{Source: s.catalog, Host: a.c.NodeName, Own: []netip.Prefix{a.c.cidr}, Address: at.Addr(), From: (&neighbours{}).has,
+		near := &neighbours{}
+		server := &dns.Server{Source: s.catalog, Host: a.c.NodeName, Address: at.Addr(), From: near.has,
+			Own: func() []netip.Prefix { return append(near.containers(), a.c.cidr) },
 			Packets: []net.PacketConn{packets}, Listeners: []net.Listener{stream}, Log: a.part("dns"), Metrics: s.dns,
 			Allowed: func(name string) bool { return a.ledger.View().DNSAllows(name) }}
 		a.part("dns").Info("names are answered", "address", at)
@@ -231,6 +233,16 @@ func (n *neighbours) has(ip netip.Addr) bool {
 		n.look()
 	}
 	return n.within(ip)
+}
+
+// containers are the networks of this host's containers.
+func (n *neighbours) containers() []netip.Prefix {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if time.Since(n.at) > 10*time.Second {
+		n.look()
+	}
+	return slices.DeleteFunc(slices.Clone(n.nets), netip.Prefix.IsSingleIP) // a host's own address may well have a name elsewhere
 }
 
 func (n *neighbours) within(ip netip.Addr) bool {

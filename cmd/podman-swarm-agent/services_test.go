@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"log/slog"
+	"net/netip"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -34,4 +35,15 @@ func TestServices_addressesAreTriedAgain(t *testing.T) {
 			t.Error(err)
 		}
 	})
+}
+
+// Reverse names of containers' networks are told here alone; that of the host's own address, elsewhere.
+func TestNeighbours_containers(t *testing.T) {
+	n := &neighbours{at: time.Now(), nets: []netip.Prefix{netip.MustParsePrefix("10.88.0.0/16"), netip.MustParsePrefix("192.0.2.7/32")}}
+	if got := n.containers(); len(got) != 1 || got[0].String() != "10.88.0.0/16" {
+		t.Errorf("got %v", got)
+	}
+	if got := n.containers(); len(got) != 1 || !n.has(netip.MustParseAddr("192.0.2.7")) {
+		t.Errorf("then got %v of %v", got, n.nets)
+	}
 }

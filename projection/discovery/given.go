@@ -69,5 +69,5 @@ func (b *book) ingressOf(st *projection.State, n Name) *Ingress {
 		return nil
 	}
 	manifest.Default(i)
-	return &Ingress{Name: n, UID: shown.UID, Spec: &i.Spec}
+	return &Ingress{Name: n, UID: shown.UID, Created: i.CreationTimestamp.UTC(), Spec: &i.Spec}
 }

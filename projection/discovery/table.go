@@ -122,8 +122,9 @@ type Absent struct {
 // Ingress is one Ingress, as declared with defaults filled in. Immutable.
 type Ingress struct {
 	Name
-	UID  events.ID
-	Spec *networkingv1.IngressSpec
+	UID     events.ID
+	Created time.Time // as declared; of two Ingresses with one rule, the older has it
+	Spec    *networkingv1.IngressSpec
 }
 
 // Table is what there is to be found at one moment. A Table that has been handed out never changes; it may be read from any

@@ -191,7 +191,7 @@ func TestGuarded_boundsConnections(t *testing.T) {
 
 // Whatever comes is answered, if at all, with what can be read, for the question that was asked, and of a size that was asked for.
 func FuzzServer_message(f *testing.F) {
-	s := &Server{Source: &source{}, Host: "h1", Own: []netip.Prefix{netip.MustParsePrefix("10.96.0.0/12")}, Upstream: []netip.AddrPort{}}
+	s := &Server{Source: &source{}, Host: "h1", Own: func() []netip.Prefix { return []netip.Prefix{netip.MustParsePrefix("10.96.0.0/12")} }, Upstream: []netip.AddrPort{}}
 	s.Source.(*source).Store(discovery.NewTable(append(some(), large(100)), nil))
 	for _, name := range []string{"web.default.svc.cluster.local.", "large.default.svc.cluster.local.", "_p._tcp.large.default.svc.cluster.local.",
 		"2.1.96.10.in-addr.arpa.", "10-88-0-2.default.pod.cluster.local.", "example.com.", `\000\..svc.`, "web.default."} {

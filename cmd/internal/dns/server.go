@@ -31,9 +31,9 @@ type Server struct {
 	// Host is the name of this host: its own replicas are told by their containers' addresses.
 	Host   string
 	Domain string // of the cluster; "": cluster.local
-	// Own are networks whose reverse names are told from the table alone, and never asked of upstream: that of the virtual
-	// addresses, and this host's of containers.
-	Own []netip.Prefix
+	// Own gives the networks whose reverse names are told from the table alone, and never asked of upstream: that of the virtual
+	// addresses, and this host's of containers, which may become more at any time. It is called with every question. nil: there are none.
+	Own func() []netip.Prefix
 	// Address is where containers ask, such as 10.96.0.10: the address of ns.dns.DOMAIN, and never taken for an upstream.
 	// Not valid: there is no such name.
 	Address netip.Addr

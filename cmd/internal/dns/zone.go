@@ -41,7 +41,11 @@ func (s *Server) zone() *zone {
 	if t == nil {
 		return nil
 	}
-	return &zone{t, s.domain(), s.Host, s.Own, s.Address}
+	z := &zone{table: t, domain: s.domain(), host: s.Host, address: s.Address}
+	if s.Own != nil {
+		z.own = s.Own()
+	}
+	return z
 }
 
 func (s *Server) domain() string { return dns.CanonicalName(cmp.Or(s.Domain, "cluster.local")) }

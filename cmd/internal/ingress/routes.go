@@ -303,8 +303,8 @@ func sorted(all []*Route) []*Route {
 	return all
 }
 
-// older orders Ingresses by the number of the event that made them, and then by name. Events of one log are numbered as time
-// goes on; of those of two, which is the older cannot be told from their numbers, but all hosts order them alike.
+// older orders Ingresses by when they were made, to the second, then by the number of the event that made them, and then by name: all hosts order
+// them alike.
 func older(a, b *discovery.Ingress) int {
-	return cmp.Or(a.UID.Compare(b.UID), cmp.Compare(a.Namespace, b.Namespace), cmp.Compare(a.Name.Name, b.Name.Name))
+	return cmp.Or(a.Created.Compare(b.Created), a.UID.Compare(b.UID), cmp.Compare(a.Namespace, b.Namespace), cmp.Compare(a.Name.Name, b.Name.Name))
 }

@@ -5,6 +5,7 @@ import (
 	"math/rand/v2"
 	"strings"
 	"testing"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	networkingv1 "k8s.io/api/networking/v1"
@@ -25,6 +26,11 @@ func backend(service string) networkingv1.IngressBackend {
 }
 
 // declared is an Ingress of these rules, made as the age-th. A rule at "default" is the default backend.
+func madeAt(second int64, i *discovery.Ingress) *discovery.Ingress {
+	i.Created = time.Unix(second, 0)
+	return i
+}
+
 func declared(name string, age uint64, rules ...rule) *discovery.Ingress {
 	i := &discovery.Ingress{Name: in(name), UID: events.ID{Inc: 1, Seq: age}, Spec: &networkingv1.IngressSpec{}}
 	for _, r := range rules {
@@ -117,6 +123,8 @@ func TestRoutes_kubernetesConformance(t *testing.T) {
 		{"a host whose paths do not match leaves it to a lesser one", []*discovery.Ingress{declared("a", 1, rule{"a.foo.com/x", "Prefix", "exact"}, rule{"*.foo.com/y", "Prefix", "wildcard"}, rule{"/", "Prefix", "none"})},
 			map[string]string{"a.foo.com/x": "exact", "a.foo.com/y": "wildcard", "a.foo.com/z": "none"}},
 		{"of two alike the older", []*discovery.Ingress{declared("a-younger", 2, rule{"h/", "Prefix", "younger"}), declared("b-older", 1, rule{"h/", "Prefix", "older"})},
+			map[string]string{"h/": "older"}},
+		{"when it was made comes before the number of its event", []*discovery.Ingress{madeAt(2, declared("younger", 1, rule{"h/", "Prefix", "younger"})), madeAt(1, declared("older", 2, rule{"h/", "Prefix", "older"}))},
 			map[string]string{"h/": "older"}},
 		{"of two as old the first by name", []*discovery.Ingress{declared("b", 1, rule{"h/", "Prefix", "b"}), declared("a", 1, rule{"h/", "Prefix", "a"})},
 			map[string]string{"h/": "a"}},
