@@ -149,7 +149,7 @@ func (a *agent) name(ctx context.Context) error {
 		}
 		near := &neighbours{}
 		server := &dns.Server{Source: s.catalog, Host: a.c.NodeName, Address: at.Addr(), From: near.has,
-			Own: func() []netip.Prefix { return append(near.containers(), a.c.cidr) },
+			Own:     func() []netip.Prefix { return append(near.containers(), a.c.cidr) },
 			Packets: []net.PacketConn{packets}, Listeners: []net.Listener{stream}, Log: a.part("dns"), Metrics: s.dns,
 			Allowed: func(name string) bool { return a.ledger.View().DNSAllows(name) }}
 		a.part("dns").Info("names are answered", "address", at)

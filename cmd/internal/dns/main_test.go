@@ -83,7 +83,9 @@ func start(t *testing.T, services []*discovery.Service, change ...func(*Server))
 	if services != nil {
 		r.source.Store(discovery.NewTable(services, nil))
 	}
-	r.Server = &Server{Source: r.source, Host: "h1", Own: func() []netip.Prefix { return []netip.Prefix{netip.MustParsePrefix("10.96.0.0/12"), netip.MustParsePrefix("10.88.0.0/16")} },
+	r.Server = &Server{Source: r.source, Host: "h1", Own: func() []netip.Prefix {
+		return []netip.Prefix{netip.MustParsePrefix("10.96.0.0/12"), netip.MustParsePrefix("10.88.0.0/16")}
+	},
 		Packets: []net.PacketConn{c}, Listeners: []net.Listener{l}, Upstream: []netip.AddrPort{}, Log: slog.New(slog.NewTextHandler(r.said, nil))}
 	for _, f := range change {
 		f(r.Server)
