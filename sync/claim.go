@@ -1,6 +1,7 @@
 package sync
 
 import (
+	"errors"
 	"maps"
 	"slices"
 	"time"
@@ -75,6 +76,8 @@ func (c *core) claim(p *peer) {
 			c.find(Finding{Host: p.name, Inc: k.Inc, First: b.Began.Seq + 1, Had: k.Seq, Has: b.Began.Seq})
 		case b.Began.Seq == k.Seq && !same:
 			c.find(Finding{Host: p.name, Inc: k.Inc, First: k.Seq})
+		case b.Began.Seq >= k.Seq:
+			c.unclaimed(p)
 		}
 		*k = Claim{p.name, k.Inc, b.Began.Seq, b.Began.Hash, b.Boot, c.now}
 		c.claimed = nil
@@ -89,6 +92,32 @@ func (c *core) claim(p *peer) {
 	if k := &all[i]; b.Seq > k.Seq && k.Boot == b.Boot {
 		*k = Claim{p.name, b.Inc, b.Seq, b.Hash, b.Boot, c.now}
 		c.claimed = nil
+	}
+}
+
+// unclaimed finds out whether a host whose agent has just started lacks commits of its own that this host holds, though no beat had told of them: what
+// leaves a host was on its disk. Those are meant that both clocks say to be older than the agent, since what it has written itself may come before the
+// first of its beats that is heard.
+func (c *core) unclaimed(p *peer) {
+	b := &p.beat
+	if c.ledger.View().OnDisk().Head(b.Began.Inc).Seq <= b.Began.Seq {
+		return
+	}
+	started, here := time.UnixMilli(b.Started), c.now.Add(-time.Duration(b.Up)*time.Millisecond-c.every.beat)
+	had := b.Began.Seq
+	_, err := c.log.Missing(c.ctx, only(b.Began.Inc, b.Began.Seq), 0, func(r events.Record) error {
+		commit, err := events.ParseCommit(r.Payload)
+		if err != nil || r.Seq != had+1 || !commit.Time.Wall().Before(started) || !r.At.Before(here) {
+			return errEnough
+		}
+		had += uint64(r.Count)
+		return nil
+	})
+	if err != nil && !errors.Is(err, errEnough) {
+		c.say.Warn("the own log cannot be read", "err", err)
+	}
+	if had > b.Began.Seq {
+		c.find(Finding{Host: p.name, Inc: b.Began.Inc, First: b.Began.Seq + 1, Had: had, Has: b.Began.Seq})
 	}
 }
 

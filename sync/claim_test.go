@@ -3,6 +3,7 @@ package sync
 import (
 	"context"
 	"fmt"
+	"slices"
 	"testing"
 	"time"
 
@@ -64,6 +65,47 @@ func TestClaim_theEndOfALogIsCutOff(t *testing.T) {
 	s.run(time.Minute)
 	if n := len(a.findings()) + len(c.findings()); n != 2 {
 		t.Errorf("it is told of %d times, want once by each", n)
+	}
+}
+
+// What the others have of a host and it has not any more is found as well where it was put back before a beat had told of it.
+func TestClaim_putBackBeforeABeat(t *testing.T) {
+	s := settled(t, 4, "a", "b", "c")
+	a, b, c := s.nodes["a"], s.nodes["b"], s.nodes["c"]
+	b.recordOne(t, "o0")
+	s.run(10 * time.Second)
+	b.crash()
+	then := b.image()
+	b.start()
+	s.run(10 * time.Second)
+	b.starting = false
+	inc := b.log.Incarnation()
+	has := b.ledger.View().Head(inc).Seq
+	b.core.nextBeat = s.now.Add(time.Hour)
+	b.recordOne(t, "o1")
+	b.recordOne(t, "o2")
+	s.run(time.Second)
+	for _, n := range []*node{a, c} {
+		if n.ledger.View().Head(inc).Seq != has+2 {
+			t.Fatalf("host %s has not heard of it", n.id)
+		}
+		if i := slices.IndexFunc(n.core.claims["b"], func(k Claim) bool { return k.Inc == inc }); n.core.claims["b"][i].Seq > has {
+			t.Fatalf("a beat has told host %s of it", n.id)
+		}
+	}
+	b.crash()
+	s.run(5 * time.Second)
+	b.put(then)
+	b.start()
+	s.run(time.Minute)
+	for _, n := range []*node{a, c} {
+		all := n.findings()
+		if len(all) != 1 || !all[0].Cut() || all[0].Host != "b" || all[0].Inc != inc || all[0].Has != has || all[0].Had != has+2 {
+			t.Errorf("host %s has found %+v, want that b lacks two events after %d of %v", n.id, all, has, inc)
+		}
+	}
+	if len(b.findings()) > 0 || s.agree() != "" {
+		t.Errorf("b has found %v; do they agree? %s", b.findings(), s.agree())
 	}
 }
 
