@@ -83,7 +83,7 @@ func TestSecrets_theKeyIsTheClusters(t *testing.T) {
 		t.Errorf("undone: %q", got)
 	}
 	a.ask(t, "POST", "/swarm/v1/restores?at=2", "", http.StatusOK)
-	name := a.ask(t, "POST", "/swarm/v1/backups", "", http.StatusCreated)
+	name := a.ask(t, "POST", "/swarm/v1/backups?pin=true", "", http.StatusCreated)
 	if got := password(t, a.running); got != openSesame {
 		t.Errorf("restored: %q", got)
 	}
