@@ -154,6 +154,32 @@ func TestTable_watch(t *testing.T) {
 	}
 }
 
+// Who waits for the end of what was there at the beginning finds its mark in a table as well.
+func TestTable_initialEventsEnd(t *testing.T) {
+	a := start(t, t.TempDir())
+	a.want(200, "POST", apply, deployment("a", 1, "w"))
+	w := a.follow(allDeployments+"&allowWatchBookmarks=true&sendInitialEvents=true&resourceVersionMatch=NotOlderThan", asTable)
+	for _, want := range []string{"ADDED a ", "BOOKMARK  true"} {
+		var e struct {
+			Type   string
+			Object struct {
+				Kind     string
+				Metadata metav1.ListMeta
+				Rows     []struct {
+					Object metav1.PartialObjectMetadata
+				}
+			}
+		}
+		if err := json.Unmarshal([]byte(<-w.lines), &e); err != nil || e.Object.Kind != "Table" || len(e.Object.Rows) != 1 || e.Object.Metadata.ResourceVersion == "" {
+			t.Fatalf("got %v, %+v", err, e)
+		}
+		o := e.Object.Rows[0].Object
+		if got := e.Type + " " + o.Name + " " + o.Annotations[metav1.InitialEventsAnnotationKey]; got != want || o.ResourceVersion == "" {
+			t.Errorf("got %q at %q, want %q", got, o.ResourceVersion, want)
+		}
+	}
+}
+
 func TestColumns_cells(t *testing.T) {
 	now := time.Now()
 	pod := func(change func(p *corev1.Pod, c *corev1.ContainerStatus)) *corev1.Pod {

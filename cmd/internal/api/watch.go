@@ -269,17 +269,12 @@ func (w *watch) bookmark(initial bool) {
 	if !initial && (!w.o.bookmarks || w.last == w.told) {
 		return
 	}
-	if w.rows != nil {
-		w.say("BOOKMARK", w.rows.of(w.s.resourceVersion(w.last), w.s.now()))
-		w.told = w.last
-		return
-	}
 	o := metav1.PartialObjectMetadata{TypeMeta: metav1.TypeMeta{Kind: w.r.kind, APIVersion: w.r.gvk().GroupVersion().String()}}
 	o.ResourceVersion = w.s.resourceVersion(w.last)
 	if initial {
 		o.Annotations = map[string]string{metav1.InitialEventsAnnotationKey: "true"}
 	}
-	w.say("BOOKMARK", &o)
+	w.tell("BOOKMARK", &o)
 	w.told = w.last
 }
 
