@@ -5,7 +5,6 @@ package api
 import (
 	"cmp"
 	"fmt"
-	"maps"
 	"net"
 	"slices"
 	"strconv"
@@ -20,7 +19,11 @@ import (
 	"k8s.io/apimachinery/pkg/labels"
 )
 
-const none = "<none>"
+// What stands where there is nothing, in Kubernetes' words.
+const (
+	none  = "<none>"
+	unset = "<unset>" // in an EndpointSlice
+)
 
 // columns are those that Kubernetes has for a kind, under the same names and in the same order: scripts take them apart.
 func columns(kind string) []column {
@@ -51,19 +54,17 @@ func columns(kind string) []column {
 		return []column{name,
 			cell("Type", func(s *corev1.Service) any { return string(cmp.Or(s.Spec.Type, corev1.ServiceTypeClusterIP)) }),
 			cell("Cluster-IP", func(s *corev1.Service) any { return cmp.Or(s.Spec.ClusterIP, none) }),
-			cell("External-IP", func(s *corev1.Service) any {
-				return cmp.Or(s.Spec.ExternalName, strings.Join(s.Spec.ExternalIPs, ","), none)
-			}),
+			cell("External-IP", externalIP),
 			cell("Port(s)", func(s *corev1.Service) any { return cmp.Or(each(s.Spec.Ports, servicePort), none) }),
 			age,
 			cell("Selector", func(s *corev1.Service) any { return labels.FormatLabels(s.Spec.Selector) }).onlyWide()}
 	case "Endpoints":
-		return []column{name, cell("Endpoints", func(e *corev1.Endpoints) any { return some(readyAddresses(e)) }), age}
+		return []column{name, cell("Endpoints", func(e *corev1.Endpoints) any { return cmp.Or(some(readyAddresses(e)), none) }), age}
 	case "EndpointSlice":
 		return []column{name,
 			cell("AddressType", func(s *discoveryv1.EndpointSlice) any { return string(s.AddressType) }),
-			cell("Ports", func(s *discoveryv1.EndpointSlice) any { return some(slicePorts(s)) }),
-			cell("Endpoints", func(s *discoveryv1.EndpointSlice) any { return some(sliceAddresses(s)) }),
+			cell("Ports", func(s *discoveryv1.EndpointSlice) any { return cmp.Or(some(slicePorts(s)), unset) }),
+			cell("Endpoints", func(s *discoveryv1.EndpointSlice) any { return cmp.Or(some(sliceAddresses(s)), unset) }),
 			age}
 	case "Ingress":
 		return []column{name,
@@ -73,7 +74,7 @@ func columns(kind string) []column {
 				}
 				return none
 			}),
-			cell("Hosts", func(i *networkingv1.Ingress) any { return ingressHosts(i) }),
+			cell("Hosts", func(i *networkingv1.Ingress) any { return cmp.Or(some(ingressHosts(i)), "*") }),
 			cell("Address", func(i *networkingv1.Ingress) any {
 				return each(i.Status.LoadBalancer.Ingress, func(a networkingv1.IngressLoadBalancerIngress) string { return cmp.Or(a.IP, a.Hostname) })
 			}),
@@ -108,7 +109,7 @@ func nodeColumns(name, age column) []column {
 	info := func(name string, of func(*corev1.NodeSystemInfo) string) column {
 		return cell(name, func(n *corev1.Node) any { return cmp.Or(of(&n.Status.NodeInfo), "<unknown>") }).onlyWide()
 	}
-	return []column{name, cell("Status", nodeWord), cell("Roles", func(*corev1.Node) any { return none }), age,
+	return []column{name, cell("Status", nodeWord), cell("Roles", func(n *corev1.Node) any { return cmp.Or(strings.Join(nodeRoles(n), ","), none) }), age,
 		cell("Version", func(n *corev1.Node) any { return n.Status.NodeInfo.KubeletVersion }),
 		cell("Internal-IP", address(corev1.NodeInternalIP)).onlyWide(), cell("External-IP", address(corev1.NodeExternalIP)).onlyWide(),
 		info("OS-Image", func(i *corev1.NodeSystemInfo) string { return i.OSImage }),
@@ -129,7 +130,12 @@ func eventColumns(name column) []column {
 		cell("Type", func(e *corev1.Event) any { return e.Type }), cell("Reason", func(e *corev1.Event) any { return e.Reason }),
 		cell("Object", func(e *corev1.Event) any { return strings.ToLower(e.InvolvedObject.Kind) + "/" + e.InvolvedObject.Name }),
 		cell("Subobject", func(e *corev1.Event) any { return e.InvolvedObject.FieldPath }).onlyWide(),
-		cell("Source", func(e *corev1.Event) any { return each([]string{e.Source.Component, e.Source.Host}, strings.TrimSpace) }).onlyWide(),
+		cell("Source", func(e *corev1.Event) any {
+			if e.Source.Host == "" {
+				return e.Source.Component
+			}
+			return e.Source.Component + ", " + e.Source.Host
+		}).onlyWide(),
 		cell("Message", func(e *corev1.Event) any { return strings.TrimSpace(e.Message) }),
 		seen("First Seen", func(e *corev1.Event) metav1.Time { return e.FirstTimestamp }).onlyWide(),
 		cell("Count", func(e *corev1.Event) any { return max(1, e.Count) }).integer().onlyWide(),
@@ -163,10 +169,7 @@ func each[T any](all []T, say func(T) string) string {
 
 // some are the first three, and how many more there are.
 func some(all []string) string {
-	switch {
-	case len(all) == 0:
-		return none
-	case len(all) > 3:
+	if len(all) > 3 {
 		return fmt.Sprintf("%s + %d more...", strings.Join(all[:3], ","), len(all)-3)
 	}
 	return strings.Join(all, ",")
@@ -226,6 +229,18 @@ func podRestarts(o object, now time.Time) any {
 	return fmt.Sprintf("%d (%s ago)", n, ageOf(last, now))
 }
 
+// externalIP is where a Service is reached from outside. Nobody here gives a LoadBalancer its address, and clients know that as pending.
+func externalIP(s *corev1.Service) any {
+	switch ips := strings.Join(s.Spec.ExternalIPs, ","); s.Spec.Type {
+	case corev1.ServiceTypeExternalName:
+		return cmp.Or(s.Spec.ExternalName, none)
+	case corev1.ServiceTypeLoadBalancer:
+		return cmp.Or(ips, "<pending>")
+	default:
+		return cmp.Or(ips, none)
+	}
+}
+
 func servicePort(p corev1.ServicePort) string {
 	port := strconv.Itoa(int(p.Port))
 	if p.NodePort != 0 {
@@ -236,6 +251,11 @@ func servicePort(p corev1.ServicePort) string {
 
 func readyAddresses(e *corev1.Endpoints) (all []string) {
 	for _, s := range e.Subsets {
+		if len(s.Ports) == 0 {
+			for _, a := range s.Addresses {
+				all = append(all, a.IP)
+			}
+		}
 		for _, p := range s.Ports {
 			for _, a := range s.Addresses {
 				all = append(all, net.JoinHostPort(a.IP, strconv.Itoa(int(p.Port))))
@@ -247,8 +267,13 @@ func readyAddresses(e *corev1.Endpoints) (all []string) {
 
 func slicePorts(s *discoveryv1.EndpointSlice) (all []string) {
 	for _, p := range s.Ports {
-		if p.Port != nil {
+		switch {
+		case p.Port != nil:
 			all = append(all, strconv.Itoa(int(*p.Port)))
+		case p.Name != nil:
+			all = append(all, *p.Name)
+		default:
+			all = append(all, "*")
 		}
 	}
 	return all
@@ -261,26 +286,37 @@ func sliceAddresses(s *discoveryv1.EndpointSlice) (all []string) {
 	return all
 }
 
-func ingressHosts(i *networkingv1.Ingress) string {
-	hosts := map[string]bool{}
+func ingressHosts(i *networkingv1.Ingress) (all []string) {
 	for _, r := range i.Spec.Rules {
-		hosts[cmp.Or(r.Host, "*")] = true
+		if r.Host != "" {
+			all = append(all, r.Host)
+		}
 	}
-	if len(hosts) == 0 {
-		return "*"
-	}
-	return some(slices.Sorted(maps.Keys(hosts)))
+	return all
 }
 
+// nodeRoles are what people call a host by its labels, in order.
+func nodeRoles(n *corev1.Node) (all []string) {
+	for k, v := range n.Labels {
+		if role, ok := strings.CutPrefix(k, "node-role.kubernetes.io/"); ok && role != "" {
+			all = append(all, role)
+		} else if k == "kubernetes.io/role" && v != "" {
+			all = append(all, v)
+		}
+	}
+	slices.Sort(all)
+	return slices.Compact(all)
+}
+
+// nodeWord is how a host is doing, in one word. One that is not heard is NotReady, as in Kubernetes: its condition, and describe, say
+// that it is unknown how it is.
 func nodeWord(n *corev1.Node) any {
 	word := "Unknown"
 	for _, c := range n.Status.Conditions {
 		if c.Type == corev1.NodeReady {
-			switch c.Status {
-			case corev1.ConditionTrue:
+			word = "NotReady"
+			if c.Status == corev1.ConditionTrue {
 				word = "Ready"
-			case corev1.ConditionFalse:
-				word = "NotReady"
 			}
 		}
 	}

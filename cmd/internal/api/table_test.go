@@ -1,5 +1,7 @@
 package api
 
+//lint:file-ignore SA1019 Endpoints are written by hand; see events/manifest/endpoints.go
+
 import (
 	"encoding/json"
 	"fmt"
@@ -10,6 +12,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
+	networkingv1 "k8s.io/api/networking/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
@@ -188,7 +191,7 @@ func TestColumns_cells(t *testing.T) {
 		change(p, &p.Status.ContainerStatuses[0])
 		return p
 	}
-	port := int32(80)
+	port, web := int32(80), "web"
 	for _, c := range []struct {
 		kind string
 		o    object
@@ -211,10 +214,23 @@ func TestColumns_cells(t *testing.T) {
 		{"Service", &corev1.Service{Spec: corev1.ServiceSpec{ClusterIP: "10.96.0.7", Ports: []corev1.ServicePort{{Port: 80, NodePort: 30080}, {Port: 53, Protocol: corev1.ProtocolUDP}}}},
 			map[string]string{"Type": "ClusterIP", "Cluster-IP": "10.96.0.7", "Port(s)": "80:30080/TCP,53/UDP"}},
 		{"EndpointSlice", &discoveryv1.EndpointSlice{AddressType: "IPv4", Ports: []discoveryv1.EndpointPort{{Port: &port}, {}}, Endpoints: []discoveryv1.Endpoint{{Addresses: []string{"192.0.2.1"}}}},
-			map[string]string{"AddressType": "IPv4", "Ports": "80", "Endpoints": "192.0.2.1"}},
+			map[string]string{"AddressType": "IPv4", "Ports": "80,*", "Endpoints": "192.0.2.1"}},
 		{"Node", &corev1.Node{Spec: corev1.NodeSpec{Unschedulable: true}, Status: corev1.NodeStatus{
 			Conditions: []corev1.NodeCondition{{Type: corev1.NodeReady, Status: corev1.ConditionTrue}}, Addresses: []corev1.NodeAddress{{Type: corev1.NodeInternalIP, Address: "192.0.2.9"}}}},
 			map[string]string{"Status": "Ready,SchedulingDisabled", "Internal-IP": "192.0.2.9", "External-IP": "<none>", "OS-Image": "<unknown>"}},
+		{"Node", &corev1.Node{ObjectMeta: metav1.ObjectMeta{Labels: map[string]string{"node-role.kubernetes.io/edge": "", "node-role.kubernetes.io/": "", "kubernetes.io/role": "db", "zone": "a"}},
+			Status: corev1.NodeStatus{Conditions: []corev1.NodeCondition{{Type: corev1.NodeReady, Status: corev1.ConditionUnknown}}}}, map[string]string{"Status": "NotReady", "Roles": "db,edge"}},
+		{"Node", &corev1.Node{}, map[string]string{"Status": "Unknown", "Roles": "<none>"}},
+		{"Service", &corev1.Service{Spec: corev1.ServiceSpec{Type: corev1.ServiceTypeLoadBalancer}}, map[string]string{"External-IP": "<pending>"}},
+		{"Service", &corev1.Service{Spec: corev1.ServiceSpec{Type: corev1.ServiceTypeLoadBalancer, ExternalIPs: []string{"192.0.2.1", "192.0.2.2"}}}, map[string]string{"External-IP": "192.0.2.1,192.0.2.2"}},
+		{"EndpointSlice", &discoveryv1.EndpointSlice{}, map[string]string{"Ports": "<unset>", "Endpoints": "<unset>"}},
+		{"EndpointSlice", &discoveryv1.EndpointSlice{Ports: []discoveryv1.EndpointPort{{Name: &web}, {}}}, map[string]string{"Ports": "web,*"}},
+		{"Endpoints", &corev1.Endpoints{Subsets: []corev1.EndpointSubset{{Addresses: []corev1.EndpointAddress{{IP: "192.0.2.1"}}}}}, map[string]string{"Endpoints": "192.0.2.1"}},
+		{"Endpoints", &corev1.Endpoints{}, map[string]string{"Endpoints": "<none>"}},
+		{"Ingress", &networkingv1.Ingress{Spec: networkingv1.IngressSpec{Rules: []networkingv1.IngressRule{{Host: "b"}, {}, {Host: "a"}}}}, map[string]string{"Hosts": "b,a", "Ports": "80"}},
+		{"Ingress", &networkingv1.Ingress{Spec: networkingv1.IngressSpec{Rules: []networkingv1.IngressRule{{}}, TLS: make([]networkingv1.IngressTLS, 1)}}, map[string]string{"Hosts": "*", "Ports": "80, 443"}},
+		{"Event", &corev1.Event{Source: corev1.EventSource{Component: "agent", Host: "h1"}}, map[string]string{"Source": "agent, h1"}},
+		{"Event", &corev1.Event{Source: corev1.EventSource{Component: "agent"}}, map[string]string{"Source": "agent"}},
 		{"Secret", &corev1.Secret{Data: map[string][]byte{"a": nil, "b": nil}}, map[string]string{"Type": "Opaque", "Data": "2"}},
 		{"Event", &corev1.Event{Count: 0, Message: " x\n", LastTimestamp: metav1.NewTime(now.Add(-time.Hour)), InvolvedObject: corev1.ObjectReference{Kind: "Pod", Name: "web-0"}},
 			map[string]string{"Last Seen": "60m", "Object": "pod/web-0", "Message": "x", "Count": "1"}},
