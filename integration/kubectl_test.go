@@ -85,6 +85,9 @@ func TestKubectl_apply(t *testing.T) {
 	get("ONE TWO", container+".env[*].name}")
 	k.says("8081 81", "get", "service/web", "-o=jsonpath={.spec.ports[*].port}")
 	k.says("www.example.com", "get", "ingress/web", "-o=jsonpath={.spec.rules[*].host}")
+	contains(t, regexp.MustCompile(` +`).ReplaceAllString(k.run("get", "services,ingresses", "-o=wide"), " "),
+		"NAME TYPE CLUSTER-IP EXTERNAL-IP PORT(S) AGE SELECTOR\nservice/web ClusterIP ", " <none> 8081/TCP,81/TCP ",
+		"NAME CLASS HOSTS ADDRESS PORTS AGE\ningress.networking.k8s.io/web <none> www.example.com 80 ")
 	k.applies(web, all("unchanged", "unchanged")...)
 	get("4 4", "-o=jsonpath={.metadata.generation} {.status.observedGeneration}")
 
