@@ -171,9 +171,9 @@ the Deployment, its replicas say, stays as it is: psctl undo EVENT takes back wh
 		if err != nil {
 			return err
 		}
-		// The version makes sure that nobody has changed it since it was looked at.
+		// The generation makes sure that nobody has changed it since it was looked at; the version moves with what its replicas do, too.
 		patch, err := json.Marshal([]map[string]any{
-			{"op": "test", "path": "/metadata/resourceVersion", "value": is.ResourceVersion},
+			{"op": "test", "path": "/metadata/generation", "value": is.Generation},
 			{"op": "replace", "path": "/spec/template", "value": to.Template}})
 		if err != nil {
 			return err
