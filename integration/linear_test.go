@@ -1,7 +1,9 @@
 package integration
 
 import (
+	"cmp"
 	"context"
+	"flag"
 	"math/rand/v2"
 	"sync"
 	"testing"
@@ -11,13 +13,15 @@ import (
 	"github.com/podman-swarm/podman-swarm/integration/podmanhost"
 )
 
+var firstSeed = flag.Uint64("seed", 0, "seed of the random tests; zero draws one")
+
 // What clients do at the same time to one object has one order that explains all answers, over kills too.
 func TestAgent_linearizable(t *testing.T) {
 	a := newAgent(t, podmanhost.Start(t), t.TempDir())
 	a.Args = []string{"--recovery-delay", "0s"}
 	up(t, a)
-	seed := rand.Uint64()
-	t.Logf("seed %d", seed)
+	seed := cmp.Or(*firstSeed, rand.Uint64())
+	t.Logf("seed %d: repeat with -seed %d", seed, seed)
 	rnd := rand.New(rand.NewPCG(seed, 0))
 	clients := linear.New("linear", 6, 3, 2*time.Millisecond, seed)
 	ctx, cancel := context.WithCancel(t.Context())

@@ -2,6 +2,7 @@ package podman
 
 import (
 	"errors"
+	"flag"
 	"fmt"
 	"maps"
 	"math/rand/v2"
@@ -150,11 +151,22 @@ func describe(d Decision, err error) string {
 	return strings.TrimPrefix(strings.Join(steps, ", ")+strings.Join(orphans, ""), "; ")
 }
 
+var seed = flag.Uint64("seed", 0, "seed of the random tests; zero draws one")
+
+// random is a generator whose seed is printed when the test fails.
+func random(t testing.TB) *rand.Rand {
+	t.Helper()
+	s := *seed
+	if s == 0 {
+		s = rand.Uint64()
+	}
+	t.Logf("seed %d: repeat with -seed %d", s, s)
+	return rand.New(rand.NewPCG(s, 0))
+}
+
 // From any state to the wanted one in one pass, and then no steps; and nothing is removed without evidence.
 func TestPlan_onePassIsEnough(t *testing.T) {
-	seed := rand.Uint64()
-	t.Logf("seed %d", seed)
-	r := rand.New(rand.NewPCG(seed, 1))
+	r := random(t)
 	statuses := []Status{StatusRunning, StatusExited, StatusStopped, StatusCreated, StatusPaused, "removing", "unknown"}
 	for range 20000 {
 		s := state{covered: r.Uint64N(10), serves: r.IntN(2) > 0}

@@ -89,6 +89,7 @@ func TestModel_replaysExactly(t *testing.T) {
 	if *seed != 0 {
 		first = *seed
 	}
+	t.Logf("seeds from %d on: repeat them with -run TestModel_replaysExactly -seed N", first)
 	for s := first; s < first+4; s++ {
 		var sums [2]string
 		for i := range sums {

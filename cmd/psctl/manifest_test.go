@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"flag"
 	"fmt"
 	"math/rand/v2"
 	"strings"
@@ -10,11 +11,22 @@ import (
 	"github.com/podman-swarm/podman-swarm/cmd/internal/client"
 )
 
+var seed = flag.Uint64("seed", 0, "seed of the random tests; zero draws one")
+
+// random is a generator whose seed is printed when the test fails.
+func random(t testing.TB) *rand.Rand {
+	t.Helper()
+	s := *seed
+	if s == 0 {
+		s = rand.Uint64()
+	}
+	t.Logf("seed %d: repeat with -seed %d", s, s)
+	return rand.New(rand.NewPCG(s, 0))
+}
+
 // Every line of every file is found again from its line in the joined text, however the files begin and end.
 func TestManifest_place(t *testing.T) {
-	seed := rand.Uint64()
-	t.Logf("seed %d", seed)
-	r := rand.New(rand.NewPCG(seed, 0))
+	r := random(t)
 	for range 500 {
 		var m manifest
 		files := map[string][]string{}

@@ -1,13 +1,13 @@
 package api
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
+	"flag"
 	"fmt"
 	"math/rand/v2"
 	"net/url"
-	"os"
-	"strconv"
 	"sync"
 	"testing"
 	"time"
@@ -67,14 +67,7 @@ func (in *informer) text() string {
 
 // A client that lists and watches ends with what there is, while many write, and without listing again.
 func TestWatch_informer(t *testing.T) {
-	seed := rand.Uint64()
-	if text := testSeed(); text != "" {
-		var err error
-		if seed, err = strconv.ParseUint(text, 10, 64); err != nil {
-			t.Fatal(err)
-		}
-	}
-	t.Logf("API_TEST_SEED=%d", seed)
+	seed := testSeed(t)
 	a := start(t, t.TempDir())
 	c, err := client.New(a.http.URL, "test")
 	if err != nil {
@@ -118,5 +111,12 @@ func TestWatch_informer(t *testing.T) {
 	<-ran
 }
 
-// testSeed is the seed of random tests that was asked for; "" is any.
-func testSeed() string { return os.Getenv("API_TEST_SEED") }
+var firstSeed = flag.Uint64("seed", 0, "seed of the random tests; zero draws one")
+
+// testSeed is the seed of a random test, which is printed when it fails.
+func testSeed(t testing.TB) uint64 {
+	t.Helper()
+	s := cmp.Or(*firstSeed, rand.Uint64())
+	t.Logf("seed %d: repeat with -seed %d", s, s)
+	return s
+}

@@ -109,9 +109,7 @@ func TestUndo_refused(t *testing.T) {
 
 // The newest change of an object taken back is the object as it was, and that taken back is the change again.
 func TestUndo_ofUndo(t *testing.T) {
-	seed := rand.Uint64()
-	t.Logf("seed %d", seed)
-	r := rand.New(rand.NewPCG(seed, 0))
+	r := rand.New(rand.NewPCG(testSeed(t), 0))
 	a := start(t, t.TempDir())
 	past(t, a)
 	shown := func() string {
