@@ -178,10 +178,7 @@ func TestReconciler_cannotBeRemoved(t *testing.T) {
 // What is left of an old container, and cannot be removed, does not keep the new one from being started again at once.
 func TestReconciler_restartsBesideWhatIsLeft(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w := newWorld(t)
-		w.place(host, template(), pod("web", 0))
-		w.run()
-		w.ready()
+		w := running(t)
 		old := w.runs(pod("web", 0))
 		w.fake.Hook(func(op, what string) error {
 			if op == "Remove" && what == old.ID {
@@ -208,10 +205,7 @@ func TestReconciler_restartsBesideWhatIsLeft(t *testing.T) {
 // But what is recorded is not forgotten where it is all that explains the container: that would be an orphan.
 func TestReconciler_renamedOverAndCannotBeRemoved(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w := newWorld(t)
-		w.place(host, template(), pod("web", 0))
-		w.run()
-		w.ready()
+		w := running(t)
 		old := w.runs(pod("web", 0))
 		w.fake.Rename(old.ID, "mine")
 		w.fake.Hook(func(op, what string) error {
@@ -236,10 +230,7 @@ func TestReconciler_renamedOverAndCannotBeRemoved(t *testing.T) {
 // Nor does it keep the pod of a deleted Deployment, or of one that is made anew only once its old pods are gone.
 func TestReconciler_overAndCannotBeRemoved(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w := newWorld(t)
-		w.place(host, template(), pod("web", 0))
-		w.run()
-		w.ready()
+		w := running(t)
 		old := w.runs(pod("web", 0))
 		w.fake.Hook(func(op, what string) error {
 			if op == "Remove" && what == old.ID {

@@ -75,6 +75,15 @@ func newWorld(t *testing.T) *world {
 	return worldOn(t, fake, fake)
 }
 
+// running is newWorld, where one replica runs.
+func running(t *testing.T) *world {
+	w := newWorld(t)
+	w.place(host, template(), pod("web", 0))
+	w.run()
+	w.ready()
+	return w
+}
+
 func worldOn(t *testing.T, engine podman.Engine, fake *podmantest.Fake) *world {
 	w := &world{t: t, engine: engine, fake: fake, said: &lines{}}
 	w.fresh()

@@ -58,10 +58,7 @@ func TestReconciler_appliesScalesAndDeletes(t *testing.T) {
 // Line 11 of what went wrong before: a changed manifest ended in "name already in use".
 func TestReconciler_newTemplate(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w := newWorld(t)
-		w.place(host, template(), pod("web", 0))
-		w.run()
-		w.ready()
+		w := running(t)
 		first := w.runs(pod("web", 0))
 		w.place(host, template(args("-x")), pod("web", 0))
 		w.settled(time.Second)
@@ -227,10 +224,7 @@ func TestReconciler_slowReplicaDelaysNone(t *testing.T) {
 // A container that was removed by hand is made anew, with the host ports that it had.
 func TestReconciler_removedByHand(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w := newWorld(t)
-		w.place(host, template(), pod("web", 0))
-		w.run()
-		w.ready()
+		w := running(t)
 		first := w.runs(pod("web", 0))
 		if err := w.fake.Remove(t.Context(), first.ID); err != nil {
 			t.Fatal(err)
@@ -304,10 +298,7 @@ func TestReconciler_emptyDirGoesWithThePlacement(t *testing.T) {
 // Podman is gone for a while. It is said once, applies go on, and what was applied is done when it is back.
 func TestReconciler_podmanDownAndUp(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w := newWorld(t)
-		w.place(host, template(), pod("web", 0))
-		w.run()
-		w.ready()
+		w := running(t)
 		first := w.runs(pod("web", 0))
 		w.fake.SetDown(true)
 		w.settled(time.Second)
@@ -338,10 +329,7 @@ func TestReconciler_podmanDownAndUp(t *testing.T) {
 // The log is on a full disk for a while: what runs is not disturbed, and is recorded later.
 func TestReconciler_readOnlyLog(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w := newWorld(t)
-		w.place(host, template(), pod("web", 0))
-		w.run()
-		w.ready()
+		w := running(t)
 		w.log.Fail(errors.New("no space left on device"))
 		w.fake.Exit(w.one(pod("web", 0)).ID, 1)
 		w.settled(time.Hour)
@@ -360,10 +348,7 @@ func TestReconciler_readOnlyLog(t *testing.T) {
 // Paused is what people are told of a container that somebody has paused; it is left so.
 func TestReconciler_paused(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w := newWorld(t)
-		w.place(host, template(), pod("web", 0))
-		w.run()
-		w.ready()
+		w := running(t)
 		first := w.runs(pod("web", 0))
 		for _, c := range []struct {
 			status podman.Status

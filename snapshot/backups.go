@@ -90,28 +90,36 @@ const tmpBackup = "state-backup.tmp"
 // List gives the backups in the folder, the oldest first. That one is listed does not say that it is whole. A folder that
 // is not there has none.
 func (b *Backups) List() ([]BackupFile, error) {
-	entries, err := os.ReadDir(b.Dir)
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+	all, err := list(b.Dir, func(info fs.FileInfo) (BackupFile, bool) {
+		f, ok := parseBackupName(info.Name())
+		f.Bytes = info.Size()
+		return f, ok
+	})
+	if err != nil {
 		return nil, fmt.Errorf("list backups: %w", err)
 	}
-	var all []BackupFile
+	slices.SortFunc(all, func(x, y BackupFile) int { return cmp.Or(x.Made.Compare(y.Made), cmp.Compare(x.same, y.same)) })
+	return all, nil
+}
+
+// list gives what the regular files in a folder are, of those that are something. A folder that is not there has none.
+func list[T any](folder string, is func(fs.FileInfo) (T, bool)) (all []T, err error) {
+	entries, err := os.ReadDir(folder)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, err
+	}
 	for _, e := range entries {
-		f, ok := parseBackupName(e.Name())
-		if !ok {
-			continue
-		}
 		info, err := e.Info()
 		if errors.Is(err, fs.ErrNotExist) {
 			continue // removed meanwhile
 		}
 		if err != nil {
-			return nil, fmt.Errorf("list backups: %w", err)
+			return nil, err
 		}
-		if f.Bytes = info.Size(); info.Mode().IsRegular() {
+		if f, ok := is(info); ok && info.Mode().IsRegular() {
 			all = append(all, f)
 		}
 	}
-	slices.SortFunc(all, func(x, y BackupFile) int { return cmp.Or(x.Made.Compare(y.Made), cmp.Compare(x.same, y.same)) })
 	return all, nil
 }
 

@@ -155,26 +155,13 @@ func (p *Increments) once(ctx context.Context) (made int, err error) {
 
 // listPieces gives the pieces in a folder in order, larger ones before their parts. A folder that is not there has none.
 func listPieces(folder string) ([]PieceFile, error) {
-	entries, err := os.ReadDir(folder)
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+	all, err := list(folder, func(info fs.FileInfo) (PieceFile, bool) {
+		f, ok := parsePieceName(info.Name())
+		f.Bytes, f.Made = info.Size(), info.ModTime().UTC()
+		return f, ok
+	})
+	if err != nil {
 		return nil, fmt.Errorf("list increments: %w", err)
-	}
-	var all []PieceFile
-	for _, e := range entries {
-		f, ok := parsePieceName(e.Name())
-		if !ok {
-			continue
-		}
-		info, err := e.Info()
-		if errors.Is(err, fs.ErrNotExist) {
-			continue // removed meanwhile
-		}
-		if err != nil {
-			return nil, fmt.Errorf("list increments: %w", err)
-		}
-		if f.Bytes, f.Made = info.Size(), info.ModTime().UTC(); info.Mode().IsRegular() {
-			all = append(all, f)
-		}
 	}
 	slices.SortFunc(all, func(a, b PieceFile) int { return cmp.Or(cmp.Compare(a.First, b.First), cmp.Compare(b.Last, a.Last)) })
 	return all, nil

@@ -11,8 +11,6 @@ import (
 	"syscall"
 	"time"
 
-	"golang.org/x/sync/errgroup"
-
 	"github.com/podman-swarm/podman-swarm/integration/street"
 )
 
@@ -90,31 +88,4 @@ func restart(ctx context.Context, h *street.Host, change func()) error {
 	}
 	change()
 	return up(ctx, h)
-}
-
-// form starts the agents of the hosts as one cluster, as street.Form does.
-func form(ctx context.Context, name string, hosts []*street.Host) error {
-	for _, h := range hosts {
-		h.Agent.Args = append(h.Agent.Args, "--cluster-name", name, "--cluster-addr", h.ClusterAddr())
-	}
-	if err := up(ctx, hosts[0]); err != nil {
-		return err
-	}
-	token, err := hosts[0].Token(ctx)
-	if err != nil {
-		return err
-	}
-	for _, h := range hosts {
-		for _, other := range hosts {
-			if other != h {
-				h.Agent.Args = append(h.Agent.Args, "--join", other.ClusterAddr())
-			}
-		}
-		h.Agent.Args = append(h.Agent.Args, "--join-token", token)
-	}
-	together, ctx := errgroup.WithContext(ctx)
-	for _, h := range hosts[1:] {
-		together.Go(func() error { return up(ctx, h) })
-	}
-	return together.Wait()
 }

@@ -64,7 +64,7 @@ func (t *trying) try(ctx context.Context, phases []phase) (err error) {
 	if err := t.prepare(ctx, phases); err != nil {
 		return err
 	}
-	if err := form(ctx, "alarms", t.street.Hosts); err != nil {
+	if err := street.FormBy(ctx, "alarms", t.street.Hosts, up); err != nil {
 		return err
 	}
 	if t.prom, err = startPrometheus(ctx, t.dir, t.rules.text, t.street.Hosts); err != nil {

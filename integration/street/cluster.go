@@ -19,10 +19,15 @@ func (h *Host) ClusterAddr() string { return fmt.Sprintf("%s:%d", h.Addr(), Clus
 // may run. On return all are ready. An agent that is started again later finds the others by itself, with its data dir
 // or without.
 func Form(ctx context.Context, name string, hosts []*Host) error {
+	return FormBy(ctx, name, hosts, func(ctx context.Context, h *Host) error { return h.Up(ctx) })
+}
+
+// FormBy is Form for who starts agents in another way: up returns when a host's agent is ready.
+func FormBy(ctx context.Context, name string, hosts []*Host, up func(context.Context, *Host) error) error {
 	for _, h := range hosts {
 		h.Agent.Args = append(h.Agent.Args, "--cluster-name", name, "--cluster-addr", h.ClusterAddr())
 	}
-	if err := hosts[0].Up(ctx); err != nil {
+	if err := up(ctx, hosts[0]); err != nil {
 		return err
 	}
 	token, err := hosts[0].Token(ctx)
@@ -39,7 +44,7 @@ func Form(ctx context.Context, name string, hosts []*Host) error {
 	}
 	together, ctx := errgroup.WithContext(ctx)
 	for _, h := range hosts[1:] {
-		together.Go(func() error { return h.Up(ctx) })
+		together.Go(func() error { return up(ctx, h) })
 	}
 	return together.Wait()
 }
