@@ -95,9 +95,8 @@ func (a *agent) refusing() string {
 	}
 }
 
-// host is what this host says of itself.
-func (a *agent) host(ctx context.Context) projection.Host {
-	h := podman.HostFact(ctx, a.engine)
+// host completes what there is to say of this host.
+func (a *agent) host(h projection.Host) projection.Host {
 	h.Address, h.Version, h.Started = cmp.Or(a.c.NodeAddress, defaultAddress()), version, a.started.UTC()
 	h.Labels = map[string]string{
 		"kubernetes.io/hostname": a.c.NodeName, "kubernetes.io/os": runtime.GOOS, "kubernetes.io/arch": runtime.GOARCH}

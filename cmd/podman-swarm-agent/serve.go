@@ -317,10 +317,12 @@ func (a *agent) speak(ctx context.Context) error {
 	if a.settle(ctx) != nil {
 		return nil
 	}
+	facts := podman.Facts{Engine: a.engine}
 	every := time.NewTicker(10 * time.Second)
 	defer every.Stop()
 	for {
-		if err := a.speakOnce(ctx); err != nil && ctx.Err() == nil {
+		h := facts.Host(ctx, a.reconciler.Progress().Podman != "")
+		if _, err := a.sayHost(ctx, a.host(h), "what this host is"); err != nil && ctx.Err() == nil {
 			a.log.Warn("what this host is cannot be recorded; trying again", "err", err)
 		}
 		select {
@@ -329,11 +331,6 @@ func (a *agent) speak(ctx context.Context) error {
 		case <-every.C:
 		}
 	}
-}
-
-func (a *agent) speakOnce(ctx context.Context) error {
-	_, err := a.sayHost(ctx, a.host(ctx), "what this host is")
-	return err
 }
 
 // sayHost records what this host says of itself, if that is not what is recorded.
