@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -117,6 +118,9 @@ func (w *working) live(ctx context.Context, d *disk, a *trial.Agent, first bool)
 	if err := a.Settled(ctx, 1); err != nil {
 		return fmt.Errorf("%w; the agent wrote:\n%s", err, a.OutputTail())
 	}
+	if err := taking(ctx, a.URL()); err != nil {
+		return err
+	}
 	if first {
 		if err := w.restores.Begin(ctx, a.URL()); err != nil {
 			return err
@@ -143,6 +147,23 @@ func (w *working) live(ctx context.Context, d *disk, a *trial.Agent, first bool)
 	}
 	_, err = a.Terminate(ctx)
 	return err
+}
+
+// taking waits until the agent takes changes. It has no Podman here, so it never says that it is ready.
+func taking(ctx context.Context, url string) error {
+	ctx, cancel := context.WithTimeout(ctx, time.Minute)
+	defer cancel()
+	for {
+		_, err := trial.Do(ctx, http.DefaultClient, http.MethodPost, url+"/api/v1/manifests?dryRun=All", counting(0, 0))
+		if refused := new(trial.StatusError); !errors.As(err, &refused) || refused.Code != http.StatusServiceUnavailable {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("it takes no changes: %w", err)
+		case <-time.After(10 * time.Millisecond):
+		}
+	}
 }
 
 func counting(writer, n int) string {
