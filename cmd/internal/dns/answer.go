@@ -231,7 +231,7 @@ func (a *asked) outside(ctx context.Context, name string) {
 }
 
 func (a *asked) fail(code uint16, why string) {
-	a.m.Rcode, a.m.Ns, a.m.Extra = dns.RcodeServerFailure, nil, nil
+	a.m.Rcode = dns.RcodeServerFailure
 	a.why = &dns.EDNS0_EDE{InfoCode: code, ExtraText: why[:min(len(why), 90)]}
 }
 

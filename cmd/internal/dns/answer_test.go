@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/miekg/dns"
 	corev1 "k8s.io/api/core/v1"
@@ -31,7 +32,12 @@ func TestServer_refuses(t *testing.T) {
 		{"class ANY", with(func(m *dns.Msg) { m.Question[0].Qclass = dns.ClassANY }), dns.RcodeRefused},
 		{"a transfer", with(func(m *dns.Msg) { m.Question[0].Qtype = dns.TypeAXFR }), dns.RcodeRefused},
 		{"a transfer of what is new", with(func(m *dns.Msg) { m.Question[0].Qtype = dns.TypeIXFR }), dns.RcodeRefused},
+		{"mail agents", with(func(m *dns.Msg) { m.Question[0].Qtype = dns.TypeMAILA }), dns.RcodeRefused},
+		{"mailboxes", with(func(m *dns.Msg) { m.Question[0].Qtype = dns.TypeMAILB }), dns.RcodeRefused},
 		{"type OPT", with(func(m *dns.Msg) { m.Question[0].Qtype = dns.TypeOPT }), dns.RcodeFormatError},
+		{"no type", with(func(m *dns.Msg) { m.Question[0].Qtype = dns.TypeNone }), dns.RcodeFormatError},
+		{"type TSIG", with(func(m *dns.Msg) { m.Question[0].Qtype = dns.TypeTSIG }), dns.RcodeFormatError},
+		{"type TKEY", with(func(m *dns.Msg) { m.Question[0].Qtype = dns.TypeTKEY }), dns.RcodeFormatError},
 		{"NOTIFY", with(func(m *dns.Msg) { m.Opcode = dns.OpcodeNotify }), dns.RcodeNotImplemented},
 		{"UPDATE", with(func(m *dns.Msg) { m.Opcode = dns.OpcodeUpdate }), dns.RcodeNotImplemented},
 		{"STATUS", with(func(m *dns.Msg) { m.Opcode = dns.OpcodeStatus }), dns.RcodeNotImplemented},
@@ -113,6 +119,87 @@ func TestServer_truncates(t *testing.T) {
 	m := r.ask("udp", question("_p._tcp.large.default.svc.cluster.local", dns.TypeSRV))
 	if m.Truncated || len(m.Answer) != 6 || len(m.Extra) != 0 {
 		t.Errorf("SRV records that fit without their addresses: TC %v, %d answers, %d beside; want all 6, and nothing beside", m.Truncated, len(m.Answer), len(m.Extra))
+	}
+	// Less than 512 bytes cannot be asked for: it is no reason to leave out what would fit.
+	r.source.Store(discovery.NewTable([]*discovery.Service{large(1)}, nil))
+	if m := r.ask("udp", question("_p._tcp.large.default.svc.cluster.local", dns.TypeSRV).SetEdns0(100, false)); len(m.Extra) != 2 {
+		t.Errorf("an SRV record that fits: got %s, want its address beside", text(m))
+	}
+}
+
+// Answers that nobody asked for are passed over: two servers that answered each other's would never end.
+func TestServer_answersNoAnswer(t *testing.T) {
+	r := start(t, some())
+	for _, network := range []string{"udp", "tcp"} {
+		c, err := dns.Dial(network, r.at)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+		answer, q := question("web.default.svc.cluster.local", dns.TypeA), question("web.default.svc.cluster.local", dns.TypeA)
+		answer.Response = true
+		for _, m := range []*dns.Msg{answer, q} {
+			if err := c.WriteMsg(m); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := c.SetReadDeadline(time.Now().Add(patience)); err != nil {
+			t.Fatal(err)
+		}
+		if m, err := c.ReadMsg(); err != nil || m.Id != q.Id {
+			t.Errorf("%s: got %v, %v, want what was asked answered, and nothing before it", network, m, err)
+		}
+	}
+}
+
+// Who has no address is a stranger to whatever From says, and without a From so is everybody but this host.
+func TestServer_from(t *testing.T) {
+	all := func(netip.Addr) bool { return true }
+	mapped := netip.MustParseAddrPort("[::ffff:10.88.0.2]:53")
+	for _, c := range []struct {
+		what string
+		s    *Server
+		a    netip.Addr
+		want bool
+	}{
+		{"the loopback", &Server{}, netip.MustParseAddr("127.0.0.1"), true},
+		{"another host", &Server{}, netip.MustParseAddr("192.0.2.1"), false},
+		{"whom From lets in", &Server{From: all}, netip.MustParseAddr("192.0.2.1"), true},
+		{"who has no address", &Server{From: all}, addrOf(&net.UnixAddr{}), false},
+		{"IPv4 on a socket for both, UDP", &Server{From: netip.Addr.Is4}, addrOf(net.UDPAddrFromAddrPort(mapped)), true},
+		{"IPv4 on a socket for both, TCP", &Server{From: netip.Addr.Is4}, addrOf(net.TCPAddrFromAddrPort(mapped)), true},
+	} {
+		if got := c.s.from(c.a); got != c.want {
+			t.Errorf("%s may ask: got %v, want %v", c.what, got, c.want)
+		}
+	}
+}
+
+// What cannot serve says so, rather than to seem to.
+func TestServer_runFails(t *testing.T) {
+	c, l := bind(t)
+	defer c.Close()
+	ended, cancel := context.WithCancel(t.Context())
+	cancel()
+	for what, s := range map[string]*Server{"no source": {Packets: []net.PacketConn{c}}, "nothing to listen on": {Source: &source{}}} {
+		if err := s.Run(ended); err == nil || !strings.Contains(err.Error(), strings.TrimPrefix(what, "no ")) {
+			t.Errorf("%s: got %v", what, err)
+		}
+	}
+	s := &Server{Source: &source{}, Listeners: []net.Listener{l}, Upstream: []netip.AddrPort{}}
+	ran := make(chan error, 1)
+	go func() { ran <- s.Run(t.Context()) }()
+	if _, _, err := (&dns.Client{Net: "tcp", Timeout: patience}).Exchange(question("x", dns.TypeA), l.Addr().String()); err != nil {
+		t.Fatal(err)
+	}
+	l.Close()
+	select {
+	case err := <-ran:
+		if err == nil {
+			t.Error("a socket that cannot be read any more is no error")
+		}
+	case <-time.After(patience):
+		t.Error("a socket that cannot be read any more ends nothing")
 	}
 }
 

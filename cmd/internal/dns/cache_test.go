@@ -49,6 +49,15 @@ func TestCache_countsDown(t *testing.T) {
 		}
 		m.Answer[0].Header().Ttl = 7 // a copy
 	}
+	full := records(question("x", dns.TypeA), 0, "x. 100 IN A 1.2.3.4", "ns:com. 90 IN NS ns.com.")
+	full.Extra = []dns.RR{&dns.A{Hdr: dns.RR_Header{Name: "ns.com.", Rrtype: dns.TypeA, Class: dns.ClassINET, Ttl: 50}}}
+	cache.put(k, full, now)
+	if m := cache.get(k, now.Add(40*time.Second)); m == nil || m.Ns[0].Header().Ttl != 50 || m.Extra[0].Header().Ttl != 10 {
+		t.Errorf("after 40 s: got %v, want what is beside the answer counted down as well", m)
+	}
+	if cache.get(k, now.Add(50*time.Second)) != nil {
+		t.Error("it is there for longer than what is beside the answer")
+	}
 	for _, other := range []key{{"x.", dns.TypeAAAA, false, false}, {"x.", dns.TypeA, true, false}, {"x.", dns.TypeA, false, true}} {
 		if cache.get(other, now) != nil {
 			t.Errorf("%v is answered with what %v was", other, k)

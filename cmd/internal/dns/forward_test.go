@@ -126,6 +126,8 @@ func TestServer_forwards(t *testing.T) {
 		{"web.default", "A", "NOERROR | aa | web.default. A 10.96.1.2", 1},
 		{"web.shop", "A", "NOERROR | web.shop. A 192.0.2.80", 1},
 		{"nothing.shop", "A", "NXDOMAIN | ns: com. SOA …", 1},
+		{"default", "A", "NXDOMAIN | ns: com. SOA …", 1}, // a namespace is no name
+		{"web.svc", "A", "NXDOMAIN | ns: com. SOA …", 1}, // nor is one of a namespace that is called svc
 	} {
 		before := o.asked.Load()
 		for range 2 {
@@ -165,6 +167,9 @@ func TestServer_allowed(t *testing.T) {
 	}
 	if got, want := text(r.ask("udp", question("web.shop", dns.TypeA))), "NOERROR | aa | web.shop. A 10.96.2.2"; got != want {
 		t.Errorf("a Service by a short name: got %s, want %s", got, want)
+	}
+	if m := r.ask("udp", question("web.shop", dns.TypeA).SetEdns0(1232, false)); len(m.IsEdns0().Option) > 0 {
+		t.Errorf("a Service by a short name is answered, and said to be blocked: %v", m)
 	}
 	if n := o.asked.Load(); n != 0 {
 		t.Errorf("upstream was asked %d times", n)
@@ -228,11 +233,16 @@ func TestServer_sharesQuestions(t *testing.T) {
 			}
 		})
 	}
-	until(t, func() bool { return begun.Load() > 0 })
+	wait.Go(func() {
+		if m, err := s.forward(context.Background(), key{name: "www.example.com.", typ: dns.TypeAAAA}); err != nil || len(m.Answer) != 0 {
+			t.Errorf("of another type: got %v, %v", m, err)
+		}
+	})
+	until(t, func() bool { return begun.Load() == 2 })
 	close(release)
 	wait.Wait()
-	if got := o.asked.Load(); got != 1 { // who came late was answered from the cache
-		t.Errorf("upstream was asked %d times by %d at once, want once", got, n)
+	if got := o.asked.Load(); got != 2 { // who came late was answered from the cache
+		t.Errorf("upstream was asked %d times by %d at once and for something else, want twice", got, n)
 	}
 }
 
@@ -295,7 +305,11 @@ func TestServer_nextResolver(t *testing.T) {
 
 func TestServer_noResolver(t *testing.T) {
 	r := start(t, some())
+	r.upstreams.set(nil, strings.Repeat("there is none in a folder ", 20))
 	m := r.ask("udp", question("example.com", dns.TypeA).SetEdns0(1232, false))
+	if why := m.IsEdns0().Option[0].(*dns.EDNS0_EDE).ExtraText; len(why) > 90 {
+		t.Errorf("why is said in %d bytes, for which there is no room", len(why))
+	}
 	if m.Rcode != dns.RcodeServerFailure || !strings.Contains(m.String(), "no resolver to ask") {
 		t.Errorf("got %v, want SERVFAIL and why", m)
 	}

@@ -211,9 +211,11 @@ func some() []*discovery.Service {
 		external("default", "out", "WWW.example.com"),
 		external("default", "alias", "web.default.svc.cluster.local."),
 		external("default", "lost", "nothing.default.svc.cluster.local"),
+		external("default", "bad", "a..b"),
 		external("default", "round", "round.default.svc.cluster.local"),
 		service("shop", "web", "10.96.2.2", port("http", corev1.ProtocolTCP, 80, "h1 web-0 192.168.0.1:20030 10.88.0.4:80")),
 		service("com", "example", "10.96.2.3"),
+		service("svc", "web", "10.96.2.4"),
 	}
 }
 

@@ -68,25 +68,26 @@ func (s *Server) Run(ctx context.Context) error {
 		return errors.New("dns: nothing to listen on")
 	}
 	g, ctx := errgroup.WithContext(ctx)
-	life, cut := context.WithCancel(context.WithoutCancel(ctx)) // of what is being answered
-	defer cut()
-	h := dns.HandlerFunc(func(w dns.ResponseWriter, r *dns.Msg) { s.serve(life, w, r) })
 	found, added := s.resolvers(nil) // before the first question
 	for _, c := range s.Packets {
 		g.Go(func() error {
-			return run(ctx, cut, c.LocalAddr(), &dns.Server{PacketConn: c, UDPSize: 4096, Handler: h})
+			return s.run(ctx, c.LocalAddr(), &dns.Server{PacketConn: c, UDPSize: 4096})
 		})
 	}
 	for _, l := range s.Listeners {
 		guarded := &guarded{Listener: l, from: s.from, free: make(chan struct{}, maxConns)}
-		g.Go(func() error { return run(ctx, cut, l.Addr(), &dns.Server{Listener: guarded, Handler: h}) })
+		g.Go(func() error { return s.run(ctx, l.Addr(), &dns.Server{Listener: guarded}) })
 	}
 	g.Go(func() error { return s.watch(ctx, found, added) })
 	return g.Wait()
 }
 
-// run serves one socket until ctx ends; cut ends what is still being answered a while after that.
-func run(ctx context.Context, cut func(), at net.Addr, srv *dns.Server) error {
+// run serves one socket until ctx ends, and what is still being answered for a while after that. Sockets end each by itself: one that
+// nobody is waiting at must not end what another has yet to say.
+func (s *Server) run(ctx context.Context, at net.Addr, srv *dns.Server) error {
+	life, cut := context.WithCancel(context.WithoutCancel(ctx)) // of what is being answered
+	defer cut()
+	srv.Handler = dns.HandlerFunc(func(w dns.ResponseWriter, r *dns.Msg) { s.serve(life, w, r) })
 	started, served := make(chan struct{}), make(chan error, 1)
 	srv.NotifyStartedFunc = func() { close(started) }
 	srv.MsgAcceptFunc = accept

@@ -180,7 +180,7 @@ func (s *Server) watch(ctx context.Context, is os.FileInfo, added []*upstream) e
 }
 
 func same(was, is os.FileInfo) bool {
-	return is != nil && os.SameFile(was, is) && was.ModTime().Equal(is.ModTime()) && was.Size() == is.Size()
+	return os.SameFile(was, is) && was.ModTime().Equal(is.ModTime()) && was.Size() == is.Size()
 }
 
 func (s *Server) resolvConf() string { return cmp.Or(s.ResolvConf, "/etc/resolv.conf") }

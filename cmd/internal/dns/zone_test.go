@@ -6,6 +6,9 @@ import (
 	"testing"
 
 	"github.com/miekg/dns"
+	corev1 "k8s.io/api/core/v1"
+
+	"github.com/podman-swarm/podman-swarm/projection"
 	"github.com/podman-swarm/podman-swarm/projection/discovery"
 )
 
@@ -72,6 +75,12 @@ func TestServer_names(t *testing.T) {
 		{"7.113.0.203.in-addr.arpa", "PTR", "NOERROR | aa | 7.113.0.203.in-addr.arpa. PTR 203-0-113-7.given.default.svc.cluster.local."},
 		{"9.0.88.10.in-addr.arpa", "PTR", "NXDOMAIN | aa | ns: 88.10.in-addr.arpa. SOA …"},
 		{"3.0.88.10.in-addr.arpa", "PTR", "NXDOMAIN | aa | ns: 88.10.in-addr.arpa. SOA …"}, // of another host's network, which is not this one
+		{"4.0.88.10.in-addr.arpa", "PTR", "NXDOMAIN | aa | ns: 88.10.in-addr.arpa. SOA …"}, // of one that has an address of its own
+		{"02.1.96.10.in-addr.arpa", "PTR", "SERVFAIL"},                                     // no reverse names, these: upstream's, of which there is none
+		{"1.2.1.96.10.in-addr.arpa", "PTR", "SERVFAIL"},
+		{"0a.0.88.10.in-addr.arpa", "PTR", "SERVFAIL"},
+		{"0.0.1.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.d.f.ip6.arpa", "PTR", "SERVFAIL"},
+		{"00.1.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.d.f.ip6.arpa", "PTR", "SERVFAIL"},
 		{"88.10.in-addr.arpa", "PTR", "NOERROR | aa | ns: 88.10.in-addr.arpa. SOA …"},
 		{"1.1.96.10.in-addr.arpa", "PTR", "NXDOMAIN | aa | ns: 96.10.in-addr.arpa. SOA …"},
 		// 2.5
@@ -85,6 +94,8 @@ func TestServer_names(t *testing.T) {
 		{"cluster.local", "SOA", "NOERROR | aa | cluster.local. SOA …"},
 		{"cluster.local", "NS", "NOERROR | aa | cluster.local. NS ns.dns.cluster.local."},
 		{"ns.dns.cluster.local", "A", "NOERROR | aa | ns.dns.cluster.local. A 10.96.0.10"},
+		{"x.dns.cluster.local", "A", "NXDOMAIN | aa" + soa},
+		{"x.dns-version.cluster.local", "TXT", "NXDOMAIN | aa" + soa},
 		{"svc.cluster.local", "A", "NOERROR | aa" + soa},
 		{"default.svc.cluster.local", "A", "NOERROR | aa" + soa},
 		{"default.cluster.local", "A", "NOERROR | aa" + soa},
@@ -100,6 +111,8 @@ func TestServer_names(t *testing.T) {
 		{"10-88-0-4.shop.pod.cluster.local", "A", "NOERROR | aa | 10-88-0-4.shop.pod.cluster.local. A 10.88.0.4"},
 		{"10-88-0-4.default.pod.cluster.local", "A", "NXDOMAIN | aa" + soa},
 		{"8-8-8-8.shop.pod.cluster.local", "A", "NXDOMAIN | aa" + soa},
+		{"x.10-88-0-4.shop.pod.cluster.local", "A", "NXDOMAIN | aa" + soa},
+		{"203-0-113-7.default.pod.cluster.local", "A", "NXDOMAIN | aa" + soa}, // given by hand: no pod
 		{"shop.pod.cluster.local", "A", "NOERROR | aa" + soa},
 		// All that there is
 		{"web.default.svc.cluster.local", "ANY", `NOERROR | aa | web.default.svc.cluster.local. HINFO "RFC8482" ""`},
@@ -126,8 +139,51 @@ func TestServer_names(t *testing.T) {
 			}
 		}
 	}
+	if m := r.ask("udp", question("bad.default.svc.cluster.local", dns.TypeA)); m.Rcode != dns.RcodeServerFailure {
+		t.Errorf("an alias of what is no name: got %s, want SERVFAIL", text(m))
+	}
 	if m := r.ask("udp", question("round.default.svc.cluster.local", dns.TypeA)); m.Rcode != dns.RcodeServerFailure {
 		t.Errorf("aliases that go round: got %s, want SERVFAIL", text(m))
+	}
+}
+
+// Endpoints that this host cannot reach have no address to tell; pods whose names are no labels go by their address; and the same is
+// not said twice.
+func TestServer_oddEndpoints(t *testing.T) {
+	nowhere := discovery.Endpoint{Host: "h1", Ready: true}
+	nowhere.Pod, _ = projection.PodNamed("default", "nowhere-0")
+	odd := service("default", "odd", "headless", port("x", corev1.ProtocolTCP, 7, "h1 a.b-0 192.168.0.1:20000 10.88.0.5:7",
+		"h1 "+strings.Repeat("l", 62)+"-0 192.168.0.1:20001 10.88.0.6:7", "- - 203.0.113.7:7", "- - 203.0.113.7:8"))
+	odd.Ports[0].Endpoints = append(odd.Ports[0].Endpoints, nowhere)
+	out := external("default", "out", "example.com")
+	out.Ports = []discovery.Port{port("http", corev1.ProtocolTCP, 80)}
+	r := start(t, []*discovery.Service{odd, out, service("default", "plain", "10.96.0.7", port("", corev1.ProtocolTCP, 80))})
+	const name = "odd.default.svc.cluster.local"
+	for _, c := range []struct{ name, typ, want string }{
+		{name, "A", "NOERROR | aa | " + name + ". A 10.88.0.5 | " + name + ". A 10.88.0.6 | " + name + ". A 203.0.113.7"},
+		{"_x._tcp." + name, "SRV", "NOERROR | aa | _x._tcp." + name + ". SRV 0 100 7 10-88-0-5." + name + ". | _x._tcp." + name + ". SRV 0 100 7 10-88-0-6." + name +
+			". | _x._tcp." + name + ". SRV 0 100 7 203-0-113-7." + name + ". | _x._tcp." + name + ". SRV 0 100 8 203-0-113-7." + name +
+			". | extra: 10-88-0-5." + name + ". A 10.88.0.5 | extra: 10-88-0-6." + name + ". A 10.88.0.6 | extra: 203-0-113-7." + name + ". A 203.0.113.7"},
+		{"10-88-0-5." + name, "A", "NOERROR | aa | 10-88-0-5." + name + ". A 10.88.0.5"},
+		{"_http._tcp.out.default.svc.cluster.local", "SRV", "NXDOMAIN | aa" + soa},
+		{"_tcp.plain.default.svc.cluster.local", "SRV", "NXDOMAIN | aa" + soa}, // its port has no name
+		{"ns.dns.cluster.local", "A", "NXDOMAIN | aa" + soa},                   // it has no address
+	} {
+		if got := text(r.ask("tcp", question(c.name, dns.StringToType[c.typ]))); got != c.want {
+			t.Errorf("%s %s:\n got %s\nwant %s", c.name, c.typ, got, c.want)
+		}
+	}
+}
+
+// A network of ours is no reason to answer for the larger one that begins alike.
+func TestZone_reverseOfALargerNetwork(t *testing.T) {
+	r := start(t, some(), func(s *Server) {
+		s.Own = func() []netip.Prefix { return []netip.Prefix{netip.MustParsePrefix("10.0.0.0/24")} }
+	})
+	for name, want := range map[string]string{"10.in-addr.arpa": "SERVFAIL", "0.0.10.in-addr.arpa": "NOERROR | aa | ns: 0.0.10.in-addr.arpa. SOA …"} {
+		if got := text(r.ask("udp", question(name, dns.TypePTR))); got != want {
+			t.Errorf("%s: got %s, want %s", name, got, want)
+		}
 	}
 }
 
