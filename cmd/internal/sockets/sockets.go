@@ -60,7 +60,6 @@ func Open(log *slog.Logger) (*Store, error) {
 			k.name = called[i]
 		}
 		f := os.NewFile(uintptr(first+i), k.name)
-		syscall.CloseOnExec(first + i)
 		k.listener, err = net.FileListener(f) // of a copy
 		if cerr := f.Close(); cerr != nil {
 			log.Warn("closing a file that was handed over", "name", k.name, "error", cerr)
@@ -99,16 +98,19 @@ func (s *Store) Listen(name, address string) (net.Listener, error) {
 		}
 		return true
 	})
-	if found != nil {
-		s.log.Info("a listening socket was kept over the restart", "name", name, "address", found.Addr().String())
-		return found, nil
+	l, again := found.(*net.TCPListener)
+	if again {
+		s.log.Info("a listening socket was kept over the restart", "name", name, "address", l.Addr().String())
+	} else {
+		if s.held[name] {
+			s.forget(name)
+		}
+		if l, err = net.ListenTCP("tcp", want); err != nil {
+			return nil, err
+		}
 	}
-	if s.held[name] {
-		s.forget(name)
-	}
-	l, err := net.ListenTCP("tcp", want)
-	if err != nil {
-		return nil, err
+	if s.held[name] { // but when another of its name was given up: it went with that
+		return l, nil
 	}
 	if err := s.keep(name, l); err != nil {
 		s.log.Warn("a listening socket cannot be kept over a restart of the agent; clients will be refused during one", "name", name, "error", err)

@@ -2,10 +2,13 @@ package sockets
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
+	"maps"
 	"net"
 	"os"
 	"os/exec"
@@ -147,12 +150,15 @@ func (s *systemd) start(address string) *process {
 	cmd.Env = append(os.Environ(), asAgent+"="+address, "NOTIFY_SOCKET="+s.conn.LocalAddr().String())
 	cmd.Stderr = os.Stderr
 	var names []string
-	for name, f := range s.held {
-		names = append(names, name)
-		cmd.ExtraFiles = append(cmd.ExtraFiles, f)
+	for _, name := range slices.Sorted(maps.Keys(s.held)) {
+		cmd.ExtraFiles = append(cmd.ExtraFiles, s.held[name])
+		if name != "nameless" { // which sorts last
+			name, _, _ = strings.Cut(name, " ")
+			names = append(names, name)
+		}
 	}
 	if len(names) > 0 {
-		cmd.Env = append(cmd.Env, fmt.Sprint("LISTEN_FDS=", len(names)), "LISTEN_FDNAMES="+strings.Join(names, ":"))
+		cmd.Env = append(cmd.Env, fmt.Sprint("LISTEN_FDS=", len(cmd.ExtraFiles)), "LISTEN_FDNAMES="+strings.Join(names, ":"))
 	}
 	in, err := cmd.StdinPipe()
 	if err != nil {
@@ -334,6 +340,115 @@ func TestStore_again(t *testing.T) {
 	}
 }
 
+// What is handed to somebody else is not taken, and what is no number of files is said to be none.
+func TestOpen_whatIsHandedOver(t *testing.T) {
+	here := fmt.Sprint(os.Getpid())
+	for _, c := range []struct{ pid, fds, wrong string }{
+		{"1", "many", ""}, {"", "many", ""}, {here, "", ""}, {here, "0", ""}, {here, "many", `LISTEN_FDS is "many"`}, {here, "-1", `LISTEN_FDS is "-1"`},
+	} {
+		t.Setenv("LISTEN_PID", c.pid)
+		t.Setenv("LISTEN_FDS", c.fds)
+		s, err := Open(nil)
+		if got := fmt.Sprint(err); c.wrong == "" && (err != nil || len(s.kept) > 0) || !strings.Contains(got, c.wrong) {
+			t.Errorf("LISTEN_PID=%q LISTEN_FDS=%q: got %v, want %q", c.pid, c.fds, err, c.wrong)
+		}
+	}
+}
+
+// Sockets without a name are given up. Of two of one name and place one is taken, and systemd, which closes both when it is told to
+// close one of them, is given it again.
+func TestStore_oddNames(t *testing.T) {
+	sd := newSystemd(t)
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"ingress-http", "ingress-http again", "nameless"} {
+		if sd.held[name], err = l.(*net.TCPListener).File(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	l.Close()
+	p := sd.start(l.Addr().String())
+	told := []string{sd.hear(), sd.hear(), sd.hear()}
+	slices.Sort(told)
+	if want := []string{"FDSTORE=1\nFDNAME=ingress-http", "FDSTOREREMOVE=1\nFDNAME=ingress-http", "FDSTOREREMOVE=1\nFDNAME=unknown"}; !slices.Equal(told, want) {
+		t.Errorf("systemd was told %q, want %q", told, want)
+	}
+	if got, err := ask(p.where); err != nil || got != "hello\n" {
+		t.Errorf("got %q, %v, want an answer", got, err)
+	}
+	p.stop(t)
+}
+
+// Where systemd cannot be told, or is there no more, or does not read, the agent listens all the same.
+func TestStore_nobodyHears(t *testing.T) {
+	sd := newSystemd(t)
+	full := sd.conn.LocalAddr().String()
+	c, err := net.DialUnix("unixgram", nil, &net.UnixAddr{Name: full, Net: "unixgram"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	if err := c.SetWriteDeadline(time.Now().Add(time.Second)); err != nil {
+		t.Fatal(err)
+	}
+	for err == nil {
+		_, err = c.Write([]byte("X=1"))
+	}
+	for what, notify := range map[string]string{"no systemd": "", "one that is gone": filepath.Join(t.TempDir(), "gone"), "one that does not read": full} {
+		t.Setenv("NOTIFY_SOCKET", notify)
+		var said bytes.Buffer
+		s, err := Open(slog.New(slog.NewTextHandler(&said, nil)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		listening := make(chan error, 1)
+		go func() {
+			l, err := s.Listen("ingress-http", "127.0.0.1:0")
+			if err == nil {
+				err = l.Close()
+			}
+			listening <- err
+		}()
+		select {
+		case err := <-listening:
+			if warned := strings.Contains(said.String(), "cannot be kept"); err != nil || warned != (notify != "") {
+				t.Errorf("%s: got %v, and said: %s", what, err, said.String())
+			}
+		case <-time.After(patience):
+			t.Fatalf("%s: it does not listen", what)
+		}
+	}
+}
+
+// What was given up is not given to whoever asks later, and is given up once.
+func TestStore_done(t *testing.T) {
+	sd := newSystemd(t)
+	t.Setenv("NOTIFY_SOCKET", sd.conn.LocalAddr().String())
+	s, err := Open(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	was, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.kept, s.held["ingress-http"] = []kept{{"ingress-http", was}}, true
+	s.Done()
+	s.Done()
+	l, err := s.Listen("ingress-http", was.Addr().String())
+	if err != nil || l == was {
+		t.Fatalf("got %v, %v, want a new one", l, err)
+	}
+	l.Close()
+	for _, want := range []string{"FDSTOREREMOVE=1\nFDNAME=ingress-http", "FDSTORE=1\nFDNAME=ingress-http"} {
+		if got := sd.hear(); got != want {
+			t.Errorf("systemd was told %q, want %q", got, want)
+		}
+	}
+}
+
 func TestSame(t *testing.T) {
 	for _, c := range []struct {
 		is, want string
@@ -341,6 +456,7 @@ func TestSame(t *testing.T) {
 	}{
 		{"127.0.0.1:80", "127.0.0.1:80", true}, {"127.0.0.1:80", "127.0.0.1:81", false}, {"127.0.0.1:80", "127.0.0.2:80", false},
 		{"[::]:80", ":80", true}, {"0.0.0.0:80", ":80", true}, {"[::]:80", "127.0.0.1:80", false}, {"127.0.0.1:80", ":80", false}, {"[::1]:80", "[::1]:80", true},
+		{"127.0.0.1:80", "127.0.0.1:0", true}, {"[fe80::1%1]:80", "[fe80::1%2]:80", false},
 	} {
 		is, err := net.ResolveTCPAddr("tcp", c.is)
 		if err != nil {
@@ -353,5 +469,8 @@ func TestSame(t *testing.T) {
 		if got := same(is, want); got != c.same {
 			t.Errorf("%s for %s: got %v, want %v", c.is, c.want, got, c.same)
 		}
+	}
+	if same(&net.UnixAddr{Name: "/run/x", Net: "unix"}, &net.TCPAddr{}) {
+		t.Error("a socket of a folder is taken for one that listens at a port")
 	}
 }
