@@ -135,7 +135,9 @@ func (a *agent) name(ctx context.Context) error {
 		return nil
 	}
 	if s.rules.Chosen() != vip.Kernel {
-		return nil // Run has said what there is not
+		a.part("dns").Warn("names of Services are not answered: who is not root has no address that containers could ask at; " +
+			"they reach a Service by its NodePort, at this host's address")
+		return nil
 	}
 	at := netip.AddrPortFrom(vip.Resolver(a.c.cidr), 53)
 	return a.serveAgain(ctx, "service-cidr", func() (func(context.Context) error, error) {
@@ -177,7 +179,7 @@ func (a *agent) route(ctx context.Context, flag, addr string) error {
 	return a.serveAgain(ctx, flag, func() (func(context.Context) error, error) {
 		l, err := a.services.sockets.Listen(flag, addr)
 		if err != nil {
-			return nil, err
+			return nil, whoMay(err)
 		}
 		server := &ingress.Server{Source: a.services.catalog, Host: a.c.NodeName, Log: a.part("ingress"), Metrics: a.services.ingress,
 			Trusted: a.c.trusted, AccessLog: a.c.IngressLog,
@@ -191,6 +193,14 @@ func (a *agent) route(ctx context.Context, flag, addr string) error {
 		a.part("ingress").Info("Ingresses are served", "address", l.Addr(), "tls", server.HTTPS != nil)
 		return server.Run, nil
 	})
+}
+
+// whoMay adds to an error of listening who may, where it is that.
+func whoMay(err error) error {
+	if !errors.Is(err, os.ErrPermission) {
+		return err
+	}
+	return fmt.Errorf("%w: only root may use ports below 1024, unless sysctl net.ipv4.ip_unprivileged_port_start allows them to all", err)
 }
 
 // giveUpSockets closes those that an earlier agent listened on and this one does not, once it knows that.
@@ -307,10 +317,14 @@ of lo. It stays while no agent runs, so that what runs is still reached; one tha
 touched: containers run on (podman ps --filter label=io.podman-swarm.cluster=NAME lists them), and the data dir is kept.`,
 		Args: usage(cobra.NoArgs),
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if err := vip.Cleanup(cluster); err != nil {
+			err := vip.Cleanup(cluster)
+			if errors.Is(err, os.ErrPermission) {
+				return fmt.Errorf("%w: this needs root; an agent that is not root's has set nothing up", err)
+			}
+			if err != nil {
 				return err
 			}
-			_, err := fmt.Fprintf(cmd.OutOrStdout(), "what there was of cluster %s in this host's network is gone\n", cluster)
+			_, err = fmt.Fprintf(cmd.OutOrStdout(), "what there was of cluster %s in this host's network is gone\n", cluster)
 			return err
 		},
 	}

@@ -1,14 +1,21 @@
 package main
 
 import (
+	"bytes"
 	"context"
+	"errors"
 	"log/slog"
+	"net"
 	"net/netip"
+	"os"
+	"strings"
+	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/podman-swarm/podman-swarm/cmd/internal/vip"
+	"github.com/podman-swarm/podman-swarm/projection/discovery"
 )
 
 // That Services cannot have addresses now, as while the kernel's part for packet rules is not there yet, is no word on later.
@@ -46,4 +53,46 @@ func TestNeighbours_containers(t *testing.T) {
 	if got := n.containers(); len(got) != 1 || !n.has(netip.MustParseAddr("192.0.2.7")) {
 		t.Errorf("then got %v of %v", got, n.nets)
 	}
+}
+
+// Who is not root is told why a port cannot be had, and what can be done; of another mistake nothing is made up.
+func TestWhoMay(t *testing.T) {
+	denied, taken := &net.OpError{Op: "listen", Err: os.NewSyscallError("bind", syscall.EACCES)}, &net.OpError{Op: "listen", Err: os.NewSyscallError("bind", syscall.EADDRINUSE)}
+	if err := whoMay(denied); !errors.Is(err, syscall.EACCES) || !strings.Contains(err.Error(), "ip_unprivileged_port_start") {
+		t.Errorf("a port that is root's: got %v", err)
+	}
+	if err := whoMay(taken); err != error(taken) {
+		t.Errorf("a port that is taken: got %v", err)
+	}
+}
+
+// Without root there are no names, and that is said, not left to be found out.
+func TestName_notWithoutRoot(t *testing.T) {
+	var said bytes.Buffer
+	a := &agent{c: &config{}, log: slog.New(slog.NewTextHandler(&said, nil))}
+	a.services.rules = &vip.Rules{Source: noServices{}, CIDR: discovery.DefaultCIDR(), Mode: vip.UserSpace, Log: slog.New(slog.DiscardHandler)}
+	ctx, cancel := context.WithCancel(t.Context())
+	ran := make(chan error, 1)
+	go func() { ran <- a.services.rules.Run(ctx) }()
+	if err := a.name(ctx); err != nil || !strings.Contains(said.String(), "names of Services are not answered") {
+		t.Errorf("got %v, and said: %s", err, said.String())
+	}
+	if at := a.services.resolver(discovery.DefaultCIDR()); at.IsValid() {
+		t.Errorf("containers are told to ask %s for names", at)
+	}
+	cancel()
+	<-ran
+}
+
+// noServices is a source in which there are none, and never will be.
+type noServices struct{}
+
+func (noServices) Table() *discovery.Table { return discovery.NewTable(nil, nil) }
+
+func (noServices) Next(ctx context.Context, after *discovery.Table) (discovery.News, error) {
+	if after == nil {
+		return discovery.News{Table: discovery.NewTable(nil, nil), Whole: true}, nil
+	}
+	<-ctx.Done()
+	return discovery.News{}, ctx.Err()
 }
