@@ -78,7 +78,6 @@ func TestServer_names(t *testing.T) {
 		{"4.0.88.10.in-addr.arpa", "PTR", "NXDOMAIN | aa | ns: 88.10.in-addr.arpa. SOA …"}, // of one that has an address of its own
 		{"02.1.96.10.in-addr.arpa", "PTR", "SERVFAIL"},                                     // no reverse names, these: upstream's, of which there is none
 		{"1.2.1.96.10.in-addr.arpa", "PTR", "SERVFAIL"},
-		{"0a.0.88.10.in-addr.arpa", "PTR", "SERVFAIL"},
 		{"0.0.1.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.d.f.ip6.arpa", "PTR", "SERVFAIL"},
 		{"00.1.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.d.f.ip6.arpa", "PTR", "SERVFAIL"},
 		{"88.10.in-addr.arpa", "PTR", "NOERROR | aa | ns: 88.10.in-addr.arpa. SOA …"},
@@ -111,7 +110,7 @@ func TestServer_names(t *testing.T) {
 		{"10-88-0-4.shop.pod.cluster.local", "A", "NOERROR | aa | 10-88-0-4.shop.pod.cluster.local. A 10.88.0.4"},
 		{"10-88-0-4.default.pod.cluster.local", "A", "NXDOMAIN | aa" + soa},
 		{"8-8-8-8.shop.pod.cluster.local", "A", "NXDOMAIN | aa" + soa},
-		{"x.10-88-0-4.shop.pod.cluster.local", "A", "NXDOMAIN | aa" + soa},
+		{"10-88-0-4.shop.x.pod.cluster.local", "A", "NXDOMAIN | aa" + soa},
 		{"203-0-113-7.default.pod.cluster.local", "A", "NXDOMAIN | aa" + soa}, // given by hand: no pod
 		{"shop.pod.cluster.local", "A", "NOERROR | aa" + soa},
 		// All that there is
