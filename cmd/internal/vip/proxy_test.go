@@ -126,7 +126,7 @@ func TestRules_choose(t *testing.T) {
 
 func TestCheck(t *testing.T) {
 	for text, want := range map[string]string{
-		"10.96.0.0/16": "", "172.30.0.0/12": "did you mean 172.16.0.0/12", "10.96.0.0/28": "between /8 and /27", "fd00::/64": "IPv4",
+		"10.96.0.0/16": "", "172.30.0.0/12": "did you mean 172.16.0.0/12", "10.96.0.0/28": "between /8 and /27", "8.0.0.0/7": "between /8 and /27", "fd00::/64": "IPv4",
 		"127.0.0.0/16": "that hosts may have", "224.0.0.0/8": "that hosts may have", "0.0.0.0/8": "that hosts may have",
 	} {
 		err := Check(netip.MustParsePrefix(text))
