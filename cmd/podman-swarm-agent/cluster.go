@@ -163,7 +163,7 @@ func (a *agent) join(ctx context.Context) (*authority.Joined, error) {
 // request is what this host says of itself, to join or to ask whether it is welcome.
 func (a *agent) request(why string) authority.Request {
 	sum := sha256.Sum256([]byte(machineID() + " " + a.c.DataDir))
-	return authority.Request{Node: a.c.NodeName, Instance: why + " " + hex.EncodeToString(sum[:8]), Version: version}
+	return authority.Request{Node: a.c.NodeName, Instance: why + " " + hex.EncodeToString(sum[:8]), Version: version, Cluster: a.c.ClusterName}
 }
 
 // connect opens the cluster port and gets ready to sync.

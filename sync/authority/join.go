@@ -33,6 +33,7 @@ type Request struct {
 	Node     string
 	Instance string // what tells this life of the host from others of its name
 	Version  string // of the agent
+	Cluster  string // to join: what the host takes the cluster to be called; "": it does not say
 }
 
 // Joined is what a host was given that joined. Nothing of it is on disk yet.
@@ -72,7 +73,7 @@ func Join(ctx context.Context, addr string, t Token, r Request) (*Joined, error)
 	if err != nil {
 		return nil, fmt.Errorf("ask for a certificate: %w", err)
 	}
-	q := request{Op: opJoin, Node: r.Node, Instance: r.Instance, Version: r.Version, Authority: t.authority, CSR: csr}
+	q := request{Op: opJoin, Node: r.Node, Instance: r.Instance, Version: r.Version, Cluster: r.Cluster, Authority: t.authority, CSR: csr}
 	var stranger error
 	reply, err := talk(ctx, addr, nil, func(chain []*x509.Certificate) request {
 		if stranger = pinned(chain, t.authority, time.Now()); stranger == nil {

@@ -211,6 +211,18 @@ func TestJoin_hostsThatAreNotAdmitted(t *testing.T) {
 	a.mustRefuseJoin(t, token, Request{}, "the host's name", "there is none")
 }
 
+// A host that is told to be of a cluster of another name gets nothing, and both sides say why.
+func TestJoin_clusterOfAnotherName(t *testing.T) {
+	a := newCluster(t, "blue")
+	token := a.token(t)
+	a.mustRefuseJoin(t, token, Request{Node: "b", Cluster: "red"}, "its --cluster-name is", "start it with --cluster-name blue")
+	for _, said := range []string{"blue", ""} { // earlier versions do not say it
+		if _, err := Join(t.Context(), a.addr, token, Request{Node: "b", Cluster: said}); err != nil {
+			t.Errorf("%q: %v", said, err)
+		}
+	}
+}
+
 // ask sends any request as a joiner would, and gives the answer.
 func (c *cluster) ask(t *testing.T, own *tls.Certificate, q request) error {
 	t.Helper()

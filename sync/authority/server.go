@@ -136,6 +136,9 @@ func (s *Server) join(q request) (answer, error) {
 	if err := checkName(q.Node); err != nil {
 		return answer{}, fmt.Errorf("the host's name: %w", err)
 	}
+	if q.Cluster != "" && q.Cluster != m.Cluster() { // an earlier version does not say it, and looks at what it was given
+		return answer{}, fmt.Errorf("its --cluster-name is %.70q, and this cluster is called %q: start it with --cluster-name %[2]s", q.Cluster, m.Cluster())
+	}
 	public, err := checkCSR(q.CSR, q.Node)
 	if err != nil {
 		return answer{}, err

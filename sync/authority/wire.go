@@ -29,6 +29,7 @@ type request struct {
 	Node      string      `json:"node"`
 	Instance  string      `json:"instance,omitempty"` // of this life of the host
 	Version   string      `json:"version,omitempty"`  // of its agent
+	Cluster   string      `json:"cluster,omitempty"`  // join: the name that it takes the cluster to have
 	Authority events.Hash `json:"authority"`          // that it takes the other end to be of
 	Token     string      `json:"token,omitempty"`    // join: only over a connection whose other end it knows to be of Authority
 	CSR       []byte      `json:"csr,omitempty"`      // join: PKCS #10, in DER, for Node
