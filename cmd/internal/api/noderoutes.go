@@ -29,7 +29,10 @@ func (s *Server) nodeVerb(q *request) error {
 		return err
 	}
 	host, verb := q.PathValue("name"), q.PathValue("verb")
-	force := truth(q.URL.Query().Get("force"))
+	force, err := q.flag("force")
+	if err != nil {
+		return err
+	}
 	decide, ok := map[string]func(*projection.State) ([]projection.Change, error){
 		"cordon":   func(st *projection.State) ([]projection.Change, error) { return s.mark(st, host, verb) },
 		"uncordon": func(st *projection.State) ([]projection.Change, error) { return s.mark(st, host, verb) },

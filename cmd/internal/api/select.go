@@ -81,6 +81,19 @@ func truth(text string) bool {
 	return text != "" && text != "false" && text != "0"
 }
 
+// flag reads a parameter that lets something happen which is refused without it: so what is neither true nor false is a mistake.
+func (q *request) flag(name string) (bool, error) {
+	text := q.URL.Query().Get(name)
+	if text == "" {
+		return false, nil
+	}
+	yes, err := strconv.ParseBool(text)
+	if err != nil {
+		return false, badRequest("%s %q: want true or false", name, text)
+	}
+	return yes, nil
+}
+
 // has reports whether the object is selected.
 func (sel *selection) has(r *resource, o object) bool {
 	return o != nil && sel.named(name{o.GetNamespace(), o.GetName()}) &&
