@@ -225,25 +225,13 @@ func (a *agent) seen() api.Cluster {
 	st, _ := a.cluster.sync.Status()
 	view := a.ledger.View()
 	peers, _ := a.cluster.sight.Peers()
-	c := api.Cluster{Name: a.c.ClusterName, Digest: view.Digest()[:16], Unmoved: map[string]string{}}
+	c := api.Cluster{Name: a.c.ClusterName, Digest: view.Digest()[:16]}
 	agree := true
 	for _, p := range a.members(st) {
-		o := api.Peer{Host: p.Host, Version: p.Version, Alive: p.Alive, Heard: p.Heard, Ready: !p.Starting, Writable: !p.ReadOnly,
-			Lag: p.Behind + p.Lacked, Behind: p.For.Seconds(), Digest: "unknown", Agrees: p.Agrees, Offset: p.Offset, RTT: p.RTT}
-		switch {
-		case !p.Alive:
-			o.Agrees = time.Time{} // what it had when it was heard is no word on what it has now
-		case p.Differs:
-			o.Digest = "differs"
-			if p.Parts != "" {
-				o.Digest += " at " + p.Parts
-			}
-		case !p.Agrees.IsZero():
-			o.Digest = "agrees"
-		}
-		if p.Alive {
-			if agree = agree && !p.Agrees.IsZero(); p.Agrees.After(c.Agrees) {
-				c.Agrees = p.Agrees
+		o := asPeer(p, a.cluster.sight.since)
+		if p.Alive || !o.Elsewhere.IsZero() {
+			if agree = agree && !o.Agrees.IsZero(); o.Agrees.After(c.Agrees) {
+				c.Agrees = o.Agrees
 			}
 		}
 		c.Peers = append(c.Peers, o)
@@ -251,11 +239,7 @@ func (a *agent) seen() api.Cluster {
 	if !agree {
 		c.Agrees = time.Time{}
 	}
-	for pod, why := range placement.Stuck(view.State, a.lookingAt(peers)) {
-		if cannot, ok := strings.CutPrefix(why, "not moved: "); ok || strings.HasPrefix(why, "stays ") { // others merely have not moved yet
-			c.Unmoved[pod.Namespace+"/"+pod.Name()] = cannot
-		}
-	}
+	c.Unmoved, c.Waiting = unmoved(placement.Stuck(view.State, a.lookingAt(peers)))
 	c.Stuck = append(c.Stuck, a.touched(view)...)
 	for _, p := range st.Problems {
 		c.Stuck = append(c.Stuck, api.Problem{What: p.What, Why: "since " + p.Since.UTC().Format(time.TimeOnly) + " UTC", Do: p.Do})
@@ -275,6 +259,45 @@ func (a *agent) seen() api.Cluster {
 		}
 	}
 	return c
+}
+
+// asPeer is what the API is told of a host, as it is heard by this one, which has listened since then.
+func asPeer(p peersync.Peer, since time.Time) api.Peer {
+	o := api.Peer{Host: p.Host, Version: p.Version, Alive: p.Alive, Heard: p.Heard, Ready: !p.Starting, Writable: !p.ReadOnly,
+		Lag: p.Behind + p.Lacked, Behind: p.For.Seconds(), Digest: "unknown", Agrees: p.Agrees, Offset: p.Offset, RTT: p.RTT}
+	switch {
+	case !p.Alive:
+		o.Agrees = time.Time{} // what it had when it was heard is no word on what it has now
+		direct := p.Direct
+		if direct.IsZero() {
+			direct = since
+		}
+		if p.Heard.Sub(direct) >= silence { // whom nobody hears, all heard last at about the same time
+			o.Elsewhere = direct
+		}
+	case p.Differs:
+		o.Digest = "differs"
+		if p.Parts != "" {
+			o.Digest += " at " + p.Parts
+		}
+	case !p.Agrees.IsZero():
+		o.Digest = "agrees"
+	}
+	return o
+}
+
+// unmoved tells the replicas that cannot be moved as things are from those that merely have not been yet: why, or what they wait for.
+func unmoved(stuck map[projection.Pod]string) (cannot, waiting map[string]string) {
+	cannot, waiting = map[string]string{}, map[string]string{}
+	for pod, why := range stuck {
+		into := waiting
+		why, not := strings.CutPrefix(why, "not moved: ")
+		if not || strings.HasPrefix(why, "stays ") {
+			into = cannot
+		}
+		into[pod.Namespace+"/"+pod.Name()] = why
+	}
+	return cannot, waiting
 }
 
 // lookingAt is the cluster for who looks at what is placed, with the hosts as they are heard.

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"log/slog"
+	"maps"
 	"path/filepath"
 	"slices"
 	"testing"
@@ -213,5 +214,41 @@ func TestSight_recovering(t *testing.T) {
 		if got := recovering(c.first, c.b); !slices.Equal(got, c.want) {
 			t.Errorf("%d: got %v, want %v", i, got, c.want)
 		}
+	}
+}
+
+// A host whose beats come to others only is told from one that nobody hears.
+func TestAsPeer_heardByOthers(t *testing.T) {
+	now := time.Now()
+	since := now.Add(-time.Hour)
+	for _, c := range []struct {
+		name string
+		peer peersync.Peer
+		want time.Time
+	}{
+		{"heard", peersync.Peer{Alive: true, Heard: now, Direct: now}, time.Time{}},
+		{"heard by nobody", peersync.Peer{Heard: now.Add(-time.Minute), Direct: now.Add(-time.Minute - 2*time.Second)}, time.Time{}},
+		{"heard by others", peersync.Peer{Heard: now, Direct: now.Add(-time.Minute)}, now.Add(-time.Minute)},
+		{"never heard but by others", peersync.Peer{Heard: now}, since},
+		{"never heard", peersync.Peer{}, time.Time{}},
+	} {
+		if got := asPeer(c.peer, since).Elsewhere; !got.Equal(c.want) {
+			t.Errorf("%s: got %v, want %v", c.name, got, c.want)
+		}
+	}
+}
+
+// What a replica waits for that will move by itself is told as well, and apart from why one cannot move.
+func TestUnmoved(t *testing.T) {
+	pod := func(n int) projection.Pod { return projection.Pod{Namespace: "default", Deployment: "web", Ordinal: n} }
+	cannot, waiting := unmoved(map[projection.Pod]string{
+		pod(0): "not moved: 1 of 3 hosts in sight", pod(1): "stays on b, which is drained: has a writable hostPath /d",
+		pod(2): "waiting until 12:00:00Z (host b silent since 11:59:00Z)", pod(3): "leaves b, which is drained, once another runs in its place"})
+	if want := map[string]string{"default/web-0": "1 of 3 hosts in sight", "default/web-1": "stays on b, which is drained: has a writable hostPath /d"}; !maps.Equal(cannot, want) {
+		t.Errorf("cannot: got %v", cannot)
+	}
+	if want := map[string]string{"default/web-2": "waiting until 12:00:00Z (host b silent since 11:59:00Z)",
+		"default/web-3": "leaves b, which is drained, once another runs in its place"}; !maps.Equal(waiting, want) {
+		t.Errorf("waiting: got %v", waiting)
 	}
 }

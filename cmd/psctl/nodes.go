@@ -121,6 +121,9 @@ func (p *program) hostState(h *client.Host) string {
 	if h.State == "alive" && !h.Ready {
 		words = append(words, "not ready")
 	}
+	if h.Stuck != "" {
+		words = append(words, "see psctl status")
+	}
 	if h.Self {
 		words = append(words, "asked")
 	}
@@ -129,8 +132,8 @@ func (p *program) hostState(h *client.Host) string {
 
 func lag(h *client.Host) string {
 	switch {
-	case h.Self || h.State != "alive" && h.Lag == 0:
-		return ""
+	case h.Self || (h.State != "alive" || h.Stuck != "") && h.Lag == 0:
+		return "" // not known
 	case h.Lag == 0:
 		return "0"
 	}

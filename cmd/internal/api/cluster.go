@@ -19,7 +19,8 @@ type Cluster struct {
 	// Unmoved says of replicas on hosts that are silent or drained, and that cannot be moved as things are, why, by pod:
 	// "default/web-0". Those that are merely not moved yet are not in it.
 	Unmoved map[string]string
-	Stuck   []Problem // whatever needs a look and is seen from here: streams that stand, forks, certificates, clocks
+	Waiting map[string]string // of those that are merely not moved yet, what they wait for
+	Stuck   []Problem         // whatever needs a look and is seen from here: streams that stand, forks, certificates, clocks
 }
 
 // Peer is another host, as it is heard.
@@ -27,6 +28,7 @@ type Peer struct {
 	Host, Address, Version string
 
 	Alive       bool
+	Elsewhere   time.Time     // not Alive, and others hear it: when this host heard it last; zero: nobody does
 	Heard       time.Time     // last; zero: never
 	Ready       bool          // its Podman answers, and it has recovered
 	Writable    bool          // it takes changes
@@ -70,7 +72,7 @@ func (s *Server) hostsOf(l *look, c Cluster) []Host {
 		}
 		if i := slices.IndexFunc(all, func(h Host) bool { return h.Host == p.Host }); i >= 0 {
 			all[i].Replicas++
-			if notRunning(l, p, nil) == "" {
+			if notRunning(l, p, &c) == "" {
 				all[i].Running++
 			}
 		}
@@ -103,6 +105,10 @@ func (h *Host) hear(p *Peer) {
 		h.Agrees = &p.Agrees
 	}
 	if !p.Alive {
+		if h.State == StateAlive && !p.Elsewhere.IsZero() {
+			h.Stuck = "it is heard by others, and not here since " + stamp(p.Elsewhere) + ": is the network between the two whole?"
+			return
+		}
 		if h.Ready = false; h.State == StateAlive {
 			h.State, h.Why = StateSilent, "host "+h.Host+" is not heard"
 			h.Since = h.Heard
@@ -159,7 +165,7 @@ func (s *Server) status(q *request) error {
 		if err != nil {
 			why = err.Error()
 		} else {
-			why = notRunning(l, p, c.Unmoved)
+			why = notRunning(l, p, &c)
 		}
 		pod := p.Namespace + "/" + p.Name()
 		_, stays := c.Unmoved[pod]
@@ -168,7 +174,7 @@ func (s *Server) status(q *request) error {
 			st.NotRunning = append(st.NotRunning, NotRunning{Pod: pod, Host: p.Host, Why: why, Stays: stays})
 			continue
 		case said(l.State, p.Host).Draining:
-			why = cmp.Or(c.Unmoved[pod], "it has not been given another host yet")
+			why = cmp.Or(c.Unmoved[pod], c.Waiting[pod], "it has not been given another host yet")
 			st.NotMoved = append(st.NotMoved, NotRunning{Pod: pod, Host: p.Host, Why: why, Stays: stays})
 		}
 		st.Running++
@@ -176,25 +182,52 @@ func (s *Server) status(q *request) error {
 	return q.json(200, st)
 }
 
-// notRunning says why a replica does not run, as far as is known; "" when it does. unmoved says why it stays where it is.
-func notRunning(l *look, p *projection.Placed, unmoved map[string]string) string {
+// notRunning says why a replica does not run, as far as is known; "" when it does.
+func notRunning(l *look, p *projection.Placed, c *Cluster) string {
 	if p.Host == "" {
 		return cmp.Or(p.Why, "it is not placed")
 	}
 	if a := l.absence(p.Host); a != nil {
-		return a.text + ", so it is not known whether it runs; not moved: " +
-			cmp.Or(unmoved[p.Namespace+"/"+p.Name()], "no other host has been decided upon yet")
+		return a.text + ", so it is not known whether it runs; " + notMoved(p.Namespace+"/"+p.Name(), c)
 	}
 	r, err := l.Replica(p)
 	switch {
 	case err != nil:
 		return err.Error()
 	case r == nil:
-		return "waiting for host " + p.Host
+		return "waiting for host " + p.Host + unsaid(l, p.Host, c)
 	case r.Phase == projection.Running:
 		return ""
 	case r.Reason != "" && r.Message != "":
 		return r.Reason + ": " + r.Message
 	}
 	return cmp.Or(r.Reason, r.Message, string(r.Phase))
+}
+
+// notMoved says why a pod is still placed on a host that is not there.
+func notMoved(pod string, c *Cluster) string {
+	switch {
+	case c.Unmoved[pod] != "":
+		return "not moved: " + c.Unmoved[pod]
+	case c.Waiting[pod] != "":
+		return "not moved yet: " + c.Waiting[pod]
+	}
+	return "not moved: no other host has been decided upon yet"
+}
+
+// unsaid says of a host that is here why it may not have said yet how a replica is; "" when nothing is known of that.
+func unsaid(l *look, host string, c *Cluster) string {
+	f, spoken := read[projection.Host](l.State, projection.HostKey(host))
+	readOnly := spoken && f.ReadOnly != ""
+	for i := range c.Peers {
+		p := &c.Peers[i]
+		readOnly = readOnly || p.Host == host && p.Alive && !p.Writable
+	}
+	switch {
+	case readOnly:
+		return ", which is read-only: it may run there, and that cannot be recorded"
+	case spoken && f.Podman == "":
+		return ", whose Podman does not answer"
+	}
+	return ""
 }

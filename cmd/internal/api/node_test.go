@@ -343,6 +343,11 @@ func TestNode_verbs(t *testing.T) {
 	do(200, "h2", "remove")
 	do(409, "h2", "uncordon")
 	a.want(404, "GET", "/api/v1/nodes/h2", "")
+	for _, force := range []string{"maybe", "no", "FALSE", "0"} { // it is alive, and this is for good
+		if code := a.do("POST", "/swarm/v1/nodes/h3/remove?force="+force, "").code; code != 400 && code != 409 {
+			t.Errorf("force=%s of a host that is alive: got %d", force, code)
+		}
+	}
 	a.want(200, "POST", "/swarm/v1/nodes/h3/remove?force=true", "") // alive
 	if got := a.want(200, "GET", "/swarm/v1/nodes", ""); got.field("0.host") != "h1" || got.field("1") != "" {
 		t.Errorf("hosts: got %s", got.body)
@@ -388,5 +393,47 @@ func TestStatus_cluster(t *testing.T) {
 	}
 	if !strings.HasSuffix(got.field("not_running.0.why"), "not moved: 1 of 2 hosts in sight") {
 		t.Errorf("not moved: got %s", got.field("not_running"))
+	}
+	c.Unmoved, c.Waiting = nil, map[string]string{"default/web-1": "waiting until 12:00:00Z (h2 silent)"}
+	if got := a.want(200, "GET", "/swarm/v1/status", ""); !strings.HasSuffix(got.field("not_running.0.why"), "not moved yet: waiting until 12:00:00Z (h2 silent)") {
+		t.Errorf("not moved yet: got %s", got.field("not_running"))
+	}
+}
+
+// A host that only others hear is alive, as for all else: what does not work is the link to it.
+func TestStatus_heardByOthersOnly(t *testing.T) {
+	now := time.Now().UTC().Truncate(time.Second)
+	c := Cluster{Peers: []Peer{{Host: "h2", Heard: now, Elsewhere: now.Add(-time.Minute)}}}
+	a := start(t, t.TempDir(), func(s *Server) { s.Cluster = func() Cluster { return c } })
+	a.join("h1", "h2")
+	got := a.want(200, "GET", "/swarm/v1/nodes", "")
+	if want := stamp(now.Add(-time.Minute)); got.field("1.state") != "alive" || got.field("1.since") != "" || !strings.Contains(got.field("1.stuck"), want) {
+		t.Errorf("got %s", got.body)
+	}
+	a.silence("h2") // and now by nobody
+	if got := a.want(200, "GET", "/swarm/v1/nodes", ""); got.field("1.state") != "silent" || got.field("1.stuck") != "" {
+		t.Errorf("silent: got %s", got.body)
+	}
+}
+
+// Of a replica that its host has said nothing of yet, it says what keeps the host from that.
+func TestStatus_hostCannotSay(t *testing.T) {
+	c := Cluster{Peers: []Peer{{Host: "h2", Alive: true, Writable: true, Ready: true}}}
+	a := start(t, t.TempDir(), func(s *Server) { s.Cluster = func() Cluster { return c } })
+	a.want(200, "POST", apply, deployment("web", 1, "w"))
+	a.join("h1", "h2")
+	a.place(webPod(0), "h2", "")
+	why := func() string { return a.want(200, "GET", "/swarm/v1/status", "").field("not_running.0.why") }
+	if got := why(); got != "waiting for host h2" {
+		t.Errorf("nothing known: got %q", got)
+	}
+	c.Peers[0].Writable = false
+	if got := why(); got != "waiting for host h2, which is read-only: it may run there, and that cannot be recorded" {
+		t.Errorf("read-only: got %q", got)
+	}
+	c.Peers[0].Writable = true
+	a.say("h2", projection.Host{Address: "10.0.0.1"})
+	if got := why(); got != "waiting for host h2, whose Podman does not answer" {
+		t.Errorf("no Podman: got %q", got)
 	}
 }
