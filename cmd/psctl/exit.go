@@ -116,6 +116,8 @@ func (p *program) explain(err error) string {
 		return ""
 	case errors.As(err, &bad) || !p.started:
 		return text + "\n(psctl --help, or psctl COMMAND --help, lists what there is)"
+	case errors.As(err, &away) && !away.Ended.IsZero():
+		return text + "\nOn a host of the cluster,  podman-swarm-agent kubeconfig  prints one with a new certificate."
 	case errors.As(err, &away) && away.Sent && away.Method != "" && away.Method != http.MethodGet:
 		return text + unknown
 	case errors.As(err, &away) && away.Sent:
@@ -128,7 +130,7 @@ func (p *program) explain(err error) string {
 			"\nOn a host of the cluster,  psctl token create NAME --scope read  makes a token."
 	case errors.As(err, &away):
 		return text + "\nIs the agent running here? Start it:  systemctl start podman-swarm-agent" +
-			"\nIs it another host's, or another port? Name it:  --server http://HOST:PORT, or PSCTL_SERVER"
+			"\nIs it another host's, or another port? Name it:  --server https://HOST:PORT, or PSCTL_SERVER"
 	case errors.As(err, &status) && status.Code == http.StatusInsufficientStorage:
 		return text + "\nMake room on the agent's disk; it then takes changes again by itself. Containers run on meanwhile."
 	case errors.As(err, &status) && status.Code == http.StatusServiceUnavailable:

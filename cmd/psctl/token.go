@@ -100,7 +100,7 @@ func (p *program) tokenList() *cobra.Command {
 		}
 		t := &table{header: []string{"NAME", "SCOPE", "NAMESPACES", "AGE", "GOOD UNTIL"}}
 		for _, x := range all {
-			until := "revoked"
+			until := "it is revoked"
 			switch {
 			case x.Expired:
 				until = "expired " + age(x.Expires, p.now()) + " ago"

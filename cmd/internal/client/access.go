@@ -47,7 +47,7 @@ func (c *Client) With(a Access) (*Client, error) {
 		if err != nil {
 			return nil, fmt.Errorf("client certificate: %w", err)
 		}
-		config.Certificates = []tls.Certificate{pair}
+		config.Certificates, with.ends = []tls.Certificate{pair}, pair.Leaf.NotAfter
 	}
 	transport := newTransport()
 	transport.TLSClientConfig, transport.ForceAttemptHTTP2 = config, true

@@ -2,14 +2,23 @@ package client
 
 import (
 	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
 	"encoding/pem"
 	"errors"
+	"io"
+	"log"
+	"math/big"
 	"net/http"
 	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 )
 
 // A token is shown over TLS, to who has the right certificate, and to nobody else.
@@ -118,4 +127,56 @@ users: [{name: y, user: {tokenFile: token}}]
 			t.Errorf("got %v, want %s", err, why)
 		}
 	}
+}
+
+// TLS 1.3 lets a server say at most "expired certificate" of a client's, and only once the client believes that it is through.
+func TestWith_certificateThatHasEnded(t *testing.T) {
+	asked := func(t *testing.T, ends time.Time) error {
+		t.Helper()
+		cert, key := selfSigned(t, ends)
+		pool := x509.NewCertPool()
+		pool.AppendCertsFromPEM(cert)
+		server := httptest.NewUnstartedServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) }))
+		server.TLS = &tls.Config{ClientAuth: tls.RequireAndVerifyClientCert, ClientCAs: pool}
+		server.Config.ErrorLog = log.New(io.Discard, "", 0)
+		server.StartTLS()
+		defer server.Close()
+		c, err := New(server.URL, "test")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if c, err = c.With(Access{CA: pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: server.Certificate().Raw}), Cert: cert, Key: key}); err != nil {
+			t.Fatal(err)
+		}
+		_, err = c.Do(t.Context(), Request{Method: "POST", Path: "/x"})
+		return err
+	}
+	ended := time.Now().Add(-time.Hour)
+	var away *UnreachableError
+	if err := asked(t, ended); !errors.As(err, &away) || away.Sent || away.Ended.Unix() != ended.Unix() || !strings.Contains(err.Error(), "certificate ended at "+ended.UTC().Format("2006-01-02 15:04:05")) {
+		t.Errorf("one that has ended: got %v", err)
+	}
+	if err := asked(t, time.Now().Add(time.Hour)); !errors.As(err, &away) || !away.Sent || !away.Ended.IsZero() {
+		t.Errorf("one that has not, and no answer: got %v", err)
+	}
+}
+
+// selfSigned is a client certificate and its key in PEM.
+func selfSigned(t *testing.T, ends time.Time) (cert, key []byte) {
+	t.Helper()
+	private, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	template := &x509.Certificate{SerialNumber: big.NewInt(1), NotBefore: ends.Add(-time.Hour * 24), NotAfter: ends, IsCA: true, BasicConstraintsValid: true,
+		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth}}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, &private.PublicKey, private)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b, err := x509.MarshalPKCS8PrivateKey(private)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}), pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: b})
 }

@@ -12,6 +12,7 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
+	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
@@ -26,7 +27,8 @@ type Client struct {
 
 	server *url.URL
 	agent  string
-	token  string // "" for none
+	token  string    // "" for none
+	ends   time.Time // when the client certificate does; zero: there is none
 	http   *http.Client
 }
 
@@ -139,7 +141,11 @@ func (c *Client) unreachable(ctx context.Context, method string, err error) erro
 	}
 	var op *net.OpError
 	dialed := errors.As(err, &op) && op.Op == "dial" || untrusted(err)
-	return &UnreachableError{Server: c.Server(), Method: method, Sent: !dialed, Err: err}
+	away := &UnreachableError{Server: c.Server(), Method: method, Sent: !dialed, Err: err}
+	if !dialed && !c.ends.IsZero() && time.Now().After(c.ends) {
+		away.Sent, away.Ended = false, c.ends
+	}
+	return away
 }
 
 // Do sends the request and returns the whole body of the answer. The errors are those of Open.

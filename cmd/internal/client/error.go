@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
@@ -13,10 +14,16 @@ type UnreachableError struct {
 	Server string // the address that was tried
 	Method string
 	Sent   bool // the connection was made: the agent may have done what it was asked for
-	Err    error
+	// Ended is when the client certificate ended that was shown, where the connection broke off and that is why: TLS lets the
+	// agent say no more, and often not even that. Zero: that is not why.
+	Ended time.Time
+	Err   error
 }
 
 func (e *UnreachableError) Error() string {
+	if !e.Ended.IsZero() {
+		return fmt.Sprintf("the client certificate ended at %s, and the agent at %s takes it no longer: %v", e.Ended.UTC().Format("2006-01-02 15:04:05 MST"), e.Server, e.Err)
+	}
 	if e.Untrusted() {
 		return fmt.Sprintf("what answers at %s has a certificate that is not trusted here: %v", e.Server, e.Err)
 	}
