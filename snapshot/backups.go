@@ -287,36 +287,43 @@ func (b *Backups) Run(ctx context.Context) error {
 	if b.Every <= 0 {
 		return nil
 	}
+	again := min(b.Every, time.Minute)
 	for why := "at the start"; ; why = "on schedule" {
 		wait, err := b.due(why == "at the start")
-		if err != nil {
+		for err != nil { // the disk of the backups may come yet
 			b.Log.Warn("whether a backup is due cannot be told", "err", err)
-			wait = min(b.Every, time.Minute)
+			if !rest(ctx, again) {
+				return nil
+			}
+			wait, err = b.due(why == "at the start")
 		}
-		timer := time.NewTimer(wait)
-		select {
-		case <-ctx.Done():
-			timer.Stop()
+		if !rest(ctx, wait) {
 			return nil
-		case <-timer.C:
-		}
-		if err != nil {
-			continue
 		}
 		f, err := b.Create(ctx, why, false)
-		if err != nil {
+		for err != nil {
 			b.Log.Error("a backup cannot be made; it is tried again in a minute", "folder", b.Dir, "err", err)
-			select {
-			case <-ctx.Done():
+			if !rest(ctx, again) {
 				return nil
-			case <-time.After(min(b.Every, time.Minute)):
 			}
-			continue
+			f, err = b.Create(ctx, why, false)
 		}
 		b.Log.Info("a backup was made", "file", f.Name, "bytes", f.Bytes)
 		if err := b.prune(); err != nil {
 			b.Log.Warn("old backups cannot be removed", "err", err)
 		}
+	}
+}
+
+// rest waits so long, and reports whether ctx has not ended meanwhile.
+func rest(ctx context.Context, wait time.Duration) bool {
+	timer := time.NewTimer(wait)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+		return false
+	case <-timer.C:
+		return true
 	}
 }
 

@@ -2,6 +2,7 @@ package snapshot
 
 import (
 	"context"
+	"errors"
 	"os"
 	"path/filepath"
 	"slices"
@@ -155,14 +156,43 @@ func TestBackups_schedule(t *testing.T) {
 		if err := os.WriteFile(filepath.Join(dir, "full"), nil, 0o600); err != nil {
 			t.Fatal(err)
 		}
-		b := &Backups{Dir: filepath.Join(dir, "full"), Node: "a", Ledger: view, Every: time.Hour, Log: h.view.Log}
-		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Minute)
+		// The folder is a file at the start, and again when the second backup is due: both are made within a minute of its being a folder again.
+		full := filepath.Join(dir, "full")
+		b := &Backups{Dir: full, Node: "a", Ledger: view, Every: time.Hour, Log: h.view.Log}
+		ctx, cancel := context.WithTimeout(t.Context(), 3*time.Hour)
 		defer cancel()
-		if err := b.Run(ctx); err != nil {
-			t.Error(err)
+		done := make(chan error, 1)
+		go func() { done <- b.Run(ctx) }()
+		mended := func(after time.Duration, said string, want int) {
+			t.Helper()
+			time.Sleep(after)
+			synctest.Wait()
+			if !strings.Contains(h.said.String(), said) {
+				t.Errorf("a folder that is a file: nobody says %q:\n%s", said, h.said.String())
+			}
+			if err := os.Remove(full); err != nil {
+				t.Fatal(err)
+			}
+			time.Sleep(2 * time.Minute) // one to be tried again, and the host's own moment in the first
+			synctest.Wait()
+			if all := b.names(t); len(all) != want {
+				t.Errorf("after two minutes there are %v, want %d: it is tried again in a minute", all, want)
+			}
 		}
-		if !strings.Contains(h.said.String(), "whether a backup is due cannot be told") {
-			t.Errorf("a folder that is a file: nobody says so: %s", h.said.String())
+		mended(10*time.Minute, "whether a backup is due cannot be told", 1)
+		aside := full + "-aside"
+		if err := errors.Join(os.Rename(full, aside), os.WriteFile(full, nil, 0o600)); err != nil {
+			t.Fatal(err)
+		}
+		made := b.Made().Errors
+		for b.Made().Errors == made {
+			time.Sleep(time.Second)
+			synctest.Wait()
+		}
+		mended(10*time.Minute, "a backup cannot be made", 1)
+		cancel()
+		if err := <-done; err != nil {
+			t.Error(err)
 		}
 	})
 }
