@@ -261,7 +261,7 @@ func (a *agent) stay(ctx context.Context) error {
 				a.log.Warn("a member does not take this host for one", "err", err)
 			case errors.As(err, &refused):
 				refusal = fmt.Errorf("this host is no member of the cluster whose other hosts it knows: %w. If %s is of another cluster, move it away and join "+
-					"with a token; a host that was removed needs another --node-name and an empty --data-dir", err, filepath.Join(a.c.DataDir, "authority"))
+					"with a token; a host that was removed needs another --node-name and an empty --data-dir%s", err, filepath.Join(a.c.DataDir, "authority"), a.unshared())
 			}
 			if welcome {
 				break

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"maps"
 	"slices"
 	"strings"
@@ -316,4 +317,29 @@ func (a *agent) stuck() int {
 		peers, _ = a.cluster.sight.Peers()
 	}
 	return len(placement.Stuck(a.ledger.View().State, a.lookingAt(peers)))
+}
+
+// unshared says which events of this host's log are on no other host, as far as is known, since they are lost to the cluster with it;
+// "" where that is not known of any.
+func (a *agent) unshared() string {
+	st, _ := a.cluster.sync.Status()
+	n := alone(st.Peers)
+	if n == 0 {
+		return ""
+	}
+	return fmt.Sprintf(". The last %d events of its log are not known to be on any other host: podman-swarm-agent log dump --data-dir %s --from %d shows them",
+		n, a.c.DataDir, a.ledger.View().Index()-n+1)
+}
+
+// alone is how many of the newest events no other host had when it was last heard.
+func alone(peers []peersync.Peer) (least uint64) {
+	for i, p := range peers {
+		if p.Unknown { // it may have had all
+			return 0
+		}
+		if i == 0 || p.Behind < least {
+			least = p.Behind
+		}
+	}
+	return least
 }

@@ -252,3 +252,21 @@ func TestUnmoved(t *testing.T) {
 		t.Errorf("waiting: got %v", waiting)
 	}
 }
+
+// What is said to be on no other host is what the one lacked that had most.
+func TestAlone(t *testing.T) {
+	for _, c := range []struct {
+		peers []peersync.Peer
+		want  uint64
+	}{
+		{nil, 0},
+		{[]peersync.Peer{{Behind: 4}}, 4},
+		{[]peersync.Peer{{Behind: 4}, {Behind: 2}, {Behind: 9}}, 2},
+		{[]peersync.Peer{{Behind: 4}, {}}, 0},
+		{[]peersync.Peer{{Behind: 4}, {Unknown: true, Behind: 7}}, 0},
+	} {
+		if got := alone(c.peers); got != c.want {
+			t.Errorf("%+v: got %d, want %d", c.peers, got, c.want)
+		}
+	}
+}
