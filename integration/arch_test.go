@@ -125,7 +125,7 @@ type imports struct {
 
 // alsoInTests is what a package's tests may import beside what the package itself may.
 var alsoInTests = imports{
-	ours: []string{"integration/podmanhost", "podman/podmantest", "sync/peertest"},
+	ours: []string{"integration/podmanhost", "integration/trial", "podman/podmantest", "sync/peertest"},
 	others: []string{"golang.org/x/sys", "github.com/rogpeppe/go-internal", "sigs.k8s.io/yaml",
 		"github.com/nats-io/nats.go", "github.com/cloudevents/sdk-go/v2", // as others read the events,
 		"go.opentelemetry.io/proto/otlp", "google.golang.org/protobuf"}, // and the traces

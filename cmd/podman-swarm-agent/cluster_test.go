@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -14,6 +13,7 @@ import (
 	"time"
 
 	"github.com/podman-swarm/podman-swarm/cmd/internal/api"
+	"github.com/podman-swarm/podman-swarm/integration/trial"
 )
 
 // host is an agent of a cluster within this process. Its data dir and its addresses outlive it.
@@ -27,12 +27,11 @@ type host struct {
 
 func freePort(t *testing.T) string {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	addr, err := trial.FreeAddr()
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer l.Close()
-	return l.Addr().String()
+	return addr
 }
 
 func newHost(t *testing.T, name string, args ...string) *host {

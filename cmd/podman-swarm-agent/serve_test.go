@@ -72,12 +72,7 @@ func begin(t *testing.T, url string, agent func(context.Context, *lines) int) *r
 
 func start(t *testing.T, dir string, args ...string) *running {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	addr := l.Addr().String()
-	l.Close()
+	addr := freePort(t)
 	args = append([]string{"--service-cidr=none", "--ingress-http=none", "--ingress-https=none", "--data-dir=" + dir, "--node-name=a", "--api-addr=" + addr, "--recovery-delay=1ms",
 		"--podman-url=unix://" + filepath.Join(dir, "no-podman.sock")}, args...)
 	return begin(t, "http://"+addr, func(ctx context.Context, said *lines) int {

@@ -69,7 +69,7 @@ scrape_configs:
 	if out, err := exec.CommandContext(ctx, "promtool", "check", "config", config).CombinedOutput(); err != nil { // the rules as well
 		return p, fmt.Errorf("promtool check config: %w\n%s", err, out)
 	}
-	addr, err := freeAddr()
+	addr, err := trial.FreeAddr()
 	if err != nil {
 		return p, err
 	}
@@ -195,15 +195,6 @@ func (p *prometheus) checkMetrics(ctx context.Context, host int) (said string, e
 		return "", err
 	}
 	return strings.TrimSpace(string(out)), nil
-}
-
-// freeAddr is an address of the loopback at which nobody listens now.
-func freeAddr() (string, error) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return "", err
-	}
-	return l.Addr().String(), l.Close()
 }
 
 // until asks again and again until there is no error, or the time is up.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"net/http"
 	"os"
@@ -38,7 +39,7 @@ type Agent struct {
 func (a *Agent) Start() error {
 	if a.Addr == "" {
 		var err error
-		if a.Addr, err = freeAddr(); err != nil {
+		if a.Addr, err = FreeAddr(); err != nil {
 			return fmt.Errorf("find an address for the agent: %w", err)
 		}
 	}
@@ -76,13 +77,17 @@ func (a *Agent) Start() error {
 	return nil
 }
 
-// freeAddr is an address of the loopback at which nobody listens now.
-func freeAddr() (string, error) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return "", err
+// FreeAddr is an address of the loopback at which nobody listens now, nor will by chance: connections that this machine makes
+// take their ports from 32768 up, unless told otherwise, and whoever asks for any port gets one from there.
+func FreeAddr() (string, error) {
+	var err error
+	for range 100 {
+		var l net.Listener
+		if l, err = net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", 10000+rand.IntN(20000))); err == nil {
+			return l.Addr().String(), l.Close()
+		}
 	}
-	return l.Addr().String(), l.Close()
+	return "", err
 }
 
 // URL is where the agent's API is, from the first Start on.
