@@ -196,14 +196,9 @@ func (d *writer) entry(key string, v any) {
 
 func (d *writer) deployment(s *projection.State, o projection.Object) {
 	ns, name := split(o.Key)
-	var spec struct {
-		Spec struct {
-			Replicas *int `json:"replicas"`
-		} `json:"spec"`
-	}
 	e := Deployment{Name: name, Namespace: ns, DesiredReplicas: 1, Pods: []Pod{}, UID: o.UID, Stamp: o.Stamp, Object: o.Version.Object}
-	if err := json.Unmarshal(o.Version.Object, &spec); err == nil && spec.Spec.Replicas != nil {
-		e.DesiredReplicas = *spec.Spec.Replicas
+	if n, ok := replicasOf(o.Version.Object); ok {
+		e.DesiredReplicas = n
 	}
 	for p, err := range s.Placements(ns + "/" + name + "/") {
 		if err == nil {

@@ -65,7 +65,7 @@ func (r *Restorer) again(ctx context.Context, x projection.Restore) (from Source
 	}
 	if data, herr := os.ReadFile(r.held(x.Hash)); herr == nil {
 		if data, err = r.Key.OpenFile(x.Hash, data); err == nil {
-			from, err = source(data, seal.Keys{})
+			from, err = brought(data, seal.Keys{})
 		}
 	} else if x.Undoes != "" {
 		undone, ok := r.Ledger.View().LookupRestore(x.Undoes)

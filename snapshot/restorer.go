@@ -104,15 +104,29 @@ func (r *Restorer) Moment(ctx context.Context, m Moment) (Source, error) {
 	return Source{File: fmt.Sprintf("%s as of event %d", r.Backups.Node, s.Index()), Index: s.Index(), Made: s.At(), Want: s.Declarations()}, nil
 }
 
-// Brought reads a backup that somebody brings along opened, to restore from it. It is put nowhere but, until the restore is done, into
+// Brought reads a backup that somebody brings along opened, or a state.json, to restore from it. It is put nowhere but, until the restore is done, into
 // Opened, so that one that is interrupted can go on.
 func (r *Restorer) Brought(name string, data []byte) (Source, error) {
-	from, err := source(data, r.Backups.Keys)
+	from, err := brought(data, r.Backups.Keys)
 	if err != nil {
 		return Source{}, fmt.Errorf("%s: %w", name, err)
 	}
 	from.File, from.brought = name, true
 	return from, nil
+}
+
+// brought reads what somebody brings along: a backup, or, which is never done unasked, a state.json that was edited.
+func brought(data []byte, keys seal.Keys) (Source, error) {
+	from, err := source(data, keys)
+	if !errors.Is(err, ErrNoBackup) {
+		return from, err
+	}
+	want, verr := ReadView(from.plain)
+	if errors.Is(verr, ErrNoView) {
+		return from, err
+	}
+	from.Want = want
+	return from, verr
 }
 
 // source reads a backup, or a file of version 1, sealed or not.

@@ -37,9 +37,11 @@ func (r *Restorer) backup(t *testing.T) Source {
 	return from
 }
 
-func shows(s *projection.State) string {
+func shows(s *projection.State) string { return declarations(s.Declarations()) }
+
+func declarations(of projection.Declarations) string {
 	var all []string
-	for key, o := range s.Declarations() {
+	for key, o := range of {
 		all = append(all, key+" "+string(o))
 	}
 	slices.Sort(all)

@@ -125,7 +125,7 @@ func (v *View) Write(s *projection.State) (int64, error) {
 		return 0, err
 	}
 	if aside != "" {
-		v.Log.Warn("state.json was changed by somebody else: it has been set aside and changes nothing", "file", aside)
+		v.Log.Warn("state.json was changed by somebody else: it has been set aside and changes nothing", "file", aside, "to_apply_it", ToApply(aside))
 	}
 	err = WriteFile(v.Sums, v.Sums+".tmp", 0o640, func(w io.Writer) error {
 		_, err := io.WriteString(w, strings.Join(append(slices.Clone(v.stands), ours), "\n")+"\n")

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -121,6 +122,9 @@ func TestRestore_copiedOverStateJSON(t *testing.T) {
 	if events := r.ask(t, "GET", "/swarm/v1/events", "", http.StatusOK); strings.Count(events, "it stood as state.json") != 3 { // the fact, web and new
 		t.Errorf("the log does not tell of one restore:\n%s", events)
 	}
+	if said := r.said.String(); !strings.Contains(said, "what stood as state.json has been restored, and is set aside") || strings.Contains(said, "changes nothing") {
+		t.Errorf("it is not said that it was restored:\n%s", said)
+	}
 	r.ask(t, "DELETE", "/api/v1/namespaces/default/services/web", "", http.StatusOK)
 	r.end(t)
 	for range 2 {
@@ -163,6 +167,70 @@ func TestRestore_copiedOverStateJSON(t *testing.T) {
 	r.ask(t, "GET", "/api/v1/namespaces/default/services/web", "", http.StatusNotFound)
 	if !strings.Contains(r.said.String(), "what stands as state.json cannot be restored from") || !strings.Contains(r.said.String(), "set aside") {
 		t.Errorf("nobody says so:\n%s", &r.said)
+	}
+	r.end(t)
+}
+
+// A state.json that was edited by hand is not obeyed: it is set aside, and the log names the command that would apply it. That does.
+func TestRestore_editedByHand(t *testing.T) {
+	dir := t.TempDir()
+	state := filepath.Join(dir, "state.json")
+	r := start(t, dir)
+	r.ask(t, "POST", "/api/v1/manifests", svc("web"), http.StatusOK)
+	r.end(t)
+	edit := func() {
+		t.Helper()
+		was, err := os.ReadFile(state)
+		if err != nil {
+			t.Fatal(err)
+		}
+		is := bytes.ReplaceAll(was, []byte(`"port":80`), []byte(`"port":81`))
+		if bytes.Equal(is, was) {
+			t.Fatalf("there is no port in %s", was)
+		}
+		if err := os.WriteFile(state, is, 0o640); err != nil {
+			t.Fatal(err)
+		}
+	}
+	edit()
+	r = start(t, dir)
+	if web := r.ask(t, "GET", "/api/v1/namespaces/default/services/web", "", http.StatusOK); !strings.Contains(web, `"port":80`) {
+		t.Errorf("it was obeyed: %s", web)
+	}
+	aside, err := filepath.Glob(state + ".set-aside-*")
+	if err != nil || len(aside) != 1 {
+		t.Fatalf("got %v, %v", aside, err)
+	}
+	if want := `to_apply_it="psctl restore ` + aside[0] + `"`; !strings.Contains(r.said.String(), want) {
+		t.Errorf("the log does not say %s:\n%s", want, &r.said)
+	}
+	edited, err := os.ReadFile(aside[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.ask(t, "POST", "/swarm/v1/backups/edited/restore", string(edited), http.StatusOK)
+	if web := r.ask(t, "GET", "/api/v1/namespaces/default/services/web", "", http.StatusOK); !strings.Contains(web, `"port":81`) {
+		t.Errorf("it was not applied: %s", web)
+	}
+	r.ask(t, "POST", "/swarm/v1/backups/upload", string(edited), http.StatusBadRequest) // it is no backup
+	for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(20 * time.Millisecond) {
+		if b, err := os.ReadFile(state); err == nil && bytes.Contains(b, []byte(`"port":81`)) {
+			break
+		}
+		if time.Now().After(deadline) {
+			t.Fatal("state.json is not written")
+		}
+	}
+	r.end(t)
+
+	// Nothing is said of how to apply what is no such file.
+	if err := os.WriteFile(state, []byte("{}"), 0o640); err != nil {
+		t.Fatal(err)
+	}
+	r = start(t, dir)
+	r.ask(t, "GET", "/api/v1/namespaces/default/services/web", "", http.StatusOK)
+	if strings.Contains(r.said.String(), "psctl restore") {
+		t.Errorf("how is this to be applied?\n%s", &r.said)
 	}
 	r.end(t)
 }

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/podman-swarm/podman-swarm/projection"
+	"github.com/podman-swarm/podman-swarm/snapshot"
 )
 
 // hearAll waits until this host has what the others that it hears have, for ten seconds at most, and names those whose
@@ -109,19 +110,25 @@ func (a *agent) fallBack(why error) error {
 	return err
 }
 
-// inspect sets state.json aside unless this agent wrote it. What is to be taken over is not there any more then.
+// inspect sets state.json aside unless this agent wrote it, and says so.
 func (a *agent) inspect() error {
-	aside, err := a.view.Inspect()
-	if err == nil {
-		if err = os.Remove(a.restorer.Stood); errors.Is(err, fs.ErrNotExist) {
-			err = nil
-		}
-	}
+	aside, err := a.setAside()
 	if err == nil && aside != "" {
 		a.log.Warn("state.json was not written by this agent: it has been set aside and changes nothing; the log says what the state is",
-			"file", aside)
+			"file", aside, "to_apply_it", snapshot.ToApply(aside))
 	}
 	return err
+}
+
+// setAside sets state.json aside unless this agent wrote it. What is to be taken over is not there any more then.
+func (a *agent) setAside() (aside string, err error) {
+	if aside, err = a.view.Inspect(); err != nil {
+		return aside, err
+	}
+	if err = os.Remove(a.restorer.Stood); errors.Is(err, fs.ErrNotExist) {
+		err = nil
+	}
+	return aside, err
 }
 
 // restore goes on with a restore in which this host was interrupted, and does what find has found.
@@ -160,9 +167,11 @@ func (a *agent) restoreFound(ctx context.Context) error {
 			return err
 		}
 	}
-	if err := a.inspect(); err != nil {
+	aside, err := a.setAside()
+	if err != nil {
 		return err
 	}
+	a.log.Info("what stood as state.json has been restored, and is set aside", "file", aside)
 	a.found = false
 	close(a.restored)
 	return nil
