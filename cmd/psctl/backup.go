@@ -3,9 +3,11 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -114,6 +116,9 @@ Of a sealed backup that the agent cannot open it finds out whether its bytes are
 	c.ValidArgsFunction = p.completeBackups
 	c.RunE = func(c *cobra.Command, names []string) error {
 		all := len(names) == 1 && names[0] == "all"
+		if !all && slices.Contains(names, "all") {
+			return usage("all, or some: psctl backup verify all")
+		}
 		if all || len(names) == 0 {
 			there, err := p.backupNames(c.Context())
 			if err != nil {
@@ -123,48 +128,65 @@ Of a sealed backup that the agent cannot open it finds out whether its bytes are
 				names = there[len(there)-1:]
 			}
 		}
-		var answers []json.RawMessage
-		damaged, increments := 0, 0
-		for _, name := range names {
-			b, raw, err := p.verify(c.Context(), name, &keys)
-			if err != nil {
-				return err
-			}
-			answers = append(answers, raw)
-			if b.Damage != "" {
-				damaged++
-				p.note("%s: %s", b.Name, strings.TrimPrefix(b.Damage, b.Name+": "))
-			} else if form.value == asTable {
-				if err := p.printf("%s\n", p.whole(&b)); err != nil {
-					return err
-				}
-			}
-		}
-		if all {
+		answers, wrong := p.verifyEach(c.Context(), names, &keys, form)
+		if all && c.Context().Err() == nil {
 			more, bad, err := p.verifyIncrements(c.Context(), form)
 			if err != nil {
-				return err
+				return errors.Join(wrong, err)
 			}
-			answers, increments = append(answers, more...), bad
+			answers = append(answers, more...)
+			if bad > 0 && wrong == nil {
+				wrong = errors.New("the increments are not whole: not every moment between the backups can be restored; psctl backup create makes a backup of now")
+			}
 		}
 		if form.value != asTable {
 			raw, err := json.Marshal(answers)
-			if err != nil {
-				return err
+			if err == nil {
+				err = p.value(raw, form.value)
 			}
-			if err := p.value(raw, form.value); err != nil {
-				return err
-			}
+			return errors.Join(wrong, err)
 		}
-		if damaged == 0 && increments > 0 {
-			return fmt.Errorf("the increments are not whole: not every moment between the backups can be restored; psctl backup create makes a backup of now")
-		}
-		if damaged > 0 {
-			return fmt.Errorf("%d of %s cannot be restored from; psctl backup create makes a new one", damaged, plural(len(names), "backup"))
-		}
-		return nil
+		return wrong
 	}
 	return c
+}
+
+// verifyEach finds out of each of some backups whether it is whole, and says so. The error tells of those that are not, that could not be opened though keys
+// were given, or that could not be looked at; the others are told of all the same.
+func (p *program) verifyEach(ctx context.Context, names []string, keys *keyFlags, form *format) (answers []json.RawMessage, err error) {
+	answers = []json.RawMessage{}
+	damaged, unopened := 0, 0
+	var missing []error
+	for _, name := range names {
+		b, raw, err := p.verify(ctx, name, keys)
+		if err != nil {
+			missing = append(missing, err)
+			if ctx.Err() != nil {
+				break
+			}
+			continue
+		}
+		answers = append(answers, raw)
+		switch {
+		case b.Damage != "":
+			damaged++
+			p.note("%s: %s", b.Name, strings.TrimPrefix(b.Damage, b.Name+": "))
+		case b.Unopened && keys.given():
+			unopened++
+			p.note("%s: it is sealed, and there is no key here that opens it%s", name, map[bool]string{true: "; its sealed bytes are whole"}[!isFile(name)])
+		case form.value == asTable:
+			if err := p.printf("%s\n", p.whole(&b)); err != nil {
+				return answers, err
+			}
+		}
+	}
+	if damaged > 0 {
+		missing = append(missing, fmt.Errorf("%d of %s cannot be restored from; psctl backup create makes a new one", damaged, plural(len(names), "backup")))
+	}
+	if unopened > 0 {
+		missing = append(missing, fmt.Errorf("%d of %s not opened: none of the given keys is one that it is sealed for", unopened, plural(len(names), "backup")))
+	}
+	return answers, errors.Join(missing...)
 }
 
 // backupNames are those of the backups of the asked host, the oldest first, of which there must be one.
@@ -225,7 +247,7 @@ func (p *program) verifyIncrements(ctx context.Context, form *format) (answers [
 		}
 		is := " is whole"
 		if l.Unopened > 0 {
-			is = fmt.Sprintf(": the sealed bytes are whole, and %d were not opened: there is no key on the asked host", l.Unopened)
+			is = fmt.Sprintf(": the sealed bytes are whole, and %d were not opened: there is no key on the asked host (podman-swarm-agent backup verify FOLDER --identity FILE opens them)", l.Unopened)
 		}
 		if err := p.printf("%s%s: events %d to %d, in %s\n", l.Name, is, l.First, l.Last, plural(l.Pieces, "increment")); err != nil {
 			return nil, 0, err

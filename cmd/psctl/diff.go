@@ -76,7 +76,7 @@ With -f it shows what psctl apply would change, and changes nothing.`,
 func (p *program) scope(q url.Values, args []string) error {
 	if len(args) == 0 {
 		if p.namespace != "" {
-			q["only"] = append(under(p.namespace), "namespace/"+p.namespace)
+			q["only"] = under(p.namespace)
 		}
 		return nil
 	}
@@ -99,12 +99,14 @@ func (p *program) scope(q url.Values, args []string) error {
 	return nil
 }
 
-// under are the keys of what is declared in a namespace.
+// under are the keys of what is declared in a namespace, and its own.
 func under(namespace string) (only []string) {
-	for _, typ := range []string{"deployment", "service", "ingress"} {
-		only = append(only, typ+"/"+namespace)
+	for _, k := range kinds() {
+		if k.declared && k.namespaced {
+			only = append(only, k.singular+"/"+namespace)
+		}
 	}
-	return only
+	return append(only, "namespace/"+namespace)
 }
 
 // results shows what becomes, or became, of objects, field by field.

@@ -90,13 +90,12 @@ func (p *program) past(ctx context.Context, what string, args []string) (raw []b
 		return nil, "", usage("the %s of which object? psctl %s KIND/NAME", what, what)
 	}
 	t := ts[0]
-	path := []string{t.singular, p.ns(), t.names[0]}
-	switch t.Kind {
-	case "Deployment", "Service", "Ingress", "Secret":
-	case "Namespace", "Node":
-		path = []string{t.singular, t.names[0]}
-	default:
+	if !t.declared && t.Kind != "Node" {
 		return nil, "", usage("a %s is not declared by people: psctl events %s/%s tells what happened to it", t.singular, t.singular, t.names[0])
+	}
+	path := []string{t.singular, p.ns(), t.names[0]}
+	if !t.namespaced {
+		path = []string{t.singular, t.names[0]}
 	}
 	raw, err = p.ask(ctx, "/swarm/v1/"+what+client.Path(path...))
 	return raw, fmt.Sprintf("%s %q", t.singular, t.names[0]), err

@@ -3,6 +3,7 @@ package main
 import (
 	"bufio"
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
 	"net/url"
@@ -50,7 +51,8 @@ is the same, so that it wins over what hosts that are away did meanwhile; what t
 not touched. Where replicas are, what hosts say, tokens, and what was said of hosts (cordon, labels) stay as they are now.
 
 With --at it is what was declared at another moment: by the log of the asked host, or, with NAME, by that backup and the increments after it. Of
-a folder that is elsewhere, podman-swarm-agent backup extract makes one backup.
+a folder that is elsewhere, podman-swarm-agent backup extract makes one backup. A file here may also be a state.json that was edited, such as one that
+the agent has set aside: each object in it must be one that could be applied.
 
 It shows what would change, and asks. Before it begins it makes a backup and pins it: psctl undo takes the restore back. With --only, or
 --namespace, only a part is restored: TYPE, TYPE/NAMESPACE, or TYPE/NAMESPACE/NAME, as in deployment/default/web.
@@ -68,15 +70,17 @@ A sealed backup is opened here, by --identity or --passphrase-file: the agent is
 	c.Flags().StringSliceVar(&r.only, "only", nil, "only these, and what is below them; repeatable")
 	r.flags(c)
 	c.RunE = func(c *cobra.Command, args []string) error {
-		only := r.only
-		if p.namespace != "" {
-			if len(only) > 0 {
-				return usage("--only and --namespace both: --only TYPE/NAMESPACE says which namespace")
-			}
-			only = append(under(p.namespace), "namespace/"+p.namespace)
+		if p.namespace != "" && len(r.only) > 0 {
+			return usage("--only and --namespace both: --only TYPE/NAMESPACE says which namespace")
 		}
-		query := url.Values{"only": only}
-		if d, err := time.ParseDuration(at); err == nil && d >= 0 { // the same moment for what is shown and what is done
+		for i, only := range r.only {
+			r.only[i] = asKey(only)
+		}
+		query := url.Values{"only": r.only}
+		if p.namespace != "" {
+			query["only"] = under(p.namespace)
+		}
+		if d, err := time.ParseDuration(at); err == nil && d >= 0 && at != "0" { // the same moment for what is shown and what is done
 			at = p.now().Add(-d).UTC().Format(time.RFC3339Nano)
 		}
 		if at != "" {
@@ -88,7 +92,7 @@ A sealed backup is opened here, by --identity or --passphrase-file: the agent is
 			}
 			return r.run(c.Context(), "restore --at "+at, restoresPath, query)
 		}
-		name, opened, err := r.bring(c.Context(), args[0])
+		name, opened, err := r.bring(c.Context(), args[0], at)
 		r.opened = opened
 		if err != nil {
 			return err
@@ -212,6 +216,9 @@ func (r *restorer) run(ctx context.Context, what, path string, query url.Values)
 	if len(done.Unheard) > 0 {
 		r.note("%s could not be heard: what was declared there and has not come here survives; psctl restores lists it when it comes", andWord(done.Unheard))
 	}
+	if done.Undoes != "" {
+		return r.printf("taken back: %s. psctl undo %s does it again\n", plural(done.Count, "object"), done.ID)
+	}
 	return r.printf("restored: %s. psctl undo %s takes it back\n", plural(done.Count, "object"), done.ID)
 }
 
@@ -228,6 +235,9 @@ func (r *restorer) asked(ctx context.Context, what, path string, query url.Value
 	}
 	plan, err := readAs[client.Restored]("restore", raw)
 	if err != nil {
+		return nil, err
+	}
+	if err := r.fit(&plan); err != nil {
 		return nil, err
 	}
 	if r.dry && r.form.value != asTable {
@@ -254,6 +264,34 @@ func (r *restorer) asked(ctx context.Context, what, path string, query url.Value
 		return nil, r.value(raw, r.form.value)
 	}
 	return raw, nil
+}
+
+// fit finds out whether there is anything of what --only, or --namespace, names.
+func (r *restorer) fit(plan *client.Restored) error {
+	if r.namespace != "" && len(plan.Results) == 0 {
+		return notFound("nothing is declared in namespace %s now, or in what is restored", r.namespace)
+	}
+	var errs []error
+	for _, only := range r.only {
+		if !slices.ContainsFunc(plan.Results, func(x client.Result) bool {
+			return strings.HasPrefix(strings.ToLower(x.Kind)+led("/", x.Namespace)+"/"+x.Name+"/", only+"/")
+		}) {
+			errs = append(errs, notFound("--only %s: nothing of that is declared now, or in what is restored: want TYPE, TYPE/NAMESPACE or TYPE/NAMESPACE/NAME, such as deployment/default/web", only))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// asKey is what --only says with its type as keys have it, however people call it: deploy, Deployment, deployments.apps.
+func asKey(only string) string {
+	word, below, ok := strings.Cut(only, "/")
+	if k, err := kindOf(word); err == nil {
+		word = k.singular
+	}
+	if ok {
+		word += "/" + below
+	}
+	return word
 }
 
 func (r *restorer) show(plan *client.Restored) error {

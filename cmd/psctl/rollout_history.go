@@ -8,6 +8,7 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 	appsv1 "k8s.io/api/apps/v1"
@@ -20,7 +21,7 @@ import (
 type revision struct {
 	Revision int             `json:"revision"` // from 1, since the Deployment was made
 	Index    uint64          `json:"index"`    // of the event
-	At       string          `json:"at"`
+	At       time.Time       `json:"at"`
 	Actor    string          `json:"actor"`
 	Cause    string          `json:"cause,omitempty"`
 	Changes  []client.Change `json:"changes,omitempty"` // of the template
@@ -54,7 +55,7 @@ func (p *program) revisions(ctx context.Context, d deployment) (all []revision, 
 		if err := json.Unmarshal(w.Object, &o); err != nil {
 			return nil, fmt.Errorf("event %d: %w", w.Index, err)
 		}
-		all = append(all, revision{len(all) + 1, w.Index, p.clock(w.At), w.Actor, w.Cause, of, o.Spec.Template})
+		all = append(all, revision{len(all) + 1, w.Index, w.At, w.Actor, w.Cause, of, o.Spec.Template})
 	}
 	if len(all) == 0 {
 		return nil, notFound("the log of this host tells of no deployment %q in namespace %s", d.name, d.namespace)
@@ -127,7 +128,7 @@ one of them, whole. -o json gives [{"revision", "index", "at", "actor", "cause",
 			for _, ch := range r.Changes {
 				fields = append(fields, strings.TrimPrefix(ch.Field, "spec.template.")+" -> "+oneLine(side(ch.New), 40))
 			}
-			t.add(fmt.Sprint(r.Revision), fmt.Sprint(r.Index), r.At, oneLine(r.Actor, 30), oneLine(r.Cause, 40), oneLine(strings.Join(fields, ", "), 120))
+			t.add(fmt.Sprint(r.Revision), fmt.Sprint(r.Index), p.clock(r.At), oneLine(r.Actor, 30), oneLine(r.Cause, 40), oneLine(strings.Join(fields, ", "), 120))
 		}
 		return t.write(p.out, false)
 	}
@@ -184,7 +185,7 @@ the Deployment, its replicas say, stays as it is: psctl undo EVENT takes back wh
 			Spread: &on.Spread}); err != nil {
 			return unanswered(c.Context(), "roll back "+d.String(), err)
 		}
-		if err := p.printf("%s rolled back to revision %d, of %s\n", k.label(d.name), to.Revision, to.At); err != nil {
+		if err := p.printf("%s rolled back to revision %d, of %s\n", k.label(d.name), to.Revision, p.clock(to.At)); err != nil {
 			return err
 		}
 		return on.told(p, "")

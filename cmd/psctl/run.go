@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"os/user"
+	"slices"
 	"strings"
 	"time"
 
@@ -64,7 +65,7 @@ One on another host is asked over https, and shown a token (--token, PSCTL_TOKEN
 		Version:           version,
 		SilenceErrors:     true,
 		SilenceUsage:      true,
-		PersistentPreRun:  func(*cobra.Command, []string) { p.started = true },
+		PersistentPreRunE: p.begin,
 		CompletionOptions: cobra.CompletionOptions{DisableDefaultCmd: true},
 		RunE: func(c *cobra.Command, args []string) error { // and no Args: then Cobra looks for the command before its flags
 			return c.Help()
@@ -80,6 +81,15 @@ One on another host is asked over https, and shown a token (--token, PSCTL_TOKEN
 		c.DisableFlagsInUseLine = true
 	}
 	return root
+}
+
+// begin looks at the arguments of every command: none is ever empty, but for what a script had not set.
+func (p *program) begin(c *cobra.Command, args []string) error {
+	if i := slices.Index(args, ""); i >= 0 && c.Name() != cobra.ShellCompRequestCmd && c.Name() != cobra.ShellCompNoDescRequestCmd {
+		return usage("%s: argument %d is empty", c.CommandPath(), i+1)
+	}
+	p.started = true
+	return nil
 }
 
 // name is what psctl calls itself to the agent, which puts it down as the actor of a change: who ran it, as far as the

@@ -2,9 +2,11 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -63,6 +65,10 @@ func (p *program) bytesOf(ctx context.Context, arg string) (data []byte, err err
 	default:
 		return p.ask(ctx, backupsPath+client.Path(arg))
 	}
+	var of *fs.PathError
+	if errors.As(err, &of) {
+		err = of.Err
+	}
 	if err != nil {
 		return nil, usage("read %s: %v", arg, err)
 	}
@@ -70,8 +76,8 @@ func (p *program) bytesOf(ctx context.Context, arg string) (data []byte, err err
 }
 
 // bring gives the name of what is to be restored from, and its bytes where the agent cannot have them by that name: a plain file from here is
-// put into its folder first, and what is sealed is opened here.
-func (r *restorer) bring(ctx context.Context, arg string) (name string, opened []byte, err error) {
+// put into its folder first, unless it is only to be shown what would change, or is no backup; and what is sealed is opened here.
+func (r *restorer) bring(ctx context.Context, arg, at string) (name string, opened []byte, err error) {
 	if !isFile(arg) && !r.keys.given() {
 		return arg, nil, nil
 	}
@@ -86,10 +92,10 @@ func (r *restorer) bring(ctx context.Context, arg string) (name string, opened [
 	if err != nil {
 		return "", nil, err
 	}
-	if name = filepath.Base(arg); seal.Sealed(data) || !isFile(arg) {
-		if arg == "-" {
-			name = "a sealed backup"
-		}
+	if name = filepath.Base(arg); arg == "-" {
+		name = "standard input"
+	}
+	if seal.Sealed(data) || !isFile(arg) || len(plain) > 0 && (r.dry && at == "" || isView(plain)) {
 		return name, plain, nil
 	}
 	c, err := r.client()
@@ -105,6 +111,15 @@ func (r *restorer) bring(ctx context.Context, arg string) (name string, opened [
 		return b.Name, data, nil
 	}
 	return b.Name, nil, nil
+}
+
+// isView reports whether data is a state.json, and no backup.
+func isView(data []byte) bool {
+	var doc struct {
+		Version int             `json:"version"`
+		Backup  json.RawMessage `json:"backup"`
+	}
+	return json.Unmarshal(data, &doc) == nil && doc.Version == 2 && doc.Backup == nil
 }
 
 // bringBefore opens the backup of what was there before a restore, which its undo is to be from.
@@ -129,7 +144,8 @@ func (r *restorer) bringBefore(ctx context.Context, id string) error {
 	return err
 }
 
-// verifyOpened has the agent look at a backup that is opened here.
+// verifyOpened has the agent look at a backup that is opened here. One that the given keys do not open is not opened; what else is known of its bytes
+// the agent says, if it is one of its own.
 func (p *program) verifyOpened(ctx context.Context, arg string, keys *keyFlags) (b client.Backup, err error) {
 	b.Name = arg
 	data, err := p.bytesOf(ctx, arg)
@@ -142,7 +158,12 @@ func (p *program) verifyOpened(ctx context.Context, arg string, keys *keyFlags) 
 	switch {
 	case errors.As(err, &wrong):
 		return b, err
-	case err != nil: // which of its bytes or of its keys is wrong: it cannot be restored from
+	case errors.Is(err, seal.ErrNoKey) && !isFile(arg):
+		return p.verifyThere(ctx, arg)
+	case errors.Is(err, seal.ErrNoKey):
+		b.Unopened, b.Bytes = true, int64(sealed)
+		return b, nil
+	case err != nil:
 		b.Damage, b.Bytes = err.Error(), int64(sealed)
 		return b, nil
 	}
@@ -153,4 +174,13 @@ func (p *program) verifyOpened(ctx context.Context, arg string, keys *keyFlags) 
 	err = c.Into(ctx, client.Request{Method: http.MethodPost, Path: backupsPath + "/verify", Body: data}, &b)
 	b.Name, b.Bytes = arg, int64(sealed)
 	return b, err
+}
+
+// verifyThere has the agent look at one of its backups by itself.
+func (p *program) verifyThere(ctx context.Context, name string) (client.Backup, error) {
+	raw, err := p.ask(ctx, backupsPath+client.Path(name, "verify"))
+	if err != nil {
+		return client.Backup{}, err
+	}
+	return readAs[client.Backup]("backup", raw)
 }

@@ -161,7 +161,7 @@ func (s *Server) takenAt(ctx context.Context, index uint64, commit bool) (all []
 			if commit && len(c.Events) > 1 {
 				continue
 			}
-			return nil, fmt.Sprintf("%s was %s: only what people declare of deployments, services, ingresses, secrets and namespaces can be taken back", e.Key, e.Kind), nil
+			return nil, fmt.Sprintf("%s was %s: only what people declare of deployments, services, ingresses, endpoints, secrets and namespaces can be taken back", e.Key, e.Kind), nil
 		}
 		if o, ok := before.Lookup(e.Key); ok {
 			t.before = o.Version.Object

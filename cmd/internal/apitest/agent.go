@@ -8,6 +8,7 @@ package apitest
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -195,7 +196,13 @@ func (a *Agent) server(log *events.Log, ledger *projection.Ledger) *api.Server {
 			return projection.Recovery{Started: began, Done: began.Add(1500 * time.Millisecond), Replayed: 42, Adopted: 2, Created: 1,
 				Seconds: map[string]float64{"replay": 0.01, "settle": 1, "adopt": 0.2, "act": 0.29}}
 		},
-		Document: func(s *projection.State) any { return map[string]any{"index": s.Index()} },
+		Document: func(s *projection.State) any {
+			var b bytes.Buffer
+			if err := snapshot.WriteDocument(&b, "host1", s); err != nil {
+				panic(err)
+			}
+			return json.RawMessage(b.Bytes())
+		},
 		Events: func(ctx context.Context, after uint64, fn func(events.Record) error) error {
 			return log.Replay(1, func(r events.Record) error {
 				if r.Index+uint64(r.Count) <= after+1 {
