@@ -111,15 +111,15 @@ func namespaceRow(n *corev1.Namespace, now time.Time) row {
 func nodeRow(n *corev1.Node, now time.Time) row {
 	status := "Unknown"
 	for _, c := range n.Status.Conditions {
-		switch {
-		case c.Type == corev1.NodeReady && c.Status == corev1.ConditionTrue:
-			status = "Ready"
-		case c.Type == corev1.NodeReady && c.Status == corev1.ConditionFalse:
-			status = "NotReady"
+		if c.Type == corev1.NodeReady {
+			status = "NotReady" // also where it is unknown, as kubectl has it; describe tells the two apart
+			if c.Status == corev1.ConditionTrue {
+				status = "Ready"
+			}
 		}
 	}
 	if n.Spec.Unschedulable {
-		status += ",Unschedulable"
+		status += ",SchedulingDisabled"
 	}
 	var addresses []string
 	for _, a := range n.Status.Addresses {
