@@ -61,7 +61,8 @@ func (s *Server) ask(ctx context.Context, k key) (*dns.Msg, error) {
 	var wrong error
 	for _, u := range all {
 		m, err := exchange(ctx, u.addr, k)
-		if ctx.Err() != nil && err != nil {
+		// A dial ends with the deadline of ctx, and a moment before ctx itself does.
+		if end, ok := ctx.Deadline(); err != nil && (ctx.Err() != nil || ok && !time.Now().Before(end)) {
 			return nil, fmt.Errorf("no resolver answers in time, the last asked was %s", u.addr)
 		}
 		s.heard(u, err)
