@@ -16,7 +16,7 @@ import (
 // Each figure of other hosts is what the test made of them.
 func TestMetrics_ofACluster(t *testing.T) {
 	began := float64(time.Now().Unix()) - 1
-	a := newHost(t, "a", "--sync-interval=1s", "--recover-alone-after=1s", "--backup-to="+t.TempDir()).start(t)
+	a := newHost(t, "a", "--sync-interval=1s", "--recover-alone-after=1s", "--backup-to="+t.TempDir(), "--ingress-http="+freePort(t)).start(t)
 	b := newHost(t, "b", "--sync-interval=1s", "--recover-alone-after=1s", "--join="+a.cluster, "--join-token="+a.token(t)).start(t)
 	a.status(t, "two alive and agreeing", alive(2))
 	b.ask(t, "POST", "/api/v1/manifests", svc("of-b"), http.StatusOK)
@@ -40,6 +40,8 @@ func TestMetrics_ofACluster(t *testing.T) {
 			need(&wrong, s["certificate_expires_timestamp_seconds"] > began+60*86400, "certificates end at %v", s["certificate_expires_timestamp_seconds"])
 			return wrong
 		})
+	a.ask(t, "POST", "/api/v1/manifests", ingressOf("shop"), http.StatusOK) // what there is to say of one
+	a.scrape(t, samples{`services_up{part="ingress-http"}`: 1}, nil)
 	namesAreThere(t, a.ask(t, "GET", "/metrics", "", http.StatusOK))
 
 	b.end(t)
@@ -87,7 +89,7 @@ func namesAreThere(t *testing.T, scraped string) {
 		}
 	}
 	named := regexp.MustCompile(`(?:^|[^:a-z_])((?:podman_swarm|process|go)_[a-z0-9_]+)`) // and none that is recorded: instance:podman_swarm_…
-	for _, file := range []string{"dashboard.json", "rules.yaml", "runbooks.md", "rules_test.yaml", "rules_hours_test.yaml", "rules_days_test.yaml"} {
+	for _, file := range []string{"dashboard.json", "rules.yaml", "runbooks.md", "rules_test.yaml", "rules_services_test.yaml", "rules_hours_test.yaml", "rules_days_test.yaml"} {
 		b, err := os.ReadFile(filepath.Join("../../integration/monitoring", file))
 		if err != nil {
 			t.Fatal(err)

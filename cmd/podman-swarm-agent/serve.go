@@ -172,6 +172,7 @@ func (a *agent) open(ctx context.Context) (err error) {
 	if a.secrets, err = (secretKeys{a.c.DataDir}).open(a.cluster.member); err != nil {
 		return err
 	}
+	a.services.secret = (&secret.Reader{View: a.ledger.View, Keys: a.secrets}).Secret
 	if a.c.APITLSAddr != "" {
 		if a.tls, err = net.Listen("tcp", a.c.APITLSAddr); err != nil {
 			return fmt.Errorf("--api-tls-addr: %w", err)
@@ -184,7 +185,7 @@ func (a *agent) open(ctx context.Context) (err error) {
 	if err := a.openFeed(); err != nil {
 		return err
 	}
-	a.metrics.registry.MustRegister(&hostFigures{a.started, a.events, a.ledger, a.view, a.folds, a.backups, a.stuck}, &containers{a.reconciler}, &a.archive)
+	a.metrics.registry.MustRegister(&hostFigures{a.started, a.events, a.ledger, a.view, a.folds, a.backups, a.stuck}, &containers{a.reconciler}, &a.archive, &a.services)
 	if a.many() {
 		a.metrics.registry.MustRegister(&peers{a})
 	}

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"maps"
 	"net"
 	"net/netip"
 	"os"
@@ -15,13 +14,11 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/podman-swarm/podman-swarm/cmd/internal/api"
 	"github.com/podman-swarm/podman-swarm/cmd/internal/dns"
 	"github.com/podman-swarm/podman-swarm/cmd/internal/ingress"
 	"github.com/podman-swarm/podman-swarm/cmd/internal/sockets"
 	"github.com/podman-swarm/podman-swarm/cmd/internal/vip"
 	"github.com/podman-swarm/podman-swarm/projection/discovery"
-	"github.com/podman-swarm/podman-swarm/projection/secret"
 )
 
 // none turns a part off that is on unless told.
@@ -35,14 +32,22 @@ type services struct {
 	dns     *dns.Metrics
 	sockets *sockets.Store // those of the ingress, which systemd holds over a restart
 
+	secret ingress.SecretFunc // of the cluster, once they can be read
+
 	named atomic.Bool // whether the resolver answers
 	mu    sync.Mutex
-	stuck map[string]string // by flag: why what it says cannot be had
+	parts map[string]standing
+}
+
+// standing is how one part of the services is doing.
+type standing struct {
+	flag string // that asks for it
+	why  string // it cannot be had; "": it is
 }
 
 func (a *agent) openServices() {
 	s := &a.services
-	s.stuck = map[string]string{}
+	s.parts = map[string]standing{}
 	s.catalog = &discovery.Catalog{Ledger: a.ledger, Host: a.c.NodeName, CIDR: a.c.cidr, Rootless: os.Geteuid() != 0, Log: a.part("discovery")}
 	counts := vip.NewMetrics(a.metrics.registry)
 	if !a.c.cidr.IsValid() {
@@ -61,50 +66,35 @@ func (a *agent) serviceActors() []func(context.Context) error {
 	if s.rules != nil {
 		all = append(all, a.address, a.name)
 	}
-	for flag, addr := range map[string]string{"ingress-http": a.c.IngressHTTP, "ingress-https": a.c.IngressHTTPS} {
+	for part, addr := range map[string]string{ingressHTTP: a.c.IngressHTTP, ingressHTTPS: a.c.IngressHTTPS} {
 		if addr != none {
-			all = append(all, func(ctx context.Context) error { return a.route(ctx, flag, addr) })
+			all = append(all, func(ctx context.Context) error { return a.route(ctx, part, addr) })
 		}
 	}
 	return all
 }
 
-// problem notes why something cannot be had that a flag asks for; nil when it can.
-func (s *services) problem(flag string, err error) {
+// note notes how a part is doing that a flag asks for: err says why it cannot be had.
+func (s *services) note(part, flag string, err error) {
+	is := standing{flag: flag}
+	if err != nil {
+		is.why = err.Error()
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if err == nil {
-		delete(s.stuck, flag)
-		return
-	}
-	s.stuck[flag] = err.Error()
+	s.parts[part] = is
 }
 
-// problems are what a person should look at.
-func (s *services) problems() (all []api.Problem) {
-	s.mu.Lock()
-	for _, flag := range slices.Sorted(maps.Keys(s.stuck)) {
-		all = append(all, api.Problem{What: "--" + flag, Why: s.stuck[flag], Do: "free it, or give another one, or none; it is tried again every 10 s"})
-	}
-	s.mu.Unlock()
-	if s.rules != nil {
-		for _, why := range s.rules.Problems() {
-			all = append(all, api.Problem{What: "the addresses of Services", Why: why})
-		}
-	}
-	return all
-}
-
-// serveAgain opens what serves, and has it serve until ctx ends. What goes wrong is said, and tried again: that names or routes cannot
+// serveAgain opens what serves a part, and has it serve until ctx ends. What goes wrong is said, and tried again: that names or routes cannot
 // be had here is no reason for containers not to be looked after.
-func (a *agent) serveAgain(ctx context.Context, flag string, open func() (serve func(context.Context) error, err error)) error {
+func (a *agent) serveAgain(ctx context.Context, part, flag string, open func() (serve func(context.Context) error, err error)) error {
 	said := ""
 	for {
 		serve, err := open()
-		a.services.problem(flag, err)
+		a.services.note(part, flag, err)
 		if err == nil {
 			err = serve(ctx)
-			a.services.problem(flag, err)
+			a.services.note(part, flag, err)
 		}
 		if ctx.Err() != nil {
 			return nil
@@ -123,7 +113,7 @@ func (a *agent) serveAgain(ctx context.Context, flag string, open func() (serve 
 
 // address keeps the addresses of the Services answering.
 func (a *agent) address(ctx context.Context) error {
-	return a.serveAgain(ctx, "service-cidr", func() (func(context.Context) error, error) { return a.services.rules.Run, nil })
+	return a.serveAgain(ctx, addresses, "service-cidr", func() (func(context.Context) error, error) { return a.services.rules.Run, nil })
 }
 
 // name answers DNS questions at the resolver's address.
@@ -140,7 +130,7 @@ func (a *agent) name(ctx context.Context) error {
 		return nil
 	}
 	at := netip.AddrPortFrom(vip.Resolver(a.c.cidr), 53)
-	return a.serveAgain(ctx, "service-cidr", func() (func(context.Context) error, error) {
+	return a.serveAgain(ctx, names, "service-cidr", func() (func(context.Context) error, error) {
 		packets, err := net.ListenUDP("udp4", net.UDPAddrFromAddrPort(at))
 		if err != nil {
 			return nil, err
@@ -172,20 +162,20 @@ func (s *services) resolver(cidr netip.Prefix) netip.Addr {
 }
 
 // route serves the Ingresses at an address, from the first one on: a port that nobody asked to have used stays free.
-func (a *agent) route(ctx context.Context, flag, addr string) error {
+func (a *agent) route(ctx context.Context, part, addr string) error {
 	if err := a.firstIngress(ctx); err != nil {
 		return nil
 	}
-	return a.serveAgain(ctx, flag, func() (func(context.Context) error, error) {
-		l, err := a.services.sockets.Listen(flag, addr)
+	return a.serveAgain(ctx, part, part, func() (func(context.Context) error, error) {
+		l, err := a.services.sockets.Listen(part, addr)
 		if err != nil {
 			return nil, whoMay(err)
 		}
 		server := &ingress.Server{Source: a.services.catalog, Host: a.c.NodeName, Log: a.part("ingress"), Metrics: a.services.ingress,
 			Trusted: a.c.trusted, AccessLog: a.c.IngressLog,
-			Secret:     (&secret.Reader{View: a.ledger.View, Keys: a.secrets}).Secret,
+			Secret:     a.services.secret,
 			Recovering: func() bool { r, _ := a.recovering(); return r }}
-		if flag == "ingress-https" {
+		if part == ingressHTTPS {
 			server.HTTPS = l
 		} else {
 			server.HTTP = l

@@ -22,7 +22,7 @@ import (
 func TestServices_addressesAreTriedAgain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		a := &agent{c: &config{}, log: slog.New(slog.DiscardHandler)}
-		a.services.stuck = map[string]string{}
+		a.services.parts = map[string]standing{}
 		a.services.rules = &vip.Rules{} // without a network: Run fails
 		ctx, cancel := context.WithCancel(t.Context())
 		ended := make(chan error, 1)

@@ -44,6 +44,7 @@ func all(alert string) want {
 func (t *trying) phases() []phase {
 	return []phase{
 		{"containers, and a wire that is cut one way", []cause{t.nowhere(), t.crashing(), t.noImage(), t.stray(), t.oneWay()}},
+		{"Services and Ingresses", []cause{t.badIngress(), t.noResolver()}},
 		{"disks", []cause{t.noStateFile(), t.slowDisk(), t.fullDisk()}},
 		{"backups", []cause{t.backupsFail(), t.copiesFail()}},
 		{"a split", []cause{t.split()}},

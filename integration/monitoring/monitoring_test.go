@@ -51,6 +51,11 @@ func text(t *testing.T, name string) []byte {
 	return b
 }
 
+// ruleTests are the files with what makes each alert fire.
+func ruleTests() []string {
+	return []string{"rules_test.yaml", "rules_services_test.yaml", "rules_hours_test.yaml", "rules_days_test.yaml"}
+}
+
 // Prometheus' own tool takes the rules, and each alert fires when it should, with what it should say, and clears.
 func TestRules_promtool(t *testing.T) {
 	tool, err := exec.LookPath("promtool")
@@ -59,7 +64,7 @@ func TestRules_promtool(t *testing.T) {
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
 	defer cancel()
-	for _, args := range [][]string{{"check", "rules", "rules.yaml"}, {"test", "rules", "rules_test.yaml", "rules_hours_test.yaml", "rules_days_test.yaml"}} {
+	for _, args := range [][]string{{"check", "rules", "rules.yaml"}, append([]string{"test", "rules"}, ruleTests()...)} {
 		out, err := exec.CommandContext(ctx, tool, args...).CombinedOutput()
 		if err != nil {
 			t.Errorf("promtool %s: %v\n%s", strings.Join(args, " "), err, out)
@@ -76,7 +81,7 @@ func TestRules_eachAlertIsTested(t *testing.T) {
 		} `json:"alert_rule_test"`
 	}
 	var tests []test
-	for _, name := range []string{"rules_test.yaml", "rules_hours_test.yaml", "rules_days_test.yaml"} {
+	for _, name := range ruleTests() {
 		var file struct{ Tests []test }
 		read(t, name, &file)
 		tests = append(tests, file.Tests...)

@@ -69,6 +69,24 @@ func (c *certificate) read(secret SecretFunc) error {
 	return nil
 }
 
+// Expires is when the first certificate of a chain ends, that a Secret has; the error says why it cannot be served.
+func Expires(certPEM, keyPEM []byte) (first time.Time, err error) {
+	pair, err := tls.X509KeyPair(certPEM, keyPEM)
+	if err != nil {
+		return first, err
+	}
+	for _, der := range pair.Certificate {
+		c, err := x509.ParseCertificate(der)
+		if err != nil {
+			return first, err
+		}
+		if first.IsZero() || c.NotAfter.Before(first) {
+			first = c.NotAfter
+		}
+	}
+	return first, nil
+}
+
 func instead(before bool) string {
 	if before {
 		return "the one before it"

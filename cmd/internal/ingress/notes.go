@@ -2,8 +2,11 @@ package ingress
 
 import (
 	"fmt"
+	"iter"
 	"net/netip"
+	"slices"
 	"strconv"
+	"strings"
 
 	networkingv1 "k8s.io/api/networking/v1"
 
@@ -29,23 +32,70 @@ func Notes(t *discovery.Table, n discovery.Name) (notes []string) {
 			notes = append(notes, fmt.Sprintf("%s: Ingress %s, which is older, has the same and gets the requests", r, first[0].Ingress))
 		}
 	}
-	for _, rule := range i.Spec.Rules {
-		if rule.HTTP == nil {
-			continue
+	for r, p := range routesOf(i) {
+		switch h := all.host(r.Host); {
+		case p == nil:
+			say(r, nil)
+		case p.PathType != nil && *p.PathType == networkingv1.PathTypeExact:
+			say(r, h.exact[meant(p.Path)])
+		default:
+			say(r, h.prefix[prefixOf(meant(p.Path))])
 		}
-		h := all.host(rule.Host)
-		for _, p := range rule.HTTP.Paths {
-			same := h.prefix[prefixOf(meant(p.Path))]
-			if p.PathType != nil && *p.PathType == networkingv1.PathTypeExact {
-				same = h.exact[meant(p.Path)]
-			}
-			say(route(i, nil, rule.Host, p.Path, &p.Backend), same)
-		}
-	}
-	if b := i.Spec.DefaultBackend; b != nil {
-		say(route(i, nil, "", "", b), nil)
 	}
 	return notes
+}
+
+// Unserved says of each Ingress that is served how many of its routes nothing is sent to at this moment, for lack of a replica that is ready, or
+// of a Service.
+func Unserved(t *discovery.Table) iter.Seq2[discovery.Name, int] {
+	return func(yield func(discovery.Name, int) bool) {
+		for i := range t.Ingresses() {
+			if !Ours(i.Spec) {
+				continue
+			}
+			n := 0
+			for r := range routesOf(i) {
+				if r.why(t) != "" {
+					n++
+				}
+			}
+			if !yield(i.Name, n) {
+				return
+			}
+		}
+	}
+}
+
+// Secrets are those that the Ingresses that are served name for TLS, in order.
+func Secrets(t *discovery.Table) (all []discovery.Name) {
+	for i := range t.Ingresses() {
+		for _, c := range i.Spec.TLS {
+			if n := (discovery.Name{Namespace: i.Namespace, Name: c.SecretName}); c.SecretName != "" && Ours(i.Spec) {
+				all = append(all, n)
+			}
+		}
+	}
+	slices.SortFunc(all, func(a, b discovery.Name) int { return strings.Compare(a.String(), b.String()) })
+	return slices.Compact(all)
+}
+
+// routesOf is where an Ingress sends requests: by the paths of its rules, and then by default, with no path.
+func routesOf(i *discovery.Ingress) iter.Seq2[*Route, *networkingv1.HTTPIngressPath] {
+	return func(yield func(*Route, *networkingv1.HTTPIngressPath) bool) {
+		for _, rule := range i.Spec.Rules {
+			if rule.HTTP == nil {
+				continue // the default backend has the host
+			}
+			for n := range rule.HTTP.Paths {
+				if p := &rule.HTTP.Paths[n]; !yield(route(i, nil, rule.Host, p.Path, &p.Backend), p) {
+					return
+				}
+			}
+		}
+		if b := i.Spec.DefaultBackend; b != nil {
+			yield(route(i, nil, "", "", b), nil)
+		}
+	}
 }
 
 // String is the route as people write it: example.com/path, or that it is the default backend's.

@@ -2,6 +2,7 @@ package ingress
 
 import (
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"strings"
 	"testing"
@@ -238,6 +239,13 @@ func TestNotes_sayWhatIsNotServed(t *testing.T) {
 		if want == "" && got != "" || !strings.Contains(got, want) {
 			t.Errorf("%s: got %q, want %q", name, got, want)
 		}
+	}
+	got := map[string]int{}
+	for n, routes := range Unserved(table) {
+		got[n.Name] = routes
+	}
+	if want := map[string]int{"bucket": 1, "good": 0, "same": 0, "none": 1, "port": 1, "away": 1}; !maps.Equal(got, want) {
+		t.Errorf("unserved: got %v, want %v", got, want)
 	}
 }
 

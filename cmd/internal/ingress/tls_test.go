@@ -12,12 +12,15 @@ import (
 	"errors"
 	"log/slog"
 	"math/big"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
 	networkingv1 "k8s.io/api/networking/v1"
+
+	"github.com/podman-swarm/podman-swarm/projection/discovery"
 )
 
 // pair is a certificate for names, and its key.
@@ -120,4 +123,53 @@ func TestServer_certificates(t *testing.T) {
 	if got := said.String(); strings.Count(got, "secret=default/broken") != 1 || bytes.Contains([]byte(got), key) || strings.Contains(got, "PRIVATE") {
 		t.Errorf("got %s, want each bad Secret named once and no key", got)
 	}
+}
+
+// When a Secret's certificate ends, and which Secrets there are to look at.
+func TestExpires(t *testing.T) {
+	long, key := pair(t, "a.test")
+	got, err := Expires(long, key)
+	if left := time.Until(got); err != nil || left < 59*time.Minute || left > time.Hour {
+		t.Errorf("got %v, %v; want that it ends within the hour", got, err)
+	}
+	// What signs it ends earlier: then the chain does.
+	short, err := x509.ParseCertificate(der(t, long))
+	if err != nil {
+		t.Fatal(err)
+	}
+	signer, err := tls.X509KeyPair(long, key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	short.NotAfter = time.Now().Add(time.Minute)
+	above, err := x509.CreateCertificate(rand.Reader, short, short, short.PublicKey, signer.PrivateKey)
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err = Expires(append(long, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: above})...), key)
+	if err != nil || time.Until(got) > time.Minute {
+		t.Errorf("got %v, %v; want when the second of the chain ends", got, err)
+	}
+	_, other := pair(t, "b.test")
+	if _, err := Expires(long, other); err == nil {
+		t.Error("a key that is not the certificate's will do")
+	}
+
+	left, nginx := declared("left", 1, rule{"c/", "Prefix", "web"}), "nginx"
+	left.Spec.IngressClassName, left.Spec.TLS = &nginx, []networkingv1.IngressTLS{{SecretName: "theirs"}}
+	two, one := declared("two", 2, rule{"a/", "Prefix", "web"}), declared("one", 3, rule{"b/", "Prefix", "web"})
+	two.Spec.TLS = []networkingv1.IngressTLS{{SecretName: "z"}, {}}
+	one.Spec.TLS = []networkingv1.IngressTLS{{SecretName: "a"}, {SecretName: "z"}}
+	if got := Secrets(discovery.NewTable(nil, []*discovery.Ingress{left, two, one})); !slices.Equal(got, []discovery.Name{in("a"), in("z")}) {
+		t.Errorf("got the Secrets %v", got)
+	}
+}
+
+func der(t *testing.T, certPEM []byte) []byte {
+	t.Helper()
+	block, _ := pem.Decode(certPEM)
+	if block == nil {
+		t.Fatal("no PEM")
+	}
+	return block.Bytes
 }

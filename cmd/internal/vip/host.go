@@ -22,14 +22,14 @@ const ourProtocol = 112
 // the table may be written.
 func (k *kernel) surroundings() bool {
 	if err := occupied(k.table.cidr, k.table.resolver); err != nil {
-		k.rules.problem("route", fmt.Sprintf("virtual addresses are not served: %v; start all agents with another --service-cidr", err))
+		k.rules.problem(aboutRoute, fmt.Sprintf("virtual addresses are not served: %v; start all agents with another --service-cidr", err))
 		return false
 	}
 	if err := k.connect(); err != nil {
-		k.rules.problem("route", fmt.Sprintf("virtual addresses cannot be reached from this host: %v", err))
+		k.rules.problem(aboutRoute, fmt.Sprintf("virtual addresses cannot be reached from this host: %v", err))
 		return false
 	}
-	k.rules.problem("route", "")
+	k.rules.problem(aboutRoute, "")
 	outer, err := outerBridges()
 	if err != nil {
 		k.rules.problem("bridges", fmt.Sprintf("which bridges lead to other machines cannot be seen, and those may reach Services here: %v", err))

@@ -197,10 +197,10 @@ func (k *kernel) whole() {
 		}
 	}
 	if err := k.commit(b); err != nil {
-		k.rules.problem("table", fmt.Sprintf("the kernel refuses the rules of virtual addresses, so Services answer as they did before, or not at all: %v", err))
+		k.rules.problem(aboutTable, fmt.Sprintf("the kernel refuses the rules of virtual addresses, so Services answer as they did before, or not at all: %v", err))
 		return
 	}
-	k.rules.problem("table", "")
+	k.rules.problem(aboutTable, "")
 	k.written = written
 	k.metrics.all(len(all))
 	k.metrics.took(begun)

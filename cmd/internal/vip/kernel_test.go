@@ -342,8 +342,8 @@ func TestKernel_occupied(t *testing.T) {
 	if k.surroundings() {
 		t.Error("the table may be written, though this host has 10.96.7.7")
 	}
-	if p := k.rules.Problems(); len(p) != 1 || !strings.Contains(p[0], "10.96.7.7") {
-		t.Errorf("problems: %q, want one of 10.96.7.7", p)
+	if p := k.rules.Problems(); len(p) != 1 || !strings.Contains(p[0], "10.96.7.7") || k.rules.Answering() {
+		t.Errorf("problems: %q, want one of 10.96.7.7; answering: %v", p, k.rules.Answering())
 	}
 	must(t, netlink.AddrDel(lo, taken))
 	if !k.surroundings() || len(k.rules.Problems()) > 0 {
@@ -377,14 +377,14 @@ func TestKernel_onlyOne(t *testing.T) {
 	ready := make(chan struct{})
 	go func() { start(t, second); close(ready) }()
 	eventually(t, func() error {
-		if p := second.Problems(); len(p) != 1 || !strings.Contains(p[0], "another agent") {
-			return fmt.Errorf("problems: %q", p)
+		if p := second.Problems(); len(p) != 1 || !strings.Contains(p[0], "another agent") || second.Answering() {
+			return fmt.Errorf("problems: %q; answering: %v", p, second.Answering())
 		}
 		return nil
 	})
 	stop()
 	<-ready
-	if p := second.Problems(); len(p) > 0 {
-		t.Errorf("problems: %q", p)
+	if p := second.Problems(); len(p) > 0 || !second.Answering() {
+		t.Errorf("problems: %q; answering: %v", p, second.Answering())
 	}
 }

@@ -171,6 +171,26 @@ func (r *Rules) Problems() []string {
 	return all
 }
 
+// Answering reports whether the virtual addresses are served as the newest table has them, as far as this host can tell: what Problems says besides is in
+// the way of some of those who ask.
+func (r *Rules) Answering() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, all := range []string{aboutRoute, aboutTable, aboutClaim} {
+		if r.problems[all] != "" {
+			return false
+		}
+	}
+	return true
+}
+
+// What problems of are that keep all virtual addresses from being served.
+const (
+	aboutRoute = "route"
+	aboutTable = "table"
+	aboutClaim = "claim"
+)
+
 // problem says that something is in the way of what is named by about, and logs it when it is new; an empty text says
 // that nothing is any more.
 func (r *Rules) problem(about, text string) {

@@ -103,7 +103,7 @@ func (k *kernel) claim(ctx context.Context) (release func(), err error) {
 	for {
 		l, err := net.ListenUnix("unix", at)
 		if err == nil {
-			k.rules.problem("claim", "")
+			k.rules.problem(aboutClaim, "")
 			return func() { _ = l.Close() }, nil
 		}
 		if !errors.Is(err, syscall.EADDRINUSE) {
@@ -114,7 +114,7 @@ func (k *kernel) claim(ctx context.Context) (release func(), err error) {
 			k.rules.Log.Warn("who may not keep virtual addresses is in the place where agents see each other; this one goes on all the same", "pid", by, "uid", uid)
 			return func() {}, nil
 		}
-		k.rules.problem("claim", fmt.Sprintf("another agent on this host, process %d, keeps its virtual addresses, and only one can: run one of them with --service-cidr none", by))
+		k.rules.problem(aboutClaim, fmt.Sprintf("another agent on this host, process %d, keeps its virtual addresses, and only one can: run one of them with --service-cidr none", by))
 		select {
 		case <-ctx.Done():
 			return nil, ctx.Err()
