@@ -80,7 +80,7 @@ func (l *loop) run(ctx context.Context) error {
 	for {
 		l.follow()
 		l.decide(ctx)
-		for l.advance() {
+		for l.advance(ctx) {
 			l.decide(ctx)
 		}
 		l.publish()

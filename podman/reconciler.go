@@ -36,7 +36,10 @@ type Reconciler struct {
 	// the zero Addr, and nil: where the host does. Containers that are there keep what they were made with.
 	Resolver func() netip.Addr
 	Begun    projection.Recovery // what was done before Run: Started, Replayed and its Seconds
-	Log      *slog.Logger        // nil: nothing is said
+	// Tell returns once the report of the recovery may be recorded, with how many starts before this one no event tells of; false when it may
+	// not be any more, since ctx has ended. nil: it may be at once.
+	Tell func(context.Context) (more int, may bool)
+	Log  *slog.Logger // nil: nothing is said
 	// Observe, if not nil, is told how long it took to do all the steps of one replica, and how that ended. It is called
 	// from many goroutines.
 	Observe func(time.Duration, error)

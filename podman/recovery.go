@@ -109,7 +109,7 @@ func (l *loop) tried(t *turn) {
 }
 
 // advance goes on to the next stage when everything in this one is done, and reports whether it did.
-func (l *loop) advance() bool {
+func (l *loop) advance(ctx context.Context) bool {
 	before := l.stage
 
 	switch {
@@ -129,7 +129,7 @@ func (l *loop) advance() bool {
 		}
 		l.enter(Acting)
 	case l.stage == Acting && l.down == nil && (len(l.first) == 0 || !time.Now().Before(l.deadline())):
-		l.recovered()
+		l.recovered(ctx)
 	}
 	return l.stage != before
 }
@@ -152,8 +152,8 @@ func (l *loop) deadline() time.Time {
 	return later(l.entered, l.back).Add(actLimit)
 }
 
-// recovered ends the recovery: the report is complete, recorded and said.
-func (l *loop) recovered() {
+// recovered ends the recovery: the report is complete and said, and recorded once it may be.
+func (l *loop) recovered(ctx context.Context) {
 	l.enter(Ready)
 	l.report.Done = time.Now().UTC()
 	failed := map[string]bool{}
@@ -179,11 +179,17 @@ func (l *loop) recovered() {
 			"orphans", r.Orphans, "failed", r.Failed, "bounced", r.Bounced, "seconds", r.Done.Sub(r.Started).Seconds(),
 			slog.GroupAttrs("phases", phases(r.Seconds)...))
 	}
-	report := projection.Encode(l.report)
+	report := l.report
 	l.goes(func() {
+		if l.Tell != nil {
+			var may bool
+			if report.More, may = l.Tell(ctx); !may {
+				return
+			}
+		}
 		// Without ctx: what was found is worth recording even when the agent is told to stop just now.
 		_, err := l.Ledger.Record(context.Background(), by("recovery"), func(*projection.State) ([]projection.Change, error) {
-			return []projection.Change{{Kind: events.Observed, Key: projection.RecoveryKey(l.Host), Object: report}}, nil
+			return []projection.Change{{Kind: events.Observed, Key: projection.RecoveryKey(l.Host), Object: projection.Encode(report)}}, nil
 		})
 		if err != nil && l.Log != nil {
 			l.Log.Warn("the report of the recovery could not be recorded", "err", err)

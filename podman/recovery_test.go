@@ -357,3 +357,41 @@ func TestRecovery_countsNoOrphanAsAdopted(t *testing.T) {
 		}
 	})
 }
+
+// The report is recorded when the start may be told of, with how many before it were not; one that may not be by the end is not.
+func TestRecovery_toldWhenItMayBe(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		w.place(host, template(), three...)
+		may := make(chan struct{})
+		tell := func(r *podman.Reconciler) {
+			r.Tell = func(ctx context.Context) (int, bool) {
+				select {
+				case <-may:
+					return 7, true
+				case <-ctx.Done():
+					return 0, false
+				}
+			}
+		}
+		is := func(want bool) {
+			t.Helper()
+			synctest.Wait()
+			if _, ok := w.ledger.View().Lookup(projection.RecoveryKey(host)); ok != want {
+				t.Errorf("a report is recorded: %v, want %v", ok, want)
+			}
+		}
+		w.run(tell)
+		w.ready()
+		time.Sleep(time.Minute)
+		is(false)
+		w.restart(tell)
+		is(false)
+		w.ready()
+		close(may)
+		is(true)
+		if got := w.recorded(); got.More != 7 {
+			t.Errorf("got %+v, want 7 more", got)
+		}
+	})
+}

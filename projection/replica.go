@@ -166,16 +166,17 @@ func RecoveryKey(host string) string { return RecoveryType + "/" + host }
 // Recovery is the report of one recovery: what an agent found when it started, and did about it.
 type Recovery struct {
 	Started  time.Time          `json:"started"`
-	Done     time.Time          `json:"done,omitzero"` // zero while it goes on
-	Replayed uint64             `json:"replayed"`      // events folded from the log
-	Adopted  int                `json:"adopted"`       // ran as recorded, and were left alone
-	Restart  int                `json:"started_again"` // had exited, and were started
-	Created  int                `json:"created"`       // were missing, or broken, and were made anew
-	Removed  int                `json:"removed"`       // were known to be over
-	Orphans  int                `json:"orphans"`       // containers of ours that nothing explains; left running
-	Failed   int                `json:"failed"`        // could not be done yet; still being tried
-	Bounced  int                `json:"bounced"`       // ran as recorded and were stopped all the same; must be 0
-	Seconds  map[string]float64 `json:"seconds"`       // by phase: replay, settle, adopt, act
+	Done     time.Time          `json:"done,omitzero"`  // zero while it goes on
+	Replayed uint64             `json:"replayed"`       // events folded from the log
+	Adopted  int                `json:"adopted"`        // ran as recorded, and were left alone
+	Restart  int                `json:"started_again"`  // had exited, and were started
+	Created  int                `json:"created"`        // were missing, or broken, and were made anew
+	Removed  int                `json:"removed"`        // were known to be over
+	Orphans  int                `json:"orphans"`        // containers of ours that nothing explains; left running
+	Failed   int                `json:"failed"`         // could not be done yet; still being tried
+	Bounced  int                `json:"bounced"`        // ran as recorded and were stopped all the same; must be 0
+	Seconds  map[string]float64 `json:"seconds"`        // by phase: replay, settle, adopt, act
+	More     int                `json:"more,omitempty"` // starts of the agent since the one told of before, which no event tells of
 }
 
 // Encode is the compact JSON of one of the types above, for a Change.

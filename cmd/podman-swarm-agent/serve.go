@@ -52,6 +52,7 @@ type agent struct {
 	cluster    cluster
 	services   services
 	secrets    *secret.Keys
+	starts     *starts
 	now        func() time.Time
 	heard      chan struct{} // closed once this host may act
 	waiting    atomic.Value  // what it waits for before that, a string
@@ -125,6 +126,7 @@ func (a *agent) open(ctx context.Context) (err error) {
 	a.ledger.Observe = a.metrics.committed
 	a.openTail()
 	a.openServices()
+	a.starts = openStarts(a.c.DataDir, a.now, a.part("starts"))
 	replayed := a.ledger.View().Index()
 	if start != nil {
 		replayed -= start.Index()
@@ -152,7 +154,7 @@ func (a *agent) open(ctx context.Context) (err error) {
 		return err
 	}
 	a.reconciler = &podman.Reconciler{Engine: a.engine, Ledger: a.ledger, Host: a.c.NodeName, Cluster: a.c.ClusterName, Log: a.part("podman"),
-		Settle: a.settle, Observe: a.metrics.reconciled, Resolver: func() netip.Addr { return a.services.resolver(a.c.cidr) },
+		Settle: a.settle, Tell: a.starts.tell, Observe: a.metrics.reconciled, Resolver: func() netip.Addr { return a.services.resolver(a.c.cidr) },
 		Begun: projection.Recovery{Started: a.started, Replayed: replayed,
 			Seconds: map[string]float64{"replay": time.Since(a.started).Seconds()}}}
 	if a.listener, err = net.Listen("tcp", a.c.APIAddr); err != nil {
@@ -241,6 +243,7 @@ func (a *agent) run(ctx context.Context) error {
 		func(ctx context.Context) error { return a.server().Serve(ctx, a.listener) },
 		a.hear,
 		a.reconciler.Run,
+		a.countStarts,
 		a.decide,
 		a.speak,
 		a.notify,
@@ -322,8 +325,8 @@ func (a *agent) speak(ctx context.Context) error {
 	every := time.NewTicker(10 * time.Second)
 	defer every.Stop()
 	for {
-		h := facts.Host(ctx, a.reconciler.Progress().Podman != "")
-		if _, err := a.sayHost(ctx, a.host(h), "what this host is"); err != nil && ctx.Err() == nil {
+		h := a.host(facts.Host(ctx, a.reconciler.Progress().Podman != ""))
+		if err := a.speakOnce(ctx, h); err != nil && ctx.Err() == nil {
 			a.log.Warn("what this host is cannot be recorded; trying again", "err", err)
 		}
 		select {
@@ -332,6 +335,14 @@ func (a *agent) speak(ctx context.Context) error {
 		case <-every.C:
 		}
 	}
+}
+
+func (a *agent) speakOnce(ctx context.Context, h projection.Host) error {
+	if !a.starts.may() && a.merelyStarted(h) {
+		return nil
+	}
+	_, err := a.sayHost(ctx, h, "what this host is")
+	return err
 }
 
 // sayHost records what this host says of itself, if that is not what is recorded.

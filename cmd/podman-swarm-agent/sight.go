@@ -22,6 +22,7 @@ type sight struct {
 	a     *agent
 	since time.Time
 	left  map[string]time.Time // hosts that said that they stop, and since when they are heard all the same
+	told  budget               // of changes: a host whose agent ends again and again is silent and back for ever
 
 	mu      sync.Mutex
 	peers   []placement.Peer
@@ -29,7 +30,7 @@ type sight struct {
 }
 
 func newSight(a *agent) *sight {
-	return &sight{a: a, since: time.Now(), left: map[string]time.Time{}, changed: make(chan struct{}), peers: []placement.Peer{{Host: a.c.NodeName}}}
+	return &sight{a: a, since: time.Now(), left: map[string]time.Time{}, told: budget{burst: 100, every: 15 * time.Second}, changed: make(chan struct{}), peers: []placement.Peer{{Host: a.c.NodeName}}}
 }
 
 // Peers are the hosts as they are heard now, and a channel that is closed when that changes.
@@ -204,6 +205,10 @@ func (s *sight) record(ctx context.Context, at time.Time, first bool, peers []pl
 	if slices.Equal(slices.Sorted(maps.Keys(silent)), slices.Sorted(maps.Keys(was))) && slices.Equal(recovering, saw.Recovering) && !back { // since when may be seen to be a little later
 		return nil
 	}
+	if s.told.wait(at) > 0 {
+		return nil // it is seen again with the next beat
+	}
+	s.told.take(at)
 	for host := range silent {
 		if _, ok := was[host]; !ok {
 			s.a.log.Warn("a host is silent", "host", host, "since", silent[host])

@@ -307,6 +307,7 @@ func (ev *event) what() string {
 		Removed      int    `json:"removed"`
 		Failed       int    `json:"failed"`
 		Bounced      int    `json:"bounced"`
+		More         int    `json:"more"`
 		Version      string `json:"version"`
 	}
 	gone := len(ev.Object) == 0 || string(ev.Object) == "null"
@@ -329,8 +330,12 @@ func (ev *event) what() string {
 	case typ == "recovery" && o.Done == "":
 		return "recovering"
 	case typ == "recovery":
-		return fmt.Sprintf("recovered: adopted %d, started %d, created %d, removed %d, failed %d, bounced %d",
+		what := fmt.Sprintf("recovered: adopted %d, started %d, created %d, removed %d, failed %d, bounced %d",
 			o.Adopted, o.StartedAgain, o.Created, o.Removed, o.Failed, o.Bounced)
+		if o.More > 0 {
+			what += fmt.Sprintf("; %d starts before that are told of in no event", o.More)
+		}
+		return what
 	case typ == "host":
 		return "agent " + o.Version
 	case ev.Base == "":

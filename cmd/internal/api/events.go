@@ -228,6 +228,10 @@ func happenNode(step *projection.Step, e *events.Event, host string) *happening 
 		h.reason, h.warning = "Recovered", r.Failed > 0 || r.Bounced > 0
 		h.message = fmt.Sprintf("adopted %d, started %d, created %d, removed %d, orphans %d, failed %d",
 			r.Adopted, r.Restart, r.Created, r.Removed, r.Orphans, r.Failed)
+		if r.More > 0 {
+			h.warning = true
+			h.message += fmt.Sprintf("; the agent was started %d times before that of which no event tells", r.More)
+		}
 		return h
 	}
 	was, _ := read[projection.Host](step.Before, e.Key)
