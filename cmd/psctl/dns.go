@@ -71,9 +71,9 @@ func (p *program) dnsAllow() *cobra.Command {
 ` + spreadHelp,
 		Args: usageArgs(cobra.MinimumNArgs(1), "allow which names? psctl dns allow example.com '*.example.com'"),
 	}
-	return p.dnsChange(c, func(names []string) ([]client.Request, error) {
+	return p.dnsChange(c, func(names []string) (client.Request, error) {
 		body, err := json.Marshal(map[string]any{"hosts": names})
-		return []client.Request{{Method: http.MethodPost, Path: dnsAllowPath + "/hosts", Body: body}}, err
+		return client.Request{Method: http.MethodPost, Path: dnsAllowPath + "/hosts", Body: body}, err
 	}, func(l *client.DNSAllow, names []string) string {
 		if !l.Enabled {
 			return fmt.Sprintf("%s on the list, which does not hold (psctl dns on): all names are resolved", andWord(names))
@@ -87,17 +87,15 @@ func (p *program) dnsDeny() *cobra.Command {
 		Use:     "deny NAME…",
 		Aliases: []string{"rm", "remove"},
 		Short:   "Take names off the list",
-		Long: `deny takes entries off the list. It goes on to hold, also with none left: then no name outside of the cluster is resolved. (psctl dns off ends that.)
+		Long: `deny takes entries off the list: all of them, or none where one is not on it. It goes on to hold, also with none left: then no name outside of the cluster is resolved. (psctl dns off ends that.)
 -o json gives {"enabled", "hosts", "changed", "commit", "index"}.
 
 ` + spreadHelp,
 		Args: usageArgs(cobra.MinimumNArgs(1), "deny which names? psctl dns list lists those that are allowed"),
 	}
-	c = p.dnsChange(c, func(names []string) (all []client.Request, err error) {
-		for _, name := range names {
-			all = append(all, client.Request{Method: http.MethodDelete, Path: dnsAllowPath + "/hosts" + client.Path(name)})
-		}
-		return all, nil
+	c = p.dnsChange(c, func(names []string) (client.Request, error) {
+		body, err := json.Marshal(map[string]any{"hosts": names})
+		return client.Request{Method: http.MethodDelete, Path: dnsAllowPath + "/hosts", Body: body}, err
 	}, func(l *client.DNSAllow, names []string) string {
 		text := andWord(names) + " taken off the list"
 		if !l.Enabled || len(l.Hosts) == 0 {
@@ -123,14 +121,14 @@ func (p *program) dnsHolds(use, short string, enabled bool) *cobra.Command {
 		Long:  short + ". The entries stay as they are.\n\n" + spreadHelp,
 		Args:  usageArgs(cobra.NoArgs, use+" takes no arguments"),
 	}
-	return p.dnsChange(c, func([]string) ([]client.Request, error) {
+	return p.dnsChange(c, func([]string) (client.Request, error) {
 		body, err := json.Marshal(map[string]any{"enabled": enabled})
-		return []client.Request{{Method: http.MethodPut, Path: dnsAllowPath, Body: body}}, err
+		return client.Request{Method: http.MethodPut, Path: dnsAllowPath, Body: body}, err
 	}, func(l *client.DNSAllow, _ []string) string { return strings.TrimSuffix(holds(l), ":") })
 }
 
-// dnsChange is a command that changes the list by some requests, and tells what it comes to.
-func (p *program) dnsChange(c *cobra.Command, requests func(names []string) ([]client.Request, error),
+// dnsChange is a command that changes the list by one request, and tells what it comes to.
+func (p *program) dnsChange(c *cobra.Command, request func(names []string) (client.Request, error),
 	tell func(l *client.DNSAllow, names []string) string) *cobra.Command {
 	var on spread
 	on.flags(c)
@@ -138,7 +136,7 @@ func (p *program) dnsChange(c *cobra.Command, requests func(names []string) ([]c
 	c.ValidArgsFunction = cobra.NoFileCompletions
 	c.RunE = func(c *cobra.Command, names []string) error {
 		what := strings.TrimSpace("psctl dns " + c.Name() + " " + strings.Join(names, " "))
-		all, err := requests(names)
+		r, err := request(names)
 		if err != nil {
 			return fmt.Errorf("%s: %w", what, err)
 		}
@@ -146,14 +144,12 @@ func (p *program) dnsChange(c *cobra.Command, requests func(names []string) ([]c
 		if err != nil {
 			return err
 		}
-		var raw []byte
-		for _, r := range all {
-			r.Query, r.Spread = url.Values{"cause": {what}}, &on.Spread
-			if raw, err = api.Do(c.Context(), r); client.IsNotFound(err) {
-				return notFound("%v: psctl dns list", err)
-			} else if err != nil {
-				return unanswered(c.Context(), strings.TrimPrefix(what, "psctl "), err)
-			}
+		r.Query, r.Spread = url.Values{"cause": {what}}, &on.Spread
+		raw, err := api.Do(c.Context(), r)
+		if client.IsNotFound(err) {
+			return notFound("%v: psctl dns list", err)
+		} else if err != nil {
+			return unanswered(c.Context(), strings.TrimPrefix(what, "psctl "), err)
 		}
 		l, err := readAs[client.DNSAllow]("the list of names", raw)
 		if err != nil {

@@ -29,7 +29,7 @@ type DNSAllowChanged struct {
 type dnsAllowWish struct {
 	Enabled *bool     `json:"enabled"`
 	Hosts   *[]string `json:"hosts"`
-	Host    string    `json:"host"` // of a POST: one more
+	Host    string    `json:"host"` // of a POST or DELETE: one more
 }
 
 // dnsRoutes are for the list of names that may be resolved. The paths and the fields are the seed's.
@@ -44,7 +44,14 @@ func (s *Server) dnsRoutes(handle func(string, func(*request) error)) {
 	})
 	handle("PUT "+path, s.setDNSAllow)
 	handle("POST "+path+"/hosts", s.addDNSAllow)
-	handle("DELETE "+path+"/hosts/{host}", s.removeDNSAllow)
+	handle("DELETE "+path+"/hosts", func(q *request) error {
+		names, err := dnsNames(q)
+		if err != nil {
+			return err
+		}
+		return s.removeDNSAllow(q, names)
+	})
+	handle("DELETE "+path+"/hosts/{host}", func(q *request) error { return s.removeDNSAllow(q, []string{q.PathValue("host")}) })
 }
 
 func dnsAllowOf(st *projection.State) DNSAllow {
@@ -89,22 +96,11 @@ func (s *Server) setDNSAllow(q *request) error {
 
 // addDNSAllow adds names. The first ones of all begin the list: from then on it holds.
 func (s *Server) addDNSAllow(q *request) error {
-	var w dnsAllowWish
-	if err := q.strict(&w); err != nil {
+	names, err := dnsNames(q)
+	if err != nil {
 		return err
 	}
-	var names []string
-	if w.Hosts != nil {
-		names = *w.Hosts
-	}
-	if w.Host != "" {
-		names = append(names, w.Host)
-	}
-	if w.Enabled != nil || len(names) == 0 {
-		return badRequest(`want {"host": NAME} or {"hosts": [NAME, …]}`)
-	}
-	names, err := dnsPatterns(names)
-	if err != nil {
+	if names, err = dnsPatterns(names); err != nil {
 		return err
 	}
 	return s.changeDNSAllow(q, "allow "+strings.Join(names, " "), func(st *projection.State) ([]projection.Change, error) {
@@ -116,18 +112,44 @@ func (s *Server) addDNSAllow(q *request) error {
 	})
 }
 
-// removeDNSAllow removes one entry. The list goes on to hold, with no entry left as well: then nothing is allowed.
-func (s *Server) removeDNSAllow(q *request) error {
-	names, err := dnsPatterns([]string{q.PathValue("host")})
+// dnsNames are the names in the body of a request.
+func dnsNames(q *request) (names []string, err error) {
+	var w dnsAllowWish
+	if err := q.strict(&w); err != nil {
+		return nil, err
+	}
+	if w.Hosts != nil {
+		names = *w.Hosts
+	}
+	if w.Host != "" {
+		names = append(names, w.Host)
+	}
+	if w.Enabled != nil || len(names) == 0 {
+		return nil, badRequest(`want {"host": NAME} or {"hosts": [NAME, …]}`)
+	}
+	return names, nil
+}
+
+// removeDNSAllow removes entries: all of them, or none where one is not there. The list goes on to hold, with no entry left as well:
+// then nothing is allowed.
+func (s *Server) removeDNSAllow(q *request, names []string) error {
+	names, err := dnsPatterns(names)
 	if err != nil {
 		return err
 	}
-	key := projection.DNSAllowKey(names[0])
-	return s.changeDNSAllow(q, "deny "+names[0], func(st *projection.State) ([]projection.Change, error) {
-		if _, ok := st.Lookup(key); !ok {
-			return nil, refused(http.StatusNotFound, metav1.StatusReasonNotFound, "no entry "+names[0]+" on the list of allowed names")
+	return s.changeDNSAllow(q, "deny "+strings.Join(names, " "), func(st *projection.State) (changes []projection.Change, err error) {
+		var missing []string
+		for _, name := range names {
+			key := projection.DNSAllowKey(name)
+			if _, ok := st.Lookup(key); !ok {
+				missing = append(missing, name)
+			}
+			changes = append(changes, projection.Change{Kind: events.Declared, Key: key})
 		}
-		return []projection.Change{{Kind: events.Declared, Key: key}}, nil
+		if len(missing) > 0 {
+			return nil, refused(http.StatusNotFound, metav1.StatusReasonNotFound, "no entry "+strings.Join(missing, ", ")+" on the list of allowed names")
+		}
+		return changes, nil
 	})
 }
 

@@ -30,7 +30,12 @@ func TestDNSAllow(t *testing.T) {
 		{"POST", "/hosts", `{"host":"c.example"}`, `false ["a_b-1.example","c.example","example.com"]`, 1}, // it stays off
 		{"PUT", "", `{"hosts":["c.example","d.example"]}`, `false ["c.example","d.example"]`, 3},
 		{"PUT", "", `{"enabled":true,"hosts":["c.example"]}`, `true ["c.example"]`, 2},
+		{"DELETE", "/hosts", `{"hosts":["c.example","x.example","y.example"]}`, "404", 0}, // all, or none
+		{"DELETE", "/hosts", `{}`, "400", 0},
 		{"DELETE", "/hosts/c.example", "", `true []`, 1}, // and still holds
+		{"POST", "/hosts", `{"hosts":["c.example","d.example","e.example"]}`, `true ["c.example","d.example","e.example"]`, 3},
+		{"DELETE", "/hosts", `{"hosts":["e.example","C.example","c.example"]}`, `true ["d.example"]`, 2},
+		{"DELETE", "/hosts", `{"host":"d.example"}`, `true []`, 1},
 		{"PUT", "", `{"enabled":false,"hosts":[]}`, `false []`, 1},
 		{"POST", "/hosts", `{"host":"*"}`, "400", 0},
 		{"POST", "/hosts", `{"host":""}`, "400", 0},
@@ -88,7 +93,7 @@ func TestDNSAllow_history(t *testing.T) {
 
 func TestDNSAllow_takesAnAdmin(t *testing.T) {
 	for _, c := range []struct{ method, path, want string }{
-		{"GET", dnsPath, ScopeRead}, {"PUT", dnsPath, ScopeAdmin}, {"POST", dnsPath + "/hosts", ScopeAdmin}, {"DELETE", dnsPath + "/hosts/x", ScopeAdmin},
+		{"GET", dnsPath, ScopeRead}, {"PUT", dnsPath, ScopeAdmin}, {"POST", dnsPath + "/hosts", ScopeAdmin}, {"DELETE", dnsPath + "/hosts/x", ScopeAdmin}, {"DELETE", dnsPath + "/hosts", ScopeAdmin},
 	} {
 		r := httptest.NewRequest(c.method, c.path, nil)
 		if _, ok := parsePath(r.URL); ok {
