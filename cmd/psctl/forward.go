@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -117,18 +118,28 @@ func (f *forwarder) listen(ctx context.Context, text string) error {
 	}
 	context.AfterFunc(ctx, func() { l.Close() })
 	f.serving.Go(func() {
-		for {
-			conn, err := l.Accept()
-			if err != nil {
-				if ctx.Err() == nil {
-					f.say("%s: no more connections are taken: %v", f.what, err)
-				}
-				return
-			}
-			f.serving.Go(func() { f.serve(ctx, conn, path, remote) })
-		}
+		f.take(ctx, l, func(conn net.Conn) { f.serve(ctx, conn, path, remote) })
 	})
 	return nil
+}
+
+// take takes connections until ctx ends. One that cannot be taken, such as while there are too many open files, is not the last.
+func (f *forwarder) take(ctx context.Context, l net.Listener, serve func(net.Conn)) {
+	for {
+		conn, err := l.Accept()
+		if err == nil {
+			f.serving.Go(func() { serve(conn) })
+			continue
+		}
+		if ctx.Err() == nil {
+			f.say("%s: a connection cannot be taken; trying again: %v", f.what, err)
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(time.Second):
+		}
+	}
 }
 
 func (f *forwarder) say(format string, a ...any) {

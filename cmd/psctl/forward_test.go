@@ -10,7 +10,10 @@ import (
 	"regexp"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/podman-swarm/podman-swarm/cmd/internal/api"
 	"github.com/podman-swarm/podman-swarm/cmd/internal/apitest"
@@ -168,4 +171,45 @@ func TestProxy_servesTheAPI(t *testing.T) {
 	if b, err := io.ReadAll(resp.Body); resp.StatusCode != 200 || !strings.Contains(string(b), "NamespaceList") || err != nil {
 		t.Errorf("got %d %s, %v", resp.StatusCode, b, err)
 	}
+}
+
+// flaky is a listener that fails first.
+type flaky struct {
+	net.Listener
+	fails int
+	conns chan net.Conn
+}
+
+func (l *flaky) Accept() (net.Conn, error) {
+	if l.fails--; l.fails >= 0 {
+		return nil, syscall.EMFILE
+	}
+	c, ok := <-l.conns
+	if !ok {
+		return nil, net.ErrClosed
+	}
+	return c, nil
+}
+
+// Connections that cannot be taken for a while do not end what is forwarded.
+func TestForward_takesOn(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		here, there := net.Pipe()
+		defer there.Close()
+		l := &flaky{fails: 3, conns: make(chan net.Conn, 1)}
+		l.conns <- here
+		ctx, cancel := context.WithCancel(t.Context())
+		out := &said{}
+		f := &forwarder{program: &program{err: out}, what: "service/web"}
+		took := 0
+		f.serving.Go(func() { f.take(ctx, l, func(c net.Conn) { took++; c.Close() }) })
+		time.Sleep(10 * time.Second)
+		synctest.Wait()
+		if want := strings.Repeat("service/web: a connection cannot be taken; trying again: too many open files\n", 3); took != 1 || out.String() != want {
+			t.Errorf("%d taken; said\n%swant 1, and\n%s", took, out, want)
+		}
+		cancel()
+		close(l.conns)
+		f.serving.Wait()
+	})
 }
