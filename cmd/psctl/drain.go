@@ -2,6 +2,8 @@ package main
 
 import (
 	"context"
+	"encoding/json"
+	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -15,12 +17,15 @@ import (
 func (p *program) drain() *cobra.Command {
 	var timeout time.Duration
 	var on spread
+	var form *format
 	c := &cobra.Command{
 		Use:   "drain NAME",
 		Short: "Move what runs on a host elsewhere, and wait for that",
 		Long: `drain has a host be given no new replicas, and has what runs there move to others. It returns when nothing is left
 there but what cannot move: then it says what that is, and why, and ends with exit code 1. When --timeout is over it ends
 with exit code 5; the host goes on being drained. uncordon ends that.
+-o json gives {"host", "drained": nothing is left, "left": [{"pod", "host", "why", "stays": it cannot move}], "starting": those that are elsewhere and
+not ready yet}, also with those exit codes; how far it is goes to standard error then.
 
 ` + spreadHelp + `
 That comes before what runs there moves.`,
@@ -31,10 +36,12 @@ That comes before what runs there moves.`,
 			if timeout <= 0 {
 				return usage("--timeout %v: want a time span like 5m", timeout)
 			}
-			return p.drainHost(c.Context(), hostName(args[0]), timeout, &on)
+			d := &drainer{program: p, host: hostName(args[0]), form: form.value, moved: map[string]bool{}}
+			return d.run(c.Context(), timeout, &on)
 		},
 	}
 	c.Flags().DurationVar(&timeout, "timeout", 5*time.Minute, "how long to wait")
+	form = output(c, asJSON, asYAML)
 	on.flags(c)
 	c.ValidArgsFunction = p.completeHosts
 	return c
@@ -45,6 +52,7 @@ type drainer struct {
 	*program
 	c     *client.Client
 	host  string
+	form  string
 	moved map[string]bool // pods that were there, by NAMESPACE/NAME
 	since time.Time       // since when nothing is left but what stays; zero: there is more
 	stood string          // what that is
@@ -57,53 +65,76 @@ type left struct {
 	starting []string            // elsewhere, and not ready yet
 }
 
-func (p *program) drainHost(ctx context.Context, host string, timeout time.Duration, on *spread) error {
-	c, err := p.client()
-	if err != nil {
+func (d *drainer) run(ctx context.Context, timeout time.Duration, on *spread) (err error) {
+	if d.c, err = d.client(); err != nil {
 		return err
 	}
-	d := &drainer{program: p, c: c, host: host, moved: map[string]bool{}}
 	if err := d.remember(ctx); err != nil {
 		return err
 	}
-	if _, err := p.hostDo(ctx, host, "drain", "psctl drain "+host, nil, &on.Spread); err != nil {
+	if _, err := d.hostDo(ctx, d.host, "drain", "psctl drain "+d.host, nil, &on.Spread); err != nil {
 		return err
 	}
 	if on.WaitFor == "" {
-		return d.wait(ctx, timeout)
+		return d.told(ctx, timeout)
 	}
-	return on.before(p, sameCommand, func() error { return d.wait(ctx, timeout) })
+	return on.before(d.program, sameCommand, func() error { return d.told(ctx, timeout) })
 }
 
-// wait returns when the host is rid of them, or of all that can move.
-func (d *drainer) wait(ctx context.Context, timeout time.Duration) error {
-	p, host := d.program, d.host
-	show := p.newProgress(p.out)
+// told waits, and tells what it came to.
+func (d *drainer) told(ctx context.Context, timeout time.Duration) error {
+	l, err := d.wait(ctx, timeout)
+	if d.form == asTable {
+		if err != nil {
+			return err
+		}
+		return d.printf("node/%s drained: nothing is left there. psctl uncordon %[1]s gives it replicas again.\n", d.host)
+	}
+	if l == nil {
+		return err // nothing is known of it
+	}
+	raw, err2 := json.Marshal(struct {
+		Host     string              `json:"host"`
+		Drained  bool                `json:"drained"`
+		Left     []client.NotRunning `json:"left"`
+		Starting []string            `json:"starting"`
+	}{d.host, err == nil, append([]client.NotRunning{}, l.here...), append([]string{}, l.starting...)})
+	if err2 == nil {
+		err2 = d.value(raw, d.form)
+	}
+	return errors.Join(err, err2)
+}
+
+// wait returns when the host is rid of them, or of all that can move, with what was seen last; nil: nothing.
+func (d *drainer) wait(ctx context.Context, timeout time.Duration) (l *left, err error) {
+	host, to := d.host, d.out
+	if d.form != asTable {
+		to = d.err
+	}
+	show := d.newProgress(to)
 	over := time.NewTimer(timeout)
 	defer over.Stop()
 	every := time.NewTicker(look)
 	defer every.Stop()
-	var l *left
 	for {
-		var err error
 		if l, err = d.look(ctx, l); err != nil && ctx.Err() == nil {
-			return err
+			return l, err
 		}
 		if l != nil {
 			show.show([]progressLine{{name: "node/" + host, text: l.text()}})
 			if len(l.here)+len(l.starting) == 0 {
-				return p.printf("node/%s drained: nothing is left there. psctl uncordon %s gives it replicas again.\n", host, host)
+				return l, nil
 			}
 			if d.settled(l) {
-				return fmt.Errorf("%s on %s, which is given nothing new:\n%s\nStop it where it may be stopped (psctl scale, psctl delete), or take the "+
+				return l, fmt.Errorf("%s on %s, which is given nothing new:\n%s\nStop it where it may be stopped (psctl scale, psctl delete), or take the "+
 					"host down as it is. psctl uncordon %s gives it replicas again", plural(len(l.here), "replica")+" cannot move and stay", host, l.whys(), host)
 			}
 		}
 		select {
 		case <-ctx.Done():
-			return &interruptedError{fmt.Sprintf("interrupted. Host %s goes on being drained. To go on waiting:  psctl drain %s\nTo end it:  psctl uncordon %s", host, host, host)}
+			return l, &interruptedError{fmt.Sprintf("interrupted. Host %s goes on being drained. To go on waiting:  psctl drain %s\nTo end it:  psctl uncordon %s", host, host, host)}
 		case <-over.C:
-			return &timeoutError{fmt.Sprintf("time is up after %v, and host %s still has:\n%s\nIt goes on being drained. To go on waiting:  "+
+			return l, &timeoutError{fmt.Sprintf("time is up after %v, and host %s still has:\n%s\nIt goes on being drained. To go on waiting:  "+
 				"psctl drain %s\nTo end it:  psctl uncordon %s", timeout, host, l.whys(), host, host)}
 		case <-every.C:
 		}
