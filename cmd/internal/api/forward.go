@@ -188,7 +188,7 @@ func (s *Server) podForward(l *look, p *projection.Placed, port string) (f Forwa
 	no := func(format string, args ...any) (Forward, error) {
 		return f, refused(http.StatusServiceUnavailable, metav1.StatusReasonServiceUnavailable, "pod "+pod+" "+fmt.Sprintf(format, args...))
 	}
-	if why := notRunning(l, p, nil); why != "" {
+	if why := notRunning(l, p, &Cluster{}); why != "" {
 		return no("does not run: %s", why)
 	}
 	r, err := l.Replica(p)
