@@ -5,6 +5,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"hash/fnv"
 	"strings"
 	"sync"
 	"time"
@@ -121,6 +122,9 @@ func (w *watch) series(ctx context.Context, s *series) {
 	question := w.question(&s.ProbeHandler)
 	period, limit := seconds32(s.PeriodSeconds, 10), seconds32(s.TimeoutSeconds, 1)
 	pause := time.Until(w.run.Add(time.Duration(s.InitialDelaySeconds) * time.Second))
+	if pause < -period && s.ok { // the agent was restarted: not all that runs here is asked at once, and in step ever after
+		pause = w.share(period)
+	}
 	for Wait(max(0, pause))(ctx) == nil {
 		began := time.Now()
 		err := question(ctx, limit)
@@ -139,6 +143,13 @@ func (w *watch) series(ctx context.Context, s *series) {
 			pause = time.Until(began.Add(min(period, time.Second)))
 		}
 	}
+}
+
+// share is a part of the period, for each container another.
+func (w *watch) share(period time.Duration) time.Duration {
+	h := fnv.New64a()
+	h.Write([]byte(w.container))
+	return time.Duration(h.Sum64() % uint64(period))
 }
 
 func seconds32(n, otherwise int32) time.Duration {

@@ -266,8 +266,8 @@ func TestProbe_agentRestarts(t *testing.T) {
 		}
 		h.set("ready", 1)
 		n := h.count("start")
-		w.restart(func(r *podman.Reconciler) { r.Settle = podman.Wait(20 * time.Second) })
-		w.settled(19 * time.Second)
+		w.restart(func(r *podman.Reconciler) { r.Settle = podman.Wait(31 * time.Second) })
+		w.settled(30 * time.Second)
 		w.unready(pod("web", 0), "")
 		w.settled(3 * time.Second)
 		w.unready(pod("web", 0), "readiness probe: ready exited with code 1") // found out while it waited for the others
@@ -276,6 +276,31 @@ func TestProbe_agentRestarts(t *testing.T) {
 		w.unready(pod("web", 0), "readiness probe: ready exited with code 1")
 		if h.count("start") != n || w.runs(pod("web", 0)).Started != before.Started {
 			t.Error("what had started was asked again whether it has")
+		}
+	})
+}
+
+// A restart of the agent does not have all be asked together, then nor later: that would take a busy host's time, and so fail probes.
+func TestProbe_agentRestartsAmongMany(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		h := w.health()
+		const many = 40
+		for i := range many {
+			w.place(host, template(readiness), pod("web", i))
+		}
+		w.run()
+		w.ready()
+		w.settled(time.Minute)
+		w.restart()
+		n, most := h.count("ready"), 0
+		for range 20 {
+			before := h.count("ready")
+			w.settled(time.Second)
+			most = max(most, h.count("ready")-before)
+		}
+		if got := h.count("ready") - n; got != 2*many || most > many/2 {
+			t.Errorf("%d asked in 20 s, at most %d within one, want %d, and at most %d", got, most, 2*many, many/2)
 		}
 	})
 }
