@@ -29,8 +29,14 @@ type sight struct {
 	changed chan struct{} // closed when peers is another
 }
 
+const (
+	sightBurst = 1000 // so many changes are told of as they come: Services go by them, so a bad day must not use that up,
+	sightEvery = 15 * time.Second
+)
+
 func newSight(a *agent) *sight {
-	return &sight{a: a, since: time.Now(), left: map[string]time.Time{}, told: budget{burst: 100, every: 15 * time.Second}, changed: make(chan struct{}), peers: []placement.Peer{{Host: a.c.NodeName}}}
+	return &sight{a: a, since: time.Now(), left: map[string]time.Time{}, told: budget{burst: sightBurst, every: sightEvery}, changed: make(chan struct{}),
+		peers: []placement.Peer{{Host: a.c.NodeName}}}
 }
 
 // Peers are the hosts as they are heard now, and a channel that is closed when that changes.
