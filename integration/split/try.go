@@ -146,8 +146,35 @@ func (t *trying) begin(ctx context.Context) error {
 		if _, err := trial.Apply(ctx, h.Client(), h.URL(), manifest); err != nil {
 			return fmt.Errorf("apply the Deployments that stand: %w", err)
 		}
+		for _, h := range c.hosts {
+			if err := stands(ctx, h, 5); err != nil {
+				return err
+			}
+		}
 	}
 	return nil
+}
+
+// stands waits until a host knows of so many replicas that run, and of none that does not. A host that is cut off before it has told the others
+// where it placed them has them placed once more.
+func stands(ctx context.Context, h *street.Host, replicas int) error {
+	ctx, cancel := context.WithTimeout(ctx, time.Minute)
+	defer cancel()
+	for {
+		var st struct {
+			Running    int
+			NotRunning []struct{ Pod, Why string } `json:"not_running"`
+		}
+		err := trial.JSON(ctx, h.Client(), h.URL()+"/swarm/v1/status", &st)
+		if err == nil && st.Running == replicas && len(st.NotRunning) == 0 {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("on %s %d of %d replicas run, not %v: %w", h.Name, st.Running, replicas, st.NotRunning, errors.Join(err, ctx.Err()))
+		case <-time.After(50 * time.Millisecond):
+		}
+	}
 }
 
 // round lets something go wrong under load, heals it and looks.
