@@ -144,7 +144,7 @@ func (r *running) trims(t *testing.T) (first uint64) {
 	trimmed := func() bool {
 		return !strings.Contains(r.ask(t, "GET", "/metrics", "", http.StatusOK), "podman_swarm_log_first_index 1\n")
 	}
-	for deadline := time.Now().Add(30 * time.Second); !trimmed(); time.Sleep(50 * time.Millisecond) {
+	for deadline := time.Now().Add(time.Minute); !trimmed(); time.Sleep(50 * time.Millisecond) {
 		if time.Now().After(deadline) {
 			t.Fatalf("nothing is trimmed: %s\n%s", r.ask(t, "GET", "/swarm/v1/status", "", http.StatusOK), &r.said)
 		}
@@ -180,7 +180,7 @@ func TestBackupTo_aFolder(t *testing.T) {
 	r := start(t, dir, "--backup-to="+there)
 	r.ask(t, "POST", "/api/v1/manifests", svc("web"), http.StatusOK)
 	name := filepath.Base(r.backupOf(t, dir))
-	for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(20 * time.Millisecond) {
+	for deadline := time.Now().Add(time.Minute); ; time.Sleep(20 * time.Millisecond) {
 		if _, err := os.Stat(filepath.Join(there, name)); err == nil {
 			break
 		}

@@ -38,7 +38,7 @@ func TestBackup_atTheStartAndOnDemand(t *testing.T) {
 		}
 		return strings.Count(r.said.String(), "a backup was made")
 	}
-	for deadline := time.Now().Add(20 * time.Second); scheduled() < 3; time.Sleep(50 * time.Millisecond) {
+	for deadline := time.Now().Add(time.Minute); scheduled() < 3; time.Sleep(50 * time.Millisecond) {
 		if time.Now().After(deadline) {
 			t.Fatalf("no backups are made unasked:\n%s", &r.said)
 		}
@@ -114,7 +114,7 @@ func TestRestore_copiedOverStateJSON(t *testing.T) {
 		b, err := os.ReadFile(state)
 		return err == nil && strings.HasPrefix(string(b), "{\n  \"deployments\"")
 	}
-	for deadline := time.Now().Add(20 * time.Second); !ours(); time.Sleep(20 * time.Millisecond) {
+	for deadline := time.Now().Add(time.Minute); !ours(); time.Sleep(20 * time.Millisecond) {
 		if time.Now().After(deadline) {
 			t.Fatalf("state.json is not written again:\n%s", &r.said)
 		}
@@ -213,7 +213,7 @@ func TestRestore_editedByHand(t *testing.T) {
 		t.Errorf("it was not applied: %s", web)
 	}
 	r.ask(t, "POST", "/swarm/v1/backups/upload", string(edited), http.StatusBadRequest) // it is no backup
-	for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(20 * time.Millisecond) {
+	for deadline := time.Now().Add(time.Minute); ; time.Sleep(20 * time.Millisecond) {
 		if b, err := os.ReadFile(state); err == nil && bytes.Contains(b, []byte(`"port":81`)) {
 			break
 		}
@@ -329,7 +329,7 @@ func TestRestore_version1(t *testing.T) {
 		copyFile(t, "../../snapshot/testdata/version1/"+name+".json", filepath.Join(dir, "state.json"))
 		for range 2 { // and once only
 			r := start(t, dir)
-			for deadline := time.Now().Add(20 * time.Second); strings.Contains(r.ask(t, "GET", "/swarm/v1/restores", "", http.StatusOK), "[]"); {
+			for deadline := time.Now().Add(time.Minute); strings.Contains(r.ask(t, "GET", "/swarm/v1/restores", "", http.StatusOK), "[]"); {
 				if time.Now().After(deadline) {
 					t.Fatalf("%s: nothing is restored:\n%s", name, &r.said)
 				}

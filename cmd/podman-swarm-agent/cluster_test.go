@@ -55,7 +55,7 @@ func (h *host) token(t *testing.T, args ...string) string {
 	t.Helper()
 	h.ask(t, "GET", "/healthz", "", http.StatusOK)
 	var out, errs lines
-	deadline := time.Now().Add(20 * time.Second)
+	deadline := time.Now().Add(2 * time.Minute)
 	for {
 		if code := run(t.Context(), append([]string{"token", "--api-addr", h.api}, args...), func(string) string { return "" }, &out, &errs); code == 0 {
 			return strings.TrimSpace(out.String())
@@ -71,7 +71,7 @@ func (h *host) token(t *testing.T, args ...string) string {
 func (h *host) status(t *testing.T, what string, ok func(*api.Status) bool) {
 	t.Helper()
 	var st api.Status
-	for deadline := time.Now().Add(40 * time.Second); time.Now().Before(deadline); time.Sleep(50 * time.Millisecond) {
+	for deadline := time.Now().Add(2 * time.Minute); time.Now().Before(deadline); time.Sleep(50 * time.Millisecond) {
 		b := h.ask(t, "GET", "/swarm/v1/status", "", http.StatusOK)
 		st = api.Status{}
 		if err := json.Unmarshal([]byte(b), &st); err != nil {
@@ -226,7 +226,7 @@ func (h *host) ends(t *testing.T) string {
 // says waits until the agent has said something.
 func (h *host) says(t *testing.T, what string) {
 	t.Helper()
-	for deadline := time.Now().Add(30 * time.Second); !strings.Contains(h.said.String(), what); time.Sleep(10 * time.Millisecond) {
+	for deadline := time.Now().Add(2 * time.Minute); !strings.Contains(h.said.String(), what); time.Sleep(10 * time.Millisecond) {
 		if time.Now().After(deadline) {
 			t.Fatalf("%s does not say %q:\n%s", h.name, what, &h.said)
 		}

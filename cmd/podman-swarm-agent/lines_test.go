@@ -111,7 +111,7 @@ func noteIn(t *testing.T, object string) string {
 func (f *far) shows(t *testing.T, name, note string) {
 	t.Helper()
 	got := ""
-	for deadline := time.Now().Add(40 * time.Second); time.Now().Before(deadline); time.Sleep(20 * time.Millisecond) {
+	for deadline := time.Now().Add(2 * time.Minute); time.Now().Before(deadline); time.Sleep(20 * time.Millisecond) {
 		if got = noteIn(t, f.ask(t, "GET", path(name), "", http.StatusOK)); got == note {
 			return
 		}
@@ -123,7 +123,7 @@ func (f *far) shows(t *testing.T, name, note string) {
 func (f *far) has(t *testing.T, path string, ok func(answer string) bool) {
 	t.Helper()
 	last := ""
-	for deadline := time.Now().Add(time.Minute); time.Now().Before(deadline); time.Sleep(50 * time.Millisecond) {
+	for deadline := time.Now().Add(2 * time.Minute); time.Now().Before(deadline); time.Sleep(50 * time.Millisecond) {
 		resp, err := http.Get(f.url + path)
 		if err != nil {
 			t.Fatal(err)
