@@ -90,11 +90,7 @@ const tmpBackup = "state-backup.tmp"
 // List gives the backups in the folder, the oldest first. That one is listed does not say that it is whole. A folder that
 // is not there has none.
 func (b *Backups) List() ([]BackupFile, error) {
-	all, err := list(b.Dir, func(info fs.FileInfo) (BackupFile, bool) {
-		f, ok := parseBackupName(info.Name())
-		f.Bytes = info.Size()
-		return f, ok
-	})
+	all, err := list(b.Dir, parseBackupName, func(f *BackupFile, info fs.FileInfo) { f.Bytes = info.Size() })
 	if err != nil {
 		return nil, fmt.Errorf("list backups: %w", err)
 	}
@@ -102,13 +98,18 @@ func (b *Backups) List() ([]BackupFile, error) {
 	return all, nil
 }
 
-// list gives what the regular files in a folder are, of those that are something. A folder that is not there has none.
-func list[T any](folder string, is func(fs.FileInfo) (T, bool)) (all []T, err error) {
+// list gives what the regular files in a folder are, of those whose names say that they are ours; others are not looked at. A folder that
+// is not there has none.
+func list[T any](folder string, named func(string) (T, bool), fill func(*T, fs.FileInfo)) (all []T, err error) {
 	entries, err := os.ReadDir(folder)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, err
 	}
 	for _, e := range entries {
+		f, ok := named(e.Name())
+		if !ok {
+			continue
+		}
 		info, err := e.Info()
 		if errors.Is(err, fs.ErrNotExist) {
 			continue // removed meanwhile
@@ -116,7 +117,7 @@ func list[T any](folder string, is func(fs.FileInfo) (T, bool)) (all []T, err er
 		if err != nil {
 			return nil, err
 		}
-		if f, ok := is(info); ok && info.Mode().IsRegular() {
+		if fill(&f, info); info.Mode().IsRegular() {
 			all = append(all, f)
 		}
 	}

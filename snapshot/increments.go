@@ -155,11 +155,7 @@ func (p *Increments) once(ctx context.Context) (made int, err error) {
 
 // listPieces gives the pieces in a folder in order, larger ones before their parts. A folder that is not there has none.
 func listPieces(folder string) ([]PieceFile, error) {
-	all, err := list(folder, func(info fs.FileInfo) (PieceFile, bool) {
-		f, ok := parsePieceName(info.Name())
-		f.Bytes, f.Made = info.Size(), info.ModTime().UTC()
-		return f, ok
-	})
+	all, err := list(folder, parsePieceName, func(f *PieceFile, info fs.FileInfo) { f.Bytes, f.Made = info.Size(), info.ModTime().UTC() })
 	if err != nil {
 		return nil, fmt.Errorf("list increments: %w", err)
 	}
