@@ -46,6 +46,7 @@ type Incremented struct {
 	Last   uint64    // index of the last event that is in a piece; zero: none is, or not looked at yet
 	At     time.Time // when it was seen last that nothing was appended after it
 	Failed error     // why the last try made none; nil: it did, or nothing had been appended
+	Stays  error     // why the last try removed none of those that no backup needs; nil: it did
 	Pieces int       // there now
 	Bytes  int64     // of all of them
 	Made   uint64    // since the agent's start
@@ -81,15 +82,21 @@ func (p *Increments) Run(ctx context.Context) error {
 	tick := time.NewTicker(p.Every)
 	defer tick.Stop()
 	for said := ""; ; {
-		switch err := p.Once(ctx); {
-		case ctx.Err() != nil:
+		err, what := p.Once(ctx), "what was appended since the last backup cannot be kept beside it; trying again"
+		if ctx.Err() != nil {
 			return nil
-		case err == nil:
-			said = ""
-		case err.Error() != said:
-			said = err.Error()
-			p.Log.Warn("what was appended since the last backup cannot be kept beside it; trying again", "folder", p.Backups.Dir, "err", err)
 		}
+		if err == nil {
+			err, what = p.Said().Stays, "increments that no backup needs stay where they are; trying again"
+		}
+		now := ""
+		if err != nil {
+			now = err.Error()
+		}
+		if now != "" && now != said {
+			p.Log.Warn(what, "folder", p.Backups.Dir, "err", err)
+		}
+		said = now
 		select {
 		case <-ctx.Done():
 			return nil
@@ -99,12 +106,12 @@ func (p *Increments) Run(ctx context.Context) error {
 }
 
 // Once brings the pieces to where the log was durable when it was called: what is in none goes into one, what no backup needs any more goes, and
-// many small ones become few. When it returns nil all that is durable. A crash leaves each piece whole or not there, and at worst some that
+// many small ones become few. When it returns nil all that is durable; what could not be removed (Incremented.Stays) holds up nothing. A crash leaves each piece whole or not there, and at worst some that
 // are parts of a larger one, which the next Once removes.
 func (p *Increments) Once(ctx context.Context) error {
 	p.busy.Lock()
 	defer p.busy.Unlock()
-	made, err := p.once(ctx)
+	made, stays, err := p.once(ctx)
 	var pieces []PieceFile
 	if err == nil {
 		pieces, err = listPieces(p.folder)
@@ -112,6 +119,7 @@ func (p *Increments) Once(ctx context.Context) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.said.Made += uint64(made)
+	p.said.Stays = stays
 	if p.said.Failed = err; err != nil {
 		p.said.Errors++
 		return err
@@ -124,33 +132,34 @@ func (p *Increments) Once(ctx context.Context) error {
 	return nil
 }
 
-func (p *Increments) once(ctx context.Context) (made int, err error) {
+// once also says why what is not needed could not be removed.
+func (p *Increments) once(ctx context.Context) (made int, stays, err error) {
 	s := p.Backups.Ledger.View().OnDisk()
 	if s.Index() == 0 {
-		return 0, nil
+		return 0, nil, nil
 	}
 	if err := p.find(ctx); err != nil {
-		return 0, err
+		return 0, nil, err
 	}
 	pieces, err := p.tidy()
 	if err != nil {
-		return 0, err
+		return 0, nil, err
 	}
 	digest := func(last uint64) string { return map[bool]string{true: s.Digest()}[last == s.Index()] }
 	from, err := p.needed(ctx)
 	if err != nil {
-		return 0, err
+		return 0, nil, err
 	}
 	for _, gap := range gaps(pieces, max(from, p.Source.First()), s.Index()) {
 		n, err := p.write(ctx, gap, digest)
 		if made += n; err != nil {
-			return made, err
+			return made, nil, err
 		}
 	}
 	if err := p.merge(ctx, digest); err != nil {
-		return made, fmt.Errorf("merge increments: %w", err)
+		return made, nil, fmt.Errorf("merge increments: %w", err)
 	}
-	return made, p.prune(from)
+	return made, p.prune(from), nil
 }
 
 // listPieces gives the pieces in a folder in order, larger ones before their parts. A folder that is not there has none.

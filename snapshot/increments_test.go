@@ -351,11 +351,21 @@ func TestIncrements_pruneInDoubt(t *testing.T) {
 	if err := os.WriteFile(name, []byte(beginning+"damaged"), 0o640); err != nil {
 		t.Fatal(err)
 	}
-	if err := p.Once(t.Context()); err == nil || !strings.Contains(err.Error(), "cannot be told") {
-		t.Errorf("got %v", err)
+	if err := p.Once(t.Context()); err != nil || !strings.Contains(fmt.Sprint(p.Said().Stays), "cannot be told") {
+		t.Errorf("got %v, %v", err, p.Said().Stays)
 	}
 	if got, err := listPieces(p.folder); err != nil || !slices.Equal(got, all) {
 		t.Errorf("got %v, %v; want %v", got, err, all)
+	}
+	h.changes(t, 2)
+	if got := p.turn(t); len(got) != len(all)+1 || got[len(all)].Last != h.View().Index() || p.Said().Stays == nil {
+		t.Errorf("what was appended meanwhile: got %v after %v; stays: %v", got, all, p.Said().Stays)
+	}
+	if err := os.Remove(name); err != nil {
+		t.Fatal(err)
+	}
+	if p.turn(t); p.Said().Stays != nil {
+		t.Errorf("once the backup was moved away: %v", p.Said().Stays)
 	}
 }
 

@@ -28,8 +28,11 @@ func (p *Increments) needed(ctx context.Context) (uint64, error) {
 		return 1, nil
 	}
 	oldest, err := p.oldest()
+	if oldest == nil {
+		return 0, err
+	}
 	index, ok := oldest[filepath.Base(p.folder)]
-	if err == nil && !ok { // without a backup before them they would be of no use
+	if err = nil; !ok { // without a backup before them they would be of no use
 		var f BackupFile
 		if f, err = p.Backups.Create(ctx, "for increments to go on from", false); err == nil {
 			var a About
@@ -40,7 +43,8 @@ func (p *Increments) needed(ctx context.Context) (uint64, error) {
 	return index + 1, err
 }
 
-// oldest is the index of the oldest backup of each log, by the folder of its increments. An error says that it is not known of all.
+// oldest is the index of the oldest backup of each log, by the folder of its increments. An error says that it is not known of all; nil that it is
+// of none.
 func (p *Increments) oldest() (map[string]uint64, error) {
 	files, err := p.Backups.List()
 	if err != nil {
@@ -48,11 +52,13 @@ func (p *Increments) oldest() (map[string]uint64, error) {
 	}
 	oldest := map[string]uint64{}
 	abouts := map[string]About{}
+	var unknown []error
 	for _, f := range files {
 		a, ok := p.abouts[f.Name]
 		if !ok {
 			if a, err = p.Backups.about(f.Name); err != nil && !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, ErrNoBackup) {
-				return nil, fmt.Errorf("which increments backup %s needs cannot be told: %w", f.Name, err)
+				unknown = append(unknown, fmt.Errorf("which increments backup %s needs cannot be told: %w", f.Name, err))
+				continue
 			} else if err != nil {
 				continue // gone meanwhile, or of version 1
 			}
@@ -63,7 +69,7 @@ func (p *Increments) oldest() (map[string]uint64, error) {
 		}
 	}
 	p.abouts = abouts
-	return oldest, nil
+	return oldest, errors.Join(unknown...)
 }
 
 // prune removes what no backup that is kept needs: of this log the pieces that are wholly before an event, and the pieces of other logs of which

@@ -53,6 +53,10 @@ func (r *archive) problems() (all []api.Problem) {
 	if err := r.increments.Said().Failed; err != nil {
 		all = append(all, api.Problem{What: "what was changed since the last backup is in none", Why: err.Error(), Do: "It is tried again; the log has it"})
 	}
+	if err := r.increments.Said().Stays; err != nil {
+		all = append(all, api.Problem{What: "increments that no backup needs are not removed", Why: err.Error(),
+			Do: "Backups and increments go on. Move a backup that psctl backup verify all calls damaged out of " + r.increments.Backups.Dir + ", with what stands beside it"})
+	}
 	if err := r.trimmer.Said().Failed; err != nil {
 		all = append(all, api.Problem{What: "the log cannot be trimmed", Why: err.Error(), Do: "It is kept as it is, and tried again; psctl backup verify all says which backups are whole"})
 	}
