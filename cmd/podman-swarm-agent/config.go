@@ -90,9 +90,18 @@ type kept struct {
 	wrong *[]error
 }
 
+// parse sets the value, or says what it wants instead.
+func (k kept) parse(text string) error {
+	err := k.Value.Set(text)
+	if want := map[string]string{"int": "a whole number", "bool": "true or false", "duration": "a time like 90s, 5m or 1h"}[k.Type()]; err != nil && want != "" {
+		return errors.New("want " + want)
+	}
+	return err
+}
+
 // Set sets the value, or keeps why it cannot be.
 func (k kept) Set(text string) error {
-	if err := k.Value.Set(text); err != nil {
+	if err := k.parse(text); err != nil {
 		*k.wrong = append(*k.wrong, fmt.Errorf("--%s %q: %w", k.name, text, err))
 	}
 	return nil
@@ -165,7 +174,7 @@ func fromEnv(fs *pflag.FlagSet, getenv func(string) string) error {
 		k, ours := f.Value.(kept)
 		name := envPrefix + strings.ToUpper(strings.ReplaceAll(f.Name, "-", "_"))
 		if v := getenv(name); ours && v != "" && !f.Changed {
-			if err := k.Value.Set(v); err != nil {
+			if err := k.parse(v); err != nil {
 				errs = append(errs, fmt.Errorf("%s=%q: %w", name, v, err))
 			}
 		}
@@ -201,6 +210,11 @@ func (c *config) check(getenv func(string) string) error {
 		errs = append(errs, fmt.Errorf("--data-dir: %w", err))
 	} else {
 		c.DataDir = abs
+	}
+	for _, d := range []struct{ flag, path string }{{"data-dir", c.DataDir}, {"backup-dir", c.BackupDir}} {
+		if info, err := os.Stat(d.path); err == nil && !info.IsDir() {
+			wrong(d.flag, d.path, "there is something that is no folder")
+		}
 	}
 	if c.NodeAddress != "" && net.ParseIP(c.NodeAddress) == nil && len(validation.IsDNS1123Subdomain(c.NodeAddress)) > 0 {
 		wrong("node-address", c.NodeAddress, "want an IP address or a host name, without a port")

@@ -51,12 +51,12 @@ func TestConfig_flagWinsOverEnvironmentWinsOverDefault(t *testing.T) {
 func TestConfig_everyMistakeAtOnce(t *testing.T) {
 	_, err := parse(t, map[string]string{"PODMAN_SWARM_LOG_FORMAT": "xml", "CONTAINER_HOST": "http://podman"},
 		"--node-name=Not_A_Name", "--api-addr=0.0.0.0:8080", "--log-level=loud", "--node-label=a b=c",
-		"--recovery-delay=-1s", "--node-address=1.2.3.4:80", "--data-dir=", "--node-label=none", "--recovery-delay=soon")
+		"--recovery-delay=-1s", "--node-address=1.2.3.4:80", "--data-dir=", "--node-label=none", "--recovery-delay=soon", "--backup-keep-daily=x", "--backup-dir=/proc/version")
 	if err == nil {
 		t.Fatal("all of it was taken")
 	}
 	for _, want := range []string{"--node-name", "Not_A_Name", "--api-addr", "loopback", "--log-level", "loud", "--node-label",
-		"--recovery-delay", "--node-address", "--data-dir", "--log-format", "xml", `"none"`, `"soon"`, "CONTAINER_HOST"} {
+		"--recovery-delay", "--node-address", "--data-dir", "--log-format", "xml", `"none"`, `"soon": want a time like`, "CONTAINER_HOST", `"x": want a whole number`, "is no folder"} {
 		if !strings.Contains(err.Error(), want) {
 			t.Errorf("%q is not said in:\n%v", want, err)
 		}

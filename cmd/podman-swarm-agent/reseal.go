@@ -137,9 +137,9 @@ func (r *resealer) write(old *events.Log) error {
 		return err
 	}
 	err := old.Copy(r.path(resealFolder), r.to, func(done, all int64) {
-		if p := 10 * done / max(all, 1); p > r.percent {
+		if p := 10 * done / max(all, 1); p > r.percent && all >= 1e6 { // what is less is there at once
 			r.percent = p
-			fmt.Fprintf(r.out, "%d %% of %d MB of log\n", 10*p, all>>20)
+			fmt.Fprintf(r.out, "%d %% of %d MB of log\n", 10*p, all/1e6)
 		}
 	})
 	if err != nil {

@@ -28,12 +28,19 @@ func (q *request) moment() (m snapshot.Moment, ok bool, err error) {
 	return m, err == nil, err
 }
 
-// momentOf reads a moment.
+// aheadMost is how far the clock of who asks may be ahead of this host's: a script asks for the state at its own "now".
+const aheadMost = time.Minute
+
+// momentOf reads a moment. One that is yet to come has no state: what is now might not be what will be then. What the log has of a time ahead,
+// because the clock was set back, can be asked for.
 func (s *Server) momentOf(text string) (snapshot.Moment, error) {
 	var err error
-	m, ok := snapshot.ParseMoment(text, s.now())
+	now := s.now()
+	m, ok := snapshot.ParseMoment(text, now)
 	if !ok {
 		err = fmt.Errorf("%q: want %s", text, snapshot.MomentForms)
+	} else if at := s.Ledger.View().State.At(); m.Time.After(now.Add(aheadMost)) && m.Time.After(at) {
+		err = fmt.Errorf("%q: that is yet to come: it is %s on this host", text, now.UTC().Format(time.RFC3339))
 	}
 	return m, err
 }

@@ -166,7 +166,7 @@ func (s *Server) undoRestore(q *request) error {
 	if err != nil {
 		return err
 	}
-	if !truth(q.URL.Query().Get("dry_run")) {
+	if !truth(q.URL.Query().Get("dry_run")) && len(plan.Results) > 0 {
 		if err := q.writable(); err != nil {
 			return err
 		}

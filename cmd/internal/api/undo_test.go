@@ -6,6 +6,7 @@ import (
 	"math/rand/v2"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/podman-swarm/podman-swarm/events"
 	"github.com/podman-swarm/podman-swarm/projection"
@@ -157,19 +158,63 @@ func TestUndo_ofUndo(t *testing.T) {
 	}
 }
 
-// A restore that is refused leaves nothing behind: not the backup either that it would have been from.
-func TestRestore_refusedMakesNoBackup(t *testing.T) {
-	refusing, dir := "", t.TempDir()
-	a := start(t, t.TempDir(), func(s *Server) {
+// restoring has an agent make backups, and restore from them.
+func restoring(t *testing.T, more func(*Server)) *agent {
+	dir := t.TempDir()
+	return start(t, t.TempDir(), func(s *Server) {
 		ledger, ok := s.Ledger.(*projection.Ledger)
 		if !ok {
 			t.Fatalf("the ledger is a %T", s.Ledger)
 		}
 		quiet := slog.New(slog.DiscardHandler)
-		s.Backups = &snapshot.Backups{Dir: dir, Node: "h1", Ledger: ledger, Log: quiet}
+		s.Node = "h1"
+		s.Backups = &snapshot.Backups{Dir: dir, Node: s.Node, Ledger: ledger, Log: quiet}
 		s.Restorer = &snapshot.Restorer{Ledger: ledger, Backups: s.Backups, Log: quiet}
-		s.Refusing = func() string { return refusing }
+		more(s)
 	})
+}
+
+// A restore that was taken back has nothing left to take back: nothing is recorded, and no backup is made.
+func TestRestore_undoneTwice(t *testing.T) {
+	a := restoring(t, func(*Server) {})
+	a.want(200, "POST", "/api/v1/manifests", env(1, 1, "a"))
+	backup := a.want(201, "POST", "/swarm/v1/backups", "").field("name")
+	a.want(200, "POST", "/api/v1/manifests", env(2, 1, "a"))
+	undo := "/swarm/v1/restores/" + a.want(200, "POST", "/swarm/v1/backups/"+backup+"/restore", "").field("id") + "/undo"
+	if got := a.want(200, "POST", undo, ""); got.field("id") == "" {
+		t.Fatalf("got %s", got.body)
+	}
+	index := a.index()
+	before, err := a.Backups.List()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := a.want(200, "POST", undo, ""); got.field("id") != "" || a.index() != index {
+		t.Errorf("the second time: got %s, and the log at %d after %d", got.body, a.index(), index)
+	}
+	if all, err := a.Backups.List(); err != nil || len(all) != len(before) {
+		t.Errorf("got %v, %v, want %v", all, err, before)
+	}
+}
+
+// What is yet to come is not what is now: who mistypes a year is told. A clock that is a little ahead is no mistake.
+func TestMoment_toCome(t *testing.T) {
+	a := start(t, t.TempDir())
+	past(t, a)
+	a.want(200, "POST", "/api/v1/manifests", env(1, 1, "a"))
+	at := func(d time.Duration) string {
+		return webPath + "?at=" + a.Server.now().Add(d).UTC().Format(time.RFC3339Nano)
+	}
+	a.want(200, "GET", at(aheadMost/2), "")
+	if got := a.want(400, "GET", at(time.Hour), ""); !strings.Contains(got.field("message"), "that is yet to come: it is ") {
+		t.Errorf("got %s", got.body)
+	}
+}
+
+// A restore that is refused leaves nothing behind: not the backup either that it would have been from.
+func TestRestore_refusedMakesNoBackup(t *testing.T) {
+	refusing := ""
+	a := restoring(t, func(s *Server) { s.Refusing = func() string { return refusing } })
 	a.want(200, "POST", "/api/v1/manifests", env(1, 1, "a"))
 	path := "/swarm/v1/backups/" + a.want(201, "POST", "/swarm/v1/backups", "").field("name") + "/restore?at=0s"
 	a.want(400, "POST", path+"&only=deployment/", "")
