@@ -33,6 +33,9 @@ func (s *Server) forward(ctx context.Context, k key) (*dns.Msg, error) {
 	}
 	s.Metrics.cached(false)
 	v, err, _ := s.flights.Do(fmt.Sprint(k), func() (any, error) {
+		if m := s.cache.get(k, time.Now()); m != nil { // a question that was under way has been answered between the two looks
+			return m, nil
+		}
 		ctx, cancel := context.WithTimeout(ctx, resolveIn)
 		defer cancel()
 		m, err := s.ask(ctx, k)
