@@ -231,6 +231,11 @@ func TestProxy_limits(t *testing.T) {
 		t.Errorf("%d clients are remembered, want %d", len(c.stays), mostStayers)
 	}
 	c.stays[client(0)] = stayer{at, time.Now().Add(-time.Second)}
+	c.took(client(mostStayers+15), at)
+	if _, in := c.stays[client(mostStayers+15)]; in || len(c.stays) != mostStayers {
+		t.Error("all were looked at again within the second")
+	}
+	c.swept = c.swept.Add(-2 * time.Second)
 	if c.took(client(mostStayers+20), at); len(c.stays) != mostStayers || c.stays[client(mostStayers+20)].with != at {
 		t.Errorf("whose time is over keeps its place: %d clients", len(c.stays))
 	}

@@ -58,6 +58,7 @@ type choice struct {
 
 	mu    sync.Mutex
 	stays map[netip.Addr]stayer
+	swept time.Time // when those that stay no more were last removed, since there was no room
 }
 
 type stayer struct {
@@ -92,8 +93,8 @@ func (c *choice) took(client netip.Addr, with netip.AddrPort) {
 	if c.stays == nil {
 		c.stays = map[netip.Addr]stayer{}
 	}
-	if len(c.stays) >= mostStayers {
-		now := time.Now()
+	if now := time.Now(); len(c.stays) >= mostStayers && now.Sub(c.swept) > time.Second { // not for each connection: that looks at all of them
+		c.swept = now
 		maps.DeleteFunc(c.stays, func(_ netip.Addr, s stayer) bool { return now.After(s.until) })
 	}
 	if _, known := c.stays[client]; known || len(c.stays) < mostStayers {
