@@ -9,6 +9,7 @@ import (
 	"math/rand/v2"
 	"net"
 	"net/http"
+	"strings"
 	"sync"
 	"time"
 
@@ -127,6 +128,10 @@ func (c *Clients) once(client int, http *http.Client, url string, q question, se
 	c.done = append(c.done, porcupine.Operation{ClientId: client, Input: q, Call: int64(asked), Output: a, Return: ended})
 }
 
+// otherLog is how an agent says that a resourceVersion is from before it began to count its events anew, as it does after a start where it could
+// not learn from all hosts how many of its own they hold. A value that was read before does not stand for its resourceVersion any more.
+const otherLog = "is not of this host's log"
+
 // send makes the request. sent is false when it was surely not carried out, and says nothing.
 func send(ctx context.Context, client *http.Client, url string, q question, seen *sight) (a answer, sent bool) {
 	const services = "/api/v1/namespaces/default/services"
@@ -152,6 +157,9 @@ func send(ctx context.Context, client *http.Client, url string, q question, seen
 	case err == nil:
 		a.done = true
 	case errors.As(err, &op) && op.Op == "dial":
+		return a, false
+	case q.verb == update && errors.As(err, &status) && status.Code == http.StatusConflict && strings.Contains(status.Body, otherLog):
+		*seen = sight{} // refused for the version's sake, whatever the object is
 		return a, false
 	case errors.As(err, &status) && (status.Code == http.StatusNotFound || status.Code == http.StatusConflict):
 		*seen = sight{}

@@ -1,7 +1,10 @@
 package linear
 
 import (
+	"fmt"
 	"math"
+	"net/http"
+	"net/http/httptest"
 	"strings"
 	"testing"
 	"time"
@@ -69,6 +72,25 @@ func TestCheck_seesWhatNoOrderExplains(t *testing.T) {
 		}
 		if err != nil && !strings.Contains(err.Error(), "x: nothing explains") {
 			t.Errorf("%s: got %q, want the object named", name, err)
+		}
+	}
+}
+
+// An update that is refused for a resourceVersion of another log says nothing of the object; one that is refused for what the object is does.
+func TestClients_versionOfAnotherLog(t *testing.T) {
+	for message, want := range map[string]int{
+		"Operation cannot be fulfilled: resourceVersion 7 is not of this host's log; the object has been modified": 0,
+		"Operation cannot be fulfilled: the object has been modified":                                              1,
+	} {
+		agent := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+			w.WriteHeader(http.StatusConflict)
+			fmt.Fprintf(w, `{"kind":"Status","message":%q}`, message)
+		}))
+		c, seen := New("x", 1, 1, 0, 1), sight{"1", "7"}
+		c.once(0, agent.Client(), agent.URL, question{object: "x-0", verb: update, value: "2", seen: "1"}, &seen)
+		agent.Close()
+		if len(c.done) != want || seen != (sight{}) {
+			t.Errorf("%s: got %v and %v, want %d", message, c.done, seen, want)
 		}
 	}
 }
