@@ -91,13 +91,19 @@ type running struct {
 // start runs a Server on two ports of the loopback until the test ends.
 func start(t testing.TB, configure func(*Server)) *running {
 	t.Helper()
+	return startIn(t, 20*time.Millisecond, configure)
+}
+
+// startIn is start for who says how long requests wait for the first table.
+func startIn(t testing.TB, tableIn time.Duration, configure func(*Server)) *running {
+	t.Helper()
 	src := newSource()
 	s := &Server{Source: src, Host: "here", HTTP: listen(t), HTTPS: listen(t), Metrics: NewMetrics()}
 	if configure != nil {
 		configure(s)
 	}
 	r := &running{server: s.server(), source: src, http: s.HTTP.Addr().String(), tls: s.HTTPS.Addr().String()}
-	r.notice, r.secretAge = 5*time.Millisecond, 20*time.Millisecond
+	r.notice, r.secretAge, r.tableIn = 5*time.Millisecond, 20*time.Millisecond, tableIn
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
 	go func() { done <- r.run(ctx) }()

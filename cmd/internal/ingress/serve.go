@@ -20,7 +20,7 @@ func (s *server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	began := time.Now()
 	a := &answer{ResponseWriter: w, draining: &s.draining}
 	c := &call{client: s.clientOf(r)}
-	v := s.view.Load()
+	v := s.firstView(r.Context())
 	if v != nil {
 		c.route = v.routes.Find(hostOf(r.Host), clean(r.URL.Path))
 	}
@@ -51,6 +51,22 @@ func (s *server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	default:
 		s.forward(a, r, v, c)
 	}
+}
+
+// firstView is what requests are answered from. Just after the start, before there is anything, it waits a little: who connected while the agent
+// was restarted, and was not refused since the listener was kept, is not to be told 503 for the last moment of it.
+func (s *server) firstView(ctx context.Context) *view {
+	if v := s.view.Load(); v != nil {
+		return v
+	}
+	enough := time.NewTimer(s.tableIn)
+	defer enough.Stop()
+	select {
+	case <-s.known:
+	case <-ctx.Done():
+	case <-enough.C:
+	}
+	return s.view.Load()
 }
 
 func (s *server) forward(a *answer, r *http.Request, v *view, c *call) {

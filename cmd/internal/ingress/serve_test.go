@@ -1,14 +1,17 @@
 package ingress
 
 import (
+	"bufio"
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
 	"net"
 	"net/http"
 	"net/netip"
+	"os"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -86,6 +89,31 @@ func TestFailure_A28_B4_theFirstRequestIsAnswered(t *testing.T) {
 	recovering.Store(false)
 	r.put(t, []*discovery.Service{up})
 	all("without a rule", 404, false)
+}
+
+// Who connected while the agent was restarted is answered as soon as it knows what it serves, and is not told 503 for the last moment of that.
+func TestServer_firstTableIsWaitedFor(t *testing.T) {
+	r := startIn(t, patience, nil)
+	c, err := net.Dial("tcp", r.http)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	answers := bufio.NewReader(c)
+	fmt.Fprint(c, "GET / HTTP/1.1\r\nHost: web.example.com\r\n\r\n")
+	if err := c.SetReadDeadline(time.Now().Add(200 * time.Millisecond)); err != nil {
+		t.Fatal(err)
+	}
+	if line, err := answers.ReadString('\n'); !errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Fatalf("before there is a table: got %q, %v", line, err)
+	}
+	r.put(t, []*discovery.Service{service("web", replica(t, "web"))}, declared("web", 1, rule{"web.example.com/", "Prefix", "web"}))
+	if err := c.SetReadDeadline(time.Now().Add(patience)); err != nil {
+		t.Fatal(err)
+	}
+	if line, err := answers.ReadString('\n'); err != nil || !strings.HasPrefix(line, "HTTP/1.1 200") {
+		t.Errorf("got %q, %v, want 200", line, err)
+	}
 }
 
 // Failure B.12: after a partition the view lies. A replica that is in the table and cannot be reached costs a request no more than the time to

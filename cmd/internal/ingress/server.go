@@ -30,11 +30,13 @@ const (
 	unheardFor = 2 * time.Second
 	// secretAge is how old what is known of a Secret may be: one that has changed is served after at most that.
 	secretAge = time.Second
+	// tableIn is how long a request waits for the first table, after the start.
+	tableIn = 5 * time.Second
 )
 
 // Server is the ingress of one host. Its fields are its configuration and must not be changed once it runs; Source and Host are needed.
 //
-// Every request is answered from the newest table: one that comes before there is a table gets 503, and when the rules change, those that
+// Every request is answered from the newest table: one that comes before there is a table waits for it, and gets 503 after 5 s; and when the rules change, those that
 // are under way go on by the ones that they began with.
 type Server struct {
 	Source discovery.Source
@@ -65,6 +67,7 @@ type server struct {
 	*Server
 	log      *slog.Logger
 	view     atomic.Pointer[view] // nil: there is no table yet
+	known    chan struct{}        // closed once there is
 	pools    pools
 	proxy    *httputil.ReverseProxy
 	balance  balance
@@ -74,7 +77,7 @@ type server struct {
 	under    sync.WaitGroup // requests
 	buffers  sync.Pool
 
-	notice, secretAge time.Duration // as above; tests have less patience
+	notice, secretAge, tableIn time.Duration // as above; tests have less of it
 }
 
 // view is a table and the routes that go with it.
@@ -120,7 +123,7 @@ func (s *server) run(ctx context.Context) error {
 }
 
 func (s *Server) server() *server {
-	r := &server{Server: s, notice: notice, secretAge: secretAge, log: s.Log, pools: pools{host: s.Host, all: map[poolKey]*pool{}}, unrouted: s.Metrics.of(discovery.Name{})}
+	r := &server{Server: s, known: make(chan struct{}), notice: notice, secretAge: secretAge, tableIn: tableIn, log: s.Log, pools: pools{host: s.Host, all: map[poolKey]*pool{}}, unrouted: s.Metrics.of(discovery.Name{})}
 	if r.log == nil {
 		r.log = slog.New(slog.DiscardHandler)
 	}
@@ -229,7 +232,9 @@ func (s *server) take(news discovery.News) {
 	} else if len(news.Ingresses) > 0 {
 		routes = routes.With(news.Ingresses, news.Ingress)
 	}
-	s.view.Store(&view{news.Table, routes})
+	if s.view.Swap(&view{news.Table, routes}) == nil {
+		close(s.known)
+	}
 	gone := func(n discovery.Name) bool { i := news.Ingress(n); return i == nil || !Ours(i.Spec) }
 	if news.Whole {
 		s.Metrics.keep(func(n discovery.Name) bool { return !gone(n) })
