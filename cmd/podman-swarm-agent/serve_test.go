@@ -15,6 +15,7 @@ import (
 	"os/signal"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -302,6 +303,30 @@ func TestUnit_seesTheHostsFiles(t *testing.T) {
 	}
 	if !strings.Contains(string(b), "\nType=notify\n") {
 		t.Error("not Type=notify")
+	}
+}
+
+// Without what the unit leaves it, the agent would serve Services on loopback addresses, answer no names, and open no port of an Ingress.
+func TestUnit_mayServe(t *testing.T) {
+	b, err := os.ReadFile("podman-swarm-agent.service")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, want := range map[string][]string{
+		"CapabilityBoundingSet":   {"CAP_NET_ADMIN", "CAP_NET_BIND_SERVICE"},
+		"RestrictAddressFamilies": {"AF_NETLINK", "AF_INET", "AF_UNIX"},
+	} {
+		var has []string
+		for line := range strings.Lines(string(b)) {
+			if is, values, _ := strings.Cut(strings.TrimSpace(line), "="); is == name {
+				has = append(has, strings.Fields(values)...)
+			}
+		}
+		for _, w := range want {
+			if !slices.Contains(has, w) {
+				t.Errorf("%s=%s: lacks %s", name, strings.Join(has, " "), w)
+			}
+		}
 	}
 }
 

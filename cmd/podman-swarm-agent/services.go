@@ -125,8 +125,8 @@ func (a *agent) name(ctx context.Context) error {
 		return nil
 	}
 	if s.rules.Chosen() != vip.Kernel {
-		a.part("dns").Warn("names of Services are not answered: who is not root has no address that containers could ask at; " +
-			"they reach a Service by its NodePort, at this host's address")
+		a.part("dns").Warn("names of Services are not answered: without CAP_NET_ADMIN, which root has unless somebody took it, there is no address that " +
+			"containers could ask at; they reach a Service by its NodePort, at this host's address")
 		return nil
 	}
 	at := netip.AddrPortFrom(vip.Resolver(a.c.cidr), 53)

@@ -265,3 +265,36 @@ func TestRules_runFails(t *testing.T) {
 		}
 	}
 }
+
+// Root that may not have the kernel's rules is told what it lacks: nobody else would see that Services answer on loopback addresses alone.
+func TestRules_rootWithoutTheCapability(t *testing.T) {
+	newStreet(t)
+	rules := newRules(t, newTables(), Auto)
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() {
+		runtime.LockOSThread() // the thread lacks it, and ends with the goroutine
+		header := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
+		var has [2]unix.CapUserData
+		if err := unix.Capget(&header, &has[0]); err != nil {
+			done <- err
+			return
+		}
+		has[0].Effective &^= 1 << unix.CAP_NET_ADMIN
+		if err := unix.Capset(&header, &has[0]); err != nil {
+			done <- err
+			return
+		}
+		done <- rules.Run(ctx)
+	}()
+	select {
+	case <-rules.Ready():
+	case err := <-done:
+		t.Fatal(err)
+	}
+	if p := rules.Problems(); rules.Chosen() != UserSpace || len(p) != 1 || !strings.Contains(p[0], "CAP_NET_ADMIN") || rules.Answering() {
+		t.Errorf("in mode %q, answering %v, problems: %q; want one that names CAP_NET_ADMIN", rules.Chosen(), rules.Answering(), p)
+	}
+	cancel()
+	<-done
+}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/netip"
+	"os"
 	"slices"
 	"strconv"
 	"sync"
@@ -111,6 +112,10 @@ func (r *Rules) Run(ctx context.Context) error {
 		}
 		if !loopback.Contains(stands.Addr()) || stands.Bits() < loopback.Bits() {
 			return fmt.Errorf("serve the virtual addresses at %s: want a network in 127.0.0.0/8, where every address is this host's", stands)
+		}
+		if r.Mode == Auto && os.Geteuid() == 0 { // who is not root knows what that costs; root has seen nothing go wrong
+			r.problem(aboutTable, fmt.Sprintf("they answer on loopback addresses of this host alone, and their names are not answered, though the agent is root's: %s; "+
+				"it needs CAP_NET_ADMIN (CapabilityBoundingSet= in its unit of systemd, --cap-add in a container) and nftables in the kernel, and looks again when it is restarted", why))
 		}
 		r.Log.Warn("virtual addresses are served by a proxy, on loopback addresses of this host alone: containers reach NodePorts only, and connections end with the agent",
 			"why", why, "cidr", r.CIDR, "at", stands)
