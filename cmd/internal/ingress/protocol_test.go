@@ -2,6 +2,7 @@ package ingress
 
 import (
 	"bufio"
+	"context"
 	"crypto/tls"
 	"errors"
 	"fmt"
@@ -9,6 +10,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"net/http/httptrace"
 	"strconv"
 	"strings"
 	"testing"
@@ -206,6 +208,99 @@ func TestServer_streams(t *testing.T) {
 			}
 		}
 		resp.Body.Close()
+	}
+}
+
+// A backend may answer before it has read everything: both go on, and no byte of the request is lost.
+func TestServer_bothWaysAtOnce(t *testing.T) {
+	r, c := one(t, service("web", serving(t, func(w http.ResponseWriter, r *http.Request) {
+		rc := http.NewResponseController(w)
+		if err := rc.EnableFullDuplex(); err != nil {
+			t.Error(err)
+		}
+		_ = rc.Flush()
+		for from := bufio.NewReader(r.Body); ; _ = rc.Flush() {
+			line, err := from.ReadString('\n')
+			if _, werr := io.WriteString(w, line); err != nil || werr != nil {
+				return
+			}
+		}
+	})), nil)
+	talk := func(t *testing.T, c *http.Client, url string) {
+		ctx, cancel := context.WithTimeout(t.Context(), patience)
+		defer cancel()
+		body, to := io.Pipe()
+		defer to.Close()
+		resp, err := c.Do(request(t, "POST", url, body).WithContext(ctx))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer resp.Body.Close()
+		from := bufio.NewReader(resp.Body)
+		for i := range 100 {
+			line := strings.Repeat(strconv.Itoa(i), 100) + "\n"
+			if _, err := io.WriteString(to, line); err != nil {
+				t.Fatalf("line %d: %v", i, err)
+			}
+			if got, err := from.ReadString('\n'); got != line {
+				t.Fatalf("line %d: got %q, %v, want it back", i, got, err)
+			}
+		}
+		to.Close()
+		if rest, err := io.ReadAll(from); len(rest) > 0 || err != nil {
+			t.Errorf("then got %q, %v, want the end", rest, err)
+		}
+	}
+	t.Run("HTTP/1", func(t *testing.T) { talk(t, c, "http://h/") })
+	t.Run("HTTP/1 over TLS", func(t *testing.T) { talk(t, c, "https://h/") })
+	t.Run("HTTP/2", func(t *testing.T) { // where a connection is not one request's, and goes on
+		c := r.over2(t, true)
+		var conns []net.Conn
+		c.Transport = traced{c.Transport, &httptrace.ClientTrace{GotConn: func(i httptrace.GotConnInfo) { conns = append(conns, i.Conn) }}}
+		for range 2 {
+			talk(t, c, urlOf(true))
+		}
+		if len(conns) != 2 || conns[0] != conns[1] {
+			t.Errorf("got %d connections, not the same one twice", len(conns))
+		}
+	})
+}
+
+// traced is a transport whose requests are looked at.
+type traced struct {
+	http.RoundTripper
+	by *httptrace.ClientTrace
+}
+
+func (r traced) RoundTrip(req *http.Request) (*http.Response, error) {
+	return r.RoundTripper.RoundTrip(req.WithContext(httptrace.WithClientTrace(req.Context(), r.by)))
+}
+
+// A connection goes on being used where nothing of a request is left to come: whether the backend has read it, or there was none.
+func TestServer_connectionsAreKept(t *testing.T) {
+	r, _ := one(t, service("web", replica(t, "a")), nil)
+	r.put(t, []*discovery.Service{service("web", replica(t, "a")), service("gone", nobody(t))},
+		declared("all", 1, rule{"web/", "Prefix", "web"}, rule{"gone/", "Prefix", "gone"}))
+	c, err := net.Dial("tcp", r.http)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	if err := c.SetDeadline(time.Now().Add(patience)); err != nil {
+		t.Fatal(err)
+	}
+	from := bufio.NewReader(c)
+	for host, want := range map[string]int{"web": http.StatusOK, "gone": http.StatusBadGateway} {
+		for _, body := range []string{"Content-Length: 5\r\n\r\nhello", "Transfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n", "\r\n"} {
+			if _, err := io.WriteString(c, "POST / HTTP/1.1\r\nHost: "+host+"\r\n"+body); err != nil {
+				t.Fatal(err)
+			}
+			resp, err := http.ReadResponse(from, nil)
+			if err != nil || resp.StatusCode != want || resp.Close {
+				t.Fatalf("%s, %q: got %v, %v, want %d and the connection kept", host, body, resp, err, want)
+			}
+			_, _ = io.Copy(io.Discard, resp.Body)
+		}
 	}
 }
 

@@ -136,7 +136,13 @@ func (s *Server) server() *server {
 		BufferPool:    r,
 		ErrorHandler:  r.failed,
 		ModifyResponse: func(resp *http.Response) error {
-			callOf(resp.Request.Context()).upgraded = resp.StatusCode == http.StatusSwitchingProtocols
+			c := callOf(resp.Request.Context())
+			c.upgraded = resp.StatusCode == http.StatusSwitchingProtocols
+			// A backend may answer before it has read everything. Over HTTP/1 net/http would take the rest of the request away once the answer
+			// begins, or wait for it, so that the connection can be used again: hence it is not.
+			if c.body != nil && !c.body.ended.Load() {
+				resp.Header.Set("Connection", "close")
+			}
 			return nil
 		},
 		ErrorLog: slog.NewLogLogger(r.log.Handler(), slog.LevelDebug),

@@ -91,6 +91,7 @@ type call struct {
 	pool   *pool
 	client netip.Addr // who asks
 
+	body     *heldBody // of the request; nil over HTTP/2
 	tried    []*endpointState
 	endpoint string // where it went
 	retries  int
@@ -118,6 +119,9 @@ var errNoneLeft = errors.New("no endpoint is ready")
 func (b *balance) RoundTrip(req *http.Request) (*http.Response, error) {
 	c := callOf(req.Context())
 	body := &heldBody{ReadCloser: req.Body}
+	if req.ProtoMajor == 1 && req.Body != nil {
+		c.body = body
+	}
 	began := time.Now()
 	err := error(nil)
 	for {
@@ -191,13 +195,17 @@ func timedOut(err error) bool {
 // heldBody is a request's body that a failed dial leaves open for the next.
 type heldBody struct {
 	io.ReadCloser
-	read atomic.Bool
+	read, ended atomic.Bool
 }
 
 // Read reads on.
 func (b *heldBody) Read(p []byte) (int, error) {
 	b.read.Store(true)
-	return b.ReadCloser.Read(p)
+	n, err := b.ReadCloser.Read(p)
+	if err == io.EOF {
+		b.ended.Store(true)
+	}
+	return n, err
 }
 
 // Close closes what has been begun; what has not, whoever handed it in closes.
