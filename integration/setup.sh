@@ -43,6 +43,8 @@ if [[ ${1-} == tests ]]; then # what no demo needs
 	need chromium-driver "drives the browser that looks at the agent's page" chromedriver
 	need strace "makes single calls of a program that tests the log end in an error" strace
 	need nginx-light "what the ingress is measured against" /usr/sbin/nginx
+	need systemd "runs the agent's unit, as the first process of a machine of its own" /lib/systemd/systemd
+	need curl "asks Services and Ingresses on that machine" curl
 	need bind9-dnsutils "asks the agent for names, as people do" dig
 	need nftables "looks at the rules of virtual addresses, and makes rules of others beside them" nft
 	need prometheus "scrapes agents, and checks and tests the alerts" prometheus promtool

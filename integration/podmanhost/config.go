@@ -35,13 +35,13 @@ func (h *Host) env() []string {
 	return append(env, "CONTAINERS_CONF="+filepath.Join(h.dir, "containers.conf"), "PODMAN_IGNORE_CGROUPSV1_WARNING=1")
 }
 
-// writeConfig writes the host's containers.conf and its one network. With CONTAINERS_CONF set Podman reads no other.
-func (h *Host) writeConfig() error {
+// Config is a containers.conf with which Podman runs containers where this process does. Its last table is that of the network.
+func Config() (string, error) {
 	ulimits, err := ulimits()
 	if err != nil {
-		return err
+		return "", err
 	}
-	conf := fmt.Sprintf(`# of one private Podman host; gone with it
+	return fmt.Sprintf(`# of one private Podman host; gone with it
 [containers]
 # Podman asks for more than a root without CAP_SYS_RESOURCE may have, and then no container starts.
 default_ulimits = [%s]
@@ -53,9 +53,16 @@ events_logger = "file"
 [network]
 network_backend = "netavark"
 firewall_driver = "iptables" # what subnet.clear can undo
-default_network = %q
-default_subnet = %q
-`, ulimits, runtime(), h.subnet.name, h.subnet.cidr())
+`, ulimits, runtime()), nil
+}
+
+// writeConfig writes the host's containers.conf and its one network. With CONTAINERS_CONF set Podman reads no other.
+func (h *Host) writeConfig() error {
+	conf, err := Config()
+	if err != nil {
+		return err
+	}
+	conf += fmt.Sprintf("default_network = %q\ndefault_subnet = %q\n", h.subnet.name, h.subnet.cidr())
 	if err := os.WriteFile(filepath.Join(h.dir, "containers.conf"), []byte(conf), 0o640); err != nil {
 		return err
 	}

@@ -1,0 +1,188 @@
+package integration
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/podman-swarm/podman-swarm/integration/machine"
+	"github.com/podman-swarm/podman-swarm/integration/podmanhost"
+)
+
+// unitManifest is integration/examples/web.yaml without its limit of memory: a machine's cgroups have no controllers.
+func unitManifest(t *testing.T) string {
+	t.Helper()
+	b, err := os.ReadFile("examples/web.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	const limit = "          resources:\n            limits:\n              memory: 64Mi\n"
+	if !strings.Contains(string(b), limit) {
+		t.Fatal("the example has no such limit any more")
+	}
+	return strings.Replace(string(b), limit, "", 1)
+}
+
+// booted is a machine with the unit installed.
+type booted struct {
+	*machine.Machine
+	t *testing.T
+}
+
+// run runs a command line of a shell on the machine, and wants it to succeed within two minutes.
+func (m *booted) run(line string) string {
+	m.t.Helper()
+	ctx, cancel := context.WithTimeout(m.t.Context(), 2*time.Minute)
+	defer cancel()
+	out, err := m.Run(ctx, nil, "sh", "-c", line)
+	if err != nil {
+		journal, _ := m.Run(context.WithoutCancel(ctx), nil, "journalctl", "--no-pager", "-n", "60", "-u", "podman-swarm-agent")
+		m.t.Fatalf("%v\n%s%s", err, out, journal)
+	}
+	return strings.TrimSpace(out)
+}
+
+// install does what README says under "On a host of yours".
+func (m *booted) install(bin string) {
+	m.t.Helper()
+	for path, from := range map[string]string{
+		"/usr/local/bin/podman-swarm-agent":              filepath.Join(bin, "podman-swarm-agent"),
+		"/usr/local/bin/psctl":                           filepath.Join(bin, "psctl"),
+		"/etc/systemd/system/podman-swarm-agent.service": "../cmd/podman-swarm-agent/podman-swarm-agent.service",
+	} {
+		f, err := os.Open(from)
+		if err != nil {
+			m.t.Fatal(err)
+		}
+		err = m.Put(m.t.Context(), path, "755", f)
+		f.Close()
+		if err != nil {
+			m.t.Fatal(err)
+		}
+	}
+	m.run("systemctl daemon-reload; systemctl enable --now podman.socket podman-swarm-agent")
+}
+
+// containers are the machine's, with when each was started.
+func (m *booted) containers() string {
+	m.t.Helper()
+	return m.run(`podman ps -q --no-trunc | sort | xargs podman inspect -f '{{.Id}} {{.State.Status}} {{.State.StartedAt}}'`)
+}
+
+// The unit under systemd itself, installed as README says: its sandbox lets the agent do all that it is for; a restart bounces nothing and fails no
+// request, as the sockets of Ingresses are kept; whoever is killed is started again; and a stop leaves the containers alone.
+func TestUnit_systemd(t *testing.T) {
+	bin := built.folder(t)
+	dir := t.TempDir()
+	image, err := podmanhost.BuildImage(t.Context(), dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	home := filepath.Join(dir, "machine")
+	if err := os.Mkdir(home, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
+	defer cancel()
+	host, err := machine.Boot(ctx, home)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := host.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	m := &booted{host, t}
+	if _, err := m.Run(ctx, bytes.NewReader(image), "podman", "import", "--quiet", "--change", `ENTRYPOINT ["/web"]`, "-", podmanhost.Image1); err != nil {
+		t.Fatal(err)
+	}
+	m.install(bin)
+	if err := m.Put(ctx, "/root/web.yaml", "644", strings.NewReader(unitManifest(t))); err != nil {
+		t.Fatal(err)
+	}
+	m.run("psctl apply -f /root/web.yaml --wait")
+	m.works()
+	m.restarts()
+	m.killed()
+	m.stopped()
+}
+
+// works wants the Deployment to be reached in every way that there is.
+func (m *booted) works() {
+	m.t.Helper()
+	if said := m.run("psctl status"); !strings.Contains(said, "Nothing needs a look.") {
+		m.t.Errorf("psctl status:\n%s", said)
+	}
+	address := m.run("psctl get service web -o json | jq -r .spec.clusterIP")
+	for what, line := range map[string]string{
+		"its address, from the host":      "curl -sf -m 10 http://" + address + "/",
+		"its Ingress":                     "curl -sf -m 10 -H 'Host: web.example.com' http://127.0.0.1/",
+		"the kernel's rules, not a proxy": "nft list table ip podman_swarm_default | grep " + address,
+	} {
+		if said := m.run(line); said == "" {
+			m.t.Errorf("%s: nothing", what)
+		}
+	}
+	// A replica asks the Service by its name, as containers do.
+	m.run(`pod=$(psctl get pods -o json | jq -r '.items[0].status.podIP'); curl -sf -m 10 "http://$pod/load?every=20ms&url=http://web/"
+		until test "$(curl -sf -m 10 http://$pod/loaded | jq .ok)" -ge 20; do sleep 0.1; done; curl -sf "http://$pod/load?every=0s"`)
+	if got := m.run("dig +short @10.96.0.10 web.default.svc.cluster.local"); got != address {
+		m.t.Errorf("the name leads to %q, want %s", got, address)
+	}
+}
+
+// restarts restarts the agent three times while somebody asks the Ingress.
+func (m *booted) restarts() {
+	m.t.Helper()
+	before := m.containers()
+	m.run(`rm -f /run/enough; { while ! test -e /run/enough; do
+		curl -s -m 30 -o /dev/null -w '%{http_code}\n' -H 'Host: web.example.com' http://127.0.0.1/ || echo "curl $?"
+	done > /run/codes; touch /run/asked; } > /dev/null 2>&1 &`)
+	m.run("for i in 1 2 3; do systemctl restart podman-swarm-agent; done; touch /run/enough; until test -e /run/asked; do sleep 0.1; done")
+	codes := m.run("sort /run/codes | uniq -c")
+	m.t.Logf("answers of the Ingress over three restarts: %s", codes)
+	if f := strings.Fields(codes); len(f) != 2 || f[1] != "200" {
+		m.t.Errorf("over three restarts the Ingress answered:\n%s", codes)
+	}
+	if after := m.containers(); after != before {
+		m.t.Errorf("containers before:\n%s\nafter three restarts:\n%s", before, after)
+	}
+}
+
+// killed kills the agent. systemd starts it again, and it adopts what runs.
+func (m *booted) killed() {
+	m.t.Helper()
+	before := m.containers()
+	pid := m.run("systemctl show -P MainPID podman-swarm-agent")
+	m.run("systemctl kill -s KILL podman-swarm-agent; until p=$(systemctl show -P MainPID podman-swarm-agent) && test $p != 0 -a $p != " + pid +
+		" && systemctl is-active -q podman-swarm-agent; do sleep 0.1; done")
+	var recovery struct{ Adopted, Bounced int }
+	if err := json.Unmarshal([]byte(m.run("psctl recovery -o json")), &recovery); err != nil || recovery.Adopted != 3 || recovery.Bounced != 0 {
+		m.t.Errorf("after a SIGKILL: got %+v, %v", recovery, err)
+	}
+	if after := m.containers(); after != before {
+		m.t.Errorf("containers before:\n%s\nafter a SIGKILL of the agent:\n%s", before, after)
+	}
+}
+
+// stopped stops the agent, which is no failure, and leaves the containers.
+func (m *booted) stopped() {
+	m.t.Helper()
+	before := m.containers()
+	if got := m.run("systemctl stop podman-swarm-agent; systemctl show -P Result podman-swarm-agent"); got != "success" {
+		m.t.Errorf("systemd calls the stop %s", got)
+	}
+	if after := m.containers(); after != before || before == "" {
+		m.t.Errorf("containers before:\n%s\nafter a stop of the agent:\n%s", before, after)
+	}
+	if left := fmt.Sprint(m.run("pgrep -c podman-swarm-ag || true")); left != "0" {
+		m.t.Errorf("%s processes of the agent are left", left)
+	}
+}
