@@ -41,8 +41,11 @@
 //
 // And of the list of what users of this field complain of:
 //
+//	 1  a full disk or power cut ends the node TestAgent_fullDisk, TestPowercut_short, task powercut; events: TestOpen_tornBatches
 //	 2  nothing can be managed without a quorum cmd: TestFailures_inACluster/B2_lostMajority; sync: even-split.txt
+//	 3  an upgrade of the agent bounces all      TestUnit_systemd, TestFailure_A6_A7_A12_A31_restarts, TestCrash_short
 //	 4  after a reboot containers stay down      podman: TestRecovery_afterReboot; cmd/internal/ingress: TestFailure_A28_B4_theFirstRequestIsAnswered
+//	 5  a ghost has the name of what is to start podman: TestReal_ghost, TestReal_story
 //	 6  a restore is an outage, or wipes data  cmd: TestFailures_inACluster/A18_restore; TestDrill_short, task drill; TestCrash_restores
 //	 7  the backup turns out unusable        cmd: TestDrill_damageIsSaid; snapshot: TestDrill_…; psctl backup verify
 //	 8  there are no scheduled backups           snapshot: TestBackups_schedule; cmd: TestBackup_atTheStartAndOnDemand
@@ -52,6 +55,7 @@
 //	                                            cmd/psctl: testdata/conflicts.txtar; cmd: TestClashed_whoLostTells
 //	12  after a partition the view lies         TestFailures_onThreeHosts/A10_B12_split, A28_B4_B12_services; cmd/internal/ingress: TestFailure_B12_whatCannotBeReachedIsPassedOver; task split
 //	13  nobody can say who changed it        cmd/psctl: testdata/time.txtar, history.txtar, swarm.txtar; cmd/internal/api: TestUndo_…, TestEvents_…; cmd: TestAudit_…
+//	14  nobody sees what an apply will do       cmd/psctl: testdata/apply.txtar, time.txtar
 //	15  a key against an unattended reboot   cmd: TestEncryptState
 //
 // A log that somebody has touched: TestAudit_short, task audit; events: TestVerify_…, TestAsks_…; sync: TestClaim_…; cmd/internal/api: TestAudit_whatWasTouched;
