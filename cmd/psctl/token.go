@@ -38,7 +38,8 @@ func (p *program) tokenCreate() *cobra.Command {
 		Short: "Make a token, and show its secret once",
 		Long: `create makes a token and prints its secret, alone on a line: keep it, since it is not to be had again. The scope read sees,
 write also changes what is declared, and admin also hosts and tokens. With --namespace it is good for some namespaces only, and sees
-nothing of what is the cluster's as a whole.
+nothing of what is the cluster's as a whole. Who may write in all namespaces can run a container that is root on its host; who may write
+in some only is refused what gives the host away: hostNetwork, hostPath, hostPort, privileged, more capabilities, and a host in probes.
 
 ` + spreadHelp,
 		Example: `  psctl token create ci --scope write -n shop --ttl 720h > ci.token

@@ -13,8 +13,10 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/util/validation/field"
 
 	"github.com/podman-swarm/podman-swarm/events"
+	"github.com/podman-swarm/podman-swarm/events/manifest"
 	"github.com/podman-swarm/podman-swarm/projection"
 )
 
@@ -134,6 +136,15 @@ func (q *request) may(n need, what string, gr schema.GroupResource, name string)
 	// As Kubernetes words it; kubectl shows it as a sentence.
 	why := fmt.Sprintf("User %q cannot %s%s: it has scope %s in %s, and this takes scope %s%s", c.name, what, where, c.scope, in, n.scope, takes)
 	return apierrors.NewForbidden(gr, name, errors.New(why))
+}
+
+// unconfined is what the caller may not declare of an object, because it reaches beyond the namespaces to which the caller is confined.
+func (q *request) unconfined(o object) field.ErrorList {
+	c := q.caller
+	if c == nil || c.namespaces == nil {
+		return nil
+	}
+	return manifest.Unconfined(o, fmt.Sprintf("%s, which has scope %s in namespaces %s only", c.name, c.scope, strings.Join(c.namespaces, ", ")))
 }
 
 func firstOf(all []string) string {

@@ -174,7 +174,7 @@ func (s *Server) endConflict(q *request) error {
 			return nil, err
 		}
 		if verb == "reapply" {
-			changes, err = s.reapply(st, &c)
+			changes, err = s.reapply(q, st, &c)
 		}
 		if err == nil && changes == nil { // what is shown stays so: said once more, by who has seen what lost
 			shown, _ := st.Lookup(c.Key)
@@ -213,7 +213,7 @@ func (s *Server) endConflict(q *request) error {
 }
 
 // reapply is what it takes that the key shows what lost; nil where it says the same already.
-func (s *Server) reapply(st *projection.State, c *projection.Conflict) ([]projection.Change, error) {
+func (s *Server) reapply(q *request, st *projection.State, c *projection.Conflict) ([]projection.Change, error) {
 	typ, _, _ := manifest.SplitKey(c.Key)
 	if _, known := manifest.ByType(typ); !known {
 		return []projection.Change{{Kind: c.Kind, Key: c.Key, Object: c.Version.Object}}, nil
@@ -224,6 +224,7 @@ func (s *Server) reapply(st *projection.State, c *projection.Conflict) ([]projec
 	}
 	manifest.Default(o)
 	d, wrong, err := declare(st, o, s.now())
+	wrong = append(wrong, q.unconfined(o)...)
 	if err == nil && len(wrong) > 0 {
 		err = invalid(o, wrong)
 	}

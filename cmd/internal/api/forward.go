@@ -3,6 +3,7 @@ package api
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -207,6 +208,7 @@ func (s *Server) podForward(l *look, p *projection.Placed, port string) (f Forwa
 		declared = "it declares none"
 	}
 	own, _ := netip.ParseAddr(r.IP)
+	onHost := hostNetwork(p)
 	switch {
 	case i >= 0:
 		f.Port = r.Ports[i].Container
@@ -223,18 +225,39 @@ func (s *Server) podForward(l *look, p *projection.Placed, port string) (f Forwa
 	}
 	d := r.Ports[i]
 	address := d.HostIP
-	if ip, err := netip.ParseAddr(address); err != nil || ip.IsUnspecified() {
+	if ip, err := netip.ParseAddr(address); onHost || err != nil || ip.IsUnspecified() {
 		h, _ := read[projection.Host](l.State, projection.HostKey(p.Host))
-		if address = "127.0.0.1"; p.Host != s.Node && h != nil {
+		if address = "127.0.0.1"; (onHost || p.Host != s.Node) && h != nil {
 			address = h.Address
 		}
 	}
 	ip, err := netip.ParseAddr(address)
-	if err != nil {
+	switch {
+	case err != nil:
 		return no("runs on host %s, whose address is not known", p.Host)
+	case onHost && meansThisHost(ip):
+		return no("shares the network of host %s, of which no address is known that others reach: what listens at its loopback is for that host alone", p.Host)
 	}
 	f.Address = netip.AddrPortFrom(ip, uint16(d.Host))
 	return f, nil
+}
+
+// hostNetwork reports whether the replica has the network of its host. All that listens there could be led to as if it were the replica's.
+func hostNetwork(p *projection.Placed) bool {
+	var t corev1.PodTemplateSpec
+	return json.Unmarshal(p.Template, &t) != nil || t.Spec.HostNetwork
+}
+
+// onHost reports whether that is so, as far as can be told.
+func (l *look) onHost(pod projection.Pod) bool {
+	p, err := l.Placement(pod)
+	return err != nil || p == nil || hostNetwork(p)
+}
+
+// meansThisHost reports whether an address is another host's on each host, so that nobody gets there by having it stand in a manifest: the
+// agent's own API, which trusts the loopback, first of all.
+func meansThisHost(ip netip.Addr) bool {
+	return ip.IsLoopback() || ip.IsUnspecified() || ip.IsLinkLocalUnicast() || ip.IsMulticast()
 }
 
 // serviceForwards are the ready endpoints behind a port of a Service.
@@ -255,8 +278,8 @@ func (s *Server) serviceForwards(l *look, n name, port string) ([]Forward, error
 	var all []Forward
 	for e := range p.Ready() {
 		to := e.On(s.Node)
-		if e.Host == "" && (to.Addr().IsLoopback() || to.Addr().IsUnspecified() || to.Addr().IsLinkLocalUnicast()) {
-			continue // an address that means this host, which nobody gets to by naming it in a manifest
+		if meansThisHost(to.Addr()) && (e.Host == "" || l.onHost(e.Pod)) {
+			continue
 		}
 		f := Forward{Host: e.Host, Port: int(to.Port()), Address: to}
 		if e.Host != "" {

@@ -252,3 +252,32 @@ func TestForward_overTLS(t *testing.T) {
 		t.Errorf("got %v", err)
 	}
 }
+
+// A replica in the network of its host is reached at the host's address, and never at its loopback: there the agent's own API listens, which
+// trusts whoever comes from there with everything.
+func TestForward_hostNetwork(t *testing.T) {
+	r := newReplica(t)
+	a := start(t, t.TempDir())
+	a.join("h1", "h2")
+	a.want(200, "POST", apply, strings.Replace(deployment("web", 3, "w"), "    spec:\n", "    spec:\n      hostNetwork: true\n", 1))
+	r.run(a, 0, "h1", "")
+	r.run(a, 1, "h2", "")
+	port := int(r.addr().Port())
+	hand := func(n int, host string) discovery.Endpoint {
+		return discovery.Endpoint{Address: r.addr(), Local: r.addr(), Host: host, Pod: projection.Pod{Namespace: "default", Deployment: "web", Ordinal: n}, Ready: true}
+	}
+	a.Server.Discovery = tables{discovery.NewTable([]*discovery.Service{{Name: discovery.Name{Namespace: "default", Name: "web"}, Spec: &corev1.ServiceSpec{},
+		Ports: []discovery.Port{{Protocol: "TCP", Port: 80, Endpoints: []discovery.Endpoint{hand(0, "h1"), hand(7, "h1")}}}}}, nil)}
+	for _, what := range []string{"pod/web-0/http", "pod/web-1/http", "deployment/web/http"} {
+		if got := a.want(200, "GET", "/swarm/v1/forward/default/"+what, "").field("address"); got != fmt.Sprintf("10.0.0.1:%d", port) {
+			t.Errorf("%s: got %s, want the host's address", what, got)
+		}
+	}
+	a.want(503, "GET", "/swarm/v1/forward/default/service/web/80", "")
+	for _, address := range []string{"", "127.0.0.1", "::1", "0.0.0.0", "169.254.1.1", "::ffff:127.0.0.1"} {
+		a.say("h1", projection.Host{Address: address})
+		if got := a.want(503, "GET", "/swarm/v1/forward/default/pod/web-0/http", ""); !strings.Contains(got.field("message"), "address") {
+			t.Errorf("%s: got %s", address, got.body)
+		}
+	}
+}

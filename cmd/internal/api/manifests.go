@@ -63,7 +63,7 @@ func (s *Server) apply(q *request) error {
 	decide := func(st *projection.State) ([]projection.Change, error) {
 		var changes []projection.Change
 		var err error
-		if all, err = s.declareAll(st, items); err != nil {
+		if all, err = s.declareAll(q, st, items); err != nil {
 			return nil, err
 		}
 		for _, d := range all {
@@ -117,7 +117,7 @@ func (q *request) mayItem(key string) error {
 
 // declareAll works out what the items come to upon a state; the error is a manifest.Mistakes with all that is wrong
 // with any of them.
-func (s *Server) declareAll(st *projection.State, items []manifest.Item) ([]*declaration, error) {
+func (s *Server) declareAll(q *request, st *projection.State, items []manifest.Item) ([]*declaration, error) {
 	var all []*declaration
 	var mistakes manifest.Mistakes
 	now := s.now()
@@ -131,7 +131,7 @@ func (s *Server) declareAll(st *projection.State, items []manifest.Item) ([]*dec
 			continue
 		}
 		d, wrong, err := declare(st, s.asDeclared(st, o), now)
-		wrong = append(wrong, s.unfit(st, o)...)
+		wrong = append(append(wrong, s.unfit(st, o)...), q.unconfined(o)...)
 		if err != nil {
 			return nil, err
 		}

@@ -77,7 +77,7 @@ func (s *Server) sealed(o object) (object, field.ErrorList, error) {
 }
 
 // declaring works out what an object, as somebody wants it, comes to upon a state.
-func (s *Server) declaring(st *projection.State, wanted object) (*declaration, error) {
+func (s *Server) declaring(q *request, st *projection.State, wanted object) (*declaration, error) {
 	o, wrong, err := s.sealed(wanted)
 	if err != nil {
 		return nil, err
@@ -85,7 +85,7 @@ func (s *Server) declaring(st *projection.State, wanted object) (*declaration, e
 	var d *declaration
 	if len(wrong) == 0 {
 		d, wrong, err = declare(st, s.asDeclared(st, o), s.now())
-		wrong = append(wrong, s.unfit(st, o)...)
+		wrong = append(append(wrong, s.unfit(st, o)...), q.unconfined(o)...)
 	}
 	if err == nil && len(wrong) > 0 {
 		err = invalid(wanted, wrong)

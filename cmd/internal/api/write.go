@@ -169,7 +169,7 @@ func (s *Server) changed(q *request, t target, verb, key string, make func(*proj
 		if err != nil {
 			return nil, err
 		}
-		if d, err = s.declaring(st, wanted); err != nil {
+		if d, err = s.declaring(q, st, wanted); err != nil {
 			return nil, err
 		}
 		return d.changes(), nil
