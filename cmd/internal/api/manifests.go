@@ -189,7 +189,7 @@ func (s *Server) removeNamed(q *request) error {
 	if dry {
 		_, err = decide(receipt.State)
 	} else {
-		receipt, err = s.removed(q, "delete "+m.Type, decide)
+		receipt, err = s.within(q, "delete "+m.Type, decide)
 	}
 	if err != nil {
 		return err

@@ -1,6 +1,7 @@
 package api
 
 import (
+	"context"
 	"fmt"
 	"strings"
 	"testing"
@@ -287,6 +288,48 @@ func TestPod_eviction(t *testing.T) {
 	if a.node("h1").Draining {
 		t.Error("an uncordoned host is still drained")
 	}
+}
+
+// An uncordon, label or taint that is acknowledged while an eviction is on its way is not taken back by it.
+func TestPod_evictionKeepsWhatCameMeanwhile(t *testing.T) {
+	late := &lateLedger{}
+	a := start(t, t.TempDir(), func(s *Server) { late.Ledger, s.Ledger = s.Ledger, late })
+	a.want(200, "POST", apply, deployment("web", 1, "w"))
+	a.join("h1")
+	a.runs(0, "h1")
+	const pod = "/api/v1/namespaces/default/pods/web-0/eviction"
+	a.want(200, "PATCH", "/api/v1/nodes/h1", `{"spec":{"unschedulable":true}}`, asMerge)
+	say := func(n projection.Node) {
+		late.before = func() {
+			a.record(projection.Change{Kind: events.Declared, Key: projection.NodeKey("h1"), Object: projection.Encode(n)})
+		}
+	}
+	say(projection.Node{Unschedulable: true, Labels: map[string]string{"disk": "new"}})
+	a.want(201, "POST", pod, "{}")
+	if n := a.node("h1"); n.Labels["disk"] != "new" || !n.Draining {
+		t.Errorf("got %+v, want the label that came meanwhile, and draining", n)
+	}
+	say(projection.Node{})
+	if got := a.want(409, "POST", pod, "{}"); !strings.Contains(got.field("message"), "cordon it first") {
+		t.Errorf("got %s", got.body)
+	}
+	if n := a.node("h1"); n.Unschedulable || n.Draining {
+		t.Errorf("got %+v, want it uncordoned, as it was answered", n)
+	}
+}
+
+// lateLedger has something else recorded before the next change of the API is.
+type lateLedger struct {
+	Ledger
+	before func()
+}
+
+func (l *lateLedger) Record(ctx context.Context, by projection.By, decide func(*projection.State) ([]projection.Change, error)) (projection.Receipt, error) {
+	if f := l.before; f != nil {
+		l.before = nil
+		f()
+	}
+	return l.Ledger.Record(ctx, by, decide)
 }
 
 // What is done with hosts beyond Kubernetes' words, and what is refused.

@@ -211,7 +211,7 @@ func (s *Server) evict(q *request, t target) error {
 	if dry {
 		_, err = decide(s.Ledger.View().State)
 	} else {
-		_, err = s.record(q, "evict pod "+t.namespace+"/"+t.name.name, nil, decide)
+		_, err = s.within(q, "evict pod "+t.namespace+"/"+t.name.name, decide)
 	}
 	if err != nil {
 		return err

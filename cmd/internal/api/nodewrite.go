@@ -237,7 +237,7 @@ func (s *Server) deleteNode(q *request, t target) error {
 	if dry {
 		_, err = decide(s.Ledger.View().State)
 	} else {
-		_, err = s.removed(q, "delete node", decide)
+		_, err = s.within(q, "delete node", decide)
 	}
 	if err != nil {
 		return err

@@ -147,7 +147,7 @@ func (s *Server) revokeToken(q *request) error {
 	}
 	n := q.PathValue("name")
 	key := projection.APITokenKey(n)
-	_, err := s.removed(q, "revoke token "+n, func(st *projection.State) ([]projection.Change, error) {
+	_, err := s.within(q, "revoke token "+n, func(st *projection.State) ([]projection.Change, error) {
 		if _, ok := st.Lookup(key); !ok {
 			return nil, apierrors.NewNotFound(tokenResource(), n)
 		}

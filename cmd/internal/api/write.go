@@ -271,7 +271,7 @@ func (s *Server) remove(q *request, t target) error {
 		_, err = decide(s.Ledger.View().State)
 	} else {
 		// What a namespace holds is more than one key: that is looked at again within the ledger.
-		_, err = s.removed(q, "delete "+t.singular, decide)
+		_, err = s.within(q, "delete "+t.singular, decide)
 	}
 	if err != nil {
 		return err
@@ -281,8 +281,9 @@ func (s *Server) remove(q *request, t target) error {
 		Details: &metav1.StatusDetails{Name: t.name.name, Group: t.group, Kind: t.plural, UID: gone.GetUID()}})
 }
 
-// removed commits a deletion that decide works out within the ledger.
-func (s *Server) removed(q *request, cause string, decide func(*projection.State) ([]projection.Change, error)) (projection.Receipt, error) {
+// within commits what decide works out within the ledger, where nothing comes in between: for what cannot say beforehand, as record wants
+// it, of which keys it goes by.
+func (s *Server) within(q *request, cause string, decide func(*projection.State) ([]projection.Change, error)) (projection.Receipt, error) {
 	by := q.by(cause)
 	var changes []projection.Change
 	r, err := s.Ledger.Record(q.Context(), by, func(st *projection.State) ([]projection.Change, error) {
@@ -293,7 +294,7 @@ func (s *Server) removed(q *request, cause string, decide func(*projection.State
 	if err == nil && !r.Stamp.IsZero() {
 		q.recorded(r.Stamp.ID)
 		for _, c := range changes {
-			s.log().Info("recorded", "key", c.Key, "deleted", true, "actor", by.Actor, "cause", by.Cause, "index", r.First)
+			s.log().Info("recorded", "key", c.Key, "deleted", c.Object == nil, "actor", by.Actor, "cause", by.Cause, "index", r.First)
 		}
 	}
 	return r, err
@@ -362,7 +363,7 @@ func (s *Server) removeAll(q *request, t target) error {
 	if dry {
 		_, err = decide(r.State)
 	} else {
-		r, err = s.removed(q, "delete "+t.plural, decide)
+		r, err = s.within(q, "delete "+t.plural, decide)
 	}
 	if err != nil {
 		return err
