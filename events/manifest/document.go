@@ -119,8 +119,11 @@ func (r *reader) add(t *tree, line int, root *node, err error, toJSON func() ([]
 		text := err.Error()
 		if m := regexp.MustCompile(`^yaml: (?:line (\d+): )?`).FindStringSubmatch(text); m != nil {
 			text = "YAML: " + text[len(m[0]):]
-			if strings.HasPrefix(text, "YAML: unknown anchor") { // it names what may be the value of a Secret
+			switch { // these name what may be the value of a Secret
+			case strings.HasPrefix(text, "YAML: unknown anchor"):
 				text = "YAML: an alias of an anchor that is not there: write a value that begins with * in quotes"
+			case strings.HasPrefix(text, "YAML: cannot decode "):
+				text = "YAML: a value that is not what its tag says: write it without the tag, or, if it begins with !, in quotes"
 			}
 			if n, err := strconv.Atoi(m[1]); err == nil {
 				line = t.line + n
