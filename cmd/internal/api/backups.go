@@ -58,7 +58,11 @@ func (s *Server) backupRoutes(handle func(string, func(*request) error)) {
 		return q.json(http.StatusCreated, f)
 	})
 	route("POST /swarm/v1/backups/prune", func(q *request) error {
-		plan, err := s.Backups.Prune(truth(q.URL.Query().Get("dry_run")))
+		dry, err := q.dry()
+		if err != nil {
+			return err
+		}
+		plan, err := s.Backups.Prune(dry)
 		if errors.Is(err, snapshot.ErrNoneWhole) {
 			return refused(http.StatusConflict, metav1.StatusReasonConflict, err.Error())
 		}

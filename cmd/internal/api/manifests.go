@@ -40,7 +40,7 @@ func (s *Server) apply(q *request) error {
 		return err
 	}
 	query := q.URL.Query()
-	dry, err := dryRun(query["dryRun"])
+	dry, err := q.dry()
 	if err != nil {
 		return err
 	}
@@ -174,7 +174,7 @@ func (s *Server) removeNamed(q *request) error {
 	if !ok {
 		return badRequest("kind %q is not served", kind)
 	}
-	dry, err := dryRun(q.URL.Query()["dryRun"])
+	dry, err := q.dry()
 	if err != nil {
 		return err
 	}

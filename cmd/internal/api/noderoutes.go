@@ -235,6 +235,6 @@ func (q *request) evictOptions() (p *metav1.Preconditions, dry bool, err error) 
 	if e.DeleteOptions != nil {
 		o = *e.DeleteOptions
 	}
-	dry, err = dryRun(append(o.DryRun, q.URL.Query()["dryRun"]...))
+	dry, err = q.dry(o.DryRun...)
 	return o.Preconditions, dry, err
 }

@@ -50,7 +50,7 @@ func (s *Server) writeNode(q *request, t target) error {
 
 // putNode declares what make makes of the Node that is there.
 func (s *Server) putNode(q *request, t target, make func(*corev1.Node) ([]byte, error)) error {
-	dry, err := dryRun(q.URL.Query()["dryRun"])
+	dry, err := q.dry()
 	if err != nil {
 		return err
 	}

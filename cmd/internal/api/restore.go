@@ -82,7 +82,10 @@ func (s *Server) restore(q *request, source func() (snapshot.Source, error)) err
 		return notServed("restore")
 	}
 	query := q.URL.Query()
-	dry := truth(query.Get("dry_run"))
+	dry, err := q.dry()
+	if err != nil {
+		return err
+	}
 	for _, only := range query["only"] {
 		if typ, _, _ := strings.Cut(only, "/"); typ == "" || strings.HasSuffix(only, "/") {
 			return badRequest("only %q: want TYPE, TYPE/NAMESPACE or TYPE/NAMESPACE/NAME, such as deployment/default/web", only)
@@ -116,7 +119,11 @@ func (s *Server) restoredFrom(q *request, name string) (from snapshot.Source, er
 		return from, err
 	}
 	if past {
-		from, err = s.Restorer.SourceAt(q.Context(), name, m, truth(q.URL.Query().Get("dry_run")))
+		dry, err := q.dry()
+		if err != nil {
+			return from, err
+		}
+		from, err = s.Restorer.SourceAt(q.Context(), name, m, dry)
 		if errors.Is(err, seal.ErrNoKey) {
 			return from, refused(http.StatusConflict, metav1.StatusReasonConflict, err.Error()+": psctl restore --at goes by the log, or, where the key is, podman-swarm-agent backup extract --identity FILE makes one backup of that moment")
 		}
@@ -149,6 +156,10 @@ func (s *Server) undoRestore(q *request) error {
 	if s.Restorer == nil {
 		return notServed("restore")
 	}
+	dry, err := q.dry()
+	if err != nil {
+		return err
+	}
 	id := q.PathValue("id")
 	st := s.Ledger.View().State
 	undone, ok := st.LookupRestore(id)
@@ -166,7 +177,7 @@ func (s *Server) undoRestore(q *request) error {
 	if err != nil {
 		return err
 	}
-	if !truth(q.URL.Query().Get("dry_run")) && len(plan.Results) > 0 {
+	if !dry && len(plan.Results) > 0 {
 		if err := q.writable(); err != nil {
 			return err
 		}

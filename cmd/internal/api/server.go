@@ -244,6 +244,9 @@ func (q *request) do(h func(*request) error) (err error) {
 		err = q.permitted()
 	}
 	if err == nil {
+		err = q.notDry()
+	}
+	if err == nil {
 		q.wait, err = q.waitFor()
 	}
 	if err != nil {

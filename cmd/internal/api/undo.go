@@ -63,7 +63,11 @@ func (s *Server) undo(q *request) error {
 		done.Results, done.Containers = p.Results, p.Containers
 		return changes, nil
 	}
-	if truth(q.URL.Query().Get("dry_run")) {
+	dry, err := q.dry()
+	if err != nil {
+		return err
+	}
+	if dry {
 		if _, err := decide(s.Ledger.View().State); err != nil {
 			return err
 		}

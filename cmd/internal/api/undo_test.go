@@ -224,3 +224,44 @@ func TestRestore_refusedMakesNoBackup(t *testing.T) {
 		t.Errorf("got %v, %v, want the one backup", all, err)
 	}
 }
+
+// Either spelling of a dry run is taken by all that can be tried, and refused by what can only be done.
+func TestDryRun_eitherSpelling(t *testing.T) {
+	a := start(t, t.TempDir(), func(s *Server) { s.Orphans = &orphanList{all: []Orphan{{ID: "cafe"}}} })
+	past(t, a)
+	a.join("h1", "h2")
+	a.want(200, "POST", apply, deployment("web", 1, "w"))
+	a.runs(0, "h1")
+	a.want(200, "POST", "/swarm/v1/nodes/h1/cordon", "")
+	was := a.index()
+	for _, c := range []struct {
+		code               int
+		method, path, body string
+	}{
+		{200, "POST", apply, deployment("web", 2, "w")}, {200, "PUT", webPath, deployment("web", 2, "w")}, {200, "DELETE", webPath, ""}, {200, "DELETE", deploymentsPath, ""},
+		{200, "DELETE", "/api/v1/manifests/default/web?kind=deployment", ""}, {200, "PATCH", "/api/v1/nodes/h1", `{"spec":{"unschedulable":false}}`},
+		{201, "POST", "/api/v1/namespaces/default/pods/web-0/eviction", "{}"}, {200, "POST", "/swarm/v1/undo?event=3", ""},
+		{400, "POST", "/swarm/v1/nodes/h2/remove?force=true", ""}, {400, "POST", "/swarm/v1/nodes/h2/drain", ""}, {400, "POST", "/swarm/v1/orphans/cafe/remove", ""},
+		{400, "POST", "/swarm/v1/tokens", `{"name":"x","scope":"read"}`},
+	} {
+		for _, spelling := range []string{"dryRun=All", "dry_run=true", "dryRun=true", "dry_run=1"} {
+			path := c.path + "?" + spelling
+			if strings.Contains(c.path, "?") {
+				path = c.path + "&" + spelling
+			}
+			var headers []string
+			if c.method == "PATCH" {
+				headers = []string{asMerge}
+			}
+			if got := a.do(c.method, path, c.body, headers...); got.code != c.code {
+				t.Errorf("%s %s: got %d %s, want %d", c.method, path, got.code, got.body, c.code)
+			}
+			if now := a.index(); now != was {
+				t.Errorf("%s %s: %d events were recorded", c.method, path, now-was)
+				was = now
+			}
+		}
+	}
+	a.want(400, "POST", "/swarm/v1/undo?event=3&dry_run=perhaps", "")
+	a.want(400, "POST", "/swarm/v1/nodes/h2/cordon?dryRun=perhaps", "")
+}

@@ -159,7 +159,7 @@ func (s *Server) change(q *request, t target, code int, verb, key string, make f
 
 // changed declares what make gives upon the state, and returns the object as it then is.
 func (s *Server) changed(q *request, t target, verb, key string, make func(*projection.State) (object, error)) (object, error) {
-	dry, err := dryRun(q.URL.Query()["dryRun"])
+	dry, err := q.dry()
 	if err != nil {
 		return nil, err
 	}
@@ -205,7 +205,7 @@ func (q *request) deleteOptions() (o metav1.DeleteOptions, dry bool, err error) 
 	}
 	o = body.DeleteOptions
 	query := q.URL.Query()
-	if dry, err = dryRun(append(o.DryRun, query["dryRun"]...)); err != nil {
+	if dry, err = q.dry(o.DryRun...); err != nil {
 		return o, false, err
 	}
 	policy := metav1.DeletionPropagation(query.Get("propagationPolicy"))
