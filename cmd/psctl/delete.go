@@ -8,6 +8,7 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"slices"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -24,7 +25,7 @@ func (p *program) delete() *cobra.Command {
 		SuggestFor: []string{"rm", "remove"},
 		Short:      "Delete objects by name, or those that manifests name",
 		Long: `delete deletes Deployments, Services, Ingresses and Namespaces, for good: an object that is created again under the name
-is another one. With a Namespace goes everything that is declared in it. Containers of a Deployment are stopped after
+is another one. With a Namespace goes everything that is declared in it; of manifests, Namespaces go last. Containers of a Deployment are stopped after
 it; --wait returns when they are gone.
 
 What is not there is said, and ends with exit code 4 once all else is deleted; with --ignore-not-found it is no error.
@@ -204,5 +205,15 @@ func (d *deleter) named(m manifest) ([]victim, error) {
 	if err := errors.Join(errs...); err != nil {
 		return nil, fmt.Errorf("%w\nnothing was deleted", err)
 	}
+	// With a Namespace goes what it holds: what the manifests name of that is deleted before, by its name.
+	slices.SortStableFunc(all, func(a, b victim) int {
+		last := func(v victim) int {
+			if v.singular == "namespace" {
+				return 1
+			}
+			return 0
+		}
+		return last(a) - last(b)
+	})
 	return all, nil
 }
