@@ -160,6 +160,31 @@ func TestKernel_affinity(t *testing.T) {
 	})
 }
 
+// Who comes when as many clients stay with an endpoint as can is answered as well.
+func TestKernel_affinityOfMany(t *testing.T) {
+	s := newStreet(t)
+	a := serve(t, s.c1, "tcp", "10.88.0.11:8080", "a")
+	source := newTables()
+	v := service("web", "10.96.3.1", "tcp", here(a.at))
+	v.Spec.SessionAffinity = corev1.ServiceAffinityClientIP
+	source.set("web", v)
+	opened(t, source)
+	const set = "stay/default/web/tcp/80/10.88.0.11/8080/10800"
+	var many strings.Builder
+	for i := range mostStay {
+		fmt.Fprintf(&many, "11.%d.%d.%d,", i>>16, i>>8&0xff, i&0xff)
+	}
+	fill := exec.Command("nft", "-f", "-")
+	fill.Stdin = strings.NewReader("add element ip podman_swarm_test " + set + " {" + many.String() + "}")
+	if out, err := fill.CombinedOutput(); err != nil {
+		t.Fatalf("nft: %v: %s", err, out)
+	}
+	answers(t, s.c2, "tcp", netip.MustParseAddrPort("10.96.3.1:80"), "a")
+	if exec.Command("nft", "get", "element", "ip", "podman_swarm_test", set, "{10.88.0.12}").Run() == nil {
+		t.Error("there was room for one more, so nothing was seen")
+	}
+}
+
 // Nothing of other people's is changed, and nothing of ours is left by Cleanup.
 func TestKernel_othersAreUntouched(t *testing.T) {
 	s := newStreet(t)

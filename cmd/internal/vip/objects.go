@@ -19,6 +19,9 @@ type objects struct {
 	elements []element // of the sets and maps that all ports share
 }
 
+// mostStay is how many clients can stay with an endpoint at once. Who comes when there are so many is led anew each time.
+const mostStay = 1 << 16
+
 // stay is the set of the clients that stay with an endpoint.
 type stay struct {
 	name string
@@ -55,7 +58,7 @@ func objectsOf(p *port) (o objects) {
 		for _, e := range p.all() {
 			s := stay{name: fmt.Sprintf("stay/%s/%s/%d/%d", p.name, e.Addr(), e.Port(), int(p.affinity.Seconds())), time: p.affinity}
 			o.stays = append(o.stays, s)
-			o.chains = append(o.chains, chain{name: p.endpoint(e), print: s.name, rules: []rule{stayAt(s.name, e)}})
+			o.chains = append(o.chains, chain{name: p.endpoint(e), print: s.name, rules: stayAt(s.name, e)})
 		}
 	}
 	if len(p.inside) > 0 {
@@ -109,15 +112,13 @@ func (p *port) spread(name string, to []netip.AddrPort) chain {
 	return c
 }
 
-// stayAt notes that the client stays with the endpoint, and leads it there.
-func stayAt(set string, e netip.AddrPort) rule {
+// stayAt notes that the client stays with the endpoint, and leads it there: by a rule of its own, as one ends where a set has no room.
+func stayAt(set string, e netip.AddrPort) []rule {
 	to := concat(e)
-	return rule{exprs: []expr.Any{
-		source(reg0),
-		&expr.Dynset{SrcRegKey: reg0, SetName: set, Operation: unix.NFT_DYNSET_OP_UPDATE},
-		&expr.Immediate{Register: reg0, Data: to[:4]}, &expr.Immediate{Register: reg1, Data: to[4:6]},
-		destination(),
-	}}
+	return []rule{
+		{exprs: []expr.Any{source(reg0), &expr.Dynset{SrcRegKey: reg0, SetName: set, Operation: unix.NFT_DYNSET_OP_UPDATE}}},
+		{exprs: []expr.Any{&expr.Immediate{Register: reg0, Data: to[:4]}, &expr.Immediate{Register: reg1, Data: to[4:6]}, destination()}},
+	}
 }
 
 // destination changes where the connection goes to the address and port in the first registers.
@@ -221,7 +222,7 @@ func (b *batch) change(was, is objects) {
 	b.elements(gone, b.conn.SetDeleteElements)
 	for _, s := range is.stays {
 		if !had.stays[s] {
-			b.set(nftables.Set{Name: s.name, KeyType: nftables.TypeIPAddr, HasTimeout: true, Timeout: s.time, Dynamic: true, Size: 1 << 16}, nil)
+			b.set(nftables.Set{Name: s.name, KeyType: nftables.TypeIPAddr, HasTimeout: true, Timeout: s.time, Dynamic: true, Size: mostStay}, nil)
 		}
 	}
 	for _, c := range is.chains {
