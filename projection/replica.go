@@ -153,6 +153,8 @@ type Host struct {
 	// Left is when the agent was told to stop and said so: it means to come back. Zero while it runs, and when it ended
 	// without a word.
 	Left time.Time `json:"left,omitzero"`
+	// Off says of a host that has left that all of it is about to end, and its containers with it.
+	Off bool `json:"off,omitempty"`
 	// ReadOnly says why the host's log takes nothing; "" when it does.
 	ReadOnly string `json:"read_only,omitempty"`
 }

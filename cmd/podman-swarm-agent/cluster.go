@@ -354,7 +354,7 @@ func (a *agent) leave() {
 	if !ok {
 		return
 	}
-	h.Left = time.Now().UTC().Truncate(time.Millisecond)
+	h.Left, h.Off = time.Now().UTC().Truncate(time.Millisecond), goingDown(ctx)
 	r, err := a.sayHost(ctx, h, "the agent was told to stop, and means to come back")
 	if err != nil {
 		a.log.Warn("the other hosts cannot be told that this one means to come back", "err", err)

@@ -30,8 +30,11 @@ func sightOf(st *projection.State, self string) sight {
 	return sight{s.Silent, o.Version.Index}
 }
 
-// hostOf is how a host stands. This host is always here. One whose agent was stopped is too: its containers run on. What is
-// heard of a host goes before what it, or a person, said of it last.
+// wall is how times are told.
+const wall = "2006-01-02 15:04:05 MST"
+
+// hostOf is how a host stands. This host is always here. One whose agent was stopped is too: its containers run on, unless all of
+// it goes down. What is heard of a host goes before what it, or a person, said of it last.
 func hostOf(st *projection.State, self, name string, s sight) host {
 	fact, index, spoke := read[projection.Host](st, projection.HostKey(name))
 	var h host
@@ -50,9 +53,11 @@ func hostOf(st *projection.State, self, name string, s sight) host {
 		h.away = "host " + name + " was removed from the cluster"
 	case !node.Down.IsZero() && (!spoke || node.Down.After(fact.Started)) && (silent || left || s.index == 0):
 		h.away = "somebody gave their word that host " + name + " is dead"
+	case left && fact.Off:
+		h.away = "host " + name + " went down at " + fact.Left.UTC().Format(wall) + ", and what it ran with it"
 	case left:
 	case silent:
-		h.away = "host " + name + " has been silent since " + since.UTC().Format("2006-01-02 15:04:05 MST") +
+		h.away = "host " + name + " has been silent since " + since.UTC().Format(wall) +
 			": what it runs is not to be relied upon until it is heard again"
 	}
 	return h
