@@ -53,6 +53,13 @@ func (c *certificate) current(secret SecretFunc, age time.Duration, log *slog.Lo
 	return c.pair
 }
 
+// takeOver has c begin with what was known of the same Secret: what has been served goes on being, though the Secret be bad by now.
+func (c *certificate) takeOver(old *certificate) {
+	old.mu.Lock()
+	defer old.mu.Unlock()
+	c.pair, c.version, c.said = old.pair, old.version, old.said
+}
+
 func (c *certificate) read(secret SecretFunc) error {
 	certPEM, keyPEM, version, err := secret(c.namespace, c.name)
 	if err != nil {

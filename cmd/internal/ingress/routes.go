@@ -118,7 +118,7 @@ func (r *Routes) candidates(name string) (all []*certificate) {
 // With is what r becomes when Ingresses have changed: now gives each name's Ingress, nil when it is gone. It costs what the changed
 // Ingresses and the other rules of their hosts do, however many others there are. Nobody else may call it of the same r meanwhile.
 func (r *Routes) With(names []discovery.Name, now func(discovery.Name) *discovery.Ingress) *Routes {
-	c := &change{touched: map[string]*host{}}
+	c := &change{touched: map[string]*host{}, had: map[discovery.Name]*certificate{}}
 	c.series = r.series
 	c.hosts, c.from = *r.hosts.Copy(), *r.from.Copy()
 	for _, n := range names {
@@ -169,6 +169,7 @@ func (r *Routes) whole(t *discovery.Table) *Routes {
 type change struct {
 	Routes
 	touched map[string]*host
+	had     map[discovery.Name]*certificate // those of the Ingresses that change, by Secret
 }
 
 // at is the host's copy, to be changed.
@@ -204,7 +205,12 @@ func (c *change) remove(i *discovery.Ingress) {
 			}
 		}
 		h.fallback = without(h.fallback, i)
-		h.certificates = slices.DeleteFunc(h.certificates, func(t *certificate) bool { return t.of == i })
+		h.certificates = slices.DeleteFunc(h.certificates, func(t *certificate) bool {
+			if t.of == i {
+				c.had[discovery.Name{Namespace: t.namespace, Name: t.name}] = t
+			}
+			return t.of == i
+		})
 	}
 }
 
@@ -250,6 +256,9 @@ func (c *change) add(i *discovery.Ingress) {
 			hosts = ruleHosts(i.Spec)
 		}
 		cert := &certificate{of: i, namespace: i.Namespace, name: t.SecretName}
+		if old := c.had[discovery.Name{Namespace: cert.namespace, Name: cert.name}]; old != nil {
+			cert.takeOver(old)
+		}
 		for _, name := range hosts {
 			h := c.at(name)
 			h.certificates = append(h.certificates, cert)

@@ -114,6 +114,12 @@ func TestServer_certificates(t *testing.T) {
 	if got := shown(t, r, "a.com"); got != "renewed" {
 		t.Errorf("after the Secret went bad: got %q, want the one before", got)
 	}
+	edited := declared("a", 1, rule{"unnamed.org/", "Prefix", "other"})
+	edited.Spec.TLS = i.Spec.TLS
+	r.put(t, nil, edited)
+	if got := shown(t, r, "a.com"); got != "renewed" {
+		t.Errorf("after its Ingress was edited as well: got %q, want the one before", got)
+	}
 	if _, err := tls.Dial("tcp", r.tls, &tls.Config{MaxVersion: tls.VersionTLS11, InsecureSkipVerify: true}); err == nil {
 		t.Error("TLS 1.1 is spoken")
 	}
