@@ -95,9 +95,13 @@ func TestServer_boundsConnections(t *testing.T) {
 // An endpoint that could not be reached is passed over for longer each time, up to a limit; and when that is over one request tries, not all.
 func TestEndpointState_pauses(t *testing.T) {
 	e := &endpointState{}
-	for _, want := range []time.Duration{1, 2, 4, 8, 16, 16} {
-		if got := e.unreachable(); got != want*time.Second {
-			t.Errorf("got %v, want %d s", got, want)
+	for i, want := range []time.Duration{1, 2, 4, 8, 16, 16} {
+		began := time.Now()
+		if got, first := e.unreachable(began); got != want*time.Second || first != (i == 0) {
+			t.Errorf("got %v, the first: %v; want %d s", got, first, want)
+		}
+		if got, first := e.unreachable(began); got != want*time.Second || first { // another that tried at the same time
+			t.Errorf("once more at the same time: got %v, the first: %v; want %d s still", got, first, want)
 		}
 	}
 	e.failed.Store(1 << 30)

@@ -52,6 +52,7 @@ type endpointState struct {
 	outstanding atomic.Int64 // requests that it has not answered to the end
 	dead        atomic.Int64 // until then it is passed over: Unix time, nanoseconds
 	failed      atomic.Int32 // times in a row that it could not be reached
+	counted     atomic.Int64 // the last of them: Unix time, nanoseconds
 }
 
 // of gives the pool of a route, nil where the Service, or its port, is not there.
@@ -233,12 +234,17 @@ func (e *endpointState) pause() time.Duration {
 	return min(time.Second<<min(max(e.failed.Load()-1, 0), 10), passedOverAtMost)
 }
 
-// unreachable notes that the endpoint could not be connected to, and for how long it is passed over.
-func (e *endpointState) unreachable() time.Duration {
-	e.failed.Add(1)
-	d := e.pause()
-	e.dead.Store(time.Now().Add(d).UnixNano())
-	return d
+// unreachable notes that the endpoint could not be connected to, by who began to try at that moment, and says for how long it is passed over and
+// whether this is the first time. Those who tried while another did have seen the same failure, which counts once.
+func (e *endpointState) unreachable(began time.Time) (d time.Duration, first bool) {
+	last, now := e.counted.Load(), time.Now()
+	if began.UnixNano() <= last || !e.counted.CompareAndSwap(last, now.UnixNano()) {
+		return e.pause(), false
+	}
+	first = e.failed.Add(1) == 1
+	d = e.pause()
+	e.dead.Store(now.Add(d).UnixNano())
+	return d, first
 }
 
 // reached notes that the endpoint could be.

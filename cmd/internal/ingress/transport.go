@@ -160,6 +160,7 @@ func (b *balance) try(req *http.Request, p protocol, e *endpointState, body *hel
 		out.Body = body
 	}
 	e.outstanding.Add(1)
+	began := time.Now()
 	resp, err = b.transports[p].RoundTrip(out)
 	if err == nil {
 		e.reached()
@@ -171,8 +172,12 @@ func (b *balance) try(req *http.Request, p protocol, e *endpointState, body *hel
 		return nil, false, err
 	}
 	if unreachable := (dialError{}); errors.As(err, &unreachable) {
-		d := e.unreachable()
-		b.log.Info("a replica cannot be reached and is passed over", "endpoint", e.address, "for", d, "error", err)
+		d, first := e.unreachable(began)
+		level := slog.LevelDebug
+		if first {
+			level = slog.LevelInfo
+		}
+		b.log.Log(req.Context(), level, "a replica cannot be reached and is passed over", "endpoint", e.address, "for", d, "error", err)
 		return nil, !body.read.Load(), err
 	}
 	return nil, repeatable(req) && !answered.Load() && !timedOut(err), err
