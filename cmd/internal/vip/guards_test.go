@@ -2,6 +2,7 @@ package vip
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net"
@@ -84,10 +85,57 @@ func TestOccupied_routes(t *testing.T) {
 	}{{"0.0.0.0/0", false}, {"10.0.0.0/8", false}, {"10.96.0.0/12", false}, {"10.97.0.0/16", false}, {"10.96.0.0/16", true}, {"10.96.7.0/24", true}, {"10.96.7.7/32", true}} {
 		r := &netlink.Route{LinkIndex: l.Attrs().Index, Dst: ipNet(netip.MustParsePrefix(c.to)), Gw: net.ParseIP(otherAddr)}
 		must(t, netlink.RouteAdd(r))
-		if err := occupied(cidr, Resolver(cidr)); (err != nil) != c.theirs || err != nil && !strings.Contains(err.Error(), c.to) {
+		if err := occupied(cidr, Resolver(cidr)); (err != nil) != c.theirs || errors.As(err, &conflict{}) != c.theirs || err != nil && !strings.Contains(err.Error(), c.to) {
 			t.Errorf("a route to %s: got %v, want an error: %v", c.to, err, c.theirs)
 		}
 		must(t, netlink.RouteDel(r))
+	}
+}
+
+// Only what is somebody's is a reason for other addresses; that something changed during a look is none for anything, and is looked at again.
+func TestRules_found(t *testing.T) {
+	r := newRules(t, newTables(), Kernel)
+	for _, c := range []struct {
+		err  error
+		want string // what Problems has then
+	}{
+		{fmt.Errorf("list: %w", unix.EBUSY), "not served: list: device or resource busy"},
+		{fmt.Errorf("list: %w", netlink.ErrDumpInterrupted), "not served: list: device or resource busy"},
+		{fmt.Errorf("look: %w", conflict{fmt.Errorf("theirs")}), "not served: look: theirs; start all agents with another --service-cidr"},
+	} {
+		if r.found(aboutRoute, "not served", c.err); fmt.Sprint(r.Problems()) != "["+c.want+"]" {
+			t.Errorf("%v: got %q, want %q", c.err, r.Problems(), c.want)
+		}
+	}
+	for _, times := range []int{0, 1, 2, 3} {
+		looks := 0
+		err := steady(func() error {
+			if looks++; looks <= times {
+				return fmt.Errorf("list: %w", netlink.ErrDumpInterrupted)
+			}
+			return nil
+		})
+		if (err != nil) != (times > 1) || looks != min(times+1, 2) {
+			t.Errorf("interrupted %d times: %d looks, %v", times, looks, err)
+		}
+	}
+}
+
+// Where no new connection to the kernel is to be had, the old one stays.
+func TestKernel_reopenFails(t *testing.T) {
+	newStreet(t)
+	k := opened(t, newTables())
+	var files unix.Rlimit
+	must(t, unix.Getrlimit(unix.RLIMIT_NOFILE, &files))
+	must(t, unix.Setrlimit(unix.RLIMIT_NOFILE, &unix.Rlimit{Max: files.Max}))
+	err := k.reopen()
+	must(t, unix.Setrlimit(unix.RLIMIT_NOFILE, &files))
+	if err == nil {
+		t.Fatal("there was a file to be had")
+	}
+	k.written = nil
+	if k.whole(); k.written == nil {
+		t.Errorf("the table cannot be written: %q", k.rules.Problems())
 	}
 }
 

@@ -21,16 +21,20 @@ const ourProtocol = 112
 // resolver's address, and the list of bridges that lead to other machines. Cheap when it is so already. It reports whether
 // the table may be written.
 func (k *kernel) surroundings() bool {
-	if err := occupied(k.table.cidr, k.table.resolver); err != nil {
-		k.rules.problem(aboutRoute, fmt.Sprintf("virtual addresses are not served: %v; start all agents with another --service-cidr", err))
+	if err := steady(func() error { return occupied(k.table.cidr, k.table.resolver) }); err != nil {
+		k.rules.found(aboutRoute, "virtual addresses are not served", err)
 		return false
 	}
-	if err := k.connect(); err != nil {
-		k.rules.problem(aboutRoute, fmt.Sprintf("virtual addresses cannot be reached from this host: %v", err))
+	if err := steady(k.connect); err != nil {
+		k.rules.found(aboutRoute, "virtual addresses cannot be reached from this host", err)
 		return false
 	}
 	k.rules.problem(aboutRoute, "")
-	outer, err := outerBridges()
+	var outer []string
+	err := steady(func() (err error) { outer, err = outerBridges(); return err })
+	if errors.Is(err, netlink.ErrDumpInterrupted) {
+		return true // they are known as they were, and looked at again
+	}
 	if err != nil {
 		k.rules.problem("bridges", fmt.Sprintf("which bridges lead to other machines cannot be seen, and those may reach Services here: %v", err))
 	} else {
@@ -39,6 +43,29 @@ func (k *kernel) surroundings() bool {
 	}
 	k.forwarding()
 	return true
+}
+
+// steady looks once more where what was looked at changed meanwhile, as devices do when containers come and go.
+func steady(look func() error) error {
+	err := look()
+	if errors.Is(err, netlink.ErrDumpInterrupted) {
+		err = look()
+	}
+	return err
+}
+
+// conflict says that virtual addresses are somebody else's on this host.
+type conflict struct{ error }
+
+// found says what is in the way. That things changed while they were looked at is no word on how they are.
+func (r *Rules) found(about, what string, err error) {
+	switch {
+	case errors.Is(err, netlink.ErrDumpInterrupted):
+	case errors.As(err, &conflict{}):
+		r.problem(about, fmt.Sprintf("%s: %v; start all agents with another --service-cidr", what, err))
+	default:
+		r.problem(about, fmt.Sprintf("%s: %v", what, err))
+	}
 }
 
 // connect has the host be where the virtual addresses are. With a route of type local every one of them is, whether
@@ -128,7 +155,7 @@ func occupied(cidr netip.Prefix, resolver netip.Addr) error {
 	}
 	for _, a := range addrs {
 		if ip, _ := netip.AddrFromSlice(a.IP.To4()); cidr.Contains(ip) && ip != resolver {
-			return fmt.Errorf("this host has the address %s, which lies in %s", a.IPNet, cidr)
+			return conflict{fmt.Errorf("this host has the address %s, which lies in %s", a.IPNet, cidr)}
 		}
 	}
 	routes, err := netlink.RouteListFiltered(netlink.FAMILY_V4, &netlink.Route{Table: unix.RT_TABLE_MAIN}, netlink.RT_FILTER_TABLE)
@@ -141,7 +168,7 @@ func occupied(cidr netip.Prefix, resolver netip.Addr) error {
 		}
 		ip, _ := netip.AddrFromSlice(r.Dst.IP.To4())
 		if ones, _ := r.Dst.Mask.Size(); ones >= cidr.Bits() && cidr.Contains(ip) {
-			return fmt.Errorf("this host has a route to %s, which lies in %s", r.Dst, cidr)
+			return conflict{fmt.Errorf("this host has a route to %s, which lies in %s", r.Dst, cidr)}
 		}
 	}
 	return nil

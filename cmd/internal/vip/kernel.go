@@ -46,9 +46,10 @@ func possible() error {
 }
 
 // open connects to the kernel.
-func (k *kernel) open() (err error) {
-	k.conn, err = nftables.New(nftables.AsLasting(), nftables.WithSockOptions(func(c *mdnetlink.Conn) error {
-		if k.id, err = portID(c); err != nil {
+func (k *kernel) open() error {
+	var id uint32
+	conn, err := nftables.New(nftables.AsLasting(), nftables.WithSockOptions(func(c *mdnetlink.Conn) (err error) {
+		if id, err = portID(c); err != nil {
 			return err
 		}
 		return errors.Join(c.SetReadBuffer(buffers), c.SetWriteBuffer(buffers))
@@ -56,6 +57,7 @@ func (k *kernel) open() (err error) {
 	if err != nil {
 		return fmt.Errorf("speak to the kernel of packet rules: %w", err)
 	}
+	k.conn, k.id = conn, id
 	return nil
 }
 
@@ -68,7 +70,7 @@ func (k *kernel) run(ctx context.Context) error {
 	if err := k.open(); err != nil {
 		return err
 	}
-	defer k.conn.CloseLasting() //nolint:errcheck // nothing is under way
+	defer func() { _ = k.conn.CloseLasting() }() // nothing is under way
 	foreign, stop, err := watch(k.table.Name, func(sender uint32) bool { return sender == k.id })
 	if err != nil {
 		return err
@@ -246,9 +248,14 @@ func (k *kernel) commit(b *batch) error {
 	return err
 }
 
+// reopen connects anew; the connection stays as it is where that cannot be.
 func (k *kernel) reopen() error {
-	_ = k.conn.CloseLasting()
-	return k.open()
+	old := k.conn
+	if err := k.open(); err != nil {
+		return err
+	}
+	_ = old.CloseLasting()
+	return nil
 }
 
 // there says whether there is a table at all.
