@@ -1,6 +1,7 @@
 package vip
 
 import (
+	"errors"
 	"fmt"
 	"net/netip"
 	"os"
@@ -46,26 +47,28 @@ func outerBridges() ([]string, error) {
 // reflect has containers reach themselves through a Service that they are behind. Where bridges ask the rules of IP as well
 // (bridge-nf-call-iptables, as Docker wants it), a packet that was led from a container to itself is never routed: the bridge would send it
 // out where it came in, which it does only at ports that are told to (hairpin). Netavark does not tell them. It is done for the bridges
-// of the endpoints in ports, and goes with the container.
+// of this host's endpoints in ports, and goes with the container; not for those that lead to other machines, where ports are other people's.
 func (k *kernel) reflect(ports []port) {
 	if on, err := os.ReadFile("/proc/sys/net/bridge/bridge-nf-call-iptables"); err != nil || strings.TrimSpace(string(on)) != "1" {
 		return
 	}
-	if err := reflectAt(ports); err != nil {
+	if err := steady(func() error { return reflectAt(ports, k.outer) }); errors.Is(err, netlink.ErrDumpInterrupted) {
+		return
+	} else if err != nil {
 		k.rules.problem("reflect", fmt.Sprintf("a container that asks a Service which it is behind itself may wait in vain: %v", err))
 		return
 	}
 	k.rules.problem("reflect", "")
 }
 
-func reflectAt(ports []port) error {
+func reflectAt(ports []port, outer []string) error {
 	links, err := netlink.LinkList()
 	if err != nil {
 		return err
 	}
 	with := map[int]bool{} // bridges
 	for _, l := range links {
-		if l.Type() != "bridge" {
+		if l.Type() != "bridge" || slices.Contains(outer, l.Attrs().Name) {
 			continue
 		}
 		addrs, err := netlink.AddrList(l, netlink.FAMILY_V4)
@@ -74,8 +77,7 @@ func reflectAt(ports []port) error {
 		}
 		with[l.Attrs().Index] = slices.ContainsFunc(addrs, func(a netlink.Addr) bool {
 			return slices.ContainsFunc(ports, func(p port) bool {
-				in := func(e netip.AddrPort) bool { return a.IPNet.Contains(e.Addr().AsSlice()) }
-				return slices.ContainsFunc(p.inside, in) || slices.ContainsFunc(p.outside, in)
+				return slices.ContainsFunc(p.own, func(e netip.AddrPort) bool { return a.IPNet.Contains(e.Addr().AsSlice()) })
 			})
 		})
 	}

@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"github.com/vishvananda/netlink"
+
+	"github.com/podman-swarm/podman-swarm/projection/discovery"
 )
 
 // A container reaches itself through its Service, whether or not bridges ask the rules of IP as well.
@@ -35,6 +37,29 @@ func TestKernel_itself(t *testing.T) {
 			answers(t, s.c1, network, front, "a", "b")
 			answers(t, s.host, network, front, "a", "b")
 		}
+	}
+}
+
+// A bridge is told to send back only where this host's endpoints are, and never where it leads to other machines.
+func TestReflectAt_onlyOurs(t *testing.T) {
+	newStreet(t)
+	at := netip.MustParseAddrPort("10.88.0.11:80")
+	hairpin := func() bool {
+		l, err := netlink.LinkByName("vc1")
+		must(t, err)
+		is, err := netlink.LinkGetProtinfo(l)
+		must(t, err)
+		return is.Hairpin
+	}
+	ours, theirs := portsOf(service("a", "10.96.3.1", "tcp", here(at)), "h1", (*discovery.Endpoint).On), portsOf(service("b", "10.96.3.2", "tcp", there(at)), "h1", (*discovery.Endpoint).On)
+	must(t, reflectAt(theirs, nil))
+	must(t, reflectAt(ours, []string{"br0"}))
+	if hairpin() {
+		t.Error("it is, at a bridge that has another host's endpoint, or that leads to other machines")
+	}
+	must(t, reflectAt(ours, nil))
+	if !hairpin() {
+		t.Error("it is not, where this host's endpoint is")
 	}
 }
 

@@ -19,6 +19,7 @@ type port struct {
 	affinity time.Duration    // for how long a client stays with an endpoint; 0: it does not
 	inside   []netip.AddrPort // endpoints that take what comes to front, where this host reaches them
 	outside  []netip.AddrPort // and what comes to node
+	own      []netip.AddrPort // those that are this host's
 	local    bool             // whether outside is this host's endpoints only, which are to see who their client is
 }
 
@@ -43,7 +44,7 @@ func portsOf(s *discovery.Service, host string, at func(e *discovery.Endpoint, h
 			continue
 		}
 		w := port{front: netip.AddrPortFrom(s.IP.Unmap(), p.Port), udp: p.Protocol == corev1.ProtocolUDP, node: p.NodePort,
-			affinity: affinity, inside: reached(p, host, here, at), local: local}
+			affinity: affinity, inside: reached(p, host, here, at), own: reached(p, host, true, at), local: local}
 		w.name = s.Namespace + "/" + s.Name.Name + "/" + w.network() + "/" + portText(p.Port)
 		if w.node != 0 {
 			w.outside = reached(p, host, local, at)
