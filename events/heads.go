@@ -12,7 +12,7 @@ type head struct {
 	last  uint64      // number of its last event
 	hash  Hash        // of its last record
 	floor uint64      // of its events up to this one, not all are here: the log jumped over them
-	marks []headMark  // every so many events of it, where they are
+	marks []headMark  // every so many events of it, or records of any, where they are
 	void  []headRange // records that a jump said are not the incarnation's
 }
 
@@ -22,8 +22,12 @@ type headMark struct{ seq, record uint64 }
 // headRange is the events after one, as far as they stand before a record.
 type headRange struct{ after, before uint64 }
 
-// markEveryEvents is how many events of an incarnation are between two of its marks.
-const markEveryEvents = 256
+// markEveryEvents and markEveryRecords are how many events of an incarnation, and records of any, are between two of its marks at most: before one
+// of its commits, so much may be read in vain. The second is for an incarnation that writes seldom, among others that write often.
+const (
+	markEveryEvents  = 256
+	markEveryRecords = 1024
+)
 
 // heads hold the log to one unbroken chain of hashes per incarnation, and find its records.
 type heads map[Incarnation]head
@@ -49,7 +53,7 @@ func (h heads) follow(number uint64, inc Incarnation, seq uint64, count uint32, 
 		return fmt.Errorf("event %d of incarnation %v does not follow on its record before: it names %v, that is %v",
 			seq, inc, prev, at.hash)
 	}
-	if n := len(at.marks); n == 0 || seq-at.marks[n-1].seq >= markEveryEvents {
+	if n := len(at.marks); n == 0 || seq-at.marks[n-1].seq >= markEveryEvents || number-at.marks[n-1].record >= markEveryRecords {
 		at.marks = append(at.marks, headMark{seq, number})
 	}
 	at.last, at.hash = seq+uint64(count)-1, hash

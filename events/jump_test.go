@@ -145,6 +145,37 @@ func TestMissing_fromMarks(t *testing.T) {
 	}
 }
 
+// Who writes seldom has few marks by its own events: what others wrote in between must not all be read again for its next.
+func TestMissing_ofWhoWritesSeldom(t *testing.T) {
+	l := mustOpen(t, ram(t), small())
+	often, seldom := &author{inc: 10}, &author{inc: 20}
+	for range 4 {
+		others := make([]Entry, 1500)
+		for i := range others {
+			others[i] = often.entry(t, 1, 1)
+		}
+		mustAppend(t, l, seldom.entry(t, 1, 1))
+		mustAppend(t, l, others...)
+	}
+	mustAppend(t, l, seldom.entry(t, 1, 1))
+	for range 2 {
+		for had := range seldom.last {
+			ids, _ := lacking(t, l, map[Incarnation]uint64{10: often.last, 20: had}, 0)
+			if len(ids) != int(seldom.last-had) {
+				t.Errorf("who has %d of %d is given %v", had, seldom.last, ids)
+			}
+			h, end := l.heads[20], l.tail.Load()
+			next := had*1501 + 1 // its next commit
+			// As many records may be read before it as are between two places in the log.
+			if from := end.markOf(h.from(had)).number; from > next || next-from > 300 {
+				t.Errorf("event %d is in record %d, and is sought from record %d on", had+1, next, from)
+			}
+		}
+		mustClose(t, l)
+		l = mustOpen(t, l.dir, small())
+	}
+}
+
 func TestRenew_countsAnew(t *testing.T) {
 	l := mustOpen(t, ram(t), small())
 	was := l.Incarnation()
