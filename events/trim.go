@@ -17,6 +17,20 @@ import (
 // ErrTrimmed says that what was asked for is not in the log any more, since that was made shorter at its front.
 var ErrTrimmed = errors.New("trimmed off the log")
 
+// TrimmedError is ErrTrimmed of a record.
+type TrimmedError struct {
+	First         uint64 // record with which the log begins
+	wanted, event uint64
+}
+
+// Error says which record, and with which the log begins.
+func (e *TrimmedError) Error() string {
+	return fmt.Sprintf("record %d: %v: it begins with record %d, event %d", e.wanted, ErrTrimmed, e.First, e.event)
+}
+
+// Unwrap is ErrTrimmed.
+func (e *TrimmedError) Unwrap() error { return ErrTrimmed }
+
 // floorEnd ends the name of the file that says where every incarnation stood when the log was trimmed; what it begins with is the number of
 // the first record that is left.
 const floorEnd = ".floor"
@@ -266,7 +280,7 @@ func readFloor(dir string, first uint64) (heads, error) {
 // gone reports whether a read from record number failed since that has been trimmed off meanwhile.
 func (l *Log) gone(number uint64, err error) error {
 	if first := l.tail.Load().markAt(0); number < first.number && (err == nil || errors.Is(err, fs.ErrNotExist)) {
-		return fmt.Errorf("record %d: %w: it begins with record %d, event %d", number, ErrTrimmed, first.number, first.index)
+		return &TrimmedError{first.number, number, first.index}
 	}
 	return err
 }

@@ -53,7 +53,7 @@ func (l *Ledger) late() (says [][]byte, moved map[events.Stamp]events.Stamp, err
 	if v.State != s {
 		return nil, nil, events.ErrFull // the log does not hold what others have said yet
 	}
-	err = l.log.Scan(1, func(rec events.Record) error {
+	_, err = l.left(func(rec events.Record) error {
 		if rec.Inc != 0 && s.Forgone(rec.Inc, rec.Hash) {
 			return errParted
 		}
@@ -115,7 +115,10 @@ func (k *links) parted(s *State) (all []partedAt) {
 func (l *Ledger) heard(s *State, k *links, all []partedAt) error {
 	stands, given := map[uint64]bool{}, map[uint64]int{} // by number of the record
 	for _, h := range s.vector {
-		chain, _ := k.chain(h) // of what was taken over as state it is not known, and nothing was given up of it here
+		chain, whole := k.chain(h)
+		if !whole {
+			continue // of what was taken over as state it is not known, and nothing was given up of it here
+		}
 		for _, i := range chain {
 			stands[k.all[i].record] = true
 		}

@@ -134,10 +134,18 @@ type links struct {
 	at  map[events.Hash]int32
 }
 
+// links are those of the whole log.
 func (l *Ledger) links() (*links, error) {
-	k := &links{at: map[events.Hash]int32{}}
+	k := newLinks()
+	return k, l.log.Scan(1, k.add())
+}
+
+func newLinks() *links { return &links{at: map[events.Hash]int32{}} }
+
+// add is what takes in the records of a log.
+func (k *links) add() func(events.Record) error {
 	var parser events.Parser
-	return k, l.log.Scan(1, func(rec events.Record) error {
+	return func(rec events.Record) error {
 		if _, ok := k.at[rec.Hash]; ok || rec.Inc == 0 {
 			return nil
 		}
@@ -152,22 +160,29 @@ func (l *Ledger) links() (*links, error) {
 		k.at[rec.Hash] = int32(len(k.all))
 		k.all = append(k.all, link{rec.Number, c.Seq, c.Inc, c.Time, rec.Hash, rec.Count, prev})
 		return nil
-	})
+	}
 }
 
-// chain is which commits end at a head, the first first; false when the log does not hold all of them.
-func (k *links) chain(h Head) ([]int32, bool) {
-	var chain []int32
+// left reads the log. Of one that was trimmed of what cannot be read any more it reads what is left, and reports that.
+func (l *Ledger) left(fn func(events.Record) error) (trimmed bool, err error) {
+	err = l.log.Scan(1, fn)
+	var t *events.TrimmedError
+	if !errors.As(err, &t) {
+		return false, err
+	}
+	return true, l.log.Scan(t.First, fn)
+}
+
+// chain is which commits end at a head, the first first; not whole when the log does not hold all of them.
+func (k *links) chain(h Head) (chain []int32, whole bool) {
 	i, ok := k.at[h.Hash]
-	for last := h.Seq; last > 0; {
-		if !ok || i < 0 || k.all[i].inc != h.Inc || k.all[i].last() != last {
-			return nil, false
-		}
+	last := h.Seq
+	for last > 0 && ok && i >= 0 && k.all[i].inc == h.Inc && k.all[i].last() == last {
 		chain = append(chain, i)
 		i, last = k.all[i].prev, k.all[i].first-1
 	}
 	slices.Reverse(chain)
-	return chain, true
+	return chain, last == 0
 }
 
 // renumbered is what versions are stamped now whose commits were given up at some time, in the log's order: from one that a state tells to be
@@ -203,11 +218,11 @@ func (s *State) Forgone(inc events.Incarnation, commit events.Hash) bool {
 }
 
 // Forgone finds commits of the state that others have given up, after an event of an incarnation: this host has to give them up as well, or
-// what they did is there twice. It reads the whole log, and what needs to be done with it is for GiveUp.
+// what they did is there twice. It reads the whole log, or what is left of it, and what needs to be done with it is for GiveUp.
 func (l *Ledger) Forgone() (inc events.Incarnation, after uint64, found bool, err error) {
 	s := l.View().OnDisk()
 	given := map[events.Hash]bool{}
-	err = l.log.Scan(1, func(rec events.Record) error {
+	_, err = l.left(func(rec events.Record) error {
 		if rec.Inc != 0 && s.Forgone(rec.Inc, rec.Hash) {
 			given[rec.Hash] = true
 		}
@@ -216,12 +231,16 @@ func (l *Ledger) Forgone() (inc events.Incarnation, after uint64, found bool, er
 	if err != nil || len(given) == 0 {
 		return 0, 0, false, err
 	}
-	links, err := l.links() // most of them are not of the state any more
+	links := newLinks() // most of what is given up is not of the state any more
+	trimmed, err := l.left(links.add())
 	if err != nil {
 		return 0, 0, false, err
 	}
 	for _, h := range s.vector {
-		chain, _ := links.chain(h)
+		chain, whole := links.chain(h)
+		if !whole && !trimmed {
+			continue
+		}
 		for _, i := range chain {
 			if c := &links.all[i]; given[c.hash] {
 				return c.inc, c.first - 1, true, nil

@@ -298,3 +298,72 @@ func elsewhere(t *testing.T) *State {
 	mustRecord(t, l, put("deployment/default/elsewhere", `{}`))
 	return copied(t, l.View().State)
 }
+
+// What others have given up is found in what is left of a log that was trimmed, where what went cannot be read; and that it cannot is no fork.
+func TestForgone_ofALogThatWasTrimmed(t *testing.T) {
+	ctx := context.Background()
+	log, err := events.Open(t.TempDir(), events.Options{Reserve: -1, MinFree: 1 << 20, SegmentBytes: 4096})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { log.Close() })
+	l, _ := running(t, log)
+	inc := log.Incarnation()
+	const all = 60
+	for i := range all {
+		mustRecord(t, l, put(fmt.Sprintf("deployment/default/%d", i), `{}`))
+	}
+	commits := payloads(t, log, inc)
+	if err := log.Trim(all / 2); err != nil || log.First() == 1 {
+		t.Fatalf("it begins with event %d, %v", log.First(), err)
+	}
+	if _, _, found, err := l.Forgone(); found || err != nil {
+		t.Errorf("nothing was given up: got %v, %v", found, err)
+	}
+	if n, err := l.Late(ctx); n != 0 || err != nil {
+		t.Errorf("nothing was given up: %d commits are recorded again, %v", n, err)
+	}
+	giver, given := others(t)
+	admit(t, giver, commits...)
+	if err := giver.GiveUp(ctx, inc, all-2, "a fork"); err != nil {
+		t.Fatal(err)
+	}
+	admit(t, l, but(t, given, inc)...)
+	if of, after, found, err := l.Forgone(); of != inc || after != all-2 || !found || err != nil {
+		t.Errorf("others have given up what comes after event %d: got %v, %d, %v, %v", all-2, of, after, found, err)
+	}
+	if err := l.GiveUp(ctx, inc, all-2, "a fork"); !errors.Is(err, events.ErrTrimmed) {
+		t.Errorf("it is given up without what it follows on: %v", err)
+	}
+	if _, err := l.Late(ctx); !errors.Is(err, events.ErrTrimmed) {
+		t.Errorf("what others said of it is recorded without what they said it of: %v", err)
+	}
+}
+
+// Of what was taken over as a state a part is in the log at most. What others have given up of it is left to a comparison of chains, and to Yield.
+func TestForgone_ofAStateThatWasTakenOver(t *testing.T) {
+	ctx := context.Background()
+	w, wlog := others(t)
+	inc := wlog.Incarnation()
+	mustRecord(t, w, put("deployment/default/a", `{}`))
+	state := w.View().State
+	mustRecord(t, w, put("deployment/default/b", `{}`))
+	commits := payloads(t, wlog, inc)
+	l, _ := others(t)
+	if err := l.Join(ctx, state, "a test"); err != nil {
+		t.Fatal(err)
+	}
+	admit(t, l, commits[1])
+	giver, given := others(t)
+	admit(t, giver, commits...)
+	if err := giver.GiveUp(ctx, inc, 1, "a fork"); err != nil {
+		t.Fatal(err)
+	}
+	admit(t, l, but(t, given, inc)...)
+	if l.View().Head(inc).Seq != 2 {
+		t.Fatalf("it holds event %d of what is given up", l.View().Head(inc).Seq)
+	}
+	if _, _, found, err := l.Forgone(); found || err != nil {
+		t.Errorf("got %v, %v", found, err)
+	}
+}

@@ -4,7 +4,10 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
+	"fmt"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -85,6 +88,104 @@ func TestForgo_whatOthersHaveGivenUp(t *testing.T) {
 	n.step(n.core.tick)
 	if len(n.core.forgone) != 0 {
 		t.Error("it never asks again for what stands")
+	}
+}
+
+// sick is a ledger of which some things cannot be had.
+type sick struct {
+	Ledger
+	forgone, late, giveUp error
+	looked, again         int // how often was looked for what others have given up, and for what they have said of it
+}
+
+func (l *sick) Forgone() (events.Incarnation, uint64, bool, error) {
+	if l.looked++; l.forgone != nil {
+		return 0, 0, false, l.forgone
+	}
+	return l.Ledger.Forgone()
+}
+
+func (l *sick) Late(ctx context.Context) (int, error) {
+	if l.again++; l.late != nil {
+		return 0, l.late
+	}
+	return l.Ledger.Late(ctx)
+}
+
+func (l *sick) GiveUp(ctx context.Context, inc events.Incarnation, seq uint64, cause string) error {
+	if l.giveUp != nil {
+		return l.giveUp
+	}
+	return l.Ledger.GiveUp(ctx, inc, seq, cause)
+}
+
+// problems are what is wrong with a host, and what to do.
+func (n *node) problems() (all []string) {
+	for _, p := range n.core.status().Problems {
+		all = append(all, p.What+" | "+p.Do)
+	}
+	return all
+}
+
+// A log that cannot be read now is no fork, and nobody is told to move it away for that.
+func TestForgo_cannotBeFoundOut(t *testing.T) {
+	commits := chain(t, 9, 4)
+	again := recordedAgain(t, commits, 9, 1)
+	n, _ := lone(t)
+	ledger := &sick{Ledger: n.ledger, forgone: errors.New("the disk does not answer")}
+	n.core.ledger = ledger
+	n.step(func() { n.core.take(arrivals(append(commits, again...), "", false)) })
+	for range 3 {
+		n.step(n.core.tick)
+	}
+	if got := n.problems(); got != nil || ledger.looked != 1 {
+		t.Errorf("it is told %q, after %d looks", got, ledger.looked)
+	}
+	ledger.forgone = nil
+	n.now = n.now.Add(n.core.every.sync)
+	if n.step(n.core.tick); ledger.looked < 2 || n.ledger.View().Head(9).Seq != 1 {
+		t.Errorf("after %d looks it holds event %d of what others have given up", ledger.looked, n.ledger.View().Head(9).Seq)
+	}
+}
+
+// That what others have given up could not be given up is told no longer once nothing of it is held, however that came.
+func TestForgo_isSolvedAnotherWay(t *testing.T) {
+	commits := chain(t, 9, 4)
+	again := recordedAgain(t, commits, 9, 1)
+	n, _ := lone(t)
+	ledger := &sick{Ledger: n.ledger, giveUp: errors.New("it cannot")}
+	n.core.ledger = ledger
+	n.step(func() { n.core.take(arrivals(append(commits, again...), "", false)) })
+	if got := n.problems(); len(got) != 1 || !strings.Contains(got[0], "a fork of incarnation 0000000000000009 cannot be ended: it cannot") {
+		t.Errorf("it is told %q", got)
+	}
+	if err := n.ledger.GiveUp(context.Background(), 9, 1, "as a comparison of chains has it"); err != nil {
+		t.Fatal(err)
+	}
+	n.now = n.now.Add(n.core.every.sync)
+	if n.step(n.core.tick); n.problems() != nil {
+		t.Errorf("it is told still %q", n.problems())
+	}
+}
+
+// What was said of what is trimmed off the log and cannot be read any more is looked for once, and not for ever.
+func TestSayAgain_whatIsTrimmedIsLookedForOnce(t *testing.T) {
+	n, _ := lone(t)
+	ledger := &sick{Ledger: n.ledger, late: fmt.Errorf("record 1: %w", events.ErrTrimmed)}
+	n.core.ledger = ledger
+	look := func(late error) int {
+		ledger.late, ledger.again, n.core.lateSaid = late, 0, true
+		for range 3 {
+			n.now = n.now.Add(n.core.every.sync)
+			n.step(n.core.tick)
+		}
+		return ledger.again
+	}
+	if got := look(ledger.late); got != 1 {
+		t.Errorf("of a trimmed log it is looked for %d times, want once", got)
+	}
+	if got := look(errors.New("another")); got != 3 {
+		t.Errorf("of one that cannot be read now it is looked for %d times, want 3", got)
 	}
 }
 

@@ -220,8 +220,7 @@ func (c *core) part(s *search, own, theirs events.Hash) {
 		return
 	}
 	if err != nil {
-		c.problem("fork "+s.inc.String(), "a fork of incarnation "+s.inc.String()+" cannot be ended: "+err.Error(),
-			"stop the agent of this host, move its events folder aside and start it: the others tell it their state")
+		c.unended("fork "+s.inc.String(), s.inc, err)
 		return
 	}
 	c.solved("fork " + s.inc.String())
@@ -283,24 +282,35 @@ func (c *core) forgo() {
 	c.known = all
 	for {
 		inc, seq, found, err := c.ledger.Forgone()
-		if err == nil && !found {
-			return
-		}
-		if err == nil {
-			c.say.Warn("others have given up commits that this host holds: it does the same, and nothing is lost", "incarnation", inc, "after", seq)
-			c.counts.Forks++
-			err = c.ledger.GiveUp(c.ctx, inc, seq, fmt.Sprintf("others have given up what was written under incarnation %v after event %d", inc, seq))
-		}
-		if err == nil {
-			c.solved("fork " + inc.String())
-			c.gaveUp()
-		} else {
+		if err != nil {
 			c.known, c.forgoAt = 0, c.now.Add(c.every.sync)
-			c.problem("fork "+inc.String(), "a fork of incarnation "+inc.String()+" cannot be ended: "+err.Error(),
-				"stop the agent of this host, move its events folder aside and start it: the others tell it their state")
+			c.say.Warn("whether others have given up commits that this host holds cannot be found out yet", "err", err)
 			return
 		}
+		if !found {
+			c.solved(forgoing)
+			return
+		}
+		c.say.Warn("others have given up commits that this host holds: it does the same, and nothing is lost", "incarnation", inc, "after", seq)
+		c.counts.Forks++
+		if err := c.ledger.GiveUp(c.ctx, inc, seq, fmt.Sprintf("others have given up what was written under incarnation %v after event %d", inc, seq)); err != nil {
+			c.known, c.forgoAt = 0, c.now.Add(c.every.sync)
+			c.unended(forgoing, inc, err)
+			return
+		}
+		c.solved("fork " + inc.String())
+		c.gaveUp()
 	}
+}
+
+// forgoing is the problem that what others have given up cannot be given up here: it is over when nothing of that is found any more, however
+// that came.
+const forgoing = "forgo"
+
+// unended tells of a fork that cannot be ended.
+func (c *core) unended(problem string, inc events.Incarnation, err error) {
+	c.problem(problem, "a fork of incarnation "+inc.String()+" cannot be ended: "+err.Error(),
+		"stop the agent of this host, move its events folder aside and start it: the others tell it their state")
 }
 
 // sayAgain records again what others have said of what was given up, and what came later than that.
@@ -309,7 +319,12 @@ func (c *core) sayAgain() {
 		return
 	}
 	n, err := c.ledger.Late(c.ctx)
-	if err != nil {
+	switch {
+	case errors.Is(err, events.ErrTrimmed):
+		c.lateSaid = false // what it was said of cannot be read any more, nor later
+		c.say.Warn("what others may have said of commits that were given up cannot be recorded again: the log was trimmed", "err", err)
+		return
+	case err != nil:
 		if c.forgoAt = c.now.Add(c.every.sync); errors.Is(err, events.ErrFull) {
 			return // which is told of already
 		}
