@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/podman-swarm/podman-swarm/events"
+	"github.com/podman-swarm/podman-swarm/projection"
 )
 
 // recordedAgain is what a host records again that gives up what comes after an event.
@@ -95,7 +96,8 @@ func TestForgo_whatOthersHaveGivenUp(t *testing.T) {
 type sick struct {
 	Ledger
 	forgone, late, giveUp error
-	looked, again         int // how often was looked for what others have given up, and for what they have said of it
+	givesUp               func() // called before giveUp is returned
+	looked, again         int    // how often was looked for what others have given up, and for what they have said of it
 }
 
 func (l *sick) Forgone() (events.Incarnation, uint64, bool, error) {
@@ -114,6 +116,9 @@ func (l *sick) Late(ctx context.Context) (int, error) {
 
 func (l *sick) GiveUp(ctx context.Context, inc events.Incarnation, seq uint64, cause string) error {
 	if l.giveUp != nil {
+		if l.givesUp != nil {
+			l.givesUp()
+		}
 		return l.giveUp
 	}
 	return l.Ledger.GiveUp(ctx, inc, seq, cause)
@@ -165,6 +170,49 @@ func TestForgo_isSolvedAnotherWay(t *testing.T) {
 	n.now = n.now.Add(n.core.every.sync)
 	if n.step(n.core.tick); n.problems() != nil {
 		t.Errorf("it is told still %q", n.problems())
+	}
+}
+
+// On a full disk a fork waits for room, and a host that ends has nothing to tell; only who has neither has to move its log away.
+func TestUnended_saysWhatHelps(t *testing.T) {
+	commits := chain(t, 9, 4)
+	again := recordedAgain(t, commits, 9, 1)
+	for _, c := range []struct {
+		err error
+		do  string // "": nobody has to do anything
+	}{
+		{fmt.Errorf("append: %w", events.ErrFull), "make room on the disk of this host"},
+		{projection.ErrEntangled, "move its events folder aside"},
+		{projection.ErrClosed, ""},
+		{context.Canceled, ""},
+	} {
+		for what, fork := range map[string]func(n *node){
+			"others have given it up": func(n *node) { n.core.take(arrivals(again, "", false)) },
+			"two chains part":         func(n *node) { n.core.part(&search{peer: "b", inc: 9, common: 1}, events.Hash{2}, events.Hash{1}) },
+		} {
+			if what == "two chains part" && errors.Is(c.err, projection.ErrEntangled) {
+				continue // then the other's state is taken over
+			}
+			n, _ := lone(t)
+			ledger := &sick{Ledger: n.ledger, giveUp: errors.New("another")}
+			n.core.ledger = ledger
+			n.step(func() { n.core.take(arrivals(commits, "", false)) })
+			if c.do != "" { // what helps may change
+				n.step(func() { fork(n) })
+				n.now = n.now.Add(n.core.every.sync)
+			}
+			ledger.giveUp = c.err
+			ctx, cancel := context.WithCancel(t.Context())
+			if errors.Is(c.err, context.Canceled) {
+				ledger.givesUp = cancel
+			}
+			n.core.step(ctx, n.now, func() { fork(n) })
+			cancel()
+			switch got := n.problems(); {
+			case c.do == "" && got != nil, c.do != "" && (len(got) != 1 || !strings.Contains(got[0], c.err.Error()) || !strings.Contains(got[0], c.do)):
+				t.Errorf("%s, and %v: it is told %q, want %q", what, c.err, got, c.do)
+			}
+		}
 	}
 }
 

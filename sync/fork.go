@@ -307,10 +307,21 @@ func (c *core) forgo() {
 // that came.
 const forgoing = "forgo"
 
-// unended tells of a fork that cannot be ended.
+// unended tells of a fork that cannot be ended, and what helps.
 func (c *core) unended(problem string, inc events.Incarnation, err error) {
-	c.problem(problem, "a fork of incarnation "+inc.String()+" cannot be ended: "+err.Error(),
-		"stop the agent of this host, move its events folder aside and start it: the others tell it their state")
+	if c.ends(err) {
+		return
+	}
+	do := "stop the agent of this host, move its events folder aside and start it: the others tell it their state"
+	if errors.Is(err, events.ErrFull) { // it is tried again
+		do = "make room on the disk of this host"
+	}
+	c.problem(problem, "a fork of incarnation "+inc.String()+" cannot be ended: "+err.Error(), do)
+}
+
+// ends reports whether an error says only that this host's agent is about to end.
+func (c *core) ends(err error) bool {
+	return c.ctx.Err() != nil || errors.Is(err, projection.ErrClosed)
 }
 
 // sayAgain records again what others have said of what was given up, and what came later than that.

@@ -104,10 +104,10 @@ func (c *core) watch(p *peer, lacked uint64) {
 	}
 }
 
-// problem says that something is wrong, once.
+// problem says that something is wrong, once, and what to do, which may change.
 func (c *core) problem(key, what, do string) {
 	if p := c.problems[key]; p != nil {
-		p.What = what
+		p.What, p.Do = what, do
 		return
 	}
 	if len(c.problems) >= problemsMost {

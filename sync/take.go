@@ -35,7 +35,7 @@ func (c *core) take(came []arrival) {
 		}
 		all, err := c.ledger.Admit(c.ctx, commits)
 		if err != nil {
-			if c.ctx.Err() == nil && !errors.Is(err, projection.ErrClosed) {
+			if !c.ends(err) {
 				c.problem("admit", "commits of other hosts cannot be taken: "+err.Error(), "make room on the disk of this host")
 			}
 			c.missed, c.pull = true, nil
