@@ -8,6 +8,8 @@ import (
 	"os"
 	"path/filepath"
 	"time"
+
+	"github.com/tidwall/wal"
 )
 
 // Append writes the entries after the last record, one record each, all with one write and one fsync. On nil they
@@ -33,6 +35,10 @@ func (l *Log) append(entries []Entry) error {
 	if err := l.usable(); err != nil {
 		return err
 	}
+	if err := l.room(0); err != nil { // before all is copied, as while the disk is full the same is tried again and again
+		return err
+	}
+	defer l.letGo()
 	d, err := l.draft(entries)
 	if err != nil {
 		return err
@@ -58,6 +64,16 @@ func (l *Log) append(entries []Entry) error {
 		l.notes.soon(noteEvery, l.keep)
 	}
 	return nil
+}
+
+// keepBytes is how much memory is kept for the next batch.
+const keepBytes = 8 << 20
+
+// letGo lets go of the memory of a batch that was larger than most.
+func (l *Log) letGo() {
+	if l.batched > keepBytes {
+		l.batch, l.frame = wal.Batch{}, nil
+	}
 }
 
 // draft is what an append makes of the log, should it succeed.
@@ -87,6 +103,7 @@ func (l *Log) draft(entries []Entry) (*draft, error) {
 		t.turn()
 	}
 	l.batch.Clear()
+	l.batched = 0
 	for i := range entries {
 		e := &entries[i]
 		if err := l.check(d.heads, n.number, e); err != nil {
@@ -100,6 +117,7 @@ func (l *Log) draft(entries []Entry) (*draft, error) {
 			l.frame = f.appendSealed(l.frame, l.o.Key)
 		}
 		l.batch.Write(f.number, l.frame)
+		l.batched += len(l.frame)
 		t.marks = addMark(t.marks, n)
 		if err := n.follow(&f); err != nil {
 			return nil, fmt.Errorf("record %d of them: %w", i+1, err)

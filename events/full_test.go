@@ -71,6 +71,35 @@ func TestAppend_nearlyFullDisk(t *testing.T) {
 	mustHold(t, l, all)
 }
 
+// While the disk is full, a large batch is tried again and again: it is not made up each time only to find that, nor kept.
+func TestAppend_fullDiskMakesUpNoBatch(t *testing.T) {
+	dir := tinyDisk(t, 64<<20)
+	o := Options{MinFree: 1 << 20, Reserve: -1, Key: testKey()}
+	l := mustOpen(t, dir, o)
+	a := &author{inc: l.Incarnation()}
+	large := a.entry(t, 1, 9<<20)
+	fill(t, filepath.Join(dir, "fill"))
+	if err := l.Append([]Entry{large}); !errors.Is(err, ErrFull) {
+		t.Fatalf("got %v, want ErrFull", err)
+	}
+	if cap(l.frame) > 0 {
+		t.Errorf("on a full disk a frame of %d bytes is made", cap(l.frame))
+	}
+	if err := os.Remove(filepath.Join(dir, "fill")); err != nil {
+		t.Fatal(err)
+	}
+	mustAppend(t, l, large)
+	if cap(l.frame) > keepBytes {
+		t.Errorf("%d bytes are kept for the next frame", cap(l.frame))
+	}
+	next := a.entry(t, 1, 100)
+	mustAppend(t, l, next)
+	if cap(l.frame) == 0 {
+		t.Error("nothing is kept for the next frame")
+	}
+	mustHold(t, l, []Entry{large, next})
+}
+
 // TestAppend_diskFoundFullWhileWriting fills the disk behind the log's back, so that it is a write that fails, in
 // the middle. A batch may find the reserve; nothing of one refused is left; and when there is room, all goes on.
 func TestAppend_diskFoundFullWhileWriting(t *testing.T) {

@@ -109,12 +109,13 @@ type Log struct {
 	failed atomic.Pointer[error] // set once: nothing is written after it
 	synced atomic.Int64          // nanoseconds that the last fsync took
 
-	mu     sync.Mutex // of what follows: Append and Close
-	wal    *wal.Log
-	batch  wal.Batch
-	frame  []byte
-	closed bool
-	sync   func(*wal.Log) error // (*wal.Log).Sync, but in tests of a failing disk
+	mu      sync.Mutex // of what follows: Append and Close
+	wal     *wal.Log
+	batch   wal.Batch
+	frame   []byte
+	batched int // bytes of the frames in batch
+	closed  bool
+	sync    func(*wal.Log) error // (*wal.Log).Sync, but in tests of a failing disk
 
 	headMu sync.Mutex
 	heads  heads
