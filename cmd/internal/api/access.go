@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -37,8 +38,9 @@ type caller struct {
 	name       string // "token:ci", "user:alice"
 	token      string // key of the token; "" when it was a certificate
 	hash       events.Hash
-	scope      string   // read, write, admin
-	namespaces []string // nil: all
+	ends       time.Time // of the certificate
+	scope      string    // read, write, admin
+	namespaces []string  // nil: all
 }
 
 // need is what a request takes.
@@ -61,14 +63,19 @@ func (s *Server) identify(r *http.Request) (*caller, error) {
 	if r.TLS == nil || len(r.TLS.VerifiedChains) == 0 || s.User == nil {
 		return nil, unauthorized("a token (Authorization: Bearer …) or a client certificate is wanted")
 	}
-	name, scope, err := s.User(r.TLS.VerifiedChains[0][0])
+	cert := r.TLS.VerifiedChains[0][0]
+	name, scope, err := s.User(cert)
 	switch {
 	case err != nil:
 		return nil, unauthorized("the client certificate is refused: " + err.Error())
 	case !slices.Contains(scopes(), scope) || name == "":
 		return nil, unauthorized("the client certificate names nobody who may ask")
 	}
-	return &caller{name: "user:" + plain(name, 100), scope: scope}, nil
+	c := &caller{name: "user:" + plain(name, 100), ends: cert.NotAfter, scope: scope}
+	if s.lapsed(c) { // TLS looked at it as the connection began
+		return nil, unauthorized("the client certificate of " + c.name + " has expired")
+	}
+	return c, nil
 }
 
 // byToken finds the token with that secret. All are looked at, each in the same time.
@@ -94,10 +101,10 @@ func (s *Server) byToken(secret string) (*caller, error) {
 	return found, nil
 }
 
-// lapsed reports whether the caller's token has been revoked, or has expired, since.
+// lapsed reports whether the caller's token has been revoked since, or that or the certificate has expired.
 func (s *Server) lapsed(c *caller) bool {
 	if c.token == "" {
-		return false
+		return !s.now().Before(c.ends)
 	}
 	t, ok := read[projection.APIToken](s.Ledger.View().State, c.token)
 	return !ok || t.Hash != c.hash || !t.Expires.IsZero() && !s.now().Before(t.Expires)

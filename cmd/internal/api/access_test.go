@@ -14,6 +14,7 @@ import (
 	"net"
 	"net/http"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -320,30 +321,70 @@ func TestToken_life(t *testing.T) {
 	}
 }
 
-// What goes on, as a watch does, ends with the token that it was asked by.
-func TestToken_revokedWhileWatching(t *testing.T) {
-	a := start(t, t.TempDir())
-	o := a.listen()
-	secret := a.token(`{"name":"ci","scope":"read"}`)
-	req, err := http.NewRequestWithContext(t.Context(), "GET", o.url+"/api/v1/namespaces?watch=true", nil)
+// watching asks for a watch; the channel is told how it ends.
+func (o *outside) watching(client *http.Client, token string) <-chan error {
+	o.t.Helper()
+	req, err := http.NewRequestWithContext(o.t.Context(), "GET", o.url+"/api/v1/namespaces?watch=true", nil)
 	if err != nil {
-		t.Fatal(err)
+		o.t.Fatal(err)
 	}
-	req.Header.Set("Authorization", "Bearer "+secret)
-	resp, err := o.client(nil).Do(req)
+	if token != "" {
+		req.Header.Set("Authorization", "Bearer "+token)
+	}
+	resp, err := client.Do(req)
 	if err != nil {
-		t.Fatal(err)
+		o.t.Fatal(err)
 	}
-	defer resp.Body.Close()
+	o.t.Cleanup(func() { resp.Body.Close() })
 	if resp.StatusCode != 200 {
-		t.Fatalf("got %s", resp.Status)
+		o.t.Fatalf("got %s", resp.Status)
 	}
 	ended := make(chan error, 1)
 	go func() {
 		_, err := io.Copy(io.Discard, resp.Body)
 		ended <- err
 	}()
+	return ended
+}
+
+// What goes on, as a watch does, ends with the token that it was asked by.
+func TestToken_revokedWhileWatching(t *testing.T) {
+	a := start(t, t.TempDir())
+	o := a.listen()
+	ended := o.watching(o.client(nil), a.token(`{"name":"ci","scope":"read"}`))
 	a.want(200, "DELETE", "/swarm/v1/tokens/ci", "")
+	select {
+	case <-ended:
+	case <-time.After(patience):
+		t.Error("the watch goes on")
+	}
+}
+
+// A certificate was looked at as its connection began, which can be long ago.
+func TestCertificate_endsWhileConnected(t *testing.T) {
+	var later atomic.Int64
+	a := start(t, t.TempDir(), func(s *Server) {
+		s.Now = func() time.Time { return time.Now().Add(time.Duration(later.Load())) }
+		s.User = func(c *x509.Certificate) (string, string, error) { return c.Subject.CommonName, ScopeAdmin, nil }
+	})
+	o := a.listen()
+	alice := o.ca.sign("alice", nil)
+	client := o.client(&alice)
+	ended := o.watching(client, "")
+	name, lapsed, err := a.Reader("", alice.Leaf)
+	if err != nil || name != "user:alice" || lapsed() {
+		t.Fatalf("got %q, lapsed %v, error %v", name, err == nil && lapsed(), err)
+	}
+	later.Store(int64(time.Hour + time.Minute)) // it has an hour
+	if !lapsed() {
+		t.Error("who follows the events may go on")
+	}
+	if _, _, err := a.Reader("", alice.Leaf); err == nil {
+		t.Error("who comes to follow the events is let in")
+	}
+	if got := o.ask(client, "", "GET", "/version", ""); got.code != 401 || !strings.Contains(got.field("message"), "has expired") {
+		t.Errorf("got %d %s", got.code, got.body)
+	}
 	select {
 	case <-ended:
 	case <-time.After(patience):

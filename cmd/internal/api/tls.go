@@ -46,11 +46,8 @@ func (s *Server) known(next http.Handler) http.Handler {
 // callerKey is the key of a request's caller.
 type callerKey struct{}
 
-// watchOver ends a request whose token is revoked, or expires, while it goes on.
+// watchOver ends a request whose token is revoked, or it or the certificate expires, while it goes on.
 func (s *Server) watchOver(ctx context.Context, c *caller, end func()) {
-	if c.token == "" {
-		return
-	}
 	every := time.NewTicker(time.Second)
 	defer every.Stop()
 	for {
