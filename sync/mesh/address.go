@@ -48,22 +48,39 @@ func (m *Mesh) sayAddress() {
 }
 
 // Forget gives up a host that is gone for good: its address is not kept, nor dialled any longer because it was kept or
-// was one of Peers, and a route to it ends. Whether it may dial us again is up to the TLS configuration.
+// was one of Peers, unless another host has that address by now; and a route to it ends. Whether it may dial us again is up
+// to the TLS configuration.
 func (m *Mesh) Forget(node string) error {
-	addr, err := m.known.forget(node)
+	addr, others, err := m.known.forget(node)
 	if m.front == nil {
 		return err
 	}
+	routes := m.Routes()
 	// That the file cannot be written, as on a full disk, is no reason to keep the route.
-	if addr != "" && addr != m.advertise {
+	if addr != "" && addr != m.advertise && !passedOn(addr, node, others, routes) {
 		// A route that gossip found ends, and stays away, only if it was configured and is so no longer.
 		err = errors.Join(err, m.reroute(func(routes map[string]bool) { routes[addr] = true }),
 			m.reroute(func(routes map[string]bool) { delete(routes, addr) }))
 	}
-	for _, r := range m.Routes() {
+	for _, r := range routes {
 		if r.Node == node && !r.Dialed {
 			m.front.hangUp(r.Addr)
 		}
 	}
 	return err
+}
+
+// passedOn reports whether the address of a host is another's by now: whom a route there leads to is surer than who was last heard
+// to be there. others says whether any other was.
+func passedOn(addr, node string, others bool, routes []Route) bool {
+	for _, r := range routes {
+		switch {
+		case !r.Dialed:
+		case r.Addr == addr:
+			return r.Node != node
+		case r.Node == node: // by a name, or at another address
+			others = false
+		}
+	}
+	return others
 }

@@ -139,6 +139,69 @@ func TestMesh_addAndForgetPeers(t *testing.T) {
 	until(t, "the route to z has ended at y", func() bool { return y.peers() == "x" })
 }
 
+// The address of a host that is gone is given to another, which keeps its route, and is dialled, when the one that is gone is forgotten.
+func TestForget_addressOfAnotherNow(t *testing.T) {
+	a := newAuthority(t)
+	x := run(t, &Mesh{Node: "x", TLS: a.node(t, "x")})
+	y := run(t, &Mesh{Node: "y", TLS: a.node(t, "y")})
+	addr := y.Advertised()
+	if err := x.AddPeers(addr); err != nil {
+		t.Fatal(err)
+	}
+	meshed(t, x, y)
+	until(t, "y is remembered", func() bool { return x.known.of("y") == addr })
+	y.stop()
+	z := run(t, &Mesh{Node: "z", TLS: a.node(t, "z"), Addr: addr})
+	meshed(t, x, z)
+	until(t, "z is remembered", func() bool { return x.known.of("z") == addr })
+	since := x.Routes()[0].Since
+	stays := func(why string) {
+		t.Helper()
+		if err := x.Forget("y"); err != nil {
+			t.Fatal(err)
+		}
+		if r := x.Routes(); len(r) != 1 || r[0].Node != "z" || !r[0].Since.Equal(since) {
+			t.Errorf("%s: got routes %v, want the one to z since %v", why, r, since)
+		}
+		if len(x.options.Routes) != 1 || x.options.Routes[0].Host != addr {
+			t.Errorf("%s: dials %v, want %s", why, x.options.Routes, addr)
+		}
+	}
+	stays("z is known to be there")
+	if _, _, err := x.known.forget("z"); err != nil {
+		t.Fatal(err)
+	}
+	if err := x.known.learn("y", addr); err != nil {
+		t.Fatal(err)
+	}
+	stays("z is there, and has not said so yet")
+
+	z.stop()
+	until(t, "the route to z has ended", func() bool { return len(x.Routes()) == 0 })
+	for _, node := range []string{"y", "z"} {
+		if err := x.known.learn(node, addr); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := x.Forget("y"); err != nil || len(x.options.Routes) != 1 {
+		t.Errorf("z is known to be there, and away: dials %v, %v", x.options.Routes, err)
+	}
+	y = run(t, &Mesh{Node: "y", TLS: y.TLS, Addr: addr})
+	meshed(t, x, y)
+	until(t, "y is remembered", func() bool { return x.known.of("y") == addr })
+	if err := x.Forget("y"); err != nil {
+		t.Fatal(err)
+	}
+	until(t, "the route to y has ended, though z was there once", func() bool { return len(x.Routes()) == 0 })
+}
+
+// of is where a host is.
+func (a *addresses) of(node string) string {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.byNode[node]
+}
+
 // A peer that stops reading holds up neither the publisher nor the other peers, and loses its route, and so does what
 // the front has of it.
 func TestMesh_frozenPeerHoldsNobodyUp(t *testing.T) {

@@ -74,15 +74,18 @@ func (a *addresses) learn(node, addr string) error {
 	return a.change(func(m map[string]string) { m[node] = addr })
 }
 
-// forget returns where the host was; empty if that was not remembered.
-func (a *addresses) forget(node string) (addr string, err error) {
+// forget returns where the host was, empty if that was not remembered, and whether another was last heard to be there.
+func (a *addresses) forget(node string) (addr string, others bool, err error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	addr = a.byNode[node]
 	if addr == "" {
-		return "", nil
+		return "", false, nil
 	}
-	return addr, a.change(func(m map[string]string) { delete(m, node) })
+	for other, at := range a.byNode {
+		others = others || other != node && at == addr
+	}
+	return addr, others, a.change(func(m map[string]string) { delete(m, node) })
 }
 
 // change changes memory only when the file has been.

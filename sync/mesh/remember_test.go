@@ -26,8 +26,8 @@ func TestRemember_keepsAndForgets(t *testing.T) {
 	if got := a.dial([]string{"x:1", "10.0.0.4:6222"}, "10.0.0.3:6222"); !slices.Equal(got, []string{"x:1", "10.0.0.4:6222"}) {
 		t.Errorf("got %v, want what was wanted, each once, and not our own", got)
 	}
-	if addr, err := a.forget("b"); err != nil || addr != "10.0.0.4:6222" {
-		t.Errorf("forgot %q, %v", addr, err)
+	if addr, others, err := a.forget("b"); err != nil || addr != "10.0.0.4:6222" || others {
+		t.Errorf("forgot %q, others %v, %v", addr, others, err)
 	}
 	if got := remembered(path, log).dial(nil, ""); !slices.Equal(got, want[:1]) {
 		t.Errorf("got %v, want what was not forgotten", got)
@@ -76,5 +76,26 @@ func TestRemember_diskThatFails(t *testing.T) {
 	}
 	if _, err := os.Stat(a.path); err != nil {
 		t.Error(err)
+	}
+}
+
+// Whom a route leads to is surer than who was last heard to be there.
+func TestPassedOn(t *testing.T) {
+	const addr = "10.0.0.2:6222"
+	for _, c := range []struct {
+		what         string
+		routes       []Route
+		alone, heard bool // without, and with, another that was last heard to be there
+	}{
+		{"nobody is connected", nil, false, true},
+		{"it is there", []Route{{Node: "b", Addr: addr, Dialed: true}}, false, false},
+		{"another is there", []Route{{Node: "c", Addr: addr, Dialed: true}}, true, true},
+		{"it was dialled by a name", []Route{{Node: "b", Addr: "10.0.0.9:6222", Dialed: true}}, false, false},
+		{"it has dialled us", []Route{{Node: "b", Addr: addr}}, false, true},
+		{"another is elsewhere", []Route{{Node: "c", Addr: "10.0.0.9:6222", Dialed: true}}, false, true},
+	} {
+		if alone, heard := passedOn(addr, "b", false, c.routes), passedOn(addr, "b", true, c.routes); alone != c.alone || heard != c.heard {
+			t.Errorf("%s: got %v, and %v with another, want %v, %v", c.what, alone, heard, c.alone, c.heard)
+		}
 	}
 }
