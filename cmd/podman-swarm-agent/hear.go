@@ -34,6 +34,13 @@ func (a *agent) members(st *peersync.Status) []peersync.Peer {
 	return slices.DeleteFunc(slices.Clone(st.Peers), func(p peersync.Peer) bool { return a.welcome(p.Host) != nil })
 }
 
+// neverHeard are the other known hosts of which nothing has been heard since this agent started.
+func (a *agent) neverHeard(peers []peersync.Peer) []string {
+	return slices.DeleteFunc(a.known()[1:], func(name string) bool {
+		return slices.ContainsFunc(peers, func(p peersync.Peer) bool { return p.Host == name })
+	})
+}
+
 // awaited are the known hosts that can be heard: without those of which somebody has said that they are dead, unless they
 // are heard all the same.
 func (a *agent) awaited(peers []peersync.Peer) []string {

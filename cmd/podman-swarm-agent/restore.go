@@ -19,9 +19,9 @@ func (a *agent) hearAll(ctx context.Context) (unheard []string) {
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()
 	for {
-		unheard = nil
 		coming := false
 		st, changed := a.cluster.sync.Status()
+		unheard = a.neverHeard(st.Peers)
 		for _, p := range st.Peers {
 			if a.welcome(p.Host) == nil && (!p.Alive || p.Unknown) {
 				unheard = append(unheard, p.Host)
