@@ -320,6 +320,17 @@ func TestOnState_whatIsLackedComesFromLogs(t *testing.T) {
 	}
 	n, _ := lone(t)
 	n.step(func() { n.core.take(arrivals(chain(t, 9, 1), "", false)) })
+	// What a state is, comes in pieces, each of which is told of: whoever waits for it is not to take that for silence.
+	n.core.transfer = &transfer{peer: "b", id: 1}
+	half := state.Len() / 2
+	for id, want := range []uint64{0, 1, 1, 1} { // one of an answer that is not waited for changes nothing
+		n.step(func() {
+			n.core.onState(&answer{Answer: askState, From: "b", ID: uint64(id), Whole: 7, Size: state.Len(), body: state.Bytes()[:half]})
+		})
+		if got := n.core.status().Counts.Pieces; got != want {
+			t.Errorf("after answer %d, %d pieces have come, want %d", id, got, want)
+		}
+	}
 	for _, even := range []bool{true, false} {
 		n.core.transfer = &transfer{peer: "b", id: 1, even: even}
 		n.step(func() {

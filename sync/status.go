@@ -13,6 +13,7 @@ type Counts struct {
 	Fetched                         uint64 // of those taken: with an answer to an ask for them, what had waited for them included
 	Gaps, Astray, Unreadable, Lost  uint64 // commits that came too early; off the chain; messages that made no sense; asks without an answer
 	Asked, Forks, Transfers         uint64 // asks for commits; forks ended here; states taken over
+	Pieces                          uint64 // of states that are to be taken over
 	Unequal                         uint64 // times that a host had another state with the same commits
 	Findings                        uint64 // times that the log of a host was not what it had been
 	BytesIn, BytesOut               uint64

@@ -53,6 +53,7 @@ func (c *core) onState(a *answer) {
 		c.transfer = nil // the other has forgotten it; it is asked again in time
 		return
 	}
+	c.counts.Pieces++
 	t.whole, t.size = a.Whole, a.Size
 	if t.state = append(t.state, a.body...); len(t.state) < t.size {
 		c.askState()

@@ -222,7 +222,7 @@ func (a *agent) admit(node, instance string) error {
 		return nil
 	}
 	st, _ := a.cluster.sync.Status()
-	if slices.ContainsFunc(st.Peers, func(p peersync.Peer) bool { return p.Host == node && p.Alive }) {
+	if lives(st, node) {
 		return fmt.Errorf("a host called %s is alive in this cluster: %w", node, authority.ErrInUse)
 	}
 	return nil

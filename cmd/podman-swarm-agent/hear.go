@@ -34,6 +34,11 @@ func (a *agent) members(st *peersync.Status) []peersync.Peer {
 	return slices.DeleteFunc(slices.Clone(st.Peers), func(p peersync.Peer) bool { return a.welcome(p.Host) != nil })
 }
 
+// lives reports whether a host is heard, by this one or by one that it hears.
+func lives(st *peersync.Status, host string) bool {
+	return slices.ContainsFunc(st.Peers, func(p peersync.Peer) bool { return p.Host == host && (p.Alive || st.At.Sub(p.Heard) < silence) })
+}
+
 // neverHeard are the other known hosts of which nothing has been heard since this agent started.
 func (a *agent) neverHeard(peers []peersync.Peer) []string {
 	return slices.DeleteFunc(a.known()[1:], func(name string) bool {
@@ -106,8 +111,8 @@ func (a *agent) hearOthers(ctx context.Context) error {
 			return nil
 		case <-next:
 		case <-timer.C:
-			if p.left(time.Now(), st.Counts.Taken) {
-				a.log.Info("still catching up with the other hosts", "events", st.Counts.Taken)
+			if p.left(time.Now(), &st.Counts) {
+				a.log.Info("still catching up with the other hosts", "events", st.Counts.Taken, "pieces_of_states", st.Counts.Pieces)
 				timer.Reset(p.each)
 				continue
 			}
@@ -124,13 +129,14 @@ const catchingUp = 10
 type patience struct {
 	each  time.Duration
 	until time.Time
-	taken uint64
+	came  uint64
 }
 
-// left reports whether to wait as long again, when so many events of others have been taken since the start.
-func (p *patience) left(now time.Time, taken uint64) bool {
-	more := taken > p.taken
-	p.taken = taken
+// left reports whether to wait as long again, when so much of others has come since the start: events, or a state in their stead.
+func (p *patience) left(now time.Time, c *peersync.Counts) bool {
+	came := c.Taken + c.Pieces + c.Transfers
+	more := came > p.came
+	p.came = came
 	return more && now.Before(p.until)
 }
 

@@ -16,20 +16,23 @@ func TestPatience_lastsWhileEventsCome(t *testing.T) {
 	p := patience{each: time.Minute, until: start.Add(catchingUp * time.Minute)}
 	for i, c := range []struct {
 		after time.Duration
-		taken uint64
+		came  peersync.Counts
 		left  bool
 	}{
-		{time.Minute, 60_000, true},
-		{2 * time.Minute, 90_000, true},
-		{3 * time.Minute, 90_000, false},
-		{9 * time.Minute, 90_001, true},
-		{10 * time.Minute, 90_002, false},
+		{time.Minute, peersync.Counts{Taken: 60_000}, true},
+		{2 * time.Minute, peersync.Counts{Taken: 90_000}, true},
+		{3 * time.Minute, peersync.Counts{Taken: 90_000}, false},
+		{4 * time.Minute, peersync.Counts{Taken: 90_000, Pieces: 5}, true}, // their logs no longer hold what this host lacks
+		{5 * time.Minute, peersync.Counts{Taken: 90_000, Pieces: 5}, false},
+		{6 * time.Minute, peersync.Counts{Taken: 90_000, Pieces: 5, Transfers: 1}, true}, // to fold it can take a while
+		{9 * time.Minute, peersync.Counts{Taken: 90_001, Pieces: 5, Transfers: 1}, true},
+		{10 * time.Minute, peersync.Counts{Taken: 90_002, Pieces: 5, Transfers: 1}, false},
 	} {
-		if got := p.left(start.Add(c.after), c.taken); got != c.left {
-			t.Errorf("%d: after %v and %d events there is patience left: %v, want %v", i, c.after, c.taken, got, c.left)
+		if got := p.left(start.Add(c.after), &c.came); got != c.left {
+			t.Errorf("%d: after %v and %+v there is patience left: %v, want %v", i, c.after, c.came, got, c.left)
 		}
 	}
-	if none := (&patience{until: start.Add(time.Hour)}); none.left(start.Add(time.Minute), 0) {
+	if none := (&patience{until: start.Add(time.Hour)}); none.left(start.Add(time.Minute), &peersync.Counts{}) {
 		t.Error("it waits on for others that have said nothing")
 	}
 }
@@ -45,5 +48,21 @@ func TestHearAll_namesWhomItHasNeverHeard(t *testing.T) {
 	}
 	if got := a.neverHeard([]peersync.Peer{{Host: "b"}}); len(got) != 0 {
 		t.Errorf("never heard are %q, want none", got)
+	}
+}
+
+// The name of a host is in use while anybody hears it: whoever is asked may have no route to it.
+func TestLives(t *testing.T) {
+	now := time.Now()
+	st := &peersync.Status{At: now, Peers: []peersync.Peer{
+		{Host: "b", Alive: true},
+		{Host: "c", Heard: now.Add(-silence + 1), Direct: now.Add(-time.Hour)},
+		{Host: "d", Heard: now.Add(-silence), Direct: now.Add(-silence)},
+		{Host: "e"},
+	}}
+	for host, want := range map[string]bool{"b": true, "c": true, "d": false, "e": false, "f": false} {
+		if got := lives(st, host); got != want {
+			t.Errorf("%s lives: %v, want %v", host, got, want)
+		}
 	}
 }
