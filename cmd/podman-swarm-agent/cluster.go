@@ -374,27 +374,26 @@ func (a *agent) leave() {
 	}
 }
 
-// joinToken gives the token by which hosts join.
-func (a *agent) joinToken(ctx context.Context, by projection.By, rotate bool, ttl time.Duration) (string, error) {
+// joinToken gives the token by which hosts join, and when it ends; zero: when it is rotated.
+func (a *agent) joinToken(ctx context.Context, by projection.By, rotate bool, ttl time.Duration) (token string, expires time.Time, err error) {
 	m := a.cluster.member
 	now := a.now()
-	if t, _, ok := m.CurrentToken(a.ledger.View().State, now); ok && !rotate && ttl == 0 {
-		return t.Text(), nil
+	if t, ends, ok := m.CurrentToken(a.ledger.View().State, now); ok && !rotate && ttl == 0 {
+		return t.Text(), ends, nil
 	}
-	var expires time.Time
 	if ttl > 0 {
 		expires = now.Add(ttl).UTC()
 	}
 	id := authority.NewTokenID()
-	_, err := a.ledger.Record(ctx, by, func(s *projection.State) ([]projection.Change, error) {
+	_, err = a.ledger.Record(ctx, by, func(s *projection.State) ([]projection.Change, error) {
 		if rotate {
 			return m.RotateTokens(s, id, expires)
 		}
 		return m.AddToken(s, id, expires, now)
 	})
 	if err != nil {
-		return "", err
+		return "", time.Time{}, err
 	}
 	t, err := m.Token(id)
-	return t.Text(), err
+	return t.Text(), expires, err
 }

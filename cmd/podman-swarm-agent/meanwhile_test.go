@@ -67,3 +67,21 @@ func TestToken_waitsForTheAgent(t *testing.T) {
 		t.Errorf("nobody is there: ended with %d after %v, %q", got, time.Since(began), errs.String())
 	}
 }
+
+// A token that ends is not printed as if it did not, neither to who asked for it nor to who asks next.
+func TestToken_saysWhenItEnds(t *testing.T) {
+	a := newHost(t, "a").start(t)
+	made := a.token(t, "--ttl=1h")
+	for _, c := range []struct {
+		args []string
+		ends bool
+		same bool
+	}{{nil, true, true}, {[]string{"--ttl=2h"}, true, false}, {[]string{"--rotate"}, false, false}, {nil, false, false}} {
+		var out, errs lines
+		code := run(t.Context(), append([]string{"token", "--api-addr", a.api}, c.args...), func(string) string { return "" }, &out, &errs)
+		if code != 0 || strings.Contains(errs.String(), "it ends at 2") != c.ends || (errs.String() != "") != c.ends || (strings.TrimSpace(out.String()) == made) != c.same {
+			t.Errorf("%v: ended with %d, %q, %q", c.args, code, out.String(), errs.String())
+		}
+	}
+	a.end(t)
+}

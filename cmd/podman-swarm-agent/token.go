@@ -17,6 +17,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/podman-swarm/podman-swarm/cmd/internal/api"
 	"github.com/podman-swarm/podman-swarm/cmd/internal/client"
 	"github.com/podman-swarm/podman-swarm/sync/authority"
 )
@@ -31,7 +32,8 @@ func tokenCommand(getenv func(string) string) *cobra.Command {
 		Short: "Print the token by which a host joins this host's cluster",
 		Long: `Print the token by which a host joins this host's cluster, making one if none is valid. Any member prints the same. Who
 has it can make himself a member, and so do everything: keep it as you keep a root password. It is good until it is
-rotated, unless it was made with --ttl; what has joined stays in when it ends.
+rotated, unless it was made with --ttl: then it is said on stderr when it ends. Of those that are valid, the one that holds
+longest is printed. What has joined stays in when it ends.
 
 An agent that has just started is waited for: up to 5 s until it answers, and up to 2 m while it hears the other hosts.`,
 		Example: `  podman-swarm-agent token
@@ -66,9 +68,12 @@ An agent that has just started is waited for: up to 5 s until it answers, and up
 			if err != nil {
 				return err
 			}
-			var given struct{ Token string }
+			var given api.JoinToken
 			if err := json.Unmarshal(b, &given); err != nil {
 				return fmt.Errorf("read the agent's answer: %w", err)
+			}
+			if !given.Expires.IsZero() {
+				fmt.Fprintf(cmd.ErrOrStderr(), "it ends at %s; --ttl and --rotate make another\n", given.Expires.UTC().Format(time.DateTime+" UTC"))
 			}
 			_, err = fmt.Fprintln(cmd.OutOrStdout(), given.Token)
 			return err

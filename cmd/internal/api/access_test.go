@@ -395,19 +395,22 @@ func TestCertificate_endsWhileConnected(t *testing.T) {
 func TestJoinToken(t *testing.T) {
 	var asked string
 	a := start(t, t.TempDir(), func(s *Server) {
-		s.JoinToken = func(_ context.Context, by projection.By, rotate bool, ttl time.Duration) (string, error) {
+		s.JoinToken = func(_ context.Context, by projection.By, rotate bool, ttl time.Duration) (token string, expires time.Time, err error) {
+			if ttl > 0 {
+				expires = time.Unix(0, 0).UTC().Add(ttl)
+			}
 			if asked = strings.Fields(by.Actor)[0]; rotate {
 				asked += " rotate " + ttl.String()
 			}
-			return "join-me", nil
+			return "join-me", expires, nil
 		}
 	})
-	if got := a.want(200, "POST", "/swarm/v1/join-token", ""); got.field("token") != "join-me" || asked != "local" {
+	if got := a.want(200, "POST", "/swarm/v1/join-token", ""); got.field("token") != "join-me" || got.field("expires") != "" || asked != "local" {
 		t.Errorf("got %s, asked %q", got.body, asked)
 	}
-	a.want(200, "POST", "/swarm/v1/join-token", `{"rotate":true,"ttl":"24h"}`)
-	if asked != "local rotate 24h0m0s" {
-		t.Errorf("asked %q", asked)
+	got := a.want(200, "POST", "/swarm/v1/join-token", `{"rotate":true,"ttl":"24h"}`)
+	if asked != "local rotate 24h0m0s" || got.field("expires") != "1970-01-02T00:00:00Z" {
+		t.Errorf("got %s, asked %q", got.body, asked)
 	}
 	a.want(400, "POST", "/swarm/v1/join-token", `{"ttl":"soon"}`)
 	if strings.Contains(a.said.String(), "join-me") {

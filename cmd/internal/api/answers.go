@@ -183,5 +183,6 @@ type NewToken struct {
 
 // JoinToken is what a host needs to join the cluster.
 type JoinToken struct {
-	Token string `json:"token"`
+	Token   string    `json:"token"`
+	Expires time.Time `json:"expires,omitzero"` // zero: when it is rotated
 }

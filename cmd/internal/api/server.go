@@ -114,8 +114,8 @@ type Server struct {
 	// User is who a client certificate is, and what scope they have (read, write, admin); an error refuses them.
 	User func(*x509.Certificate) (name, scope string, err error)
 	// JoinToken gives the token by which a host joins, or, with rotate, a new one that ends the earlier ones; it is valid
-	// for ttl, or, when that is zero, until it is rotated.
-	JoinToken func(ctx context.Context, by projection.By, rotate bool, ttl time.Duration) (string, error)
+	// for ttl, or, when that is zero, until it is rotated; but of those there are, all may end, at expires (zero: none does).
+	JoinToken func(ctx context.Context, by projection.By, rotate bool, ttl time.Duration) (token string, expires time.Time, err error)
 
 	// Observe, unless nil, is told of each request once it is answered, and Streams of each stream that begins (1) and ends (-1). They are
 	// called from many goroutines.

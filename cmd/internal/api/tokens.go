@@ -180,9 +180,9 @@ func (s *Server) joinToken(q *request) error {
 	if err != nil {
 		return err
 	}
-	token, err := s.JoinToken(q.Context(), q.by("join token"), wish.Rotate, life)
+	token, expires, err := s.JoinToken(q.Context(), q.by("join token"), wish.Rotate, life)
 	if err != nil {
 		return err
 	}
-	return q.json(http.StatusOK, JoinToken{token})
+	return q.json(http.StatusOK, JoinToken{token, expires})
 }
