@@ -93,7 +93,7 @@ func Plan(known Known, host string, c Case) (Decision, error) {
 			d.Orphans = append(d.Orphans, Orphan{there, c.Pod, why})
 		case d.Placed != nil && held.Event() == id && held.SpecHash != there.Labels[LabelSpecHash]:
 			d.Orphans = append(d.Orphans, Orphan{there, c.Pod, "it was made from another spec than its placement holds"})
-		case d.Placed != nil && held.Event() == id:
+		case d.Placed != nil && held.Is(id) && held.SpecHash == there.Labels[LabelSpecHash]:
 			mine = append(mine, there)
 		case !known.Covers(id):
 			d.Orphans = append(d.Orphans, Orphan{there, c.Pod, "nothing is known here of its placement " + id.String()})

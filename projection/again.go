@@ -5,6 +5,7 @@ import (
 	"cmp"
 	"crypto/sha256"
 	"encoding/binary"
+	"encoding/json"
 	"fmt"
 	"slices"
 
@@ -44,7 +45,7 @@ func recordAgain(given [][]byte, seq uint64, others []said, before map[events.St
 			a.moved[c.Stamp(n)] = to
 		}
 		for n := range c.Events {
-			a.event(&c.Events[n])
+			a.event(&c.Events[n], c.ID(n))
 		}
 		c.Inc, c.Seq, c.Prev = a.to, c.Seq-seq, prev
 		again, err := c.Append(nil)
@@ -242,12 +243,35 @@ func (a *again) stamp(was events.Stamp) events.Stamp {
 	return was
 }
 
-// event renumbers what an event that is given up says.
-func (a *again) event(e *events.Event) {
+// event renumbers what an event that is given up says, which had that number.
+func (a *again) event(e *events.Event, was events.ID) {
+	e.Object = redecided(e.Kind, e.Key, e.Object, was, a.uid)
 	a.uid(&e.UID, e.Key)
 	e.Base, e.For = a.stamp(e.Base), a.stamp(e.For)
 	for i := range e.Ends {
 		a.uid(&e.Ends[i].UID, e.Key)
 		e.Ends[i].Base = a.stamp(e.Ends[i].Base)
 	}
+}
+
+// redecided is what an event that had another number says, with that in it if it is a placement: containers are labelled by it. Whose the
+// placement is, uid tells, of what was created under a key. All that is not known here stays.
+func redecided(kind events.Kind, key string, object json.RawMessage, was events.ID, uid func(id *events.ID, key string) bool) json.RawMessage {
+	pod, host, ok := PodOf(key)
+	if kind != events.Decided || !ok || host != "" || object == nil {
+		return object
+	}
+	var p struct {
+		Owner events.ID   `json:"owner"`
+		Was   []events.ID `json:"was"`
+	}
+	var all map[string]json.RawMessage
+	if json.Unmarshal(object, &all) != nil || all == nil {
+		return object
+	}
+	if json.Unmarshal(object, &p) == nil && uid(&p.Owner, DeploymentKey(pod.Namespace, pod.Deployment)) {
+		all["owner"] = Encode(p.Owner)
+	}
+	all["was"] = Encode(append(p.Was, was))
+	return Encode(all)
 }

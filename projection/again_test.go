@@ -227,3 +227,100 @@ func TestRecordAgain_whatOthersSaid(t *testing.T) {
 		}
 	}
 }
+
+// A placement says in itself whose it is, and hosts say by which one they run what: that holds under the new numbers, also once the old
+// ones mean something else.
+func TestGiveUp_placementsAreFoundByTheirOldNumbers(t *testing.T) {
+	stands, given, standing, giving, inc := parted(t)
+	pod := Pod{Namespace: "default", Deployment: "web"}
+	made := mustRecord(t, given, put("deployment/default/web", `{}`))
+	uid := made.Stamp.ID
+	mustRecord(t, given, Change{Kind: events.Decided, Key: pod.PlacementKey(), For: made.Stamp, Object: Encode(Placement{Host: "b", Owner: uid, SpecHash: "hash"})})
+	b, _ := others(t)
+	admit(t, b, payloads(t, giving, inc)...)
+	before, err := b.View().Placement(pod)
+	if err != nil || before == nil || before.Owner != uid {
+		t.Fatalf("the placement is %+v (%v)", before, err)
+	}
+	mustRecord(t, b, Change{Kind: events.Observed, Key: pod.ReplicaKey("b"), Object: Encode(Replica{Placement: before.Event(), Phase: Running})})
+	look := func(when string) {
+		t.Helper()
+		s := b.View().State
+		d, _ := s.Lookup("deployment/default/web")
+		p, err := s.Placement(pod)
+		if err != nil || p == nil || p.Event() == before.Event() || p.Owner != d.UID {
+			t.Fatalf("%s: the placement is %+v of Deployment %v (%v)", when, p, d.UID, err)
+		}
+		if !p.Is(p.Event()) || !p.Is(before.Event()) || p.Is(uid) {
+			t.Errorf("%s: it is known as %v and %v", when, p.Event(), p.Was)
+		}
+		if r, err := s.Replica(p); err != nil || r == nil {
+			t.Errorf("%s: nothing is known of the container (%v)", when, err)
+		}
+	}
+	if err := b.GiveUp(context.Background(), inc, 1, "a fork"); err != nil {
+		t.Fatal(err)
+	}
+	look("given up")
+	for _, name := range []string{"1", "2", "3", "4", "5", "6"} {
+		mustRecord(t, stands, put("deployment/default/"+name, `{}`))
+	}
+	admit(t, b, payloads(t, standing, inc)...)
+	if !b.View().Covers(before.Event()) {
+		t.Fatal("the old number is not given again")
+	}
+	look("given again")
+}
+
+// What a placement says of itself follows, and nothing else of it changes, however often it is given up.
+func TestRecordAgain_placements(t *testing.T) {
+	const inc = events.Incarnation(7)
+	uid, stays := events.ID{Inc: inc, Seq: 2}, events.ID{Inc: inc, Seq: 1}
+	decided := func(owner events.ID) []byte {
+		return []byte(`{"host":"b","owner":"` + owner.String() + `","later":{"z":1,"a":2},"why":"a<b"}`)
+	}
+	c := events.Commit{Inc: inc, Seq: 2, Time: 20, Prev: events.HashOf(nil), Events: []events.Event{
+		{Kind: events.Declared, Key: "deployment/default/x", UID: uid, Object: []byte(`{"owner":"` + uid.String() + `"}`)},
+		{Kind: events.Decided, Key: "placement/default/x/0", UID: events.ID{Inc: inc, Seq: 3}, Object: decided(uid)},
+		{Kind: events.Decided, Key: "placement/default/y/0", UID: events.ID{Inc: inc, Seq: 4}, Object: decided(stays)},
+		{Kind: events.Decided, Key: "placement/default/z/0", UID: events.ID{Inc: inc, Seq: 5}, Object: decided(uid)}, // of a Deployment of another name
+		{Kind: events.Decided, Key: "placement/default/x/1", UID: events.ID{Inc: inc, Seq: 6}, Object: []byte(`{"owner":7}`)},
+	}}
+	b, err := c.Append(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	first, err := recordAgain([][]byte{b}, 1, nil, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	second, err := recordAgain(first.commits, 0, nil, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	once, again := first.to, second.to
+	id := func(inc events.Incarnation, seq uint64) string {
+		return `"` + events.ID{Inc: inc, Seq: seq}.String() + `"`
+	}
+	said := func(owner, was string) string {
+		return `{"host":"b","later":{"z":1,"a":2},"owner":` + owner + `,"was":[` + was + `],"why":"a\u003cb"}`
+	}
+	for _, w := range []struct {
+		commits [][]byte
+		want    []string
+	}{
+		{first.commits, []string{`{"owner":"` + uid.String() + `"}`, said(id(once, 1), id(inc, 3)), said(id(inc, 1), id(inc, 4)), said(id(inc, 2), id(inc, 5)), `{"owner":7,"was":[` + id(inc, 6) + `]}`}},
+		{second.commits, []string{`{"owner":"` + uid.String() + `"}`, said(id(again, 1), id(inc, 3)+`,`+id(once, 2)), said(id(inc, 1), id(inc, 4)+`,`+id(once, 3)),
+			said(id(inc, 2), id(inc, 5)+`,`+id(once, 4)), `{"owner":7,"was":[` + id(inc, 6) + `,` + id(once, 5) + `]}`}},
+	} {
+		c, err := events.ParseCommit(w.commits[0])
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i, want := range w.want {
+			if got := string(c.Events[i].Object); got != want {
+				t.Errorf("%s\n  got %s,\n want %s", c.Events[i].Key, got, want)
+			}
+		}
+	}
+}

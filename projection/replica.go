@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"iter"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -85,6 +86,9 @@ type Placement struct {
 	// time it stays longer before it does again.
 	Moves int       `json:"moves,omitempty"`
 	Moved time.Time `json:"moved,omitzero"`
+	// Was are the events that have taken this very decision before, each of which was given up and recorded again as the next: by these
+	// its container is labelled, and by these its host may still speak of it.
+	Was []events.ID `json:"was,omitempty"`
 }
 
 // Placed is a placement as the state shows it.
@@ -96,6 +100,9 @@ type Placed struct {
 
 // Event is the id of the event that took the decision.
 func (p *Placed) Event() events.ID { return p.Object.Stamp.ID }
+
+// Is reports whether the event took the decision, or did so before it was given up and recorded again.
+func (p *Placed) Is(id events.ID) bool { return p.Event() == id || slices.Contains(p.Was, id) }
 
 // Phase is how a replica is doing.
 type Phase string
@@ -235,7 +242,7 @@ func (s *State) Replica(p *Placed) (*Replica, error) {
 	if err := json.Unmarshal(o.Version.Object, r); err != nil {
 		return nil, fmt.Errorf("replica %s: %w", o.Key, err)
 	}
-	if r.Placement != p.Event() {
+	if !p.Is(r.Placement) {
 		return nil, nil
 	}
 	return r, nil

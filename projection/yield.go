@@ -142,16 +142,24 @@ func (all yieldedAll) record(inc events.Incarnation, seq uint64, again *again) (
 	for i, y := range all {
 		id := events.ID{Inc: to, Seq: uint64(i) + 1}
 		e := events.Event{Kind: y.Kind, Key: y.key, UID: y.uid, Base: y.Base, For: y.For, Object: y.Version.Object}
-		switch {
-		case y.uid.Inc != inc || y.uid.Seq <= seq:
-		case len(again.moved) > 0:
-			again.uid(&e.UID, y.key)
-		default:
-			if uids[y.uid].IsZero() {
-				uids[y.uid] = id
+		anew := func(uid *events.ID, key string) bool {
+			if uid.Inc != inc || uid.Seq <= seq {
+				return false
 			}
-			e.UID = uids[y.uid]
+			if len(again.moved) > 0 {
+				return again.uid(uid, key)
+			}
+			to, ok := uids[*uid]
+			if ok {
+				*uid = to
+			}
+			return ok
 		}
+		if y.uid.Inc == inc && y.uid.Seq > seq && uids[y.uid].IsZero() {
+			uids[y.uid] = id
+		}
+		anew(&e.UID, y.key)
+		e.Object = redecided(y.Kind, y.key, y.Version.Object, y.Stamp.ID, anew)
 		if base, ok := again.moved[e.Base]; ok {
 			e.Base = base
 		} else if e.Base.Inc == inc && e.Base.Seq > seq {

@@ -61,3 +61,38 @@ func TestYield_whatATakenOverStateHolds(t *testing.T) {
 		t.Errorf("with nothing to give up: %v", err)
 	}
 }
+
+// What is recorded again of a placement tells by which numbers it was known, and whose it is now.
+func TestYield_placements(t *testing.T) {
+	ctx := context.Background()
+	stands, given, _, _, inc := parted(t)
+	pod, of := Pod{Namespace: "default", Deployment: "web"}, Pod{Namespace: "default", Deployment: "old"}
+	old, _ := given.View().Lookup("deployment/default/old")
+	made := mustRecord(t, given, put("deployment/default/web", `{}`))
+	for pod, owner := range map[Pod]events.ID{pod: made.Stamp.ID, of: old.UID} {
+		mustRecord(t, given, Change{Kind: events.Decided, Key: pod.PlacementKey(), For: made.Stamp, Object: Encode(Placement{Host: "b", Owner: owner, SpecHash: "hash"})})
+	}
+	mustRecord(t, stands, put("deployment/default/other", `{}`))
+	c, _ := others(t)
+	if err := c.Join(ctx, copied(t, given.View().State), "trimmed"); err != nil {
+		t.Fatal(err)
+	}
+	before := map[Pod]events.ID{}
+	for _, pod := range []Pod{pod, of} {
+		p, err := c.View().Placement(pod)
+		if err != nil || p == nil {
+			t.Fatalf("the placement is %+v (%v)", p, err)
+		}
+		before[pod] = p.Event()
+	}
+	if err := c.Yield(ctx, inc, 1, copied(t, stands.View().State), "a fork"); err != nil {
+		t.Fatal(err)
+	}
+	for pod, was := range before {
+		d, _ := c.View().Lookup(DeploymentKey(pod.Namespace, pod.Deployment))
+		p, err := c.View().Placement(pod)
+		if err != nil || p == nil || p.Owner != d.UID || p.Event() == was || !p.Is(was) {
+			t.Errorf("the placement %v is %+v of Deployment %v (%v)", was, p, d.UID, err)
+		}
+	}
+}

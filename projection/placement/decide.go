@@ -48,6 +48,9 @@ func (p *pass) decide(namespace, name string) (changes []projection.Change, wake
 	if err := d.sort(); err != nil {
 		return nil, time.Time{}, err
 	}
+	if d.rename() {
+		return d.changes, time.Time{}, nil // then there is more to decide
+	}
 	switch {
 	case r.Deployment.Spec.Paused && len(d.updated)+len(d.leaving) == 0: // nothing of it runs, and nothing is rolled out
 	case !r.Deployment.Spec.Paused && r.Deployment.Spec.Strategy.Type == appsv1.RecreateDeploymentStrategyType:
@@ -115,6 +118,20 @@ func (d *decision) sort() error {
 	template, err := templateOf(d.rollout.Object.Version.Object)
 	d.template, d.hash = template, d.rollout.SpecHash
 	return err
+}
+
+// rename has what was decided for the Deployment under another number say whose it is now, and reports whether there is any: that number may
+// come to mean something else. It is the same decision, by which the container runs on.
+func (d *decision) rename() bool {
+	all := slices.Concat(d.updated, d.old, d.leaving)
+	all = slices.DeleteFunc(all, func(r *Replica) bool { return r.Owner == d.rollout.Object.UID })
+	slices.SortFunc(all, func(a, b *Replica) int { return a.Object.Stamp.Compare(b.Object.Stamp) }) // what was decided last is again
+	for _, r := range all {
+		p := r.Placement
+		p.Was = append(slices.Clone(p.Was), r.Event())
+		d.put(r.Pod, p)
+	}
+	return len(all) > 0
 }
 
 func (d *decision) drop(r *Replica) {

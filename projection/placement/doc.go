@@ -43,6 +43,13 @@
 // What hosts said of their replicas holds no longer once they are silent ([AsSeen]): such replicas are neither ready nor
 // available.
 //
+// # When events are recorded again
+//
+// A fork ends with one side recorded again under other numbers. A placement keeps those that it had ([projection.Placement].Was): its
+// container is labelled by them. Who has decided elsewhere for a Deployment of that side names an owner that is no more. That is no evidence that
+// it was deleted where its number is not known, or the placement is for the version that is shown, which has kept its time: then the
+// placement is decided once more as it is, under its owner's number now, before anything else.
+//
 // # What a decision costs
 //
 // The Decider keeps an inventory of what is placed where, in step with the log: a decision costs the hosts and the

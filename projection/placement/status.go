@@ -19,10 +19,12 @@ type Replica struct {
 	Updated   bool                // runs, or will run, what the Deployment now says
 	Ready     bool                // its container runs, and no probe says that it takes no requests
 	Available bool                // it has been ready for minReadySeconds
+
+	own bool // the Deployment's, see own
 }
 
 // Rollout is a Deployment and all replicas placed under its name, in the order of their ordinals' names. A replica
-// whose Owner is not the Deployment's UID is left from one of that name that was deleted.
+// whose Owner was another is left from one of that name that was deleted.
 type Rollout struct {
 	Object     projection.Object
 	Deployment *appsv1.Deployment
@@ -80,7 +82,7 @@ func look(s *projection.State, o projection.Object, silent map[string]time.Time,
 		if err != nil {
 			return nil, err
 		}
-		r.add(p, seen, silent[p.Host])
+		r.add(p, seen, silent[p.Host], own(s, o, p))
 	}
 	for o := range s.All(projection.ReplicaType + "/" + d.Namespace + "/" + d.Name + "/") {
 		if pod, host, ok := projection.PodOf(o.Key); ok && !placed[pod] && !gone(host) {
@@ -110,8 +112,8 @@ func readRollout(o projection.Object, now time.Time) (*Rollout, error) {
 }
 
 // add adds a replica, of which its host has said what is seen and has been silent since then, if it is.
-func (r *Rollout) add(p *projection.Placed, seen *projection.Replica, silent time.Time) {
-	rep := Replica{Placed: p, Seen: seen, Silent: silent, Updated: p.Owner == r.Object.UID && p.SpecHash == r.SpecHash}
+func (r *Rollout) add(p *projection.Placed, seen *projection.Replica, silent time.Time, own bool) {
+	rep := Replica{Placed: p, Seen: seen, Silent: silent, own: own, Updated: own && p.SpecHash == r.SpecHash}
 	if rep.Ready = seen != nil && seen.Phase == projection.Running && seen.Unready == "" && silent.IsZero(); rep.Ready {
 		since := readied(seen).Add(time.Duration(r.Deployment.Spec.MinReadySeconds) * time.Second)
 		if rep.Available = !since.After(r.now); !rep.Available {
@@ -132,7 +134,14 @@ func (r *Rollout) wakeAt(t time.Time) {
 }
 
 // owns reports whether the replica is the Deployment's own.
-func (r *Rollout) owns(rep *Replica) bool { return rep.Owner == r.Object.UID }
+func (r *Rollout) owns(rep *Replica) bool { return rep.own }
+
+// own reports whether the placement is the Deployment's own. If it names another owner, that may be the same under the number that it had
+// before it was given up and recorded again: so it is where no such event is known any more, and where the placement is for this very
+// version, which has kept its time. Only if neither is so the owner is known to have been deleted.
+func own(s *projection.State, d projection.Object, p *projection.Placed) bool {
+	return p.Owner == d.UID || !s.Covers(p.Owner) || p.For.Time == d.Stamp.Time
+}
 
 // templateOf cuts the pod template out of a recorded Deployment, byte for byte: decoding and encoding it again with
 // a newer version's types could change it, and with it what runs.
