@@ -230,6 +230,9 @@ func (l *Ledger) stamp(s *State, by By, changes []Change) (*events.Commit, error
 	for i, ch := range changes {
 		e := events.Event{Kind: ch.Kind, Key: ch.Key, UID: c.ID(i), For: ch.For, Object: ch.Object}
 		if old, ok := s.objects.Get(ch.Key); ok {
+			if shown, ok := old.shown(); ok && ch.Kind == events.Decided && ch.Object != nil && ch.For.Less(shown.carriesOut()) {
+				return nil, fmt.Errorf("decide %s: it is for a declaration older than %v, for which it is decided already, and would not be shown", ch.Key, shown.For)
+			}
 			seen = max(seen, old.succeed(&e, ch.Saw))
 		}
 		if ch.Object == nil && len(e.Ends) == 0 {

@@ -85,6 +85,30 @@ func TestRecord_refusesWhatCouldNotBeReadBack(t *testing.T) {
 	}
 }
 
+// What would not be shown would be decided again and again.
+func TestRecord_refusesADecisionForAnOlderDeclaration(t *testing.T) {
+	l, _ := running(t, newMemoryLog())
+	old := mustRecord(t, l, put("deployment/default/web", `{"n":1}`)).Stamp
+	now := mustRecord(t, l, put("deployment/default/web", `{"n":2}`)).Stamp
+	decide := func(declared events.Stamp, object []byte) error {
+		_, err := l.Record(context.Background(), By{}, set(Change{Kind: events.Decided, Key: "placement/default/web/0", For: declared, Object: object}))
+		return err
+	}
+	if err := errors.Join(decide(old, []byte(`{"n":1}`)), decide(now, []byte(`{"n":2}`)), decide(now, []byte(`{"n":3}`))); err != nil {
+		t.Fatal(err)
+	}
+	index := l.View().Index()
+	if err := decide(old, []byte(`{"n":4}`)); err == nil || !strings.Contains(err.Error(), "placement/default/web/0") || l.View().Index() != index {
+		t.Errorf("got %v, and %d events more", err, l.View().Index()-index)
+	}
+	if err := decide(old, nil); err != nil { // an end is one whatever it is for
+		t.Error(err)
+	}
+	if _, ok := l.View().Lookup("placement/default/web/0"); ok {
+		t.Error("it has not ended")
+	}
+}
+
 func TestRecord_nothingToDoIsNoError(t *testing.T) {
 	log := newMemoryLog()
 	l, _ := running(t, log)

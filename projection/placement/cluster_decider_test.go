@@ -189,7 +189,18 @@ func TestDecide_staleDecider(t *testing.T) {
 	h.deploy("web", 2, image("v2"))
 	h.settle("web")
 	before := h.where("web")
-	h.record(stale...)
+	c := events.Commit{Inc: 9, Seq: 1, Time: events.TimeOf(time.Now().Add(time.Second)), Node: "b"}
+	for _, ch := range stale {
+		is, _ := h.View().Lookup(ch.Key)
+		c.Events = append(c.Events, events.Event{Kind: ch.Kind, Key: ch.Key, UID: is.UID, Base: is.Stamp, For: ch.For, Object: ch.Object})
+	}
+	b, err := c.Append(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if all, err := h.Admit(t.Context(), [][]byte{b}); err != nil || all[0].Fate != projection.Taken {
+		t.Fatalf("admitted: %v, %v", all, err)
+	}
 	if got := h.shape("web"); got != "map[v2:2] 2" || h.where("web") != before {
 		t.Errorf("%s, placed %s, want what was decided for the newer one: %s", got, h.where("web"), before)
 	}

@@ -281,10 +281,15 @@ func (d *decision) create(n int) {
 	}
 }
 
+// put decides where a pod is. What is there may be for a version that is greater than the one that is known: it was lost with its host, or has another
+// number since it was recorded again. What is decided is for that then, or it would not be shown; the pod keeps the template that it has.
 func (d *decision) put(pod projection.Pod, p projection.Placement) {
 	p.Owner = d.rollout.Object.UID
-	d.changes = append(d.changes, projection.Change{
-		Kind: events.Decided, Key: pod.PlacementKey(), For: d.rollout.Object.Stamp, Object: projection.Encode(p)})
+	declared := d.rollout.Object.Stamp
+	if o, ok := d.state.Lookup(pod.PlacementKey()); ok && declared.Less(o.For) {
+		declared = o.For
+	}
+	d.changes = append(d.changes, projection.Change{Kind: events.Decided, Key: pod.PlacementKey(), For: declared, Object: projection.Encode(p)})
 }
 
 // freePod takes the pod of the lowest ordinal that is neither placed, nor has a container left, nor was taken before.

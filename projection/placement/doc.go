@@ -50,6 +50,9 @@
 // it was deleted where its number is not known, or the placement is for the version that is shown, which has kept its time: then the
 // placement is decided once more as it is, under its owner's number now, before anything else.
 //
+// A placement may be for a version of its Deployment that nobody holds, or not under this number, and that is greater than the one that is
+// shown. What is decided of it, from its own template, is for that version too: for the lesser one it would not be shown.
+//
 // # What a decision costs
 //
 // The Decider keeps an inventory of what is placed where, in step with the log: a decision costs the hosts and the

@@ -46,6 +46,7 @@ func TestDecide_recordedAgain(t *testing.T) {
 	}{
 		{"its number before means nothing here", events.ID{Inc: 3, Seq: 9}, func(events.Stamp) events.Stamp { return events.Stamp{Time: 1, ID: events.ID{Inc: 3, Seq: 9}} }, true},
 		{"its number before means something else", events.ID{Inc: 7, Seq: 2}, func(d events.Stamp) events.Stamp { return events.Stamp{Time: d.Time, ID: events.ID{Inc: 3, Seq: 2}} }, true},
+		{"its number before is a greater one", events.ID{Inc: 99, Seq: 2}, func(d events.Stamp) events.Stamp { return events.Stamp{Time: d.Time, ID: events.ID{Inc: 99, Seq: 2}} }, true},
 		{"it was made anew", events.ID{Inc: 7, Seq: 2}, func(d events.Stamp) events.Stamp {
 			return events.Stamp{Time: d.Time - 1, ID: events.ID{Inc: 3, Seq: 2}}
 		}, false},
