@@ -162,6 +162,11 @@ func TestAdmit_fullDisk(t *testing.T) {
 		if _, ok := v.Lookup("deployment/default/a"); !ok || v.OnDisk().Index() != 0 {
 			t.Errorf("seen: %v, claimed up to %d", ok, v.OnDisk().Index())
 		}
+		if d := v.Durable(); d.State != v.OnDisk() || d.OnDisk() != v.OnDisk() || d.Changed != v.Changed {
+			t.Errorf("durable is %+v", d)
+		} else if steps, ok := d.Since(0); len(steps) > 0 || !ok {
+			t.Errorf("durable since the beginning are %d steps, %v", len(steps), ok)
+		}
 		if _, err := b.Record(context.Background(), By{}, set(put("deployment/default/own", `{}`))); !errors.Is(err, events.ErrFull) {
 			t.Errorf("an own change: got %v, want %v", err, events.ErrFull)
 		}

@@ -87,6 +87,16 @@ type View struct {
 // hosts say is folded all the same. What a host claims to hold is this.
 func (v *View) OnDisk() *State { return v.onDisk }
 
+// Durable is the View without what is not on disk yet. After a restart, other events may have the indexes of that: who hands out indexes
+// does so from here. Changed tells of what has come to disk, too.
+func (v *View) Durable() *View {
+	if v.onDisk == nil || v.onDisk == v.State {
+		return v
+	}
+	n := sort.Search(len(v.steps), func(i int) bool { return v.steps[i].After.index > v.onDisk.index })
+	return &View{State: v.onDisk, Changed: v.Changed, steps: v.steps[:n:n], onDisk: v.onDisk}
+}
+
 // Step is one commit and the states before and after it.
 type Step struct {
 	Commit        *events.Commit

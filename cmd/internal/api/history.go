@@ -45,11 +45,11 @@ func (s *Server) momentOf(text string) (snapshot.Moment, error) {
 	return m, err
 }
 
-// view is what the request is answered from: the newest view, or, with ?at=, the state at that moment alone.
+// view is what the request is answered from: the newest view that is on disk, or, with ?at=, the state at that moment alone.
 func (q *request) view() (*projection.View, error) {
 	m, past, err := q.moment()
 	if err != nil || !past {
-		return q.s.Ledger.View(), err
+		return q.s.Ledger.View().Durable(), err
 	}
 	if q.s.At == nil {
 		return nil, notServed("the state at another time")

@@ -35,7 +35,7 @@ func (w *watch) wake() <-chan time.Time {
 
 // ripe tells of the objects that are due.
 func (w *watch) ripe() {
-	v := w.s.Ledger.View()
+	v := w.s.Ledger.View().Durable()
 	if v.Index() != w.last { // there is more to tell first, and that looks at the time as well
 		return
 	}

@@ -94,7 +94,7 @@ func (s *Server) watch(q *request, r *resource, sel selection, o listOptions) er
 
 // begin finds where the watch starts and tells what is there, if that was asked for.
 func (w *watch) begin() (changed <-chan struct{}, err error) {
-	v := w.s.Ledger.View()
+	v := w.s.Ledger.View().Durable()
 	asked := w.o.initial != nil
 	fromNow := w.o.version == "" || w.o.version == "0"
 	if fromNow || asked && *w.o.initial {
@@ -145,7 +145,7 @@ func (w *watch) initial(v *projection.View) error {
 // next tells what the newest view has after last, as far as it fits into a piece. changed is nil when there is more.
 // After an error the watch has ended, and its client has been told why. No view is held on to.
 func (w *watch) next() (changed <-chan struct{}, err error) {
-	v := w.s.Ledger.View()
+	v := w.s.Ledger.View().Durable()
 	steps, ok := v.Since(w.last)
 	if !ok {
 		w.fail(expired(fmt.Sprintf("too old resource version: %s: the changes after it are no longer held",
