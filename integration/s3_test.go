@@ -75,7 +75,7 @@ func TestStore_folderAndBucket(t *testing.T) {
 	must(t, err)
 	below, err := bucket.Open("s3://more/host/a?endpoint=" + at + "&region=us-east-1")
 	must(t, err)
-	for name, store := range map[string]snapshot.Store{"folder": snapshot.FolderStore(filepath.Join(t.TempDir(), "there")), "bucket": whole, "prefix": below} {
+	for name, store := range map[string]snapshot.Store{"folder": snapshot.FolderStore(t.TempDir()), "bucket": whole, "prefix": below} {
 		t.Run(name, func(t *testing.T) { conforms(t, store) })
 	}
 	none, err := bucket.Open("s3://none?endpoint=" + at + "&region=us-east-1")

@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"log/slog"
 	"os"
@@ -225,54 +224,4 @@ func (c *Copies) here() (all []copyFile, err error) {
 		}
 	}
 	return all, nil
-}
-
-// FolderStore is a Store in a folder: of another disk, say, or of a file server. It is made when it is not there, but not what it is to be in: that a disk is
-// not mounted must not go unseen.
-type FolderStore string
-
-// Put is a Store's.
-func (d FolderStore) Put(ctx context.Context, name string, data []byte) error {
-	if err := os.Mkdir(string(d), 0o750); err != nil && !errors.Is(err, fs.ErrExist) {
-		return err
-	}
-	path := filepath.Join(string(d), filepath.FromSlash(name))
-	if err := makeFolders(filepath.Dir(path)); err != nil {
-		return err
-	}
-	return WriteFile(path, path+".tmp", 0o640, func(w io.Writer) error {
-		if err := ctx.Err(); err != nil {
-			return err
-		}
-		_, err := w.Write(data)
-		return err
-	})
-}
-
-// Get is a Store's.
-func (d FolderStore) Get(_ context.Context, name string) ([]byte, error) {
-	path := filepath.Join(string(d), filepath.FromSlash(name))
-	if err := forget(path); err != nil { // so that it is read from the disk
-		return nil, err
-	}
-	return os.ReadFile(path)
-}
-
-// Sizes is a Store's.
-func (d FolderStore) Sizes(ctx context.Context) (map[string]int64, error) {
-	all := map[string]int64{}
-	err := fs.WalkDir(os.DirFS(string(d)), ".", func(path string, e fs.DirEntry, err error) error {
-		if path == "." && errors.Is(err, fs.ErrNotExist) {
-			return fs.SkipAll
-		}
-		if err != nil || !e.Type().IsRegular() {
-			return errors.Join(err, ctx.Err())
-		}
-		info, err := e.Info()
-		if err == nil {
-			all[path] = info.Size()
-		}
-		return errors.Join(err, ctx.Err())
-	})
-	return all, err
 }

@@ -28,7 +28,7 @@ func TestCopies_all(t *testing.T) {
 	p.turn(t)
 	h.changes(t, 3)
 	p.turn(t)
-	there := FolderStore(filepath.Join(t.TempDir(), "there"))
+	there := elsewhere(t)
 	c := &Copies{Backups: p.Backups, To: there, Log: h.view.Log}
 	c.turn(t)
 	first := c.Said()
@@ -88,7 +88,7 @@ func TestCopies_triedAgain(t *testing.T) {
 	view := h.backups(t).Ledger
 	synctest.Test(t, func(t *testing.T) {
 		b := &Backups{Dir: filepath.Join(dir, "kept"), Node: "a", Ledger: view, Log: h.view.Log}
-		to := &flaky{FolderStore: FolderStore(filepath.Join(dir, "there")), fail: errors.New("no route to host")}
+		to := &flaky{FolderStore: elsewhere(t), fail: errors.New("no route to host")}
 		c := &Copies{Backups: b, To: to, Log: h.view.Log}
 		ctx, cancel := context.WithCancel(t.Context())
 		done := make(chan error)
@@ -137,10 +137,45 @@ func TestCopies_triedAgain(t *testing.T) {
 	})
 }
 
-// A folder on a disk that is not mounted is not made in the mount point's place.
+// elsewhere is a folder that copies may go to.
+func elsewhere(t testing.TB) FolderStore {
+	t.Helper()
+	there := filepath.Join(t.TempDir(), "there")
+	if err := os.Mkdir(there, 0o750); err != nil {
+		t.Fatal(err)
+	}
+	return FolderStore(there)
+}
+
+// A folder on a disk that is not mounted is not made in the mount point's place: the copies would be on this disk, and count as being elsewhere.
 func TestFolderStore_notMounted(t *testing.T) {
-	d := FolderStore(filepath.Join(t.TempDir(), "usb", "backups"))
-	if err := d.Put(t.Context(), "x", nil); !errors.Is(err, os.ErrNotExist) {
-		t.Errorf("got %v", err)
+	mount := t.TempDir()
+	d := FolderStore(filepath.Join(mount, "backups"))
+	says := func(err error) {
+		t.Helper()
+		if !errors.Is(err, os.ErrNotExist) || !strings.Contains(err.Error(), "there is no folder "+string(d)) {
+			t.Errorf("got %v", err)
+		}
+	}
+	for _, name := range []string{"x", IncrementsFolder + "/log-1/x"} {
+		says(d.Put(t.Context(), name, nil))
+	}
+	_, err := d.Sizes(t.Context())
+	says(err)
+	h := open(t, t.TempDir())
+	b := h.backups(t)
+	if _, err := b.Create(t.Context(), "", false); err != nil {
+		t.Fatal(err)
+	}
+	c := &Copies{Backups: b, To: d, Log: h.view.Log}
+	says(c.Once(t.Context()))
+	if all, err := os.ReadDir(mount); err != nil || len(all) != 0 {
+		t.Errorf("where the disk would be mounted there are %v, %v", all, err)
+	}
+	if err := os.Mkdir(string(d), 0o750); err != nil {
+		t.Fatal(err)
+	}
+	if c.turn(t); c.Said().Count != 1 {
+		t.Errorf("once it is mounted: %+v", c.Said())
 	}
 }

@@ -547,7 +547,7 @@ func TestCopies_sealedTogether(t *testing.T) {
 	p.turn(t)
 	h.changes(t, 2)
 	f := p.turn(t)[0]
-	there := FolderStore(filepath.Join(t.TempDir(), "there"))
+	there := elsewhere(t)
 	c := &Copies{Backups: p.Backups, To: there, Log: h.view.Log}
 	if err := c.Once(t.Context()); err != nil {
 		t.Fatal(err)

@@ -176,7 +176,7 @@ func TestLogKeep_historyIsStillTold(t *testing.T) {
 
 // Backups come to be elsewhere; where they cannot, that is said, and nothing waits for it.
 func TestBackupTo_aFolder(t *testing.T) {
-	dir, there := t.TempDir(), filepath.Join(t.TempDir(), "there")
+	dir, there := t.TempDir(), t.TempDir()
 	r := start(t, dir, "--backup-to="+there)
 	r.ask(t, "POST", "/api/v1/manifests", svc("web"), http.StatusOK)
 	name := filepath.Base(r.backupOf(t, dir))
@@ -189,8 +189,9 @@ func TestBackupTo_aFolder(t *testing.T) {
 		}
 	}
 	r.end(t)
-	r = start(t, dir, "--backup-to="+filepath.Join(there, "not", "mounted"))
+	r = start(t, dir, "--backup-to="+filepath.Join(there, "unmounted"))
 	r.shows(t, "/swarm/v1/status", "backups are not copied elsewhere")
+	r.shows(t, "/swarm/v1/status", "there is no folder "+filepath.Join(there, "unmounted"))
 	r.ask(t, "POST", "/api/v1/manifests", svc("other"), http.StatusOK)
 	r.backupOf(t, dir)
 	if m := r.ask(t, "GET", "/metrics", "", http.StatusOK); !strings.Contains(m, "podman_swarm_backup_copy_last_success_timestamp_seconds 0\n") {

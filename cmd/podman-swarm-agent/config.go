@@ -139,7 +139,7 @@ func (c *config) flags(fs *pflag.FlagSet) {
 	for _, k := range c.keeps() {
 		fs.IntVar(k.n, "backup-keep-"+k.name, k.otherwise, k.says)
 	}
-	fs.StringVar(&c.BackupTo, "backup-to", "", "`where` backups and increments are copied to: a folder, or s3://BUCKET/PREFIX?endpoint=https://HOST, with credentials in AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY or ~/.aws/credentials (default: nowhere)")
+	fs.StringVar(&c.BackupTo, "backup-to", "", "`where` backups and increments are copied to: a folder, which is not made, or s3://BUCKET/PREFIX?endpoint=https://HOST, with credentials in AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY or ~/.aws/credentials (default: nowhere)")
 	fs.StringVar(&c.LogKeep, "log-keep", "all", "`how much` of the log stays in the data dir: an age like 30d, a size like 10GiB, both with a comma between, or all; what goes stays with the backups")
 	fs.IntVar(&c.RestoreCommitBytes, "restore-commit-bytes", 0, "`bytes` of the objects in one commit of a restore; so that in a trial a small one is many")
 	fs.Lookup("restore-commit-bytes").Hidden = true
