@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -71,17 +72,23 @@ func (c *Copies) Run(ctx context.Context) error {
 	said, failed := "", time.Second
 	for {
 		made := c.Backups.Changed()
-		wait := every
-		if err := c.Once(ctx); ctx.Err() != nil {
+		here, there := c.round(ctx)
+		if ctx.Err() != nil {
 			return nil
-		} else if err != nil {
-			if wait, made = failed, nil; err.Error() != said {
-				said = err.Error()
+		}
+		now := ""
+		if err := errors.Join(here, there); err != nil {
+			if now = err.Error(); now != said {
 				c.Log.Warn("backups cannot be copied elsewhere; trying again", "err", err)
 			}
+		}
+		said = now
+		wait := every
+		if there != nil { // which a new backup changes nothing about
+			wait, made = failed, nil
 			failed = min(2*failed, longest)
 		} else {
-			said, failed = "", time.Second
+			failed = time.Second
 		}
 		timer := time.NewTimer(wait)
 		select {
@@ -96,49 +103,53 @@ func (c *Copies) Run(ctx context.Context) error {
 }
 
 // Once copies what is not there yet, the oldest backup first, and reads each back: when it returns nil, all that was here is there, byte for byte
-// as far as this agent has put it there, else by its size. A crash leaves each file there whole or not at all.
-func (c *Copies) Once(ctx context.Context) error {
+// as far as this agent has put it there, else by its size. What is there is replaced by what is whole only. A crash leaves each file there whole or not at all.
+func (c *Copies) Once(ctx context.Context) error { return errors.Join(c.round(ctx)) }
+
+// round says apart what is wrong with files here, which holds up no others, and what there.
+func (c *Copies) round(ctx context.Context) (here, there error) {
 	c.busy.Lock()
 	defer c.busy.Unlock()
-	err := c.once(ctx)
+	here, there = c.once(ctx)
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.said.Failed = err; err != nil {
+	if c.said.Failed = errors.Join(here, there); c.said.Failed != nil {
 		c.said.Errors++
-		return err
+	} else {
+		c.said.At = c.Backups.now()
 	}
-	c.said.At = c.Backups.now()
-	return nil
+	return here, there
 }
 
-func (c *Copies) once(ctx context.Context) error {
-	here, err := c.here()
+func (c *Copies) once(ctx context.Context) (here, there error) {
+	all, here := c.here()
+	sizes, err := c.To.Sizes(ctx)
 	if err != nil {
-		return err
+		return here, fmt.Errorf("list what is there: %w", err)
 	}
-	there, err := c.To.Sizes(ctx)
-	if err != nil {
-		return fmt.Errorf("list what is there: %w", err)
-	}
-	var missing []copyFile
+	var missing []copied
+	var n int
 	var size int64
-	lacks := func(f copyFile) bool { n, ok := there[f.name]; return !ok || n != f.bytes || c.doubt[f.name] }
-	for i, f := range here {
-		with := i+1 < len(here) && here[i+1].name+besideEnd == f.name && lacks(here[i+1]) || i > 0 && here[i-1].name == f.name+besideEnd && lacks(here[i-1])
-		if with || lacks(f) { // what is sealed and what stands beside it are of no use but together
+	for _, f := range all {
+		if slices.ContainsFunc(f.files, func(f copyFile) bool { n, ok := sizes[f.name]; return !ok || n != f.bytes || c.doubt[f.name] }) {
 			missing = append(missing, f)
-			size += f.bytes
+			n, size = n+len(f.files), size+f.bytes()
 		}
 	}
-	c.lacks(len(missing), size)
-	for i, f := range missing {
-		if err := c.copy(ctx, f.name); err != nil {
-			return fmt.Errorf("copy %s: %w", f.name, err)
+	c.lacks(n, size)
+	for _, f := range missing {
+		wrong, err := c.copy(ctx, f, sizes)
+		if err != nil {
+			return here, fmt.Errorf("copy %s: %w", f.name(), err)
 		}
-		size -= f.bytes
-		c.lacks(len(missing)-i-1, size)
+		if wrong != nil {
+			here = errors.Join(here, fmt.Errorf("copy %s: %w", f.name(), wrong))
+			continue
+		}
+		n, size = n-len(f.files), size-f.bytes()
+		c.lacks(n, size)
 	}
-	return nil
+	return here, nil
 }
 
 func (c *Copies) lacks(n int, size int64) {
@@ -147,14 +158,33 @@ func (c *Copies) lacks(n int, size int64) {
 	c.said.Missing, c.said.Bytes = n, size
 }
 
-func (c *Copies) copy(ctx context.Context, name string) error {
-	data, err := os.ReadFile(filepath.Join(c.Backups.Dir, filepath.FromSlash(name)))
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil // removed meanwhile
+// copy copies what belongs together. Where some of it is there already, it must be whole here: what is there may be the last that is.
+func (c *Copies) copy(ctx context.Context, f copied, sizes map[string]int64) (here, there error) {
+	if slices.ContainsFunc(f.files, func(f copyFile) bool { _, ok := sizes[f.name]; return ok }) {
+		if err := f.whole(); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return fmt.Errorf("what is there stays, since what is here cannot be found whole: %w", err), nil
+		}
 	}
-	if err != nil {
-		return err
+	var read [][]byte
+	for _, f := range f.files {
+		data, err := os.ReadFile(filepath.Join(c.Backups.Dir, filepath.FromSlash(f.name)))
+		if errors.Is(err, fs.ErrNotExist) {
+			return nil, nil // removed meanwhile
+		}
+		if err != nil {
+			return err, nil
+		}
+		read = append(read, data)
 	}
+	for i, data := range read {
+		if err := c.put(ctx, f.files[i].name, data); err != nil {
+			return nil, err
+		}
+	}
+	return nil, nil
+}
+
+func (c *Copies) put(ctx context.Context, name string, data []byte) error {
 	if c.doubt == nil {
 		c.doubt = map[string]bool{}
 	}
@@ -176,52 +206,60 @@ func (c *Copies) copy(ctx context.Context, name string) error {
 	return nil
 }
 
-// copyFile is a file that is to be elsewhere as well.
+// copied is what is to be elsewhere as well: a backup or a piece, and before it what stands beside it, since they are of no use but together.
+type copied struct {
+	files []copyFile
+	whole func() error // finds out whether it is, as far as the keys go
+}
+
 type copyFile struct {
 	name  string // from the folder of the backups, with slashes
 	bytes int64
 }
 
-// here are the backups, the oldest first, and the increments.
-func (c *Copies) here() (all []copyFile, err error) {
-	backups, err := c.Backups.List()
-	if err != nil {
-		return nil, err
+func (f copied) name() string { return f.files[len(f.files)-1].name }
+
+func (f copied) bytes() (n int64) {
+	for _, f := range f.files {
+		n += f.bytes
 	}
-	add := func(name string, bytes int64, sealed bool) error {
+	return n
+}
+
+// here are the backups, the oldest first, and the increments, as far as they can be listed.
+func (c *Copies) here() (all []copied, err error) {
+	backups, err := c.Backups.List()
+	errs := []error{err}
+	add := func(name string, bytes int64, sealed bool, whole func() error) {
+		f := copied{whole: whole}
 		if sealed { // by what stands beside it it is checked where no key is
 			info, err := os.Stat(filepath.Join(c.Backups.Dir, filepath.FromSlash(name+besideEnd)))
 			if err == nil {
-				all = append(all, copyFile{name + besideEnd, info.Size()})
+				f.files = append(f.files, copyFile{name + besideEnd, info.Size()})
 			} else if !errors.Is(err, fs.ErrNotExist) {
-				return err
+				errs = append(errs, err)
 			}
 		}
-		all = append(all, copyFile{name, bytes})
-		return nil
+		f.files = append(f.files, copyFile{name, bytes})
+		all = append(all, f)
 	}
 	for _, f := range backups {
-		if err := add(f.Name, f.Bytes, f.Sealed); err != nil {
-			return nil, err
-		}
+		add(f.Name, f.Bytes, f.Sealed, func() error { _, err := c.Backups.Check(f.Name); return err })
 	}
 	folders, err := os.ReadDir(filepath.Join(c.Backups.Dir, IncrementsFolder))
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return nil, err
+	if !errors.Is(err, fs.ErrNotExist) {
+		errs = append(errs, err)
 	}
 	for _, e := range folders {
 		if !e.IsDir() || strings.HasSuffix(e.Name(), ".tmp") {
 			continue
 		}
-		pieces, err := listPieces(filepath.Join(c.Backups.Dir, IncrementsFolder, e.Name()))
-		if err != nil {
-			return nil, err
-		}
+		folder := filepath.Join(c.Backups.Dir, IncrementsFolder, e.Name())
+		pieces, err := listPieces(folder)
+		errs = append(errs, err)
 		for _, f := range pieces {
-			if err := add(IncrementsFolder+"/"+e.Name()+"/"+f.Name, f.Bytes, f.Sealed); err != nil {
-				return nil, err
-			}
+			add(IncrementsFolder+"/"+e.Name()+"/"+f.Name, f.Bytes, f.Sealed, func() error { _, _, err := checkPiece(folder, f, c.Backups.Keys); return err })
 		}
 	}
-	return all, nil
+	return all, errors.Join(errs...)
 }

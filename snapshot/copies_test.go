@@ -1,6 +1,7 @@
 package snapshot
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"maps"
@@ -11,6 +12,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/podman-swarm/podman-swarm/snapshot/seal"
 )
 
 func (c *Copies) turn(t testing.TB) {
@@ -130,11 +133,132 @@ func TestCopies_triedAgain(t *testing.T) {
 		if len(to.tries) != n+1 {
 			t.Error("a new backup waits")
 		}
+		// One that is damaged here is said as well, and makes no other wait.
+		first := mustList(t, b)[0].Name
+		if err := os.Truncate(filepath.Join(b.Dir, first), 10); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(2 * longest)
+		synctest.Wait()
+		count := c.Said().Count
+		if said := c.Said(); said.Failed == nil || said.Missing != 1 || strings.Count(h.said.String(), "cannot be found whole") != 1 {
+			t.Errorf("damaged here: %+v, %s", said, h.said.String())
+		}
+		if _, err := b.Create(ctx, "", false); err != nil {
+			t.Fatal(err)
+		}
+		synctest.Wait()
+		if said := c.Said(); said.Count != count+1 {
+			t.Errorf("a new backup waits for what is damaged: %+v after %d", said, count)
+		}
 		cancel()
 		if err := <-done; err != nil {
 			t.Error(err)
 		}
 	})
+}
+
+// What is damaged here takes no whole one's place there, and what cannot be copied holds up nothing else.
+func TestCopies_damagedHere(t *testing.T) {
+	h := open(t, t.TempDir())
+	p, _ := h.sealedIncrements(t)
+	b := p.Backups
+	h.changes(t, 2)
+	p.turn(t) // with a sealed backup
+	h.changes(t, 2)
+	p.turn(t) // and a sealed increment
+	b.For = seal.For{}
+	if _, err := b.Create(t.Context(), "", false); err != nil {
+		t.Fatal(err)
+	}
+	h.changes(t, 2)
+	p.turn(t) // and one that is not
+	there := elsewhere(t)
+	c := &Copies{Backups: b, To: there, Log: h.view.Log}
+	c.turn(t)
+	was, err := there.Sizes(t.Context())
+	if err != nil || len(was) != 6 {
+		t.Fatal(was, err)
+	}
+	whole := map[string][]byte{}
+	for name := range was {
+		whole[name] = read(t, filepath.Join(string(there), name))
+	}
+	// spoilt says what Once does when a file here is so, with another that is new.
+	spoilt := func(name string, lost ...string) {
+		t.Helper()
+		c := &Copies{Backups: b, To: there, Log: h.view.Log}
+		for _, name := range lost {
+			if err := os.Remove(filepath.Join(string(there), name)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		f, err := b.Create(t.Context(), "", false)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := c.Once(t.Context()); err == nil || !strings.Contains(err.Error(), filepath.Base(name)) {
+			t.Errorf("%s: got %v", name, err)
+		}
+		if said := c.Said(); said.Missing == 0 || said.Missing > 2 || said.Failed == nil || !said.At.IsZero() {
+			t.Errorf("%s: it says %+v", name, said)
+		}
+		if got := read(t, filepath.Join(string(there), name)); !bytes.Equal(got, whole[name]) {
+			t.Errorf("%s: what was whole there has %d bytes of what is damaged here", name, len(got))
+		}
+		if _, err := there.Get(t.Context(), f.Name); err != nil {
+			t.Errorf("%s holds up another: %v", name, err)
+		}
+		write(t, filepath.Join(b.Dir, name), whole[name])
+		if err := c.Once(t.Context()); err != nil || c.Said().Missing != 0 {
+			t.Errorf("once %s is whole again: %v, %+v", name, err, c.Said())
+		}
+		for name := range was {
+			if got := read(t, filepath.Join(string(there), name)); !bytes.Equal(got, whole[name]) {
+				t.Errorf("in the end %s there is not what is here", name)
+			}
+		}
+	}
+	kinds := map[bool]bool{}
+	for name, data := range whole {
+		path := filepath.Join(b.Dir, name)
+		write(t, path, data[:len(data)/2])
+		spoilt(name)
+		if base, ok := strings.CutSuffix(name, besideEnd); ok {
+			for what, err := range map[string]func() error{
+				"read":      func() error { return os.Mkdir(path, 0o750) },
+				"looked at": func() error { return os.Symlink(path, path) },
+			} {
+				if err := errors.Join(os.Remove(path), err()); err != nil {
+					t.Fatal(err)
+				}
+				c := &Copies{Backups: b, To: there, Log: h.view.Log}
+				f, err := b.Create(t.Context(), "", false)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if err := c.Once(t.Context()); err == nil || !strings.Contains(err.Error(), filepath.Base(name)) {
+					t.Errorf("%s cannot be %s: got %v", name, what, err)
+				}
+				if _, err := there.Get(t.Context(), f.Name); err != nil {
+					t.Errorf("%s cannot be %s and holds up another: %v", name, what, err)
+				}
+			}
+			if err := os.Remove(path); err != nil {
+				t.Fatal(err)
+			}
+			write(t, path, data)
+			// As large as what is there, of which a part is lost.
+			bad := bytes.Clone(whole[base])
+			bad[len(bad)/2] ^= 1
+			write(t, filepath.Join(b.Dir, base), bad)
+			spoilt(base, name)
+		}
+		kinds[strings.HasPrefix(name, IncrementsFolder)] = true
+	}
+	if len(kinds) != 2 {
+		t.Errorf("only %v", was)
+	}
 }
 
 // elsewhere is a folder that copies may go to.

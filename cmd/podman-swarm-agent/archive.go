@@ -62,7 +62,7 @@ func (r *archive) problems() (all []api.Problem) {
 	}
 	if said := r.copies.Said(); said.Failed != nil {
 		all = append(all, api.Problem{What: "backups are not copied elsewhere", Why: fmt.Sprintf("%v; %d of them are not there", said.Failed, said.Missing),
-			Do: "It is tried again; those here are not touched by that"})
+			Do: "It is tried again; those here are not touched by that. Of one that is damaged here what is there stays: psctl backup verify all"})
 	}
 	return all
 }
