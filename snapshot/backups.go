@@ -51,6 +51,7 @@ type Made struct {
 	Last   *BackupFile // the newest that this agent made; nil: none yet
 	Took   time.Duration
 	Failed error // why the newest try made none; nil: it did
+	Stays  error // why the last Prune left some that are not to be kept; nil: it left none
 	Count  uint64
 	Errors uint64
 }
@@ -310,7 +311,7 @@ func (b *Backups) Run(ctx context.Context) error {
 			f, err = b.Create(ctx, why, false)
 		}
 		b.Log.Info("a backup was made", "file", f.Name, "bytes", f.Bytes)
-		if err := b.prune(); err != nil {
+		if _, err := b.Prune(false); err != nil {
 			b.Log.Warn("old backups cannot be removed", "err", err)
 		}
 	}

@@ -3,6 +3,7 @@ package snapshot
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -75,37 +76,52 @@ func (b *Backups) Plan() ([]Kept, error) {
 }
 
 // Prune removes the backups that are not to be kept, and says of each what was decided. The newest that is whole always stays: if the
-// plan would keep only such as are damaged, nothing is removed. What it decides is decided anew after a crash.
+// plan would keep only such as are damaged, nothing is removed. One that cannot be removed holds up no other. What it decides is decided anew after a crash.
 func (b *Backups) Prune(dry bool) ([]Kept, error) {
 	b.busy.Lock()
 	defer b.busy.Unlock()
+	plan, err := b.prune(dry)
+	if !dry {
+		b.mu.Lock()
+		defer b.mu.Unlock()
+		b.made.Stays = err
+	}
+	return plan, err
+}
+
+func (b *Backups) prune(dry bool) ([]Kept, error) {
 	files, err := b.List()
 	if err != nil {
 		return nil, err
 	}
 	plan := b.Keep.Plan(files)
-	if !dry {
-		if err := b.sweep(); err != nil {
+	some := slices.ContainsFunc(plan, func(k Kept) bool { return k.Why == nil })
+	if some {
+		if err := b.holdNewestWhole(plan); err != nil {
 			return plan, err
 		}
-	}
-	if !slices.ContainsFunc(plan, func(k Kept) bool { return k.Why == nil }) {
-		return plan, nil
-	}
-	if err := b.holdNewestWhole(plan); err != nil {
-		return plan, err
 	}
 	if dry {
 		return plan, nil
 	}
-	for _, k := range plan {
-		if k.Why == nil {
-			if err := os.Remove(filepath.Join(b.Dir, k.Name)); err != nil {
-				return plan, fmt.Errorf("remove an old backup: %w", err)
-			}
+	var errs []error
+	for i := range plan {
+		k := &plan[i]
+		if k.Why != nil {
+			continue
 		}
+		if err := os.Remove(filepath.Join(b.Dir, k.Name)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			k.Why = []string{"cannot be removed"}
+			errs = append(errs, fmt.Errorf("remove an old backup: %w", err))
+			continue
+		}
+		b.Log.Info("an old backup was removed", "file", k.Name)
 	}
-	return plan, errors.Join(b.sweep(), syncFolder(b.Dir))
+	errs = append(errs, b.sweep())
+	if some {
+		errs = append(errs, syncFolder(b.Dir))
+	}
+	return plan, errors.Join(errs...)
 }
 
 // holdNewestWhole keeps the newest backup that is whole, and of this form, whatever the rules say: of a sealed one that cannot be opened here, that its bytes
@@ -126,14 +142,4 @@ func (b *Backups) holdNewestWhole(plan []Kept) error {
 		return nil
 	}
 	return fmt.Errorf("%w: all %d in %s", ErrNoneWhole, len(plan), b.Dir)
-}
-
-func (b *Backups) prune() error {
-	plan, err := b.Prune(false)
-	for _, k := range plan {
-		if k.Why == nil && err == nil {
-			b.Log.Info("an old backup was removed", "file", k.Name)
-		}
-	}
-	return err
 }

@@ -3,10 +3,12 @@ package snapshot
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -97,6 +99,81 @@ func TestPrune_newestWholeStays(t *testing.T) {
 	}
 	if got := b.names(t); len(got) != 2 {
 		t.Errorf("got %v", got)
+	}
+}
+
+// whenSaid does something when something is logged.
+type whenSaid struct {
+	slog.Handler
+	do func()
+}
+
+func (w whenSaid) Handle(ctx context.Context, r slog.Record) error {
+	w.do()
+	return w.Handler.Handle(ctx, r)
+}
+
+// One that cannot be removed holds up no other, and that it stays is said until it goes.
+func TestPrune_oneThatCannotGo(t *testing.T) {
+	h := open(t, t.TempDir())
+	b := h.backups(t)
+	b.Keep = Keep{Last: 1}
+	now := time.Date(2026, 1, 21, 12, 0, 0, 0, time.UTC)
+	b.Now = func() time.Time { now = now.Add(time.Second); return now }
+	var made []string
+	for range 5 {
+		f, err := b.Create(t.Context(), "", false)
+		if err != nil {
+			t.Fatal(err)
+		}
+		made = append(made, f.Name)
+	}
+	path := func(i int) string { return filepath.Join(b.Dir, made[i]) }
+	if err := os.Truncate(path(4), 1); err != nil {
+		t.Fatal(err)
+	}
+	stuck := func() { // once it is listed, the second is a folder that is not empty, which root cannot remove either
+		if err := errors.Join(os.Remove(path(1)), os.MkdirAll(filepath.Join(path(1), "x"), 0o750)); err != nil {
+			t.Error(err)
+		}
+	}
+	quiet := b.Log
+	b.Log = slog.New(whenSaid{quiet.Handler(), sync.OnceFunc(stuck)}) // that the last is damaged
+	plan, err := b.Prune(false)
+	if err == nil || !strings.Contains(err.Error(), made[1]) || b.Made().Stays == nil {
+		t.Errorf("got %v, and it says %v", err, b.Made().Stays)
+	}
+	if got := b.names(t); !slices.Equal(got, made[3:]) {
+		t.Errorf("got %v, want only the last and the newest that is whole", got)
+	}
+	if len(plan) != 5 || plan[0].Why != nil || !slices.Equal(plan[1].Why, []string{"cannot be removed"}) || plan[2].Why != nil {
+		t.Errorf("got %+v", plan)
+	}
+	if said := h.said.String(); strings.Count(said, "an old backup was removed") != 2 || !strings.Contains(said, made[2]) {
+		t.Errorf("got %s", said)
+	}
+	b.Log = quiet
+	if _, err := b.Prune(true); err != nil || b.Made().Stays == nil {
+		t.Errorf("a plan only: %v, %v", err, b.Made().Stays)
+	}
+	if _, err := b.Prune(false); err != nil || b.Made().Stays != nil {
+		t.Errorf("in the end: %v, %v", err, b.Made().Stays)
+	}
+	// What cannot be swept holds up nothing either.
+	for range 2 {
+		if _, err := b.Create(t.Context(), "", false); err != nil {
+			t.Fatal(err)
+		}
+	}
+	left := filepath.Join(b.Dir, "state-backup-20250101-000000.json.age"+besideEnd)
+	if err := os.MkdirAll(filepath.Join(left, "x"), 0o750); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := b.Prune(false); err == nil || !strings.Contains(err.Error(), filepath.Base(left)) || b.Made().Stays == nil {
+		t.Errorf("what cannot be swept: %v, %v", err, b.Made().Stays)
+	}
+	if got := b.names(t); len(got) != 1 {
+		t.Errorf("got %v, want the last", got)
 	}
 }
 

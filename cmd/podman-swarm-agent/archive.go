@@ -46,6 +46,10 @@ func (r *archive) actors() []func(context.Context) error {
 
 // problems is what needs a look.
 func (r *archive) problems() (all []api.Problem) {
+	if err := r.drill.Backups.Made().Stays; err != nil {
+		all = append(all, api.Problem{What: "old backups are not removed", Why: err.Error(),
+			Do: "The others are, unless none is whole: then psctl backup create makes one that is. It is tried again after each backup; psctl backup prune tries now"})
+	}
 	if err := r.drill.Said().Failed; err != nil {
 		all = append(all, api.Problem{What: "the newest backup cannot be restored from", Why: err.Error(),
 			Do: "psctl backup create makes another; psctl backup verify all says which are whole. Look at the disk"})

@@ -174,6 +174,33 @@ func TestLogKeep_historyIsStillTold(t *testing.T) {
 	r.end(t)
 }
 
+// That old backups are not removed is said, until they are.
+func TestBackupKeep_someStay(t *testing.T) {
+	dir := t.TempDir()
+	r := start(t, dir, "--backup-keep-last=1", "--backup-keep-hourly=0", "--backup-keep-daily=0", "--backup-keep-weekly=0", "--backup-interval=0")
+	r.ask(t, "POST", "/api/v1/manifests", svc("web"), http.StatusOK)
+	for range 2 {
+		r.ask(t, "POST", "/swarm/v1/backups", "", http.StatusCreated)
+	}
+	for _, path := range glob(t, dir, "state-backup-*.json") {
+		if err := os.Truncate(path, 10); err != nil {
+			t.Fatal(err)
+		}
+	}
+	const problem = "old backups are not removed"
+	r.ask(t, "POST", "/swarm/v1/backups/prune", "", http.StatusConflict)
+	r.shows(t, "/swarm/v1/status", problem)
+	r.shows(t, "/swarm/v1/status", "none of the backups is whole")
+	r.shows(t, "/metrics", "podman_swarm_backup_prune_failing 1\n")
+	r.ask(t, "POST", "/swarm/v1/backups", "", http.StatusCreated)
+	r.ask(t, "POST", "/swarm/v1/backups/prune", "", http.StatusOK)
+	if status := r.ask(t, "GET", "/swarm/v1/status", "", http.StatusOK); strings.Contains(status, problem) {
+		t.Errorf("they are: %s", status)
+	}
+	r.shows(t, "/metrics", "podman_swarm_backup_prune_failing 0\n")
+	r.end(t)
+}
+
 // Backups come to be elsewhere; where they cannot, that is said, and nothing waits for it.
 func TestBackupTo_aFolder(t *testing.T) {
 	dir, there := t.TempDir(), t.TempDir()

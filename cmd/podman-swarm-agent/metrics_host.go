@@ -72,6 +72,7 @@ func (h *hostFigures) ofBackups(f figures) {
 	f.gauge("backup_interval_seconds", "Time between two backups, by --backup-interval; 0: they are made on demand only.", h.backups.Every.Seconds())
 	f.gauge("backup_seconds", "How long the making of the newest backup took, since the start of the agent.", made.Took.Seconds())
 	f.gauge("backup_failing", "1 while the newest try has made no backup.", truth(made.Failed != nil))
+	f.gauge("backup_prune_failing", "1 while the newest try to remove old backups has left some that are not to be kept.", truth(made.Stays != nil))
 	f.counter("backups_total", "Backups made since the start of the agent.", float64(made.Count))
 	f.counter("backup_errors_total", "Backups that could not be made.", float64(made.Errors))
 }
