@@ -64,6 +64,7 @@ type BackupFile struct {
 	// Pinned says that no rule removes it, by the end of its name. Whoever renames a backup so has pinned it.
 	Pinned bool `json:"pinned,omitempty"`
 	Sealed bool `json:"sealed,omitempty"` // by the end of its name
+	Ahead  bool `json:"-"`                // it is of a time to come: the clock was ahead when it was made
 	same   int  // how many of the same second came before it
 }
 
@@ -88,14 +89,21 @@ func parseBackupName(name string) (f BackupFile, ok bool) {
 // tmpBackup is where a backup is written before it has its name.
 const tmpBackup = "state-backup.tmp"
 
-// List gives the backups in the folder, the oldest first. That one is listed does not say that it is whole. A folder that
-// is not there has none.
+// aheadBy is how far ahead of the clock the time in a name may be before it is of one that was wrong.
+const aheadBy = time.Hour
+
+// List gives the backups in the folder, the oldest first; before all others those of a time to come, which must not be taken for the newest. That one is
+// listed does not say that it is whole. A folder that is not there has none.
 func (b *Backups) List() ([]BackupFile, error) {
-	all, err := list(b.Dir, parseBackupName, func(f *BackupFile, info fs.FileInfo) { f.Bytes = info.Size() })
+	now := b.now().Add(aheadBy)
+	all, err := list(b.Dir, parseBackupName, func(f *BackupFile, info fs.FileInfo) { f.Bytes, f.Ahead = info.Size(), f.Made.After(now) })
 	if err != nil {
 		return nil, fmt.Errorf("list backups: %w", err)
 	}
-	slices.SortFunc(all, func(x, y BackupFile) int { return cmp.Or(x.Made.Compare(y.Made), cmp.Compare(x.same, y.same)) })
+	known := func(f BackupFile) int { return map[bool]int{false: 1}[f.Ahead] }
+	slices.SortFunc(all, func(x, y BackupFile) int {
+		return cmp.Or(known(x)-known(y), x.Made.Compare(y.Made), cmp.Compare(x.same, y.same))
+	})
 	return all, nil
 }
 
@@ -340,7 +348,7 @@ func (b *Backups) due(start bool) (time.Duration, error) {
 		if err != nil {
 			return 0, err
 		}
-		if len(all) == 0 || now.Sub(all[len(all)-1].Made) >= b.Every {
+		if len(all) == 0 || all[len(all)-1].Ahead || now.Sub(all[len(all)-1].Made) >= b.Every {
 			return time.Duration(share * float64(min(b.Every/60, time.Minute))), nil
 		}
 	}

@@ -20,7 +20,7 @@ type Kept struct {
 	Why []string `json:"why,omitempty"`
 }
 
-// Plan says of each backup whether it stays, and why. Files are sorted, the oldest first; so is the plan.
+// Plan says of each backup whether it stays, and why. Files are sorted as List does; so is the plan.
 func (k Keep) Plan(files []BackupFile) []Kept {
 	plan := make([]Kept, len(files))
 	if k == (Keep{}) {
@@ -41,11 +41,15 @@ func (k Keep) Plan(files []BackupFile) []Kept {
 		{"monthly", k.Monthly, func(_ int, t time.Time) string { return t.Format("2006-01") }},
 	}
 	last := make([]string, len(rules))
-	oldest := slices.IndexFunc(files, func(f BackupFile) bool { return !f.Pinned })
+	oldest := slices.IndexFunc(files, func(f BackupFile) bool { return !f.Pinned && !f.Ahead })
 	for i, f := range slices.Backward(files) {
 		plan[i].BackupFile = f
 		if f.Pinned { // and takes no other's place
 			plan[i].Why = []string{"pinned"}
+			continue
+		}
+		if f.Ahead { // nor do these: what is made now would go at once
+			plan[i].Why = []string{"made when the clock was ahead"}
 			continue
 		}
 		for r := range rules {

@@ -59,6 +59,87 @@ func TestKeep_plan(t *testing.T) {
 	}
 }
 
+// Backups of a time when the clock was ahead are no newest ones: until that time has come they stay, and take no other's place.
+func TestBackups_clockWasAhead(t *testing.T) {
+	h := open(t, t.TempDir())
+	b := h.backups(t)
+	b.Keep, b.Every = Keep{Last: 2}, time.Hour
+	now := time.Date(2026, 1, 21, 12, 0, 0, 0, time.UTC)
+	b.Now = func() time.Time { return now }
+	made := func(times ...time.Time) (names []string) {
+		t.Helper()
+		was := now
+		for _, now = range times {
+			h.changes(t, 1)
+			f, err := b.Create(t.Context(), "", false)
+			if err != nil {
+				t.Fatal(err)
+			}
+			names = append(names, f.Name)
+		}
+		now = was
+		return names
+	}
+	pruned := func(want ...string) {
+		t.Helper()
+		if _, err := b.Prune(false); err != nil {
+			t.Fatal(err)
+		}
+		if got := b.names(t); !slices.Equal(got, want) {
+			t.Errorf("got %v, want %v", got, want)
+		}
+	}
+	due := func() bool {
+		t.Helper()
+		wait, err := b.due(true)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return wait < time.Minute
+	}
+	year := now.AddDate(1, 0, 0)
+	ahead := made(year, year.Add(time.Minute), year.Add(2*time.Minute))
+	if !due() {
+		t.Error("with none but those of a year to come no backup is due at the start")
+	}
+	pruned(ahead...)
+	plain := made(now, now.Add(time.Minute), now.Add(2*time.Minute), now.Add(30*time.Minute))
+	now = now.Add(2 * time.Minute) // so the last is of half an hour to come, which is no matter
+	pruned(append(slices.Clone(ahead), plain[2:]...)...)
+	if due() {
+		t.Error("the newest is young, and another is due")
+	}
+	for i, k := range mustPlan(t, b) {
+		if want := map[bool]string{true: "made when the clock was ahead", false: "last"}[i < 3]; !slices.Equal(k.Why, []string{want}) || k.Ahead != (i < 3) {
+			t.Errorf("got %+v, want that it is kept as %q", k, want)
+		}
+	}
+	d := &Drill{Backups: b, Log: b.Log}
+	if f, err := d.Once(t.Context()); err != nil || f.Name != plain[3] {
+		t.Errorf("the drill takes %s for the newest: %v", f.Name, err)
+	}
+	if name, err := (&Restorer{Backups: b, Log: b.Log}).Newest(); err != nil || name != plain[3] {
+		t.Errorf("the newest to restore from is %s: %v", name, err)
+	}
+	// Where a rule has room for the oldest, that is none of them.
+	b.Keep = Keep{Daily: 3}
+	if plan := mustPlan(t, b); plan[0].Why[0] != "made when the clock was ahead" || !slices.Equal(plan[3].Why, []string{"oldest, for daily"}) {
+		t.Errorf("got %+v", plan)
+	}
+	b.Keep = Keep{Last: 2}
+	now = year.Add(time.Minute) // when they are as good as any
+	pruned(ahead[1:]...)
+}
+
+func mustPlan(t *testing.T, b *Backups) []Kept {
+	t.Helper()
+	plan, err := b.Plan()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return plan
+}
+
 // What the plan keeps may be damaged: the newest that is whole is not removed, and where none is, nothing is.
 func TestPrune_newestWholeStays(t *testing.T) {
 	h := open(t, t.TempDir())

@@ -63,11 +63,11 @@ func (h *hostFigures) ofState(f figures) {
 
 func (h *hostFigures) ofBackups(f figures) {
 	var last snapshot.BackupFile
-	if all, err := h.backups.List(); err == nil && len(all) > 0 {
+	if all, err := h.backups.List(); err == nil && len(all) > 0 && !all[len(all)-1].Ahead {
 		last = all[len(all)-1]
 	}
 	made := h.backups.Made()
-	f.gauge("backup_last_success_timestamp_seconds", "When the newest backup was made, by its name; 0: there is none.", timestamp(last.Made))
+	f.gauge("backup_last_success_timestamp_seconds", "When the newest backup was made, by its name; 0: there is none, or only such as were made when the clock was ahead.", timestamp(last.Made))
 	f.gauge("backup_bytes", "Size of the newest backup.", float64(last.Bytes))
 	f.gauge("backup_interval_seconds", "Time between two backups, by --backup-interval; 0: they are made on demand only.", h.backups.Every.Seconds())
 	f.gauge("backup_seconds", "How long the making of the newest backup took, since the start of the agent.", made.Took.Seconds())
