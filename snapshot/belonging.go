@@ -10,7 +10,6 @@ import (
 	"slices"
 
 	"github.com/podman-swarm/podman-swarm/events"
-	"github.com/podman-swarm/podman-swarm/snapshot/seal"
 )
 
 // Which folder the increments of a log are in, and whether they are of that log as it is.
@@ -93,7 +92,7 @@ func link(from, to, name string) error {
 	return os.Link(filepath.Join(from, name), filepath.Join(to, name))
 }
 
-// aside renames a piece that is of no use, with what stands beside it: what it should hold is a gap, and made again as long as the log has it.
+// aside renames a damaged piece, with what stands beside it: what it should hold is a gap, and made again as long as the log has it.
 func aside(folder, name string) error {
 	path := filepath.Join(folder, name)
 	err := os.Rename(path+besideEnd, path+besideEnd+".damaged")
@@ -103,15 +102,19 @@ func aside(folder, name string) error {
 	return os.Rename(path, path+".damaged")
 }
 
-// fits reports whether the last piece of which it can be told is of this log as it is.
+// fits reports whether the last piece of which it can be told is of this log as it is. One that is damaged goes aside; while one only cannot be read, it is not known.
 func (p *Increments) fits(ctx context.Context, folder string, pieces []PieceFile) (bool, error) {
 	for _, f := range slices.Backward(pieces) {
 		piece, about, err := checkPiece(folder, f, p.Backups.Keys)
-		if errors.Is(err, seal.ErrNoKey) && f.First < p.Source.First() {
-			p.Log.Warn("of an increment that the log has not any more it cannot be told whether it is whole; it stays", "file", f.Name, "err", err)
+		var unread *fs.PathError
+		switch {
+		case err == nil:
+		case f.First < p.Source.First(): // it cannot be made again
+			p.Log.Warn("an increment that the log has not any more cannot be found whole; it stays", "file", f.Name, "err", err)
 			continue
-		}
-		if err != nil {
+		case errors.As(err, &unread), errors.Is(err, ErrPieceVersion): // which says nothing of what is on the disk
+			return false, fmt.Errorf("whether the increments are of this log: %w", err)
+		default:
 			p.Log.Warn("an increment is damaged", "file", f.Name, "err", err)
 			if err := aside(folder, f.Name); err != nil {
 				return false, err

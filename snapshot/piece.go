@@ -113,6 +113,9 @@ const checksumLen = len(`"checksum":"sha256:"}`) + 2*sha256.Size + 1
 // ErrNoPiece says that something is no piece of a log at all, while one that is damaged is another error.
 var ErrNoPiece = errors.New("not a piece of a log: it does not begin as one")
 
+// ErrPieceVersion says that a piece is whole and of a form that this agent does not read.
+var ErrPieceVersion = errors.New("of another version")
+
 // ReadPiece reads a piece, compressed or not, and believes nothing of it: its checksum must fit, and its records must be those that it says to
 // have, one after the other, each with the hash that it has. The payloads are parts of one piece of memory.
 func ReadPiece(b []byte) (*Piece, error) {
@@ -133,7 +136,7 @@ func ReadPiece(b []byte) (*Piece, error) {
 	}
 	p := &Piece{PieceHead: *head.Log}
 	if p.Version != PieceVersion {
-		return nil, fmt.Errorf("its form is version %d, and this agent reads version %d: it was made by agent %q", p.Version, PieceVersion, p.Agent)
+		return nil, fmt.Errorf("%w: its form is version %d, and this agent reads version %d: it was made by agent %q", ErrPieceVersion, p.Version, PieceVersion, p.Agent)
 	}
 	rest = rest[:len(body)-len(line)-1]
 	at := bytes.LastIndexByte(rest, '\n') + 1
