@@ -35,6 +35,10 @@ type Copies struct {
 
 	busy  sync.Mutex      // one Once at a time
 	doubt map[string]bool // those that were put there and not read back: that they are there says nothing
+	// there is what was there when it was listed, at that moment, and what has been put there since; nil: it is to be listed. All that is there is
+	// many pages of a bucket, each of which is asked for by itself, and paid for.
+	there  map[string]int64
+	listed time.Time
 
 	mu   sync.Mutex // for a moment
 	said Copied
@@ -44,11 +48,14 @@ type Copies struct {
 type Copied struct {
 	Missing int       // files that are here and, as far as is known, not there
 	Bytes   int64     // of these
-	At      time.Time // when it was last seen that everything is there; zero: not yet
+	At      time.Time // when everything was last there, as far as is known; zero: not yet
 	Failed  error     // why the last try did not copy all; nil: it did
 	Count   uint64    // files copied since the agent's start
 	Errors  uint64
 }
+
+// relist is how long what is there is known by the last listing: as long it may go unseen that somebody has removed a copy.
+const relist = 24 * time.Hour
 
 // longest is the longest wait after a failure.
 const longest = 10 * time.Minute
@@ -123,23 +130,27 @@ func (c *Copies) round(ctx context.Context) (here, there error) {
 
 func (c *Copies) once(ctx context.Context) (here, there error) {
 	all, here := c.here()
-	sizes, err := c.To.Sizes(ctx)
-	if err != nil {
-		return here, fmt.Errorf("list what is there: %w", err)
+	if now := c.Backups.now(); c.there == nil || now.Sub(c.listed) >= relist {
+		if c.there, there = c.To.Sizes(ctx); there != nil {
+			c.there = nil
+			return here, fmt.Errorf("list what is there: %w", there)
+		}
+		c.listed = now
 	}
 	var missing []copied
 	var n int
 	var size int64
 	for _, f := range all {
-		if slices.ContainsFunc(f.files, func(f copyFile) bool { n, ok := sizes[f.name]; return !ok || n != f.bytes || c.doubt[f.name] }) {
+		if slices.ContainsFunc(f.files, func(f copyFile) bool { n, ok := c.there[f.name]; return !ok || n != f.bytes || c.doubt[f.name] }) {
 			missing = append(missing, f)
 			n, size = n+len(f.files), size+f.bytes()
 		}
 	}
 	c.lacks(n, size)
 	for _, f := range missing {
-		wrong, err := c.copy(ctx, f, sizes)
+		wrong, err := c.copy(ctx, f)
 		if err != nil {
+			c.there = nil
 			return here, fmt.Errorf("copy %s: %w", f.name(), err)
 		}
 		if wrong != nil {
@@ -159,8 +170,8 @@ func (c *Copies) lacks(n int, size int64) {
 }
 
 // copy copies what belongs together. Where some of it is there already, it must be whole here: what is there may be the last that is.
-func (c *Copies) copy(ctx context.Context, f copied, sizes map[string]int64) (here, there error) {
-	if slices.ContainsFunc(f.files, func(f copyFile) bool { _, ok := sizes[f.name]; return ok }) {
+func (c *Copies) copy(ctx context.Context, f copied) (here, there error) {
+	if slices.ContainsFunc(f.files, func(f copyFile) bool { _, ok := c.there[f.name]; return ok }) {
 		if err := f.whole(); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return fmt.Errorf("what is there stays, since what is here cannot be found whole: %w", err), nil
 		}
@@ -200,6 +211,7 @@ func (c *Copies) put(ctx context.Context, name string, data []byte) error {
 		return fmt.Errorf("what is read back is not what was put there: %d bytes, and %d", len(back), len(data))
 	}
 	delete(c.doubt, name)
+	c.there[name] = int64(len(data))
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.said.Count++

@@ -125,12 +125,12 @@ func TestCopies_triedAgain(t *testing.T) {
 		if said := c.Said(); said.Failed != nil || said.Missing != 0 {
 			t.Errorf("in the end: %+v", said)
 		}
-		n := len(to.tries)
+		n := c.Said().Count
 		if _, err := b.Create(ctx, "", false); err != nil {
 			t.Fatal(err)
 		}
 		synctest.Wait()
-		if len(to.tries) != n+1 {
+		if c.Said().Count != n+1 {
 			t.Error("a new backup waits")
 		}
 		// One that is damaged here is said as well, and makes no other wait.
@@ -259,6 +259,55 @@ func TestCopies_damagedHere(t *testing.T) {
 	if len(kinds) != 2 {
 		t.Errorf("only %v", was)
 	}
+}
+
+// What is there is listed at the start, after an error and once a day: it only grows, and a listing of all of it is asked for in pages, which are paid for.
+func TestCopies_seldomListed(t *testing.T) {
+	h := open(t, t.TempDir())
+	b := h.backups(t)
+	now := time.Now()
+	b.Now = func() time.Time { return now }
+	to := &flaky{FolderStore: elsewhere(t)}
+	c := &Copies{Backups: b, To: to, Log: h.view.Log}
+	turn := func(listings, files int) {
+		t.Helper()
+		c.turn(t)
+		if said := c.Said(); len(to.tries) != listings || said.Count != uint64(files) || said.Missing != 0 {
+			t.Errorf("listed %d times, want %d; %+v, want %d files copied", len(to.tries), listings, said, files)
+		}
+	}
+	for i := range 3 {
+		if _, err := b.Create(t.Context(), "", false); err != nil {
+			t.Fatal(err)
+		}
+		turn(1, i+1)
+		now = now.Add(time.Minute)
+		turn(1, i+1)
+	}
+	if err := os.Remove(filepath.Join(string(to.FolderStore), b.names(t)[0])); err != nil {
+		t.Fatal(err)
+	}
+	turn(1, 3)
+	now = now.Add(24 * time.Hour)
+	turn(2, 4) // what somebody has removed there is found
+	turn(2, 4)
+	if _, err := b.Create(t.Context(), "", false); err != nil {
+		t.Fatal(err)
+	}
+	to.spoil = true
+	if err := c.Once(t.Context()); err == nil {
+		t.Error("what is spoilt on the way is not found")
+	}
+	to.spoil = false
+	turn(3, 5)
+	to.fail, now = errors.New("no route to host"), now.Add(24*time.Hour)
+	for range 2 {
+		if err := c.Once(t.Context()); !errors.Is(err, to.fail) {
+			t.Errorf("got %v", err)
+		}
+	}
+	to.fail = nil
+	turn(6, 5)
 }
 
 // elsewhere is a folder that copies may go to.

@@ -564,8 +564,8 @@ func TestCopies_sealedTogether(t *testing.T) {
 	data[0] ^= 1
 	write(t, path, data)
 	p.turn(t)
-	c.Backups = p.Backups
 	for _, end := range []string{"", besideEnd} {
+		c = &Copies{Backups: p.Backups, To: there, Log: h.view.Log} // which lists anew
 		if err := os.Remove(filepath.Join(string(there), IncrementsFolder, p.Of(), f.Name+end)); err != nil {
 			t.Fatal(err)
 		}
