@@ -47,7 +47,7 @@ func TestRestore_dnsAllow(t *testing.T) {
 	want := l.View().Declarations()
 	mustRecord(t, l, Change{Kind: events.Declared, Key: DNSAllowKey("example.com")}, put(DNSAllowKey("example.org"), `{}`), put(DNSAllowListKey, `{"enabled":false}`))
 	r := Restore{Only: []string{DNSAllowType}}
-	mustRecord(t, l, r.Next("x", l.View().State, want, nil, 1<<20, l.View().At())...)
+	mustRecord(t, l, r.Next("x", l.View().State, want, nil, nil, 1<<20, l.View().At())...)
 	if names, holds, _ := l.View().DNSAllowed(); fmt.Sprint(names) != "[example.com]" || !holds {
 		t.Errorf("got %v, holds %v", names, holds)
 	}

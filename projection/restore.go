@@ -107,9 +107,9 @@ func (r *Restore) inScope(key string) bool {
 }
 
 // Next gives the changes of the restore's next commit upon s, and the restore as it will then be, the first of the changes: want is what is
-// to be there, and undone is what Undoes names, or nil. The objects in it have most bytes, or one more than that.
-// It is pure, and what it says when Done is set again is nothing.
-func (r Restore) Next(id string, s *State, want Declarations, undone *Restore, most int, now time.Time) []Change {
+// to be there, undone is what Undoes names, or nil, and was is what was there when the restore began, or nil where it begins now. The objects in
+// it have most bytes, or one more than that. It is pure, and what it says when Done is set again is nothing.
+func (r Restore) Next(id string, s *State, want Declarations, undone *Restore, was Declarations, most int, now time.Time) []Change {
 	keys := maps.Clone(want)
 	maps.Copy(keys, s.Declarations())
 	var changes []Change
@@ -125,7 +125,7 @@ func (r Restore) Next(id string, s *State, want Declarations, undone *Restore, m
 		}
 		r.After = key
 		shown, there := s.Lookup(key)
-		if undone != nil && !undone.touched(key, shown, there) {
+		if undone != nil && !undone.touched(key, shown, there) || was != nil && r.passed(was[key] != nil, shown, there) {
 			continue
 		}
 		o, wanted := want[key]
@@ -153,6 +153,34 @@ func (r *Restore) touched(key string, shown Object, there bool) bool {
 		return r.made(shown.Stamp.ID)
 	}
 	return slices.Contains(r.Ended, key)
+}
+
+// passed reports whether somebody has changed what a key shows, or ended it, since the restore began, which had not come to the key yet: it was there then (was), or was
+// not. That stands, as what is done after a restore does, however late this one is gone on with. What was changed before, by the clock there, and is heard of
+// only now does not.
+func (r *Restore) passed(was bool, shown Object, there bool) bool {
+	if !there {
+		return was
+	}
+	return shown.Stamp.Seq > r.Seen[shown.Stamp.Inc] && !shown.Stamp.Time.Wall().Before(r.Asked)
+}
+
+// Overrides reports whether what another restore, of that id, has not done yet is to be done no more: this one takes it back, or was asked for later, of all that the other
+// is of. A restore that takes back another is of what that one did alone.
+func (r *Restore) Overrides(id string, o *Restore) bool {
+	if r.Undoes != "" {
+		return r.Undoes == id
+	}
+	if len(r.Only) > 0 && (len(o.Only) == 0 || slices.ContainsFunc(o.Only, func(key string) bool { return !r.inScope(key) })) {
+		return false
+	}
+	return r.saw(o) || !o.saw(r) && r.Asked.After(o.Asked) // clocks tell only of those that did not know of each other
+}
+
+// saw reports whether the restore was begun by who knew that the other had been.
+func (r *Restore) saw(o *Restore) bool {
+	first := o.Spans[0].First
+	return r.Seen[first.Inc] >= first.Seq
 }
 
 // Unseen are the objects that were declared somewhere else before the restore was asked for, by the clock there, and which it had not

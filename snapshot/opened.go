@@ -109,7 +109,7 @@ func (r *Restorer) letGo() {
 	if r.Opened == "" {
 		return
 	}
-	if len(r.unfinished()) > 0 {
+	if len(r.Unfinished()) > 0 {
 		return
 	}
 	if err := os.RemoveAll(r.Opened); err != nil {

@@ -73,6 +73,8 @@ type Restored struct {
 	projection.Restore
 	// Unheard are hosts that could not be heard before: what they did meanwhile and this host has not seen survives.
 	Unheard []string `json:"unheard,omitempty"`
+	// Over is the restore in whose favour this one, unfinished, is not gone on with: it took it back, or was asked for later.
+	Over string `json:"over,omitempty"`
 }
 
 // Source reads a backup of the folder to restore from it. The error wraps seal.ErrNoKey where it is sealed, and no key here opens it.
@@ -254,7 +256,7 @@ func (r *Restorer) begin(ctx context.Context, by projection.By, fact projection.
 	now := r.Backups.now().UTC()
 	fact.Host, fact.Before, fact.Asked = r.Backups.Node, before.Name, now
 	if err := r.hold(from); err != nil {
-		return nil, fmt.Errorf("nothing is restored: %w", err)
+		return nil, errors.Join(fmt.Errorf("nothing is restored: %w", err), r.notBegun(before.Name))
 	}
 	s := r.Ledger.View().State
 	for n := 0; ; n++ { // two of one second
@@ -268,23 +270,35 @@ func (r *Restorer) begin(ctx context.Context, by projection.By, fact projection.
 	}
 	r.Log.Warn("restoring", "id", res.ID, "what", fact.String(), "before", before.Name, "unheard", res.Unheard)
 	ctx = context.WithoutCancel(ctx) // whoever asked may leave: what is begun is not left half done for that
-	res.Restore, err = r.act(ctx, by, res.ID, fact, from.Want)
-	if err == nil {
-		r.letGo()
+	res.Restore, err = r.act(ctx, by, res.ID, fact, from.Want, nil)
+	if _, begun := r.Ledger.View().LookupRestore(res.ID); err != nil && !begun && !errors.Is(err, events.ErrFailed) {
+		return nil, errors.Join(fmt.Errorf("nothing is restored: %w", err), r.notBegun(before.Name))
 	}
-	return res, err
+	if err != nil {
+		return res, fmt.Errorf("%w. This host goes on with it once it can; psctl undo %s takes it back", err, res.ID)
+	}
+	r.letGo()
+	return res, nil
 }
 
-// act does what of a restore is not done yet.
-func (r *Restorer) act(ctx context.Context, by projection.By, id string, fact projection.Restore, want projection.Declarations) (projection.Restore, error) {
+// notBegun removes what was made for a restore that has not begun: who tries again, for as long as the disk is full, would leave one more each time.
+func (r *Restorer) notBegun(before string) error {
+	r.letGo()
+	return r.Backups.drop(before)
+}
+
+// act does what of a restore is not done yet. was is what was there when it began; nil: it begins now.
+func (r *Restorer) act(ctx context.Context, by projection.By, id string, fact projection.Restore, want, was projection.Declarations) (projection.Restore, error) {
 	by.Cause = strings.TrimSuffix(fact.String()+": "+by.Cause, ": ")
 	most := r.Most
 	if most == 0 {
 		most = 4 << 20
 	}
 	for fact.Done.IsZero() {
+		var upon *projection.State
 		_, err := r.Ledger.Record(ctx, by, func(s *projection.State) ([]projection.Change, error) {
 			next, begun := s.LookupRestore(id)
+			upon = s
 			switch {
 			case !begun:
 				next = fact
@@ -300,7 +314,7 @@ func (r *Restorer) act(ctx context.Context, by projection.By, id string, fact pr
 				}
 				undone = &u
 			}
-			return next.Next(id, s, want, undone, most, r.Backups.now().UTC()), nil
+			return next.Next(id, s, want, undone, was, most, r.Backups.now().UTC()), nil
 		})
 		if err != nil {
 			return fact, fmt.Errorf("restore %s: after %d objects: %w", id, fact.Count, err)
@@ -309,49 +323,10 @@ func (r *Restorer) act(ctx context.Context, by projection.By, id string, fact pr
 		if fact, ok = r.Ledger.View().LookupRestore(id); !ok {
 			return fact, fmt.Errorf("restore %s: its own record is gone", id)
 		}
+		if was == nil && fact.Done.IsZero() {
+			was = upon.Declarations()
+		}
 	}
 	r.Log.Warn("restored", "id", id, "objects", fact.Count, "ended", len(fact.Ended), "undo", "psctl undo "+id)
 	return fact, nil
-}
-
-// Resume goes on with what this host has begun to restore before it was stopped, unless that has been taken back.
-func (r *Restorer) Resume(ctx context.Context) error {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	var errs []error
-	for _, x := range r.unfinished() {
-		from, err := r.again(ctx, x.Restore)
-		if err == nil {
-			r.Log.Warn("going on with a restore that was interrupted", "id", x.ID, "objects", x.Count)
-			_, err = r.act(ctx, projection.By{Actor: "agent", Cause: "resumed"}, x.ID, x.Restore, from.Want)
-		}
-		if err != nil {
-			errs = append(errs, fmt.Errorf("restore %s was interrupted after %d objects and cannot go on: %w", x.ID, x.Count, err))
-		}
-	}
-	if len(errs) == 0 {
-		r.letGo()
-	}
-	return errors.Join(errs...)
-}
-
-// unfinished are the restores of this host that are to be gone on with.
-func (r *Restorer) unfinished() []Restored {
-	all := Restores(r.Ledger.View().State)
-	return slices.DeleteFunc(slices.Clone(all), func(x Restored) bool {
-		undone := slices.ContainsFunc(all, func(o Restored) bool { return o.Undoes == x.ID })
-		return x.Host != r.Backups.Node || !x.Done.IsZero() || undone
-	})
-}
-
-// Restores are those that the state knows of, the oldest first.
-func Restores(s *projection.State) (all []Restored) {
-	for o := range s.All(projection.RestoreType + "/") {
-		id := strings.TrimPrefix(o.Key, projection.RestoreType+"/")
-		if x, ok := s.LookupRestore(id); ok {
-			all = append(all, Restored{ID: id, Restore: x})
-		}
-	}
-	slices.SortStableFunc(all, func(a, b Restored) int { return a.Asked.Compare(b.Asked) })
-	return all
 }

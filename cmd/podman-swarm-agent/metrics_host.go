@@ -1,6 +1,7 @@
 package main
 
 import (
+	"slices"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -55,6 +56,8 @@ func (h *hostFigures) ofLog(f figures) {
 func (h *hostFigures) ofState(f figures) {
 	v := h.ledger.View()
 	f.gauge("conflicts", "Changes that lost without having been seen by what won.", float64(len(v.Conflicts())))
+	unfinished := slices.DeleteFunc(snapshot.Restores(v.State), func(r snapshot.Restored) bool { return !r.Done.IsZero() || r.Over != "" })
+	f.gauge("restores_unfinished", "Restores of any host that are begun and not done.", float64(len(unfinished)))
 	f.gauge("replicas_stuck", "Replicas of the cluster that are placed nowhere, or on a host that is silent or to be left, as this host sees it.", float64(h.stuck()))
 	f.gauge("state_file_age_seconds", "Age of state.json, or of the agent while that has not written it, when the log has gone on since; else 0.",
 		behind(h.view.Written(), v.Index(), h.started, time.Now()))

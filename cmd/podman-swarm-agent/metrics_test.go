@@ -107,7 +107,7 @@ func TestMetrics_ofOneHost(t *testing.T) {
 		`api_requests_total{code="404",method="GET",route="other"}`:                                                   1,
 		`api_requests_total{code="200",method="GET",route="/swarm/v1/events"}`:                                        1,
 		`api_request_seconds_count{code="200",method="GET",route="/swarm/v1/events"}`:                                 absent, // a stream
-		"api_streams": 0, "read_only": 0, "conflicts": 0, "orphans": 0, "replicas_stuck": 0, "state_file_age_seconds": 0,
+		"api_streams": 0, "read_only": 0, "conflicts": 0, "restores_unfinished": 0, "orphans": 0, "replicas_stuck": 0, "state_file_age_seconds": 0,
 		"podman_up": 0, "recovered": 0, `recovery_result{result="running"}`: 1, `recovery_result{result="succeeded"}`: 0, "recovery_finished_timestamp_seconds": 0,
 		"backup_interval_seconds": 3600, "backup_failing": 0, "backup_prune_failing": 0, "backup_damaged": 0, "backup_errors_total": 0, "backup_drill_errors_total": 0,
 		"backup_copies_missing": 0, "backup_copies_missing_bytes": 0, "backup_copy_errors_total": 0, "backup_increment_failing": 0, "backup_increment_errors_total": 0,

@@ -58,7 +58,7 @@ func (a *agent) trace(ctx context.Context) error {
 
 // health is what the agent knows of itself beside its state.
 func (a *agent) health() api.Health {
-	h := api.Health{Podman: a.reconciler.Progress().Podman, Problems: slices.Concat(a.archive.problems(), a.audit.problems(), a.services.problems())}
+	h := api.Health{Podman: a.reconciler.Progress().Podman, Problems: slices.Concat(a.archive.problems(), a.audit.problems(), a.services.problems(), a.unfinished())}
 	if err := a.events.Writable(); err != nil {
 		h.ReadOnly = err.Error()
 	}

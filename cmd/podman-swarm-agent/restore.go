@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"time"
 
+	"github.com/podman-swarm/podman-swarm/cmd/internal/api"
 	"github.com/podman-swarm/podman-swarm/projection"
 	"github.com/podman-swarm/podman-swarm/snapshot"
 )
@@ -131,29 +132,59 @@ func (a *agent) setAside() (aside string, err error) {
 	return aside, err
 }
 
-// restore goes on with a restore in which this host was interrupted, and does what find has found.
+// tryAgain is how often this host looks for a restore that it is to go on with.
+const tryAgain = 10 * time.Second
+
+// restore does what find has found, and goes on with each restore in which this host was interrupted: before its start, or since, by a full disk.
 func (a *agent) restore(ctx context.Context) error {
 	if a.settle(ctx) != nil {
 		return nil
 	}
-	for said := ""; ; {
-		err := a.restorer.Resume(ctx)
-		if a.found {
-			err = errors.Join(err, a.restoreFound(ctx))
-		}
-		if err == nil || ctx.Err() != nil {
+	for wait, said := tryAgain, ""; ; {
+		err := a.goOn(ctx)
+		if ctx.Err() != nil {
 			return nil
 		}
-		if err.Error() != said {
-			said = err.Error()
+		why := ""
+		if err != nil {
+			why = err.Error()
+		}
+		a.unrestored.Store(why)
+		if why != "" && why != said {
 			a.log.Error("a restore is unfinished; trying again", "err", err, "otherwise", "psctl restores lists it, psctl undo takes it back")
+		}
+		said = why
+		if wait = min(2*wait, 10*time.Minute); err == nil || !a.found || a.events.Writable() != nil {
+			wait = tryAgain // else each try makes a backup of what is there, for nothing
 		}
 		select {
 		case <-ctx.Done():
 			return nil
-		case <-time.After(10 * time.Second):
+		case <-time.After(wait):
 		}
 	}
+}
+
+// goOn restores what is left to restore, where the log can be written: else there would be one more backup of what was before each time, for nothing.
+func (a *agent) goOn(ctx context.Context) error {
+	if (a.found || len(a.restorer.Unfinished()) > 0) && a.events.Writable() != nil {
+		return errors.New("the log cannot be written; psctl status says why")
+	}
+	err := a.restorer.Resume(ctx)
+	if a.found {
+		err = errors.Join(err, a.restoreFound(ctx))
+	}
+	return err
+}
+
+// unfinished is what a person ought to see of what this host is to restore, and cannot.
+func (a *agent) unfinished() []api.Problem {
+	why, _ := a.unrestored.Load().(string)
+	if why == "" {
+		return nil
+	}
+	return []api.Problem{{What: "a restore of this host is unfinished", Why: why,
+		Do: "It goes on by itself once it can. psctl restores lists it, psctl undo takes it back, and another restore of the same takes its place"}}
 }
 
 // restoreFound restores what stands as state.json, unless the log has it already.

@@ -56,6 +56,7 @@ type agent struct {
 	now        func() time.Time
 	heard      chan struct{} // closed once this host may act
 	waiting    atomic.Value  // what it waits for before that, a string
+	unrestored atomic.Value  // why what is to be restored is not yet, a string
 	started    time.Time
 	empty      bool // the log was, at the start
 }
@@ -252,8 +253,7 @@ func (a *agent) run(ctx context.Context) error {
 		a.backups.Run,
 		a.restore,
 	}
-	actors = append(actors, a.archive.actors()...)
-	actors = append(actors, a.serviceActors()...)
+	actors = append(append(actors, a.archive.actors()...), a.serviceActors()...)
 	if a.c.traces {
 		actors = append(actors, a.trace)
 	}

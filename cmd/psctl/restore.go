@@ -159,7 +159,8 @@ func (p *program) restores() *cobra.Command {
 	return tabled(p, &cobra.Command{
 		Use:   "restores",
 		Short: "List what was restored, and what each restore had not seen",
-		Long: `restores lists the restores, the oldest first; -o json as [{"id", "host", "from", "asked", "done", "count", "before", "undoes", "unseen": [{"key"}]}].
+		Long: `restores lists the restores, the oldest first; -o json as [{"id", "host", "from", "asked", "done", "over", "count", "before", "undoes", "unseen": [{"key"}]}].
+One that is unfinished goes on by itself, and leaves alone what was changed meanwhile; over is another that took it back, or its place.
 What was not seen was declared before the restore on a host that could not be heard then: it came later and stands.`,
 	}, restoresPath, func(all []client.Restored) error {
 		if len(all) == 0 {
@@ -172,8 +173,11 @@ What was not seen was declared before the restore on a host that could not be he
 			if x.Undoes != "" {
 				what = "undo of " + x.Undoes
 			}
-			if !x.Done.IsZero() {
+			switch {
+			case !x.Done.IsZero():
 				done = p.clock(x.Done)
+			case x.Over != "":
+				done = "over, by " + x.Over
 			}
 			for i, u := range x.Unseen {
 				unseen += map[bool]string{true: ", "}[i > 0] + u.Key

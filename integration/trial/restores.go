@@ -244,12 +244,12 @@ func settled(ctx context.Context, agent string, least int) error {
 // known is how many restores the agent knows of, and one that is unfinished.
 func known(ctx context.Context, agent string) (n int, unfinished string, err error) {
 	var all []struct {
-		ID   string
-		Done time.Time
+		ID, Over string
+		Done     time.Time
 	}
 	err = GetJSON(ctx, agent+"/swarm/v1/restores", &all)
 	for _, x := range all {
-		if x.Done.IsZero() {
+		if x.Done.IsZero() && x.Over == "" {
 			unfinished = x.ID
 		}
 	}

@@ -156,7 +156,7 @@ func (s *Server) status(q *request) error {
 			st.Agree = &c.Agrees
 		}
 	}
-	st.Problems = append(st.Problems, s.locked(v.State)...)
+	st.Problems = slices.Concat(st.Problems, s.locked(v.State), s.unfinished(v.State))
 	l := s.lookAt(v.State)
 	st.Hosts = s.hostsOf(l, c)
 	for p, err := range v.Placements("") {

@@ -3,10 +3,12 @@ package api
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"io/fs"
 	"net/http"
 	"slices"
 	"strings"
+	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
@@ -57,6 +59,20 @@ func (s *Server) restores() []RestorePlan {
 			plan.Unseen = append(plan.Unseen, Unseen{o.Key, o.Stamp.String()})
 		}
 		all = append(all, plan)
+	}
+	return all
+}
+
+// unfinished are the problems that other hosts have begun to restore something and have said nothing more of it for a minute. What keeps this one it says itself.
+func (s *Server) unfinished(st *projection.State) (all []Problem) {
+	for _, r := range snapshot.Restores(st) {
+		o, ok := st.Lookup(projection.RestoreKey(r.ID))
+		if !ok || r.Host == s.Node || !r.Done.IsZero() || r.Over != "" || s.now().Sub(o.Stamp.Time.Wall()) < time.Minute {
+			continue
+		}
+		all = append(all, Problem{What: "the " + r.Restore.String() + " is unfinished",
+			Why: fmt.Sprintf("host %s, which does it, has said nothing more of it since %s, after %d objects", r.Host, stamp(o.Stamp.Time.Wall()), r.Count),
+			Do:  "It goes on once that host can. psctl undo " + r.ID + ", there, takes it back, and another restore of the same takes its place"})
 	}
 	return all
 }
@@ -216,7 +232,7 @@ func (s *Server) before(q *request, undone projection.Restore) (snapshot.Source,
 
 // plan is what a restore would change, object by object, and what would become of the containers.
 func (s *Server) plan(st *projection.State, want projection.Declarations, r projection.Restore, undone *projection.Restore) (*RestorePlan, error) {
-	changes := r.Next("dry-run", st, want, undone, 1<<62, s.now())
+	changes := r.Next("dry-run", st, want, undone, nil, 1<<62, s.now())
 	return s.planOf(st, changes[1:])
 }
 

@@ -15,6 +15,7 @@ type Restored struct {
 	Undoes     string    `json:"undoes"`
 	Asked      time.Time `json:"asked"`
 	Done       time.Time `json:"done"`
+	Over       string    `json:"over"` // the restore in whose favour this one, unfinished, is not gone on with
 	Count      int       `json:"count"`
 	Unheard    []string  `json:"unheard"`
 	Commit     string    `json:"commit"` // "": nothing was recorded
