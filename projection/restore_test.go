@@ -33,3 +33,15 @@ func TestRestore_overrides(t *testing.T) {
 		t.Error("what takes a restore back has that one over, and no other")
 	}
 }
+
+// What a restore had seen it restores, however late it is stamped: a host whose clock is ahead may have stamped it after the restore was asked for.
+func TestRestore_stampedAhead(t *testing.T) {
+	l, _ := running(t, newMemoryLog())
+	mustRecord(t, l, put("deployment/default/a", `{"n":1}`), put("deployment/default/b", `{"n":1}`))
+	was := l.View().Declarations()
+	r := Restore{Asked: time.Unix(0, 0), After: "deployment/default/a"}
+	r.Saw(l.View().State)
+	if changes := r.Next("x", l.View().State, Declarations{}, nil, was, 1<<20, l.View().At()); len(changes) != 2 || changes[1].Key != "deployment/default/b" || changes[1].Object != nil {
+		t.Errorf("got %+v", changes)
+	}
+}

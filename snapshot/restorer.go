@@ -271,14 +271,16 @@ func (r *Restorer) begin(ctx context.Context, by projection.By, fact projection.
 	r.Log.Warn("restoring", "id", res.ID, "what", fact.String(), "before", before.Name, "unheard", res.Unheard)
 	ctx = context.WithoutCancel(ctx) // whoever asked may leave: what is begun is not left half done for that
 	res.Restore, err = r.act(ctx, by, res.ID, fact, from.Want, nil)
-	if _, begun := r.Ledger.View().LookupRestore(res.ID); err != nil && !begun && !errors.Is(err, events.ErrFailed) {
+	_, begun := r.Ledger.View().LookupRestore(res.ID)
+	switch {
+	case err == nil:
+		r.letGo()
+	case begun:
+		err = fmt.Errorf("%w. This host goes on with it once it can; psctl undo %s takes it back", err, res.ID)
+	case !errors.Is(err, events.ErrFailed): // by which it may have begun all the same
 		return nil, errors.Join(fmt.Errorf("nothing is restored: %w", err), r.notBegun(before.Name))
 	}
-	if err != nil {
-		return res, fmt.Errorf("%w. This host goes on with it once it can; psctl undo %s takes it back", err, res.ID)
-	}
-	r.letGo()
-	return res, nil
+	return res, err
 }
 
 // notBegun removes what was made for a restore that has not begun: who tries again, for as long as the disk is full, would leave one more each time.
