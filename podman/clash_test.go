@@ -253,3 +253,25 @@ func TestReconciler_overAndCannotBeRemoved(t *testing.T) {
 		}
 	})
 }
+
+// An agent that is started with another --cluster-name does not see the containers that it made before. It must not make each of
+// them once more beside them, on the same folders.
+func TestReconciler_anotherClusterName(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := running(t)
+		first := w.runs(pod("web", 0))
+		w.restart(func(r *podman.Reconciler) { r.Cluster = "prod" })
+		w.settled(time.Hour)
+		if got := w.one(pod("web", 0)); stamp(got) != stamp(first) {
+			t.Errorf("got %+v, want the one that was there", got)
+		}
+		if f := w.fact(pod("web", 0)); f.Reason != "CreateContainerError" || !strings.Contains(f.Message, `of cluster "default", host "one"`) {
+			t.Errorf("recorded: %+v", f)
+		}
+		w.restart()
+		w.ready()
+		if got := w.runs(pod("web", 0)); stamp(got) != stamp(first) {
+			t.Error("the container was bounced")
+		}
+	})
+}

@@ -201,7 +201,8 @@ func fullName(image string) string {
 }
 
 // make makes the container under the first name that is free, and returns its id. If a container of this very
-// placement has the name, made by a request whose answer was lost, it is that one.
+// placement has the name, made by a request whose answer was lost, it is that one; one that this host made for it under
+// another name of its own, or of its cluster's, stands in its place: two would be on the same folders.
 func (t *turn) make(ctx context.Context, spec *Spec) (id string, err error) {
 	for n := range nameTries {
 		spec.Name = containerName(t.Pod, t.Placed.Event(), n)
@@ -221,6 +222,9 @@ func (t *turn) make(ctx context.Context, spec *Spec) (id string, err error) {
 			return "", holderErr
 		case ok && !t.lies(holder) && t.own.has(holder.Labels) && placement == t.Placed.Event() && holder.Labels[LabelSpecHash] == t.Placed.SpecHash:
 			return holder.ID, nil
+		case ok && !t.own.has(holder.Labels) && placement == t.Placed.Event():
+			return "", fmt.Errorf("container %s carries out this very placement, of cluster %q, host %q: "+
+				"start the agent with that --cluster-name and --node-name, or remove the container", spec.Name, holder.Labels[LabelCluster], holder.Labels[LabelHost])
 		default:
 			t.warnName(spec.Name, "another container has the name")
 		}

@@ -147,6 +147,7 @@ type Port struct {
 
 // Host is what a host says of itself.
 type Host struct {
+	Cluster string            `json:"cluster,omitempty"` // name of the cluster that its containers are labelled with
 	Address string            `json:"address,omitempty"` // where other hosts and users reach its containers
 	Labels  map[string]string `json:"labels,omitempty"`
 	CPUs    int               `json:"cpus"`

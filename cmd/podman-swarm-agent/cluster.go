@@ -37,16 +37,14 @@ func (a *agent) many() bool { return a.cluster.sync != nil }
 // belong finds out whose this host is: a member of a cluster that it made, or joined, before; or it joins, or makes one.
 // It tries to join for as long as nobody can be reached.
 func (a *agent) belong(ctx context.Context) error {
+	if err := a.sameCluster(); err != nil {
+		return err
+	}
 	if a.c.ClusterAddr == "" && a.c.APITLSAddr == "" && a.c.NATSAddr == "" {
 		return nil
 	}
 	dir, o := filepath.Join(a.c.DataDir, "authority"), authority.Options{Node: a.c.NodeName, Log: a.part("authority")}
 	m, err := authority.Open(dir, o)
-	if errors.Is(err, fs.ErrNotExist) {
-		if err := a.sameCluster(); err != nil {
-			return err
-		}
-	}
 	old := err == nil
 	switch {
 	case errors.Is(err, fs.ErrNotExist) && len(a.c.Join) > 0:
@@ -96,16 +94,17 @@ func (a *agent) sameName() error {
 	return nil
 }
 
-// sameCluster refuses to give a host that has been alone, and runs containers, to a cluster of another name: they are known by the one that they
-// were made under, which is the default.
+// sameCluster refuses to start a host that runs containers under another name of its cluster than it ran them under last: they are known
+// by that one, and would be made once more beside them.
 func (a *agent) sameCluster() error {
-	if a.c.ClusterName == "default" || len(a.known()) > 1 {
+	h, ok := a.saidHost()
+	if !ok || h.Cluster == "" || h.Cluster == a.c.ClusterName { // it says nothing of it where an older version has spoken last
 		return nil
 	}
-	for p, err := range a.ledger.View().Placements("") {
-		if err == nil && p.Host == a.c.NodeName {
-			return fmt.Errorf("--cluster-name %q: this host already runs containers, of cluster \"default\": call the cluster that, or delete what runs here first",
-				a.c.ClusterName)
+	for o := range a.ledger.View().All(projection.ReplicaType + "/") {
+		if _, host, ok := projection.PodOf(o.Key); ok && host == a.c.NodeName {
+			return fmt.Errorf("--cluster-name %q: this host runs containers of cluster %q, and they are known by that name: "+
+				"start it with --cluster-name %[2]s, or delete first what runs here", a.c.ClusterName, h.Cluster)
 		}
 	}
 	return nil

@@ -14,6 +14,7 @@ import (
 
 	"github.com/podman-swarm/podman-swarm/cmd/internal/api"
 	"github.com/podman-swarm/podman-swarm/integration/trial"
+	"github.com/podman-swarm/podman-swarm/projection"
 )
 
 // host is an agent of a cluster within this process. Its data dir and its addresses outlive it.
@@ -375,4 +376,31 @@ func TestAgent_copiedMember(t *testing.T) {
 	a.status(t, "two alive and agreeing", alive(2))
 	b.end(t)
 	a.end(t)
+}
+
+// TestAgent_staysOfItsCluster: containers are known by their cluster's name as well, on a host that is alone, too.
+func TestAgent_staysOfItsCluster(t *testing.T) {
+	a := seeing(t)
+	start := func(name string) error {
+		a.c.ClusterName = name
+		return a.belong(t.Context())
+	}
+	key := projection.Pod{Namespace: "default", Deployment: "web"}
+	a.c.ClusterName = "red"
+	a.tell(t, projection.HostKey("a"), a.host(projection.Host{}))
+	a.tell(t, key.ReplicaKey("b"), projection.Replica{Phase: projection.Running})
+	if err := start("blue"); err != nil {
+		t.Errorf("nothing runs here: %v", err)
+	}
+	a.tell(t, key.ReplicaKey("a"), projection.Replica{Phase: projection.Running})
+	if err := start("blue"); err == nil || !strings.Contains(err.Error(), "start it with --cluster-name red") {
+		t.Errorf("started under another name: %v", err)
+	}
+	if err := start("red"); err != nil {
+		t.Errorf("under its own: %v", err)
+	}
+	a.tell(t, projection.HostKey("a"), projection.Host{Version: "one that does not say it"})
+	if err := start("blue"); err != nil {
+		t.Errorf("after an older version: %v", err)
+	}
 }

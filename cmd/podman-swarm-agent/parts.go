@@ -97,7 +97,7 @@ func (a *agent) refusing() string {
 
 // host completes what there is to say of this host.
 func (a *agent) host(h projection.Host) projection.Host {
-	h.Address, h.Version, h.Started = cmp.Or(a.c.NodeAddress, defaultAddress()), version, a.started.UTC()
+	h.Cluster, h.Address, h.Version, h.Started = a.c.ClusterName, cmp.Or(a.c.NodeAddress, defaultAddress()), version, a.started.UTC()
 	h.Labels = map[string]string{
 		"kubernetes.io/hostname": a.c.NodeName, "kubernetes.io/os": runtime.GOOS, "kubernetes.io/arch": runtime.GOARCH}
 	maps.Copy(h.Labels, a.c.NodeLabels)
