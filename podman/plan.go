@@ -169,10 +169,10 @@ func (d *Decision) carryOut(recorded *projection.Replica, mine []Container, prob
 		d.Runs = best.ID
 		if !agrees(recorded, d.Placed.Event(), &best) {
 			d.Steps = append(d.Steps, Step{Action: Adopt, Container: best, Why: "it runs as placed"})
+		} else if probed.of(&best) && probed.Dead != "" { // before that it could not be ended yet is taken back
+			d.Steps = append(d.Steps, Step{Action: Stop, Container: best, Why: probed.Dead})
 		} else if len(d.Steps) == 0 && recorded.Message != "" {
 			d.Steps = append(d.Steps, Step{Action: Adopt, Container: best, Why: "what had failed beside it does no more"})
-		} else if probed.of(&best) && probed.Dead != "" {
-			d.Steps = append(d.Steps, Step{Action: Stop, Container: best, Why: probed.Dead})
 		} else if probed.of(&best) && probed.Unready != recorded.Unready {
 			d.Steps = append(d.Steps, Step{Action: Note, Container: best, Why: "its probes say otherwise"})
 		}

@@ -210,6 +210,39 @@ func TestProbe_livenessCrashLoop(t *testing.T) {
 	})
 }
 
+// One that Podman cannot end is tried ever more seldom, and it is recorded once why.
+func TestProbe_livenessCannotBeStopped(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		w.health().set("live", 2)
+		stops := 0
+		w.fake.Hook(func(op, _ string) error {
+			if op != "Stop" {
+				return nil
+			}
+			stops++
+			return &podman.Refusal{Message: "given PID did not die"}
+		})
+		p := pod("web", 0)
+		w.place(host, template(liveness), p)
+		w.run()
+		w.settled(time.Minute)
+		index := w.ledger.View().Index()
+		w.settled(time.Hour)
+		if f := w.fact(p); f.Phase != projection.Running || f.Reason != "KillContainerError" || !strings.Contains(f.Message, "did not die") {
+			t.Errorf("recorded: %+v", f)
+		}
+		if got := w.ledger.View().Index() - index; got != 0 || stops < 10 || stops > 25 {
+			t.Errorf("%d events and %d tries, want none and one every 5 minutes in the end", got, stops)
+		}
+		w.fake.Hook(nil)
+		w.settled(6 * time.Minute)
+		if f := w.fact(p); f.Restarts == 0 {
+			t.Errorf("got %+v, want it started again", f)
+		}
+	})
+}
+
 // A program that starts slowly is asked nothing else, and is restarted only when its startup probe has had enough.
 func TestProbe_startup(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
