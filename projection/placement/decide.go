@@ -53,7 +53,7 @@ func (p *pass) decide(namespace, name string) (changes []projection.Change, wake
 	}
 	switch {
 	case r.Deployment.Spec.Paused && len(d.updated)+len(d.leaving) == 0: // nothing of it runs, and nothing is rolled out
-	case !r.Deployment.Spec.Paused && r.Deployment.Spec.Strategy.Type == appsv1.RecreateDeploymentStrategyType:
+	case r.Deployment.Spec.Strategy.Type == appsv1.RecreateDeploymentStrategyType:
 		d.recreate()
 	default:
 		d.roll()

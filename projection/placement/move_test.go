@@ -401,6 +401,7 @@ func TestDrain(t *testing.T) {
 		{"one may be away", []func(*appsv1.Deployment){rolling("0", "1")}, "-web-2; +web-2 v1"},
 		{"recreate", []func(*appsv1.Deployment){recreate}, "-web-2; +web-2 v1"},
 		{"paused", []func(*appsv1.Deployment){rolling("1", "0"), paused}, "+web-3 v1; -web-2"},
+		{"paused, recreate", []func(*appsv1.Deployment){recreate, paused}, "-web-2; +web-2 v1"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			h := newCluster(t, "a", "b", "c")
