@@ -21,14 +21,15 @@ const (
 
 // create makes a new container for the placement, and starts it.
 func (t *turn) create(ctx context.Context) error {
-	p, err := readPod(t.Placed)
-	if err != nil {
-		return fail("CreateContainerConfigError", err)
-	}
-	spec, err := t.prepare(ctx, p)
+	p, spec, err := t.prepare(ctx)
 	if err != nil {
 		return err
 	}
+	return t.begin(ctx, p, spec)
+}
+
+// begin makes the container for which all is ready, and starts it.
+func (t *turn) begin(ctx context.Context, p *pod, spec *Spec) error {
 	var had []projection.Port
 	if t.Recorded != nil && t.Recorded.Placement == t.Placed.Event() {
 		had = t.Recorded.Ports
@@ -72,17 +73,21 @@ func (t *turn) create(ctx context.Context) error {
 }
 
 // prepare gets everything ready that the container needs: the image, host paths, volumes.
-func (t *turn) prepare(ctx context.Context, p *pod) (*Spec, error) {
+func (t *turn) prepare(ctx context.Context) (*pod, *Spec, error) {
+	p, err := readPod(t.Placed)
+	if err != nil {
+		return nil, nil, fail("CreateContainerConfigError", err)
+	}
 	name, image, err := t.image(ctx, p)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	spec, err := p.translate(t.own, image)
 	if err == nil {
 		err = p.prepareHostPaths()
 	}
 	if err != nil {
-		return nil, fail("CreateContainerConfigError", err)
+		return nil, nil, fail("CreateContainerConfigError", err)
 	}
 	var resolver netip.Addr
 	if t.Resolver != nil {
@@ -95,10 +100,10 @@ func (t *turn) prepare(ctx context.Context, p *pod) (*Spec, error) {
 			return t.Engine.CreateVolume(ctx, v.Name, volumeOwner(spec.User), t.own.labels(t.Placed))
 		})
 		if err != nil {
-			return nil, fail("CreateContainerError", err)
+			return nil, nil, fail("CreateContainerError", err)
 		}
 	}
-	return spec, nil
+	return p, spec, nil
 }
 
 // volumeOwner is whom an emptyDir belongs to: the user that the program runs as, if that is known by number. Left to

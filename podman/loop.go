@@ -230,6 +230,9 @@ func (l *loop) ended(t *turn) {
 	l.clock++
 	r.busy, r.turned, r.There = false, l.clock, t.there
 	l.dirty[t.Pod] = true
+	if t.refused { // decide has counted it
+		r.retry.crashes = max(0, r.retry.crashes-1)
+	}
 	l.tried(t)
 	switch {
 	case t.err == nil:

@@ -262,6 +262,38 @@ func TestReconciler_broken(t *testing.T) {
 	})
 }
 
+// But not for one refusal, which may have any reason, nor as long as there is no image for another one: with it goes what its program
+// has written, and the volumes that its image wants.
+func TestReconciler_startRefused(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := running(t)
+		first := w.runs(pod("web", 0))
+		var until time.Time
+		w.fake.Hook(func(op, what string) error {
+			switch {
+			case op == "Start" && what == first.ID && time.Now().Before(until):
+				return &podman.Refusal{Message: "no space left on device"}
+			case op == "Image" && time.Now().Before(until):
+				return &podman.Refusal{Message: "image not known", Class: podman.ErrNotFound}
+			case op == "Pull":
+				return &podman.Refusal{Message: "no route to the registry"}
+			}
+			return nil
+		})
+		for _, long := range []time.Duration{2 * time.Second, time.Hour} {
+			until = time.Now().Add(long)
+			w.fake.Exit(first.ID, 1)
+			w.settled(long + 6*time.Minute)
+			if got := w.runs(pod("web", 0)); got.ID != first.ID {
+				t.Errorf("after %s of refusals the container is another one", long)
+			}
+		}
+		if f := w.fact(pod("web", 0)); f.Restarts != 2 {
+			t.Errorf("recorded: %+v", f)
+		}
+	})
+}
+
 func TestReconciler_emptyDirGoesWithThePlacement(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)

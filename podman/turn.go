@@ -20,6 +20,9 @@ const (
 	pullTime = 30 * time.Minute
 )
 
+// startTries is how often in a row a container is not started, whatever Podman's reason, before it is replaced.
+const startTries = 3
+
 // hold is the step that only records that an exited container waits before it is started again.
 const hold Action = "hold"
 
@@ -45,11 +48,12 @@ type turn struct {
 	wait     time.Duration // of a hold: how long the container waits
 	failures int           // of the turns before, in a row
 
-	there []Container    // in the end: what is there now, as far as no error came between
-	did   map[Action]int // how many of each were done
-	left  []string       // ids of those that Podman could not remove, but which do not run; in the end: if nothing else failed
-	ended *Container     // how the container ended that this turn has started again
-	err   error
+	there   []Container    // in the end: what is there now, as far as no error came between
+	did     map[Action]int // how many of each were done
+	left    []string       // ids of those that Podman could not remove, but which do not run; in the end: if nothing else failed
+	ended   *Container     // how the container ended that this turn has started again
+	refused bool           // it was not: Podman refused, and it is tried again
+	err     error
 }
 
 // failure is an error that the replica's fact tells people of.
@@ -147,7 +151,7 @@ func (t *turn) gone(id string) {
 	t.there = slices.DeleteFunc(t.there, func(c Container) bool { return c.ID == id })
 }
 
-// start starts a container that is there. One that cannot be started is replaced.
+// start starts a container that is there. One that can, again and again, not be started is replaced.
 func (t *turn) start(ctx context.Context, c Container) error {
 	if c.Status.Ended() {
 		ended, err := t.inspect(ctx, c.ID)
@@ -165,8 +169,15 @@ func (t *turn) start(ctx context.Context, c Container) error {
 		}
 		t.say("started pod", c.ID)
 		return t.record(ctx, c.ID)
-	case ctx.Err() != nil || errors.Is(err, ErrUnavailable) || errors.Is(err, context.DeadlineExceeded):
-		return fail("RunContainerError", err) // not the container's fault
+	case ctx.Err() != nil || errors.Is(err, ErrUnavailable) || errors.Is(err, context.DeadlineExceeded), // not the container's fault
+		t.failures < startTries && !errors.Is(err, ErrPortInUse): // nor need it be: with it goes what its program has written in it
+		t.refused = t.ended != nil
+		return fail("RunContainerError", err)
+	}
+	p, spec, prepErr := t.prepare(ctx) // before it is removed: there may be no image for another one
+	if prepErr != nil {
+		t.refused = t.ended != nil
+		return prepErr
 	}
 	if t.Log != nil {
 		t.Log.Warn("the container cannot be started and is replaced", "namespace", t.Pod.Namespace, "pod", t.Pod.Name(), "err", words(err))
@@ -175,7 +186,7 @@ func (t *turn) start(ctx context.Context, c Container) error {
 	if removeErr != nil && !t.lies(c) {
 		return removeErr
 	}
-	if err := t.create(ctx); err != nil {
+	if err := t.begin(ctx, p, spec); err != nil {
 		t.left = nil // the one that lies there is all that there is
 		return errors.Join(err, removeErr)
 	}
