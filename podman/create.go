@@ -134,17 +134,16 @@ func (t *turn) image(ctx context.Context, p *pod) (string, Image, error) {
 		}
 	}
 	if t.Recorded == nil || t.Recorded.Placement != t.Placed.Event() { // a first try: people see what takes so long
-		fact := t.pending("Pulling", "pulling image "+full)
-		if err := t.put(ctx, fact); err != nil {
+		err := t.put(ctx, t.pending("Pulling", "pulling image "+full))
+		if errors.Is(err, errChanged) || ctx.Err() != nil { // on a full disk it is pulled all the same
 			return "", Image{}, err
 		}
-		t.Recorded = fact
 	}
 	if err := t.pull(ctx, full); errors.Is(err, errChanged) {
 		return "", Image{}, err
 	} else if err != nil {
 		reason := "ErrImagePull"
-		if r := t.Recorded.Reason; r == reason || r == "ImagePullBackOff" {
+		if r := t.Recorded; r != nil && (r.Reason == reason || r.Reason == "ImagePullBackOff") {
 			reason = "ImagePullBackOff"
 		}
 		return "", Image{}, fail(reason, err)

@@ -24,6 +24,7 @@ type retry struct {
 	after    time.Time // not before
 	left     []string  // ids of what could not be removed, if nothing else failed: then only they wait
 	crashes  int       // restarts in a row after short runs
+	unsaid   bool      // the last failure was only that the log took nothing
 }
 
 // failed notes another failure, and what is left if that was all.
@@ -94,7 +95,8 @@ func (l *loop) allowed(r *replica, d *Decision, now time.Time) ([]Step, time.Dur
 	if l.stage != Acting && l.stage != Ready {
 		return nil, 0 // nothing is recorded either: a log that was set back has to hear first what it wrote before
 	}
-	if len(steps) > 0 && now.Before(r.retry.after) {
+	unsaid := r.retry.unsaid && now.Before(r.retry.after) && len(steps) == 1 && restarts(steps[0]) // it does not wait for room in the log
+	if len(steps) > 0 && now.Before(r.retry.after) && !unsaid {
 		l.wakeAt(r.retry.after)
 		steps = slices.DeleteFunc(slices.Clone(steps), func(s Step) bool {
 			return r.retry.left == nil || s.Action == Remove && slices.Contains(r.retry.left, s.Container.ID)
@@ -104,7 +106,7 @@ func (l *loop) allowed(r *replica, d *Decision, now time.Time) ([]Step, time.Dur
 		return nil, 0
 	}
 	last := &steps[len(steps)-1]
-	if last.Action != Start || !last.Container.Status.Ended() {
+	if !restarts(*last) {
 		return steps, 0
 	}
 	wait := r.retry.crashed(&last.Container)
@@ -115,12 +117,15 @@ func (l *loop) allowed(r *replica, d *Decision, now time.Time) ([]Step, time.Dur
 	}
 	l.wakeAt(due)
 	before := slices.Clone(steps[:len(steps)-1])
-	if f := r.Recorded; f != nil && f.Container == last.Container.ID && f.Reason == "CrashLoopBackOff" &&
+	if f := r.Recorded; unsaid || f != nil && f.Container == last.Container.ID && f.Reason == "CrashLoopBackOff" &&
 		f.Finished.Unix() == last.Container.Finished.Unix() {
 		return before, 0
 	}
 	return append(before, Step{Action: hold, Container: last.Container, Why: last.Why}), wait
 }
+
+// restarts reports whether the step starts a container again that has ended.
+func restarts(s Step) bool { return s.Action == Start && s.Container.Status.Ended() }
 
 func (l *loop) wakeAt(t time.Time) {
 	if l.wake.IsZero() || t.Before(l.wake) {

@@ -243,6 +243,7 @@ func (l *loop) ended(t *turn) {
 		return
 	case errors.Is(t.err, errChanged):
 	case errors.Is(t.err, ErrUnavailable):
+		r.retry.unsaid = false
 		r.retry.failed(time.Now(), t.left) // it may be this very request that Podman does not live through
 		if l.down == nil {
 			l.silent(t.err)
@@ -250,6 +251,7 @@ func (l *loop) ended(t *turn) {
 	default:
 		l.stats.Errors.Add(1)
 		r.retry.failed(time.Now(), t.left)
+		r.retry.unsaid = !errors.As(t.err, new(*failure))
 		if text := t.err.Error(); l.Log != nil && text != r.said {
 			l.Log.Warn("replica is not as it should be; trying again", "namespace", t.Pod.Namespace, "pod", t.Pod.Name(), "err", text)
 			r.said = text

@@ -269,11 +269,12 @@ func TestReconciler_startRefused(t *testing.T) {
 		w := running(t)
 		first := w.runs(pod("web", 0))
 		var until time.Time
+		bare := false // no image is here
 		w.fake.Hook(func(op, what string) error {
 			switch {
 			case op == "Start" && what == first.ID && time.Now().Before(until):
 				return &podman.Refusal{Message: "no space left on device"}
-			case op == "Image" && time.Now().Before(until):
+			case op == "Image" && bare && time.Now().Before(until):
 				return &podman.Refusal{Message: "image not known", Class: podman.ErrNotFound}
 			case op == "Pull":
 				return &podman.Refusal{Message: "no route to the registry"}
@@ -281,7 +282,7 @@ func TestReconciler_startRefused(t *testing.T) {
 			return nil
 		})
 		for _, long := range []time.Duration{2 * time.Second, time.Hour} {
-			until = time.Now().Add(long)
+			until, bare = time.Now().Add(long), long > time.Minute
 			w.fake.Exit(first.ID, 1)
 			w.settled(long + 6*time.Minute)
 			if got := w.runs(pod("web", 0)); got.ID != first.ID {
@@ -371,9 +372,46 @@ func TestReconciler_readOnlyLog(t *testing.T) {
 		if n := len(slices.DeleteFunc(w.fake.Calls(), func(c string) bool { return !strings.HasPrefix(c, "Start") })); n > 3 {
 			t.Errorf("it was started %d times", n)
 		}
+		w.fake.Exit(w.one(pod("web", 0)).ID, 1) // nor does it wait for the next try to record anything
+		w.settled(15 * time.Second)
+		if got := w.one(pod("web", 0)); got.Status != podman.StatusRunning {
+			t.Errorf("after it has ended again the container is %s", got.Status)
+		}
 		w.log.Fail(nil)
 		w.settled(6 * time.Minute)
 		w.runs(pod("web", 0))
+	})
+}
+
+// What is to be pulled first is made all the same.
+func TestReconciler_readOnlyLogAndNoImage(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		w.run()
+		w.ready()
+		pulled := template(func(s *corev1.PodSpec) { s.Containers[0].ImagePullPolicy = corev1.PullAlways })
+		w.place(host, pulled, pod("web", 0))
+		w.log.Fail(errors.New("no space left on device"))
+		w.settled(time.Minute)
+		if got := w.of(pod("web", 0)); len(got) != 1 || !got[0].Status.Runs() {
+			t.Errorf("got %+v, want it made", got)
+		}
+	})
+}
+
+// A crash loop that cannot be recorded is one all the same.
+func TestReconciler_readOnlyLogAndCrashLoop(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		w.place(host, template(args("-exit-after=1s")), pod("web", 0))
+		w.run()
+		w.ready()
+		w.log.Fail(errors.New("no space left on device"))
+		w.fake.Calls()
+		w.settled(time.Hour)
+		if n := len(w.fake.Calls()); n < 10 || n > 30 {
+			t.Errorf("it was started %d times in an hour", n)
+		}
 	})
 }
 
