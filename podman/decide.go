@@ -111,7 +111,7 @@ func (l *loop) allowed(r *replica, d *Decision, now time.Time) ([]Step, time.Dur
 	}
 	wait := r.retry.crashed(&last.Container)
 	due := last.Container.Finished.Add(wait)
-	if wait == 0 || !due.After(now) {
+	if wait == 0 || !due.After(now) || last.Container.Finished.After(now) { // by a clock that was ahead, and has been set back
 		r.retry.crashes++
 		return steps, 0
 	}

@@ -412,6 +412,23 @@ func TestReconciler_readOnlyLogAndCrashLoop(t *testing.T) {
 		if n := len(w.fake.Calls()); n < 10 || n > 30 {
 			t.Errorf("it was started %d times in an hour", n)
 		}
+		if n := w.Stats().Errors.Load(); n > 100 {
+			t.Errorf("%d errors in an hour", n)
+		}
+	})
+}
+
+// A clock that was ahead when the container ended, and is set back, does not have it wait for as long.
+func TestReconciler_clockSetBack(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := running(t)
+		c := w.one(pod("web", 0))
+		w.fake.Exit(c.ID, 1) // the first time it is started at once
+		w.settled(time.Second)
+		w.fake.Exit(c.ID, 1)
+		w.fake.SetFinished(c.ID, time.Now().Add(5*time.Minute))
+		w.settled(30 * time.Second)
+		w.runs(pod("web", 0))
 	})
 }
 

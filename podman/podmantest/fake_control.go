@@ -3,6 +3,7 @@ package podmantest
 import (
 	"cmp"
 	"slices"
+	"time"
 
 	"github.com/podman-swarm/podman-swarm/podman"
 )
@@ -55,6 +56,15 @@ func (f *Fake) Exit(name string, code int) {
 	defer f.mu.Unlock()
 	if c := f.find(name); c != nil {
 		f.ended(c, code)
+	}
+}
+
+// SetFinished makes Podman say that a container ended then.
+func (f *Fake) SetFinished(name string, at time.Time) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if c := f.find(name); c != nil {
+		c.Finished = at
 	}
 }
 
