@@ -247,7 +247,7 @@ func (r *restorer) asked(ctx context.Context, what, path string, query url.Value
 	if r.dry && r.form.value != asTable {
 		return nil, r.value(raw, r.form.value)
 	}
-	if strings.HasPrefix(what, "undo ") && len(plan.Results) == 0 && r.form.value == asTable {
+	if strings.HasPrefix(path, restoresPath+"/") && len(plan.Results) == 0 && r.form.value == asTable {
 		return nil, r.printf("nothing to take back: all of it has been taken back, or changed, since\n")
 	}
 	if r.form.value == asTable {
