@@ -101,6 +101,9 @@ func (w *world) record(h *host) {
 				ch.For = shown.For
 			}
 		}
+		if ch.Kind == events.Decided && ch.Object != nil && there && ch.For.Less(shown.For) {
+			ch.For = shown.For // a ledger refuses what would not be shown; misrecord has such
+		}
 		changes = append(changes, ch)
 	}
 	c, err := h.ledger.stamp(h.state, By{Actor: "someone"}, changes)
