@@ -280,6 +280,7 @@ func TestKubectl_nodes(t *testing.T) {
 	}
 	k.run("apply", "--validate=false", "-f", k.file(trial.Deployment("web", 1, "")))
 	before := pods(t, host, "web", 1)
+	eventually(t, func() error { return k.command("get", "node", "h1").Run() }) // once Podman has said what it is, which takes it a second
 	k.says("node/h1 cordoned", "cordon", "h1")
 	get("true", ".spec.unschedulable")
 	k.says("node/h1 uncordoned", "uncordon", "h1")
