@@ -8,6 +8,7 @@ import (
 	"mime"
 	"net"
 	"net/http"
+	"os"
 	"slices"
 	"strings"
 	"time"
@@ -22,7 +23,8 @@ import (
 const (
 	maxObject   = 3 << 20 // one object, or a patch of one
 	maxManifest = manifest.MaxBytes
-	bodyTime    = 30 * time.Second // for the whole body
+	bodyTime    = 30 * time.Second // for each bodyPiece of the body
+	bodyPiece   = 1 << 20          // bytes
 )
 
 // guard refuses what no client of this API sends, before anything else is looked at. Without passwords on the
@@ -100,9 +102,26 @@ func hostname(hostport string) string {
 	return strings.ToLower(strings.TrimSuffix(host, "."))
 }
 
-// body reads the request's body, of at most that many bytes, against the deadline that guard has set.
+// coming is a body whose deadline moves on with each piece that has come: a large one over a slow link is no stalled one.
+type coming struct {
+	io.Reader
+	*http.ResponseController
+	left int // bytes of the piece that comes
+}
+
+// Read reads on.
+func (c *coming) Read(p []byte) (int, error) {
+	n, err := c.Reader.Read(p)
+	if c.left -= n; c.left <= 0 && err == nil {
+		c.left = bodyPiece
+		_ = c.SetReadDeadline(time.Now().Add(bodyTime))
+	}
+	return n, err
+}
+
+// body reads the request's body, of at most that many bytes, against the deadline that guard has set for its first piece.
 func (q *request) body(most int64) ([]byte, error) {
-	b, err := io.ReadAll(http.MaxBytesReader(q.w, q.Body, most))
+	b, err := io.ReadAll(&coming{http.MaxBytesReader(q.w, q.Body, most), http.NewResponseController(q.w), bodyPiece})
 	var tooLarge *http.MaxBytesError
 	switch {
 	case err == nil:
@@ -110,6 +129,8 @@ func (q *request) body(most int64) ([]byte, error) {
 	case errors.As(err, &tooLarge):
 		return nil, refused(http.StatusRequestEntityTooLarge, metav1.StatusReasonRequestEntityTooLarge,
 			fmt.Sprintf("the body is larger than %d bytes", most))
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		return nil, refused(http.StatusRequestTimeout, metav1.StatusReasonTimeout, fmt.Sprintf("the body did not come: each MiB of it may take %v", bodyTime))
 	default:
 		return nil, refused(http.StatusBadRequest, metav1.StatusReasonBadRequest, "read the body: "+err.Error())
 	}

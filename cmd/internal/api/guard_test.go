@@ -2,6 +2,7 @@ package api
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -273,6 +274,27 @@ func TestServe_bodyThatDoesNotCome(t *testing.T) {
 			}
 			if took := time.Since(began); took > bodyTime {
 				t.Errorf("%s: answered after %v, want at most %v", path, took, bodyTime)
+			}
+			c.Close()
+		}
+	})
+}
+
+// A large body over a slow link comes whole; one that stalls in its middle is given up, and whoever sent it is told why.
+func TestServe_bodyThatComesSlowly(t *testing.T) {
+	serving(t, &Server{}, func(t *testing.T, p pipes) {
+		for _, x := range []struct{ pieces, code int }{{3, 400}, {2, 408}} { // three are all of it, which is no manifest
+			c, answers := p.dial()
+			fmt.Fprintf(c, "POST %s HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n", apply, 3*bodyPiece)
+			for range x.pieces {
+				time.Sleep(bodyTime - time.Second)
+				if _, err := c.Write(bytes.Repeat([]byte("x"), bodyPiece)); err != nil {
+					t.Fatal(err)
+				}
+			}
+			got, err := http.ReadResponse(answers, nil)
+			if err != nil || got.StatusCode != x.code {
+				t.Errorf("after %d of 3 pieces: got %v, %v, want %d", x.pieces, got, err, x.code)
 			}
 			c.Close()
 		}
