@@ -16,7 +16,8 @@ func (p *program) history() *cobra.Command {
 		Use:   "history KIND/NAME | KIND NAME",
 		Short: "Show every version that an object had: who made it, when, why, and what it changed",
 		Long: `history shows the versions of an object in the log of the asked host, the oldest first, each with the fields that it changed. What that host took over as
-state it asks other hosts for; what none of them holds is said: "39 changes of h2 not held here".
+state it asks other hosts for; what none of them holds is said: "39 changes of h2 not held here". What came from another host when something newer was
+shown already is "lost": psctl conflicts has it.
 -o json gives [{"index", "at", "event", "node", "actor", "cause", "action", "changes": [{"field", "old", "new"}], "object"}]. psctl get --at INDEX
 shows everything as it was then.`,
 		Example: `  psctl history deployment/web

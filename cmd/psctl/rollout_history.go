@@ -39,6 +39,9 @@ func (p *program) revisions(ctx context.Context, d deployment) (all []revision, 
 		return nil, err
 	}
 	for _, w := range was {
+		if w.Action == "lost" {
+			continue // it was never rolled out
+		}
 		if w.Action == "deleted" {
 			all = nil
 			continue

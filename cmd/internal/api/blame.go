@@ -28,6 +28,9 @@ func (s *Server) blame(q *request) error {
 	}
 	fields := map[string]Blame{}
 	for _, w := range all {
+		if w.Action == "lost" {
+			continue // it made nothing what it is
+		}
 		if w.Object == nil {
 			clear(fields)
 			continue

@@ -146,3 +146,30 @@ func TestConflicts_deletedAndReapplied(t *testing.T) {
 		t.Error("it is not back")
 	}
 }
+
+// What comes from another host and is older than what is shown is told of as lost: nothing is what it is because of it.
+func TestHistory_whatWasLost(t *testing.T) {
+	a, b := two(t, serviceAt("80"), serviceAt("81"), serviceAt("82"))
+	shown := a.want(200, "GET", "/api/v1/namespaces/default/services/a", "").field("spec.ports.0.port")
+	lost := 0
+	for _, x := range []*agent{a, b} {
+		all, last := x.want(200, "GET", "/swarm/v1/history/service/default/a", ""), ""
+		for i := range 3 {
+			at := strconv.Itoa(i)
+			if all.field(at+".action") == "lost" {
+				lost++
+				continue
+			}
+			last = all.field(at + ".object.spec.ports.0.port")
+		}
+		if last != shown {
+			t.Errorf("shown is port %s, and history ends with %s: %s", shown, last, all.body)
+		}
+		if blame := x.want(200, "GET", "/swarm/v1/blame/service/default/a", ""); !strings.Contains(string(blame.body), `.port","value":`+shown) {
+			t.Errorf("shown is port %s, and blame says %s", shown, blame.body)
+		}
+	}
+	if lost != 1 {
+		t.Errorf("%d are lost, want that of the host which had the newer one first", lost)
+	}
+}

@@ -90,7 +90,7 @@ type Was struct {
 	Node    string          `json:"node"`
 	Actor   string          `json:"actor"`
 	Cause   string          `json:"cause,omitempty"`
-	Action  string          `json:"action"` // created, configured, unchanged (stamped anew), deleted; not held
+	Action  string          `json:"action"` // created, configured, unchanged (stamped anew), deleted; lost: what was shown here was newer; not held
 	Changes []FieldChange   `json:"changes,omitempty"`
 	Object  json.RawMessage `json:"object,omitempty"`
 	From    string          `json:"from,omitempty"`     // the host that it was asked of, since it is not in this host's log; Index is 0 then, and At the writer's
@@ -114,7 +114,7 @@ func (s *Server) versions(q *request, lacking bool) (all []Was, typ string, err 
 	key := q.PathValue("type") + "/" + q.PathValue("key")
 	typ, _, _ = manifest.SplitKey(key)
 	all = []Was{}
-	ends := chainEnds{}
+	ends, of := chainEnds{}, lives{}
 	var last json.RawMessage
 	add := func(w Was) (err error) {
 		if w.Action == "" {
@@ -147,7 +147,14 @@ func (s *Server) versions(q *request, lacking bool) (all []Was, typ string, err 
 			if e.Key != key {
 				continue
 			}
-			if err := add(Was{Index: r.Index + uint64(i), At: r.At, Event: c.ID(i), Node: c.Node, Actor: c.Actor, Cause: c.Cause, Object: e.Object}); err != nil {
+			w := Was{Index: r.Index + uint64(i), At: r.At, Event: c.ID(i), Node: c.Node, Actor: c.Actor, Cause: c.Cause, Object: e.Object}
+			shown, lost := of.pass(&e, c.Stamp(i))
+			if lost {
+				w.Action = "lost"
+			} else if e.Object == nil { // then what had been declared beside what is ended is shown, if anything
+				w.Object = shown
+			}
+			if err := add(w); err != nil {
 				return err
 			}
 		}
