@@ -91,6 +91,40 @@ func TestServer_webSocket(t *testing.T) {
 	}
 }
 
+// A client that stays on a connection whose backend has gone does not hold up the agent's end.
+func TestServer_webSocketHalfClosed(t *testing.T) {
+	r, _ := one(t, service("web", serving(t, func(w http.ResponseWriter, _ *http.Request) {
+		c, _, err := http.NewResponseController(w).Hijack()
+		if err != nil {
+			panic(err)
+		}
+		_, _ = io.WriteString(c, "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\nbye")
+		_ = c.Close()
+	})), nil)
+	// Over TLS, as only such a connection can be closed one way.
+	c, err := tls.Dial("tcp", r.tls, &tls.Config{InsecureSkipVerify: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	if _, err := io.WriteString(c, "GET /chat HTTP/1.1\r\nHost: h\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n"); err != nil {
+		t.Fatal(err)
+	}
+	if all, err := io.ReadAll(c); err != nil || !strings.HasSuffix(string(all), "bye") {
+		t.Fatalf("got %q, %v, want what the backend said", all, err)
+	}
+	ended := make(chan error, 1)
+	go func() { ended <- r.stop() }()
+	select {
+	case err := <-ended:
+		if err != nil {
+			t.Error(err)
+		}
+	case <-time.After(30 * time.Second):
+		t.Fatal("the end waits for a client that has nobody to talk to")
+	}
+}
+
 // over2 is a client that speaks HTTP/2 and nothing else: over TLS, or without.
 func (r *running) over2(t *testing.T, secure bool) *http.Client {
 	c := r.client(t)

@@ -1,10 +1,12 @@
 package ingress
 
 import (
+	"bufio"
 	"context"
 	"errors"
 	"fmt"
 	"log/slog"
+	"net"
 	"net/http"
 	"sync/atomic"
 	"time"
@@ -18,7 +20,7 @@ func (s *server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	s.under.Add(1)
 	defer s.under.Done()
 	began := time.Now()
-	a := &answer{ResponseWriter: w, draining: &s.draining}
+	a := &answer{ResponseWriter: w, life: r.Context(), draining: &s.draining}
 	c := &call{client: s.clientOf(r)}
 	v := s.firstView(r.Context())
 	if v != nil {
@@ -129,14 +131,25 @@ func (s *server) failed(w http.ResponseWriter, r *http.Request, err error) {
 // answer is what a client is told, and what is counted of it.
 type answer struct {
 	http.ResponseWriter
-	draining *atomic.Bool // then the connection is closed once the answer has been given
-	code     int          // 0: nothing yet
+	life     context.Context // of the request
+	draining *atomic.Bool    // then the connection is closed once the answer has been given
+	code     int             // 0: nothing yet
 	bytes    int64
 	left     bool // the client has
 }
 
 // Unwrap gives what else the writer can.
 func (a *answer) Unwrap() http.ResponseWriter { return a.ResponseWriter }
+
+// Hijack takes the connection over, until the request's life ends. The proxy by itself ends the backend's side alone then: where the backend has had
+// its say before, it would go on waiting for a client that stays.
+func (a *answer) Hijack() (net.Conn, *bufio.ReadWriter, error) {
+	c, rw, err := http.NewResponseController(a.ResponseWriter).Hijack()
+	if err == nil {
+		context.AfterFunc(a.life, func() { _ = c.Close() }) // it may be closed already
+	}
+	return c, rw, err
+}
 
 // WriteHeader notes the code.
 func (a *answer) WriteHeader(code int) {
