@@ -28,6 +28,7 @@ const (
 // change is what one commit did to one object. Both are as they are answered; nil is not there.
 type change struct {
 	index         uint64 // of the last event that did it
+	own           bool   // that event is the object's own, and not one that changes how it looks
 	before, after object
 }
 
@@ -178,11 +179,11 @@ func (w *watch) changes(v *projection.View, step *projection.Step) ([]change, er
 	if w.r.told {
 		return w.s.happenings(v, step, w.last), nil
 	}
-	touched := map[name]uint64{}
+	touched, own := map[name]uint64{}, map[name]uint64{}
 	for i := range step.Commit.Events {
 		key, index := step.Commit.Events[i].Key, step.First()+uint64(i)
 		if n, ok := w.r.touched(key); ok && w.sel.named(n) {
-			touched[n] = index
+			touched[n], own[n] = index, index
 		}
 		if w.r.stirred == nil {
 			continue
@@ -211,15 +212,43 @@ func (w *watch) changes(v *projection.View, step *projection.Step) ([]change, er
 		if err := errors.Join(err1, err2); err != nil {
 			return nil, err
 		}
-		for _, o := range []object{before, after} {
-			if o != nil {
-				o.SetResourceVersion(w.s.resourceVersion(index))
-			}
-		}
-		all = append(all, change{index, before, after})
+		all = append(all, change{index, own[n] == index, before, after})
 	}
-	slices.SortFunc(all, func(a, b change) int { return cmp.Compare(a.index, b.index) })
+	w.version(all)
 	return all, nil
+}
+
+// version puts changes in order and gives them the versions with which they are told. Of what one event did to several objects all but the last
+// is told with the version before it: a client that has heard of the one, and takes the watch up again after it, is to hear of the others. Last is
+// the object whose own event it is, so that what has its version can be written back.
+func (w *watch) version(all []change) {
+	slices.SortFunc(all, func(a, b change) int {
+		switch {
+		case a.index != b.index:
+			return cmp.Compare(a.index, b.index)
+		case a.own != b.own && b.own:
+			return -1
+		case a.own != b.own:
+			return 1
+		}
+		return 0
+	})
+	for i, c := range all {
+		told := c.index
+		if i+1 < len(all) && all[i+1].index == c.index {
+			told--
+		}
+		if c.after != nil {
+			c.after.SetResourceVersion(w.s.resourceVersion(told))
+		}
+		if c.before == nil {
+			continue
+		}
+		if c.after != nil && replaced(c.before, c.after) { // told as two
+			told = c.index - 1
+		}
+		c.before.SetResourceVersion(w.s.resourceVersion(told))
+	}
 }
 
 // change tells of a change as it looks through the selection.

@@ -352,3 +352,51 @@ func TestWatch_deadlineByTime(t *testing.T) {
 	a.want(200, "DELETE", deploymentsPath+"/none", "")
 	w.wantEvents("DELETED none") // nothing had changed
 }
+
+// One event may change how several objects look. A client that has heard of one of them and takes the watch up again there hears of the others:
+// none but the last is told with the version of the event.
+func TestWatch_severalByOneEvent(t *testing.T) {
+	a := start(t, t.TempDir())
+	a.want(200, "POST", apply, deployment("web", 3, "web:1"))
+	for i := range 3 {
+		p := webPod(i)
+		id := a.place(p, "h2", "")
+		a.observe(p, "h2", &projection.Replica{Placement: id, Phase: projection.Running, Started: time.Now().Add(-time.Hour)})
+	}
+	const allPods = "/api/v1/namespaces/default/pods?watch=true"
+	from := a.resourceVersion(a.index())
+	a.silence("h2")
+	want := map[string]bool{"web-0": true, "web-1": true, "web-2": true}
+	for n := range 3 {
+		w := a.follow(allPods + "&resourceVersion=" + from)
+		if n == 0 {
+			for range 3 {
+				if got, _ := w.event(); !want[strings.TrimPrefix(got, "MODIFIED ")] {
+					t.Fatalf("got %s", got)
+				}
+			}
+			continue
+		}
+		// Whoever leaves after the first n of them.
+		heard, version := map[string]bool{}, ""
+		for range n {
+			got, o := w.event()
+			heard[strings.TrimPrefix(got, "MODIFIED ")], version = true, o.field("metadata.resourceVersion")
+		}
+		w.close()
+		w = a.follow(allPods + "&resourceVersion=" + version)
+		for len(heard) < 3 {
+			got, _ := w.event()
+			if heard[strings.TrimPrefix(got, "MODIFIED ")] = true; len(got) == 0 || got == "END" {
+				t.Fatalf("after %d: heard %v", n, heard)
+			}
+		}
+	}
+	// A pod that has moved is told as one that goes and another that comes, by one event.
+	p := projection.Pod{Namespace: "default", Deployment: "web"}
+	w := a.follow(allPods + "&resourceVersion=" + a.resourceVersion(a.index()))
+	a.place(p, "h3", "")
+	gone := w.wantEvents("DELETED web-0")
+	w.close()
+	a.follow(allPods + "&resourceVersion=" + gone.field("metadata.resourceVersion")).wantEvents("DELETED web-0", "ADDED web-0")
+}
