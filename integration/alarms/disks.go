@@ -127,6 +127,26 @@ func damage(dir string) error {
 	return errors.Join(err, f.Sync(), f.Close())
 }
 
+// notPruned keeps the newest backup of h3 from being removed when others have taken its place: something is mounted upon it.
+func (t *trying) notPruned() cause {
+	var held string
+	return cause{name: "a backup of h3 cannot be removed", wants: []want{on("BackupsNotPruned", 3)},
+		begin: func(ctx context.Context) (err error) {
+			for range 10 { // the newest may be replaced, and removed, just now
+				all, globbed := filepath.Glob(filepath.Join(folder(t.host(3), backups), "state-backup-*.json"))
+				if globbed != nil || len(all) == 0 {
+					return fmt.Errorf("h3 has no backup: %w", globbed)
+				}
+				held = all[len(all)-1]
+				if err = inside(ctx, t.host(3), "mount", "--bind", held, held); err == nil {
+					return nil
+				}
+			}
+			return err
+		},
+		end: func(ctx context.Context) error { return inside(ctx, t.host(3), "umount", "--lazy", held) }}
+}
+
 func (t *trying) copiesFail() cause {
 	return cause{name: "the place for copies of h1's backups can only be read", wants: []want{on("BackupNotCopied", 1)},
 		begin: func(ctx context.Context) error { return readOnly(ctx, t.host(1), folder(t.host(1), copies)) },

@@ -267,7 +267,7 @@ function renderRecovery(r) {
 const mostBackups = 8;
 
 function renderBackups(all) {
-  all.sort((a, b) => (a.made < b.made ? 1 : -1));
+  all.reverse(); // they come in the order in which they were made, those of a clock that was ahead before all others
   $("backups-say").textContent = all.length ? `${all.length}, the newest from ${ago(all[0].made)} ago.` : "There is none.";
   $("backups").replaceChildren(...all.slice(0, mostBackups).map((b) => {
     const said = el("span", { role: "status" });
