@@ -115,7 +115,7 @@ type OnDisk struct {
 const (
 	StateAlive   = "alive"
 	StateSilent  = "silent"  // not heard, nobody knows why
-	StateStopped = "stopped" // its agent said that it was told to stop: it means to come back, and its containers run on
+	StateStopped = "stopped" // its agent said that it was told to stop: it means to come back, and its containers run on unless all of the host ends
 	StateDown    = "down"    // somebody gave their word that it is dead
 	StateRemoved = "removed" // shut out for good
 )

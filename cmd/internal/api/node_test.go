@@ -167,6 +167,12 @@ func TestNode_silent(t *testing.T) {
 		t.Errorf("stopped: got %s", n.body)
 	}
 	pods.wantEvents("MODIFIED web-1")
+	h.Off = true
+	a.say("h2", h)
+	if n = nodes.wantEvents("MODIFIED h2"); !strings.Contains(n.field("status.conditions.0.message"), "and its containers with it") {
+		t.Errorf("shut down: got %s", n.body)
+	}
+	pods.wantEvents("MODIFIED web-1")
 	a.say("h1", h) // of its run before this one: who answers is here
 	if n = nodes.wantEvents("MODIFIED h1"); n.field("status.conditions.0.status") != "True" {
 		t.Errorf("the host itself, of which it said that it stops: got %s", n.body)

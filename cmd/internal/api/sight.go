@@ -83,6 +83,8 @@ func (l *look) absence(host string) *absence {
 		return &absence{StateRemoved, "NodeRemoved", "host " + host + " was removed from the cluster", o.Stamp.Time.Wall()}
 	case !n.Down.IsZero() && (!spoken || n.Down.After(h.Started)) && (silent || left || !sighted):
 		return &absence{StateDown, "NodeDown", "somebody gave their word that host " + host + " is dead", n.Down}
+	case left && h.Off:
+		return &absence{StateStopped, "NodeStopped", fmt.Sprintf("host %s was shut down at %s, and its containers with it", host, stamp(h.Left)), h.Left}
 	case left:
 		return &absence{StateStopped, "NodeStopped", fmt.Sprintf("the agent of host %s was stopped at %s; its containers run on, and nobody looks after them",
 			host, stamp(h.Left)), h.Left}

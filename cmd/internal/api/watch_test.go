@@ -398,5 +398,5 @@ func TestWatch_severalByOneEvent(t *testing.T) {
 	a.place(p, "h3", "")
 	gone := w.wantEvents("DELETED web-0")
 	w.close()
-	a.follow(allPods + "&resourceVersion=" + gone.field("metadata.resourceVersion")).wantEvents("DELETED web-0", "ADDED web-0")
+	a.follow(allPods+"&resourceVersion="+gone.field("metadata.resourceVersion")).wantEvents("DELETED web-0", "ADDED web-0")
 }
