@@ -295,6 +295,36 @@ func TestReconciler_startRefused(t *testing.T) {
 	})
 }
 
+// A port of the host that is somebody else's for a while is no reason to replace the container that is to have it, however long that takes; one
+// that was chosen for it is, as another can be.
+func TestReconciler_portTakenForAWhile(t *testing.T) {
+	for _, fixed := range []bool{true, false} {
+		synctest.Test(t, func(t *testing.T) {
+			w := newWorld(t)
+			w.place(host, template(func(s *corev1.PodSpec) {
+				if fixed {
+					s.Containers[0].Ports[0].HostPort = 8080
+				}
+			}), pod("web", 0))
+			w.run()
+			w.ready()
+			first := w.runs(pod("web", 0))
+			until := time.Now().Add(time.Hour)
+			w.fake.Hook(func(op, what string) error {
+				if op == "Start" && what == first.ID && time.Now().Before(until) {
+					return &podman.Refusal{Message: "address already in use", Class: podman.ErrPortInUse}
+				}
+				return nil
+			})
+			w.fake.Exit(first.ID, 1)
+			w.settled(time.Hour + 6*time.Minute)
+			if got := w.runs(pod("web", 0)); (got.ID == first.ID) != fixed {
+				t.Errorf("fixed %v: runs %s, was %s", fixed, got.ID, first.ID)
+			}
+		})
+	}
+}
+
 func TestReconciler_emptyDirGoesWithThePlacement(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)

@@ -170,7 +170,8 @@ func (t *turn) start(ctx context.Context, c Container) error {
 		t.say("started pod", c.ID)
 		return t.record(ctx, c.ID)
 	case ctx.Err() != nil || errors.Is(err, ErrUnavailable) || errors.Is(err, context.DeadlineExceeded), // not the container's fault
-		t.failures < startTries && !errors.Is(err, ErrPortInUse): // nor need it be: with it goes what its program has written in it
+		t.failures < startTries && !errors.Is(err, ErrPortInUse), // nor need it be: with it goes what its program has written in it
+		errors.Is(err, ErrPortInUse) && t.fixed():                // another would want the same port
 		t.refused = t.ended != nil
 		return fail("RunContainerError", err)
 	}
@@ -195,6 +196,12 @@ func (t *turn) start(ctx context.Context, c Container) error {
 		t.did[Start]-- // run will count it
 	}
 	return removeErr
+}
+
+// fixed reports whether the pod says itself which ports of the host it wants.
+func (t *turn) fixed() bool {
+	p, err := readPod(t.Placed)
+	return err == nil && p.fixed()
 }
 
 // lies reports whether the container is one that could not be removed, and is in nobody's way: it does not run, and the
