@@ -2,11 +2,15 @@ package dns
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/netip"
 	"strings"
+	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/miekg/dns"
@@ -316,4 +320,60 @@ func FuzzServer_message(f *testing.F) {
 			t.Errorf("%s with answers: %v", dns.RcodeToString[got.Rcode], got)
 		}
 	})
+}
+
+// piped is a listener at which one client comes, who asks and does not read.
+type piped struct {
+	net.Listener
+	conns chan net.Conn
+	ended sync.Once
+}
+
+func (p *piped) Accept() (net.Conn, error) {
+	if c, ok := <-p.conns; ok {
+		return c, nil
+	}
+	return nil, net.ErrClosed
+}
+
+func (p *piped) Addr() net.Addr { return &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: 53} }
+
+func (p *piped) Close() error { p.ended.Do(func() { close(p.conns) }); return nil }
+
+// fromHere is a connection of the loopback.
+type fromHere struct{ net.Conn }
+
+func (fromHere) RemoteAddr() net.Addr { return &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: 4000} }
+
+// A client that asks over TCP and does not read loses its place, and holds up no end of the server.
+func TestServer_clientThatDoesNotRead(t *testing.T) {
+	for _, ends := range []bool{true, false} {
+		synctest.Test(t, func(t *testing.T) {
+			ctx, cancel := context.WithCancel(t.Context())
+			there, here := net.Pipe()
+			l := &piped{conns: make(chan net.Conn, 1)}
+			l.conns <- fromHere{there}
+			s := &Server{Source: &source{}, Listeners: []net.Listener{l}, Upstream: []netip.AddrPort{}}
+			ran := make(chan error, 1)
+			go func() { ran <- s.Run(ctx) }()
+			packed, err := question("web.default.svc.cluster.local", dns.TypeA).Pack()
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, err := here.Write(append([]byte{0, byte(len(packed))}, packed...)); err != nil {
+				t.Fatal(err)
+			}
+			if !ends {
+				time.Sleep(unread + time.Second)
+				_ = here.SetWriteDeadline(time.Now().Add(time.Second))
+				if _, err := here.Write([]byte{0}); !errors.Is(err, io.ErrClosedPipe) {
+					t.Errorf("asked on: %v, want the connection closed", err)
+				}
+			}
+			cancel()
+			if err := <-ran; err != nil {
+				t.Error(err)
+			}
+		})
+	}
 }

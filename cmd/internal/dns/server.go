@@ -22,6 +22,7 @@ const (
 	udpSize  = 1232                   // bytes of an answer over UDP at most: what no network fragments
 	maxConns = 512                    // TCP connections of one listener at a time; one more is closed
 	lastWord = 500 * time.Millisecond // for what is being answered when the server is told to end
+	unread   = 2 * time.Second        // for a client over TCP to take an answer
 )
 
 // Server answers DNS questions. Its fields are its configuration and must not be changed once it runs; Source is needed.
@@ -186,6 +187,19 @@ func (g *guarded) Accept() (net.Conn, error) {
 type counted struct {
 	net.Conn
 	leave func()
+}
+
+// Write gives up a client that does not read. It would keep its place for ever, as what is read from it is all that has a deadline in dns.Server, and
+// the server's end would wait for it.
+func (c *counted) Write(b []byte) (int, error) {
+	if err := c.SetWriteDeadline(time.Now().Add(unread)); err != nil {
+		return 0, err
+	}
+	n, err := c.Conn.Write(b)
+	if err != nil {
+		_ = c.Conn.Close() // half an answer is none, and each further question of it would take as long
+	}
+	return n, err
 }
 
 // Close closes the connection.
