@@ -88,9 +88,9 @@ func TestUnit_systemd(t *testing.T) {
 	if err := os.Mkdir(home, 0o755); err != nil {
 		t.Fatal(err)
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
+	booting, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()
-	host, err := machine.Boot(ctx, home)
+	host, err := machine.Boot(booting, home)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -100,11 +100,11 @@ func TestUnit_systemd(t *testing.T) {
 		}
 	})
 	m := &booted{host, t}
-	if _, err := m.Run(ctx, bytes.NewReader(image), "podman", "import", "--quiet", "--change", `ENTRYPOINT ["/web"]`, "-", podmanhost.Image1); err != nil {
+	if _, err := m.Run(t.Context(), bytes.NewReader(image), "podman", "import", "--quiet", "--change", `ENTRYPOINT ["/web"]`, "-", podmanhost.Image1); err != nil {
 		t.Fatal(err)
 	}
 	m.install(bin)
-	if err := m.Put(ctx, "/root/web.yaml", "644", strings.NewReader(unitManifest(t))); err != nil {
+	if err := m.Put(t.Context(), "/root/web.yaml", "644", strings.NewReader(unitManifest(t))); err != nil {
 		t.Fatal(err)
 	}
 	m.run("psctl apply -f /root/web.yaml --wait")
@@ -117,7 +117,10 @@ func TestUnit_systemd(t *testing.T) {
 // works wants the Deployment to be reached in every way that there is.
 func (m *booted) works() {
 	m.t.Helper()
-	if said := m.run("psctl status"); !strings.Contains(said, "Nothing needs a look.") {
+	said, deadline := "", time.Now().Add(time.Minute)
+	for said = m.run("psctl status"); !strings.Contains(said, "Nothing needs a look.") && time.Now().Before(deadline); said = m.run("psctl status") {
+	}
+	if !strings.Contains(said, "Nothing needs a look.") {
 		m.t.Errorf("psctl status:\n%s", said)
 	}
 	address := m.run("psctl get service web -o json | jq -r .spec.clusterIP")

@@ -347,13 +347,15 @@ func (a *agent) saidHost() (h projection.Host, ok bool) {
 // leave tells the others that this host means to come back, and waits a moment until one of them knows. It must not be
 // called before this host may record anything.
 func (a *agent) leave() {
-	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
-	defer cancel()
 	h, ok := a.saidHost() // Podman is not asked: it may be about to end as well, and this must not wait for it
 	if !ok {
 		return
 	}
-	h.Left, h.Off = time.Now().UTC().Truncate(time.Millisecond), goingDown(ctx)
+	asking, asked := context.WithTimeout(context.Background(), time.Second)
+	h.Left, h.Off = time.Now().UTC().Truncate(time.Millisecond), goingDown(asking)
+	asked()
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second) // two slow disks write it down
+	defer cancel()
 	r, err := a.sayHost(ctx, h, "the agent was told to stop, and means to come back")
 	if err != nil {
 		a.log.Warn("the other hosts cannot be told that this one means to come back", "err", err)

@@ -1,11 +1,13 @@
 package main
 
 import (
+	"context"
 	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 )
 
 // systemctl makes a program of that name the only one there is, which does what is given; nothing: there is none.
@@ -26,13 +28,18 @@ func TestGoingDown(t *testing.T) {
 		"echo running":          false,
 		"echo degraded; exit 1": false,
 		"echo offline; exit 1":  false,
-		"exec /bin/sleep 600":   false,
 		"":                      false,
 	} {
 		systemctl(t, does)
 		if got := goingDown(t.Context()); got != want {
 			t.Errorf("systemctl: %q: got %v, want %v", does, got, want)
 		}
+	}
+	systemctl(t, "exec /bin/sleep 600")
+	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+	defer cancel()
+	if goingDown(ctx) {
+		t.Error("systemctl says nothing, and the host goes down")
 	}
 }
 

@@ -112,7 +112,7 @@ func TestWatch_timePassesOnAFullDisk(t *testing.T) {
 	}, func(s *projection.State) []projection.Change {
 		p, _ := s.Placement(pod)
 		return []projection.Change{{Kind: events.Observed, Key: pod.ReplicaKey("h1"), Object: projection.Encode(projection.Replica{
-			Placement: p.Event(), Phase: projection.Running, Started: time.Now().Add(-57 * time.Second)})}}
+			Placement: p.Event(), Phase: projection.Running, Started: time.Now().Add(-50 * time.Second)})}}
 	})
 	w := a.follow(allDeployments)
 	fill()
