@@ -7,6 +7,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"testing"
 
 	"github.com/rogpeppe/go-internal/testscript"
@@ -54,11 +55,11 @@ func TestScripts(t *testing.T) {
 }
 
 // agentCmd is "agent start", "agent stop", "agent recover WHY", "agent orphan ID NAME", "agent join HOST",
-// "agent silence HOST…", "agent rival KEY OLD NEW", "agent move POD HOST", "agent stay POD WHY", "agent spoil", "agent increment", "agent forget", and "agent tls FILE", which writes the CA there.
+// "agent silence HOST…", "agent rival KEY OLD NEW", "agent move POD HOST", "agent stay POD WHY", "agent spoil", "agent increment", "agent forget", "agent interrupt RESTORE FILE", which names the backup, and "agent tls FILE", which writes the CA there.
 func agentCmd(ts *testscript.TestScript, neg bool, args []string) {
 	a, ok := ts.Value("agent").(*apitest.Agent)
 	if !ok || neg || len(args) == 0 {
-		ts.Fatalf("usage: agent start|stop|recover [WHY]|orphan ID NAME|join|silence|move|stay|spoil|increment|forget|seal FILE|tls")
+		ts.Fatalf("usage: agent start|stop|recover [WHY]|orphan ID NAME|join|silence|move|stay|spoil|increment|forget|interrupt|seal FILE|tls")
 	}
 	switch {
 	case args[0] == "start":
@@ -87,6 +88,8 @@ func agentCmd(ts *testscript.TestScript, neg bool, args []string) {
 		ts.Check(a.Spoil())
 	case args[0] == "increment":
 		ts.Check(a.Increment())
+	case args[0] == "interrupt" && len(args) == 3:
+		ts.Check(a.Interrupt(args[1], strings.TrimSpace(ts.ReadFile(args[2]))))
 	case args[0] == "forget":
 		a.Forget()
 	case args[0] == "tls" && len(args) == 2:

@@ -113,7 +113,8 @@ asked host. What has been changed since elsewhere in the object stays; where the
 take back first. Of several events all are taken back in one commit, or none; --commit takes back all events of their commits,
 such as the objects of one manifest, or of a namespace that was deleted.
 
-undo RESTORE has what a restore changed be again what it was before. What somebody has changed since then stays as it is. The host that
+undo RESTORE has what a restore changed be again what it was before. What somebody has changed since then stays as it is. One that is unfinished
+is ended by it, also where there is nothing to take back. The host that
 did the restore is to be asked: it has the backup. psctl restores lists the restores. Where that is sealed and the host has no key, its log tells what was
 before; where that is trimmed too, --identity or --passphrase-file opens the backup here: the agent is sent what is in it, and no key.`,
 		Example: `  psctl undo 120 --dry-run
@@ -220,6 +221,11 @@ func (r *restorer) run(ctx context.Context, what, path string, query url.Values)
 	if len(done.Unheard) > 0 {
 		r.note("%s could not be heard: what was declared there and has not come here survives; psctl restores lists it when it comes", andWord(done.Unheard))
 	}
+	if done.Unfinished {
+		if err := r.printf("restore %s is ended: it does not go on\n", done.Undoes); err != nil || done.Count == 0 {
+			return err
+		}
+	}
 	if done.Undoes != "" {
 		return r.printf("taken back: %s. psctl undo %s does it again\n", plural(done.Count, "object"), done.ID)
 	}
@@ -247,7 +253,7 @@ func (r *restorer) asked(ctx context.Context, what, path string, query url.Value
 	if r.dry && r.form.value != asTable {
 		return nil, r.value(raw, r.form.value)
 	}
-	if strings.HasPrefix(path, restoresPath+"/") && len(plan.Results) == 0 && r.form.value == asTable {
+	if strings.HasPrefix(path, restoresPath+"/") && len(plan.Results) == 0 && !plan.Unfinished && r.form.value == asTable {
 		return nil, r.printf("nothing to take back: all of it has been taken back, or changed, since\n")
 	}
 	if r.form.value == asTable {
@@ -315,7 +321,10 @@ func (r *restorer) show(plan *client.Restored) error {
 		}
 	}
 	e := plan.Containers
-	return r.printf("Containers: %d to replace, %d to start, %d to stop.\n", e.Restart, e.Start, e.Stop)
+	if err := r.printf("Containers: %d to replace, %d to start, %d to stop.\n", e.Restart, e.Start, e.Stop); err != nil || !plan.Unfinished {
+		return err
+	}
+	return r.printf("The restore is unfinished: taken back, it does not go on.\n")
 }
 
 // sure asks whoever sits at the terminal; nobody there is no.

@@ -24,6 +24,8 @@ type RestorePlan struct {
 	Results            []Result `json:"results"` // also of what is the same, and is stamped anew
 	Containers         Effect   `json:"containers"`
 	Unseen             []Unseen `json:"unseen,omitempty"`
+	// Unfinished says that what is taken back was not done yet: it ends with that, also where nothing changes.
+	Unfinished bool `json:"unfinished,omitempty"`
 }
 
 // Effect is what becomes of containers, counted.
@@ -193,7 +195,8 @@ func (s *Server) undoRestore(q *request) error {
 	if err != nil {
 		return err
 	}
-	if !dry && len(plan.Results) > 0 {
+	plan.Unfinished = slices.ContainsFunc(s.Restorer.Unfinished(), func(x snapshot.Restored) bool { return x.ID == id })
+	if !dry && (len(plan.Results) > 0 || plan.Unfinished) { // by the record of an undo alone is one over that would go on
 		if err := q.writable(); err != nil {
 			return err
 		}

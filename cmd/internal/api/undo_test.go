@@ -197,6 +197,30 @@ func TestRestore_undoneTwice(t *testing.T) {
 	}
 }
 
+// A restore that is unfinished is ended by its undo also where that has nothing to take back, since all has been changed by hand meanwhile: else it would go on over that.
+func TestRestore_undoneUnfinished(t *testing.T) {
+	a := restoring(t, func(*Server) {})
+	a.want(200, "POST", "/api/v1/manifests", env(1, 1, "a"))
+	backup := a.want(201, "POST", "/swarm/v1/backups", "").field("name")
+	fact := projection.Restore{Host: "h1", From: backup, Before: backup, Asked: time.Now()}
+	a.record(projection.Change{Kind: events.Observed, Key: projection.RestoreKey("cut"), Object: projection.Encode(fact)})
+	index := a.index()
+	if got := a.want(200, "POST", "/swarm/v1/restores/cut/undo?dry_run=true", ""); got.field("results") != "[]" || got.field("unfinished") != "true" || a.index() != index {
+		t.Errorf("got %s, and the log at %d after %d", got.body, a.index(), index)
+	}
+	got := a.want(200, "POST", "/swarm/v1/restores/cut/undo", "")
+	if got.field("undoes") != "cut" || got.field("unfinished") != "true" || got.field("done") == "" {
+		t.Errorf("got %s", got.body)
+	}
+	if left := a.Restorer.Unfinished(); len(left) > 0 {
+		t.Errorf("it goes on: %+v", left)
+	}
+	index = a.index()
+	if got := a.want(200, "POST", "/swarm/v1/restores/cut/undo", ""); got.field("unfinished") != "" || a.index() != index {
+		t.Errorf("the second time: got %s, and the log at %d after %d", got.body, a.index(), index)
+	}
+}
+
 // What is yet to come is not what is now: who mistypes a year is told. A clock that is a little ahead is no mistake.
 func TestMoment_toCome(t *testing.T) {
 	a := start(t, t.TempDir())

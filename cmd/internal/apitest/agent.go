@@ -286,3 +286,12 @@ func (a *Agent) Rival(key, old, new string) error {
 	_, err = a.ledger.Admit(context.Background(), [][]byte{b})
 	return err
 }
+
+// Interrupt has a restore from a backup begun, under that id, and stopped before it changed anything.
+func (a *Agent) Interrupt(id, backup string) error {
+	fact := projection.Restore{Host: Node, From: backup, Before: backup, Asked: time.Now()}
+	_, err := a.ledger.Record(context.Background(), projection.By{Actor: "agent"}, func(*projection.State) ([]projection.Change, error) {
+		return []projection.Change{{Kind: events.Observed, Key: projection.RestoreKey(id), Object: projection.Encode(fact)}}, nil
+	})
+	return err
+}

@@ -27,7 +27,8 @@ type Restored struct {
 		Start   int `json:"start"`
 		Stop    int `json:"stop"`
 	} `json:"containers"`
-	Unseen []struct {
+	Unfinished bool `json:"unfinished"` // of an undo: what it takes back was not done yet, and ends with it
+	Unseen     []struct {
 		Key string `json:"key"`
 	} `json:"unseen"`
 }
