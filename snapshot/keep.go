@@ -76,7 +76,13 @@ var ErrNoneWhole = errors.New("none of the backups is whole: none is removed")
 // Plan says of each backup in the folder whether the next Prune would keep it, and why, the oldest first.
 func (b *Backups) Plan() ([]Kept, error) {
 	files, err := b.List()
-	return b.Keep.Plan(files), err
+	plan := b.Keep.Plan(files)
+	for _, x := range unfinished(b.Ledger.View().State, b.Node) {
+		if i := slices.IndexFunc(plan, func(k Kept) bool { return k.Name == x.From }); i >= 0 {
+			plan[i].Why = append(plan[i].Why, "an unfinished restore is from it") // and could not go on without
+		}
+	}
+	return plan, err
 }
 
 // Prune removes the backups that are not to be kept, and says of each what was decided. The newest that is whole always stays: if the
@@ -94,11 +100,10 @@ func (b *Backups) Prune(dry bool) ([]Kept, error) {
 }
 
 func (b *Backups) prune(dry bool) ([]Kept, error) {
-	files, err := b.List()
+	plan, err := b.Plan()
 	if err != nil {
 		return nil, err
 	}
-	plan := b.Keep.Plan(files)
 	some := slices.ContainsFunc(plan, func(k Kept) bool { return k.Why == nil })
 	if some {
 		if err := b.holdNewestWhole(plan); err != nil {

@@ -53,9 +53,11 @@ func (r *Restorer) resume(ctx context.Context, x Restored) error {
 
 // Unfinished are the restores of this host that are to be gone on with, the oldest first; one that is being done is among them.
 func (r *Restorer) Unfinished() []Restored {
-	return slices.DeleteFunc(Restores(r.Ledger.View().State), func(x Restored) bool {
-		return x.Host != r.Backups.Node || !x.Done.IsZero() || x.Over != ""
-	})
+	return unfinished(r.Ledger.View().State, r.Backups.Node)
+}
+
+func unfinished(s *projection.State, host string) []Restored {
+	return slices.DeleteFunc(Restores(s), func(x Restored) bool { return x.Host != host || !x.Done.IsZero() || x.Over != "" })
 }
 
 // Restores are those that the state knows of, the oldest first.

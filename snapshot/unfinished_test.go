@@ -159,6 +159,40 @@ func TestRestorer_overridden(t *testing.T) {
 	}
 }
 
+// The backup that an unfinished restore is from stays whatever the rules say, until it is done: without it it could never go on.
+func TestRestorer_itsBackupStays(t *testing.T) {
+	h := open(t, t.TempDir())
+	r := h.restorer(t)
+	h.apply(t, "deployment/default/a", `{"n":1}`)
+	h.apply(t, "deployment/default/b", `{"n":1}`)
+	from := r.backup(t)
+	h.apply(t, "deployment/default/b", `{"n":2}`)
+	r.stopped(t, h, from, nil, 1)
+	r.Backups.Keep = Keep{Last: 1}
+	r.backup(t)
+	if plan := mustPlan(t, r.Backups); plan[0].Name != from.File || !slices.Equal(plan[0].Why, []string{"an unfinished restore is from it"}) {
+		t.Errorf("got %+v", plan)
+	}
+	if plan, err := r.Backups.Prune(true); err != nil || plan[0].Why == nil {
+		t.Errorf("got %+v, %v", plan, err)
+	}
+	if _, err := r.Backups.Prune(false); err != nil {
+		t.Fatal(err)
+	}
+	if err := r.Resume(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if is := shows(h.View().State); is != "deployment/default/a {\"n\":1}\ndeployment/default/b {\"n\":1}" {
+		t.Errorf("got %s", is)
+	}
+	if _, err := r.Backups.Prune(false); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := r.Backups.Stat(from.File); err == nil {
+		t.Error("it is done, and its backup stays")
+	}
+}
+
 // refusing is a ledger that takes nothing.
 type refusing struct {
 	*projection.Ledger

@@ -290,7 +290,7 @@ func (p *program) backupPrune() *cobra.Command {
 		Use:   "prune",
 		Short: "Remove the backups that no rule keeps",
 		Long: `prune removes the backups that none of the agent's --backup-keep rules keeps, as the agent does by itself after each backup. What is
-pinned stays, and so does the newest that is whole; where none is whole, nothing is removed. --dry-run shows what it would do.`,
+pinned stays, and so do the newest that is whole and what an unfinished restore is from; where none is whole, nothing is removed. --dry-run shows what it would do.`,
 		Args: usageArgs(cobra.NoArgs, "prune takes no arguments: the agent's --backup-keep rules say what stays"),
 	}
 	c.Flags().BoolVar(&dry, "dry-run", false, "show what would be removed, and remove nothing")
