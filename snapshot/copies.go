@@ -79,7 +79,7 @@ func (c *Copies) Run(ctx context.Context) error {
 	said, failed := "", time.Second
 	for {
 		made := c.Backups.Changed()
-		here, there := c.round(ctx)
+		here, there := c.aside(ctx)
 		if ctx.Err() != nil {
 			return nil
 		}
@@ -107,6 +107,30 @@ func (c *Copies) Run(ctx context.Context) error {
 		case <-timer.C:
 		}
 	}
+}
+
+// parting is how long a round has to end once it is told to.
+const parting = time.Second
+
+// aside is round, in a goroutine of its own, which is left to itself where it does not end soon after ctx: a folder on a file server that is away may hold a system call up
+// for ever, and an agent that is to end still has to tell the other hosts. What that leaves there is a .tmp, which the next Put replaces.
+func (c *Copies) aside(ctx context.Context) (here, there error) {
+	errs := make(chan [2]error, 1)
+	go func() {
+		here, there := c.round(ctx)
+		errs <- [2]error{here, there}
+	}()
+	select {
+	case e := <-errs:
+		return e[0], e[1]
+	case <-ctx.Done():
+	}
+	select {
+	case <-errs:
+	case <-time.After(parting):
+		c.Log.Warn("what is being copied elsewhere does not end, and is left")
+	}
+	return nil, ctx.Err()
 }
 
 // Once copies what is not there yet, the oldest backup first, and reads each back: when it returns nil, all that was here is there, byte for byte

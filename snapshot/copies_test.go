@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"log/slog"
 	"maps"
 	"os"
 	"path/filepath"
@@ -156,6 +157,47 @@ func TestCopies_triedAgain(t *testing.T) {
 			t.Error(err)
 		}
 	})
+}
+
+// stuck is a folder on a file server that is away: what is put there does not come back.
+type stuck struct {
+	FolderStore
+	begun chan struct{}
+	back  chan struct{} // closed when the server is there again
+}
+
+func (s *stuck) Put(context.Context, string, []byte) error {
+	close(s.begun)
+	<-s.back
+	return errors.New("too late")
+}
+
+// A file server that is away holds up no agent that is to end: it would be killed then, and have told nobody that it leaves.
+func TestCopies_serverIsAway(t *testing.T) {
+	h := open(t, t.TempDir())
+	b := h.backups(t)
+	if _, err := b.Create(t.Context(), "", false); err != nil {
+		t.Fatal(err)
+	}
+	to := &stuck{elsewhere(t), make(chan struct{}), make(chan struct{})}
+	c := &Copies{Backups: b, To: to, Log: slog.New(slog.DiscardHandler)}
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() { done <- c.Run(ctx) }()
+	<-to.begun
+	cancel()
+	select {
+	case err := <-done:
+		if err != nil {
+			t.Error(err)
+		}
+	case <-time.After(10 * time.Second):
+		t.Error("it does not end")
+	}
+	close(to.back)
+	if err := c.Once(ctx); !errors.Is(err, context.Canceled) { // once the round that was left has ended
+		t.Errorf("got %v", err)
+	}
 }
 
 // What is damaged here takes no whole one's place there, and what cannot be copied holds up nothing else.
