@@ -61,6 +61,8 @@ type Restore struct {
 	Done   time.Time `json:"done,omitzero"`
 	// Seen is what Host had folded when it began. What comes later, was made before, and is not in it, survives unseen.
 	Seen map[events.Incarnation]uint64 `json:"seen"`
+	// Heard are those of the hosts of which Host knew then that it had folded all: what of theirs is not in Seen was made since, whatever clocks say.
+	Heard []events.Incarnation `json:"heard,omitempty"`
 
 	Events int      `json:"events"`          // that follow this one in its commit
 	Spans  []Span   `json:"spans,omitempty"` // the commits before that
@@ -92,6 +94,20 @@ func (r *Restore) Saw(s *State) {
 	for _, h := range s.Vector() {
 		r.Seen[h.Inc] = h.Seq
 	}
+}
+
+// Hears has the restore remember that s has all that those hosts had done.
+func (r *Restore) Hears(s *State, hosts []string) {
+	for _, host := range hosts {
+		if o, ok := s.Lookup(HostKey(host)); ok {
+			r.Heard = append(r.Heard, o.Stamp.Inc)
+		}
+	}
+}
+
+// missed reports whether a version was made before the restore was asked for, and not seen. Of a host that was not heard then only its clock tells.
+func (r *Restore) missed(v events.Stamp) bool {
+	return v.Seq > r.Seen[v.Inc] && !slices.Contains(r.Heard, v.Inc) && v.Time.Wall().Before(r.Asked)
 }
 
 // made reports whether a version is one that the restore made.
@@ -156,13 +172,12 @@ func (r *Restore) touched(key string, shown Object, there bool) bool {
 }
 
 // passed reports whether somebody has changed what a key shows, or ended it, since the restore began, which had not come to the key yet: it was there then (was), or was
-// not. That stands, as what is done after a restore does, however late this one is gone on with. What was changed before, by the clock there, and is heard of
-// only now does not.
+// not. That stands, as what is done after a restore does, however late this one is gone on with. What was changed before, and missed, does not.
 func (r *Restore) passed(was bool, shown Object, there bool) bool {
 	if !there {
 		return was
 	}
-	return shown.Stamp.Seq > r.Seen[shown.Stamp.Inc] && !shown.Stamp.Time.Wall().Before(r.Asked)
+	return shown.Stamp.Seq > r.Seen[shown.Stamp.Inc] && !r.missed(shown.Stamp)
 }
 
 // Overrides reports whether what another restore, of that id, has not done yet is to be done no more: this one takes it back, or was asked for later, of all that the other
@@ -183,11 +198,10 @@ func (r *Restore) saw(o *Restore) bool {
 	return r.Seen[first.Inc] >= first.Seq
 }
 
-// Unseen are the objects that were declared somewhere else before the restore was asked for, by the clock there, and which it had not
-// seen: they survived it.
+// Unseen are the objects that were declared somewhere else before the restore was asked for, and which it had not seen: they survived it.
 func (r *Restore) Unseen(s *State) (all []Object) {
 	for o := range s.All("") {
-		if restorable(o) && r.inScope(o.Key) && o.Stamp.Time.Wall().Before(r.Asked) && o.Stamp.Seq > r.Seen[o.Stamp.Inc] && !r.made(o.Stamp.ID) {
+		if restorable(o) && r.inScope(o.Key) && r.missed(o.Stamp) && !r.made(o.Stamp.ID) {
 			all = append(all, o)
 		}
 	}

@@ -34,8 +34,8 @@ type Restorer struct {
 	Backups *Backups
 	Log     *slog.Logger
 	// Hear waits, for some seconds at most, until what the other hosts that can be reached have done is known here, and names
-	// those of which it is not. Nil: there are no others.
-	Hear func(ctx context.Context) (unheard []string)
+	// those of which it is, and those of which it is not. Nil: there are no others.
+	Hear func(ctx context.Context) (heard, unheard []string)
 	// Opened is the folder where what was restored from lies open until the restore is done, when this host cannot open it by itself.
 	Opened string
 	Key    *events.Key // by which that is sealed meanwhile; nil: it is plain
@@ -247,7 +247,9 @@ func (r *Restorer) begin(ctx context.Context, by projection.By, fact projection.
 	fact.From, fact.Hash, fact.Index, fact.Stood = from.File, from.Hash, from.Index, from.Stood
 	res := &Restored{}
 	if r.Hear != nil {
-		res.Unheard = r.Hear(ctx)
+		var heard []string
+		heard, res.Unheard = r.Hear(ctx)
+		fact.Hears(r.Ledger.View().State, heard)
 	}
 	before, err := r.Backups.Create(ctx, "before the "+fact.String(), true)
 	if err != nil {

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/podman-swarm/podman-swarm/events"
 	"github.com/podman-swarm/podman-swarm/projection"
@@ -74,6 +75,48 @@ deployment/default/same {"n":1}`
 	all := Restores(h.View().State)
 	if len(all) != 1 || all[0].Done.IsZero() || all[0].Count != 5 || !slices.Equal(all[0].Ended, []string{"deployment/default/more"}) {
 		t.Errorf("got %+v", all)
+	}
+}
+
+// Where the clock of the host that restores is ahead, what others change while it is interrupted seems to have been changed before. Of a host that was heard when the restore
+// began it is known all the same that it was not: it stands, and is not listed as unseen. Of one that was not, its clock alone tells.
+func TestRestorer_clockAhead(t *testing.T) {
+	for _, heard := range []bool{true, false} {
+		h, other := open(t, t.TempDir()), open(t, t.TempDir())
+		r := h.restorer(t)
+		r.Backups.Now = func() time.Time { return time.Now().Add(time.Hour) }
+		r.Hear = func(context.Context) (all, none []string) {
+			if heard {
+				return []string{"other"}, nil
+			}
+			return nil, []string{"other"}
+		}
+		for _, name := range []string{"a", "b", "c"} {
+			h.apply(t, "deployment/default/"+name, `{"n":1}`)
+		}
+		from := r.backup(t)
+		if _, err := other.Record(t.Context(), projection.By{}, func(*projection.State) ([]projection.Change, error) {
+			return []projection.Change{{Kind: events.Observed, Key: projection.HostKey("other"), Object: []byte(`{}`)}}, nil
+		}); err != nil {
+			t.Fatal(err)
+		}
+		exchange(t, h, other)
+		r.stopped(t, h, from, nil, 1)
+		exchange(t, h, other)
+		other.apply(t, "deployment/default/b", `{"n":"since"}`)
+		other.apply(t, "deployment/default/new", `{"n":"since"}`)
+		exchange(t, h, other)
+		if err := r.Resume(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		want := "deployment/default/a {\"n\":1}\ndeployment/default/b {\"n\":\"since\"}\ndeployment/default/c {\"n\":1}\ndeployment/default/new {\"n\":\"since\"}"
+		if !heard {
+			want = "deployment/default/a {\"n\":1}\ndeployment/default/b {\"n\":1}\ndeployment/default/c {\"n\":1}"
+		}
+		unseen := Restores(h.View().State)[0].Unseen(h.View().State)
+		if is := shows(h.View().State); is != want || len(unseen) > 0 {
+			t.Errorf("heard: %v: got\n%s\nand unseen %+v, want\n%s", heard, is, unseen, want)
+		}
 	}
 }
 

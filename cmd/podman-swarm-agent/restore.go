@@ -15,26 +15,30 @@ import (
 )
 
 // hearAll waits until this host has what the others that it hears have, for ten seconds at most, and names those whose
-// it has not, and those that it does not hear.
-func (a *agent) hearAll(ctx context.Context) (unheard []string) {
+// it has, and all others: those whose it has not, and those that it does not hear.
+func (a *agent) hearAll(ctx context.Context) (heard, unheard []string) {
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()
 	for {
 		coming := false
 		st, changed := a.cluster.sync.Status()
-		unheard = a.neverHeard(st.Peers)
+		heard, unheard = nil, a.neverHeard(st.Peers)
 		for _, p := range st.Peers {
-			if a.welcome(p.Host) == nil && (!p.Alive || p.Unknown) {
+			switch {
+			case a.welcome(p.Host) != nil: // it was removed
+			case p.Alive && !p.Unknown:
+				heard = append(heard, p.Host)
+			default:
 				unheard = append(unheard, p.Host)
 				coming = coming || p.Alive
 			}
 		}
 		if !coming {
-			return unheard
+			return heard, unheard
 		}
 		select {
 		case <-ctx.Done():
-			return unheard
+			return heard, unheard
 		case <-changed:
 		}
 	}
