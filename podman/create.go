@@ -51,7 +51,8 @@ func (t *turn) begin(ctx context.Context, p *pod, spec *Spec) error {
 			return fail("CreateContainerError", err)
 		}
 		t.there = append(t.there, Container{ID: id, Name: spec.Name, Labels: spec.Labels, Status: StatusCreated})
-		err = t.do(ctx, slow, func(ctx context.Context) error { return t.Engine.Start(ctx, id) })
+		t.refusals = 0 // of the one before
+		err = t.tryStart(ctx, id)
 		switch {
 		case err == nil:
 			t.stats.Created.Add(1)

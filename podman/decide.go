@@ -21,6 +21,7 @@ const (
 // retry is when a replica may be tried again.
 type retry struct {
 	failures int       // in a row
+	refusals int       // of Podman, in a row, to start the container
 	after    time.Time // not before
 	left     []string  // ids of what could not be removed, if nothing else failed: then only they wait
 	crashes  int       // restarts in a row after short runs
@@ -77,6 +78,9 @@ func (l *loop) decide(ctx context.Context) {
 			continue
 		}
 		r.orphans = d.Orphans
+		if d.Runs != "" { // whoever started it
+			r.retry.refusals = 0
+		}
 		l.keep(r, d.Kept)
 		l.decided(r, &d)
 		var wait time.Duration
@@ -136,7 +140,7 @@ func (l *loop) wakeAt(t time.Time) {
 // launch begins a turn.
 func (l *loop) launch(ctx context.Context, r *replica, d Decision, wait time.Duration) {
 	r.busy = true
-	t := &turn{crew: &l.crew, Case: r.Case, Decision: d, wait: wait, failures: r.retry.failures}
+	t := &turn{crew: &l.crew, Case: r.Case, Decision: d, wait: wait, failures: r.retry.failures, refusals: r.retry.refusals}
 	l.goes(func() {
 		t.run(ctx)
 		l.turns <- t // run or finish takes it

@@ -233,6 +233,7 @@ func (l *loop) ended(t *turn) {
 	if t.refused { // decide has counted it
 		r.retry.crashes = max(0, r.retry.crashes-1)
 	}
+	r.retry.refusals = t.refusals
 	l.tried(t)
 	switch {
 	case t.err == nil:

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -262,6 +263,34 @@ func TestReconciler_broken(t *testing.T) {
 	})
 }
 
+// What takes its place gets as many tries as it had.
+func TestReconciler_brokenAgainAndAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		tries := map[string]int{}
+		w.fake.Hook(func(op, what string) error {
+			if op != "Start" {
+				return nil
+			}
+			tries[what]++
+			return &podman.Refusal{Message: "the mount point is gone"}
+		})
+		w.place(host, template(), pod("web", 0))
+		w.run()
+		w.ready()
+		w.settled(time.Hour)
+		last := w.one(pod("web", 0)).ID
+		for id, n := range tries {
+			if n != 4 && id != last || n > 4 {
+				t.Errorf("container %s was tried %d times, want 4", id, n)
+			}
+		}
+		if len(tries) < 3 {
+			t.Errorf("in an hour there were %d containers", len(tries))
+		}
+	})
+}
+
 // But not for one refusal, which may have any reason, nor as long as there is no image for another one: with it goes what its program
 // has written, and the volumes that its image wants.
 func TestReconciler_startRefused(t *testing.T) {
@@ -273,7 +302,7 @@ func TestReconciler_startRefused(t *testing.T) {
 		w.fake.Hook(func(op, what string) error {
 			switch {
 			case op == "Start" && what == first.ID && time.Now().Before(until):
-				return &podman.Refusal{Message: "no space left on device"}
+				return &podman.Refusal{Message: "the mount point is gone"}
 			case op == "Image" && bare && time.Now().Before(until):
 				return &podman.Refusal{Message: "image not known", Class: podman.ErrNotFound}
 			case op == "Pull":
@@ -293,6 +322,79 @@ func TestReconciler_startRefused(t *testing.T) {
 			t.Errorf("recorded: %+v", f)
 		}
 	})
+}
+
+// Nor for refusals that are not in a row, nor for what is none, or what another container would meet as well.
+func TestReconciler_startRefusedNowAndThen(t *testing.T) {
+	gone := &podman.Refusal{Message: "the mount point is gone"}
+	away := fmt.Errorf("%w: EOF", podman.ErrUnavailable)
+	for name, c := range map[string]struct {
+		runs string // how long the program does
+		do   func(w *world, id string, answer func(...error))
+	}{
+		"the log takes nothing": {"1h", func(w *world, id string, answer func(...error)) {
+			w.log.Fail(errors.New("no space left on device"))
+			w.fake.Exit(id, 1)
+			w.settled(time.Minute)
+			answer(gone)
+			w.fake.Exit(id, 1)
+			w.settled(time.Minute)
+			w.log.Fail(nil)
+		}},
+		"Podman does not answer": {"1h", func(w *world, id string, answer func(...error)) {
+			answer(away, away, away, away, gone)
+			w.fake.Exit(id, 1)
+		}},
+		"the disk is full": {"1h", func(w *world, id string, answer func(...error)) {
+			answer(slices.Repeat([]error{&podman.Refusal{Message: "mkdir /run/x: no space left on device"}}, 9)...)
+			w.fake.Exit(id, 1)
+		}},
+		"it ran between": {"0s", func(_ *world, _ string, answer func(...error)) {
+			answer(slices.Repeat([]error{gone, nil}, 6)...)
+		}},
+		"it was started by hand": {"1h", func(w *world, id string, answer func(...error)) {
+			answer(gone, gone, gone)
+			w.fake.Exit(id, 1)
+			w.settled(5 * time.Second)
+			if err := w.fake.Start(w.t.Context(), id); err != nil {
+				w.t.Error(err)
+			}
+			w.settled(time.Minute)
+			answer(gone)
+			w.fake.Exit(id, 1)
+		}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				w := newWorld(t)
+				w.place(host, template(args("-exit-after="+c.runs)), pod("web", 0))
+				w.run()
+				w.ready()
+				id := w.one(pod("web", 0)).ID
+				var mu sync.Mutex
+				var answers []error
+				w.fake.Hook(func(op, what string) (err error) {
+					mu.Lock()
+					defer mu.Unlock()
+					if op == "Start" && what == id && len(answers) > 0 {
+						err, answers = answers[0], answers[1:]
+					}
+					return err
+				})
+				c.do(w, id, func(all ...error) {
+					mu.Lock()
+					defer mu.Unlock()
+					answers = all
+				})
+				w.settled(50 * time.Minute)
+				mu.Lock()
+				defer mu.Unlock()
+				if got := w.one(pod("web", 0)); got.ID != id || len(answers) > 0 {
+					t.Errorf("got container %s, was %s; left of the answers: %v", got.ID, id, answers)
+				}
+			})
+		})
+	}
 }
 
 // A port of the host that is somebody else's for a while is no reason to replace the container that is to have it, however long that takes; one

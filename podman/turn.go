@@ -5,7 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"sync"
+	"syscall"
 	"time"
 
 	"golang.org/x/sync/singleflight"
@@ -20,8 +22,8 @@ const (
 	pullTime = 30 * time.Minute
 )
 
-// startTries is how often in a row a container is not started, whatever Podman's reason, before it is replaced.
-const startTries = 3
+// startTries is how often in a row Podman has to refuse to start a container before it is replaced.
+const startTries = 4
 
 // hold is the step that only records that an exited container waits before it is started again.
 const hold Action = "hold"
@@ -47,6 +49,7 @@ type turn struct {
 	Decision
 	wait     time.Duration // of a hold: how long the container waits
 	failures int           // of the turns before, in a row
+	refusals int           // of Podman, in a row, to start the container; in the end: with those of this turn
 
 	there   []Container    // in the end: what is there now, as far as no error came between
 	did     map[Action]int // how many of each were done
@@ -160,7 +163,7 @@ func (t *turn) start(ctx context.Context, c Container) error {
 		}
 		t.ended = &ended
 	}
-	err := t.do(ctx, slow, func(ctx context.Context) error { return t.Engine.Start(ctx, c.ID) })
+	err := t.tryStart(ctx, c.ID)
 	switch {
 	case err == nil:
 		t.stats.Started.Add(1)
@@ -169,9 +172,7 @@ func (t *turn) start(ctx context.Context, c Container) error {
 		}
 		t.say("started pod", c.ID)
 		return t.record(ctx, c.ID)
-	case ctx.Err() != nil || errors.Is(err, ErrUnavailable) || errors.Is(err, context.DeadlineExceeded), // not the container's fault
-		t.failures < startTries && !errors.Is(err, ErrPortInUse), // nor need it be: with it goes what its program has written in it
-		errors.Is(err, ErrPortInUse) && t.fixed():                // another would want the same port
+	case ctx.Err() != nil || !t.spent(err):
 		t.refused = t.ended != nil
 		return fail("RunContainerError", err)
 	}
@@ -196,6 +197,31 @@ func (t *turn) start(ctx context.Context, c Container) error {
 		t.did[Start]-- // run will count it
 	}
 	return removeErr
+}
+
+// tryStart has Podman start the container, and counts how often in a row it is refused.
+func (t *turn) tryStart(ctx context.Context, id string) error {
+	err := t.do(ctx, slow, func(ctx context.Context) error { return t.Engine.Start(ctx, id) })
+	switch {
+	case err == nil:
+		t.refusals = 0
+	case faulty(err):
+		t.refusals++
+	}
+	return err
+}
+
+// spent reports whether the container, which was not started, is to be replaced: with it goes what its program has written in it.
+func (t *turn) spent(err error) bool {
+	if errors.Is(err, ErrPortInUse) {
+		return !t.fixed() // another would want the same port
+	}
+	return faulty(err) && t.refusals >= startTries
+}
+
+// faulty reports whether Podman refused for what may be the container's own fault, and not for what any other would lack as well.
+func faulty(err error) bool {
+	return errors.As(err, new(*Refusal)) && !errors.Is(err, ErrPortInUse) && !strings.Contains(words(err), syscall.ENOSPC.Error())
 }
 
 // fixed reports whether the pod says itself which ports of the host it wants.
