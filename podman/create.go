@@ -59,7 +59,7 @@ func (t *turn) begin(ctx context.Context, p *pod, spec *Spec) error {
 			t.stats.Started.Add(1)
 			t.say("created pod", id)
 			return t.record(ctx, id)
-		case !errors.Is(err, ErrPortInUse) || p.fixed() || try == portTries:
+		case !errors.Is(err, ErrPortInUse) || !t.ports.others(p) || try == portTries:
 			return fail("RunContainerError", err)
 		}
 		// Somebody took a port after it was looked at. Podman does not say which as a number: all are chosen anew.

@@ -134,9 +134,18 @@ func mapping(ports []projection.Port) []PortMapping {
 	return all
 }
 
-// fixed reports whether the manifest itself says all host ports of the pod, so that no other can be tried.
-func (p *pod) fixed() bool {
-	return p.spec.HostNetwork || !slices.ContainsFunc(p.one.Ports, func(c corev1.ContainerPort) bool { return c.HostPort == 0 })
+// others reports whether the pod, one of whose host ports turned out to be somebody else's, may be helped by others: not if the manifest
+// itself says all of them, or the one that is taken. Podman does not say which that is.
+func (b *portBook) others(p *pod) bool {
+	some := false
+	for _, c := range p.one.Ports {
+		if c.HostPort == 0 {
+			some = true
+		} else if !b.free(protocol(c.Protocol), c.HostIP, int(c.HostPort)) {
+			return false
+		}
+	}
+	return some && !p.spec.HostNetwork
 }
 
 // named gives the ports that Podman knows the names that the manifest has for them. A container in the host's network

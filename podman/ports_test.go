@@ -42,6 +42,23 @@ func TestPortBook(t *testing.T) {
 	}
 }
 
+func TestPortBook_others(t *testing.T) {
+	b := newPortBook()
+	b.free = func(_, _ string, port int) bool { return port != 8080 }
+	for spec, want := range map[string]bool{
+		`[ports: [{containerPort: 80}]]`:                                         true,
+		`[ports: [{containerPort: 80, hostPort: 8081}, {containerPort: 9100}]]`:  true,
+		`[ports: [{containerPort: 80, hostPort: 8080}, {containerPort: 9100}]]`:  false,
+		`[ports: [{containerPort: 80, hostPort: 8081}]]`:                         false,
+		`{spec: {hostNetwork: true}, container: {ports: [{containerPort: 80}]}}`: false,
+		`[image: it-has-none]`: false,
+	} {
+		if got := b.others(parsed(t, templateOf(t, spec))); got != want {
+			t.Errorf("%s: got %v, want %v", spec, got, want)
+		}
+	}
+}
+
 func TestFree(t *testing.T) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {

@@ -3,6 +3,7 @@ package podman_test
 import (
 	"errors"
 	"fmt"
+	"net"
 	"slices"
 	"strings"
 	"sync"
@@ -397,32 +398,69 @@ func TestReconciler_startRefusedNowAndThen(t *testing.T) {
 	}
 }
 
-// A port of the host that is somebody else's for a while is no reason to replace the container that is to have it, however long that takes; one
-// that was chosen for it is, as another can be.
+// A port of the host that is somebody else's for a while is no reason to replace the container that is to have it, however long that takes, nor
+// to make one after the other for it; one that was chosen for it is, as another can be.
 func TestReconciler_portTakenForAWhile(t *testing.T) {
-	for _, fixed := range []bool{true, false} {
-		synctest.Test(t, func(t *testing.T) {
-			w := newWorld(t)
-			w.place(host, template(func(s *corev1.PodSpec) {
-				if fixed {
-					s.Containers[0].Ports[0].HostPort = 8080
+	for name, c := range map[string]struct {
+		fixed, drawn bool // which kinds of ports it has
+		taken        bool // it is the fixed one
+		replaced     bool
+	}{
+		"fixed":                           {true, false, true, false},
+		"fixed, and free by now":          {true, false, false, false},
+		"drawn":                           {false, true, false, true},
+		"fixed, beside one that is drawn": {true, true, true, false},
+		"drawn, beside one that is fixed": {true, true, false, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				l, err := net.Listen("tcp", ":0") // as the one who has the port does: which it is Podman does not say
+				if err != nil {
+					t.Fatal(err)
 				}
-			}), pod("web", 0))
-			w.run()
-			w.ready()
-			first := w.runs(pod("web", 0))
-			until := time.Now().Add(time.Hour)
-			w.fake.Hook(func(op, what string) error {
-				if op == "Start" && what == first.ID && time.Now().Before(until) {
-					return &podman.Refusal{Message: "address already in use", Class: podman.ErrPortInUse}
+				fixed := corev1.ContainerPort{ContainerPort: 80, HostPort: int32(l.Addr().(*net.TCPAddr).Port)}
+				if !c.taken {
+					err = l.Close()
+				} else {
+					defer l.Close()
 				}
-				return nil
+				if err != nil {
+					t.Fatal(err)
+				}
+				var ports []corev1.ContainerPort
+				if c.drawn {
+					ports = append(ports, corev1.ContainerPort{ContainerPort: 9100})
+				}
+				if c.fixed {
+					ports = append(ports, fixed)
+				}
+				w := newWorld(t)
+				taken := func(id string) { // for an hour; "": for all of them
+					until := time.Now().Add(time.Hour)
+					w.fake.Hook(func(op, what string) error {
+						if op == "Start" && (id == "" || what == id) && time.Now().Before(until) {
+							return &podman.Refusal{Message: "address already in use", Class: podman.ErrPortInUse}
+						}
+						return nil
+					})
+				}
+				taken("")
+				w.place(host, template(func(s *corev1.PodSpec) { s.Containers[0].Ports = ports }), pod("web", 0))
+				w.run()
+				w.ready()
+				w.settled(2 * time.Hour)
+				first := w.runs(pod("web", 0))
+				made := len(slices.DeleteFunc(w.fake.Calls(), func(c string) bool { return !strings.HasPrefix(c, "Create ") }))
+				if (made > 1) != c.replaced {
+					t.Errorf("%d containers were made", made)
+				}
+				taken(first.ID)
+				w.fake.Exit(first.ID, 1)
+				w.settled(time.Hour + 6*time.Minute)
+				if got := w.runs(pod("web", 0)); (got.ID != first.ID) != c.replaced {
+					t.Errorf("runs %s, was %s", got.ID, first.ID)
+				}
 			})
-			w.fake.Exit(first.ID, 1)
-			w.settled(time.Hour + 6*time.Minute)
-			if got := w.runs(pod("web", 0)); (got.ID == first.ID) != fixed {
-				t.Errorf("fixed %v: runs %s, was %s", fixed, got.ID, first.ID)
-			}
 		})
 	}
 }

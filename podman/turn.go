@@ -214,7 +214,8 @@ func (t *turn) tryStart(ctx context.Context, id string) error {
 // spent reports whether the container, which was not started, is to be replaced: with it goes what its program has written in it.
 func (t *turn) spent(err error) bool {
 	if errors.Is(err, ErrPortInUse) {
-		return !t.fixed() // another would want the same port
+		p, err := readPod(t.Placed)
+		return err == nil && t.ports.others(p)
 	}
 	return faulty(err) && t.refusals >= startTries
 }
@@ -222,12 +223,6 @@ func (t *turn) spent(err error) bool {
 // faulty reports whether Podman refused for what may be the container's own fault, and not for what any other would lack as well.
 func faulty(err error) bool {
 	return errors.As(err, new(*Refusal)) && !errors.Is(err, ErrPortInUse) && !strings.Contains(words(err), syscall.ENOSPC.Error())
-}
-
-// fixed reports whether the pod says itself which ports of the host it wants.
-func (t *turn) fixed() bool {
-	p, err := readPod(t.Placed)
-	return err == nil && p.fixed()
 }
 
 // lies reports whether the container is one that could not be removed, and is in nobody's way: it does not run, and the
