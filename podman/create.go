@@ -31,7 +31,7 @@ func (t *turn) create(ctx context.Context) error {
 // begin makes the container for which all is ready, and starts it.
 func (t *turn) begin(ctx context.Context, p *pod, spec *Spec) error {
 	var had []projection.Port
-	if t.Recorded != nil && t.Recorded.Placement == t.Placed.Event() {
+	if t.Recorded != nil && t.Placed.Is(t.Recorded.Placement) {
 		had = t.Recorded.Ports
 	}
 	avoid := map[int]bool{}

@@ -71,9 +71,14 @@ func named(c *Container, pod projection.Pod, placement events.ID) bool {
 	return false
 }
 
-// volumeName is the name of a placement's volume.
-func volumeName(pod projection.Pod, placement events.ID, volume string) string {
-	return containerName(pod, placement, 0) + "." + volume
+// volumeName is the name of a placement's volume. It is by the number that the placement had first: recorded again under another, it still is
+// the same decision, whose data the volume has.
+func volumeName(w *projection.Placed, volume string) string {
+	first := w.Event()
+	if len(w.Was) > 0 {
+		first = w.Was[0]
+	}
+	return containerName(w.Pod, first, 0) + "." + volume
 }
 
 // short tells a placement from all others that its pod ever had, for all practical purposes.

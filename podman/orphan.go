@@ -143,7 +143,7 @@ func (l *loop) sweep(ctx context.Context, state *projection.State) {
 		if !ok || !l.own.has(v.Labels) || !state.Covers(id) {
 			continue
 		}
-		if placed, err := state.Placement(pod); err != nil || placed != nil && placed.Event() == id {
+		if placed, err := state.Placement(pod); err != nil || placed != nil && placed.Is(id) {
 			continue
 		}
 		err = errors.Join(err, within(ctx, slow, func(ctx context.Context) error { return l.Engine.RemoveVolume(ctx, v.Name) }))

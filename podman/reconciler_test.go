@@ -13,6 +13,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 
+	"github.com/podman-swarm/podman-swarm/events"
 	"github.com/podman-swarm/podman-swarm/podman"
 	"github.com/podman-swarm/podman-swarm/projection"
 )
@@ -496,6 +497,72 @@ func TestReconciler_emptyDirGoesWithThePlacement(t *testing.T) {
 			t.Errorf("%d volumes after the replica is gone", n)
 		}
 	})
+}
+
+// A placement that was given up and recorded again, with another number each time, is the same decision: its volumes are not swept, and a container
+// that is made anew for it gets them, and its host ports, again.
+func TestReconciler_renumberedKeepsItsVolumes(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		w.fake.Hook(func(op, _ string) error { // the port that it would be given first is somebody else's just then
+			if op != "Start" {
+				return nil
+			}
+			w.fake.Hook(nil)
+			return &podman.Refusal{Message: "address already in use", Class: podman.ErrPortInUse}
+		})
+		w.place(host, template(func(s *corev1.PodSpec) {
+			s.Volumes = []corev1.Volume{{Name: "data", VolumeSource: corev1.VolumeSource{EmptyDir: &corev1.EmptyDirVolumeSource{}}}}
+			s.Containers[0].VolumeMounts = []corev1.VolumeMount{{Name: "data", MountPath: "/data"}}
+		}), pod("web", 0))
+		w.run()
+		w.ready()
+		first := w.runs(pod("web", 0))
+		volume := w.fake.Spec(first.ID).Volumes[0].Name
+		for n := range 3 {
+			before := w.runs(pod("web", 0))
+			w.renumber(pod("web", 0))
+			w.fake.Calls()
+			w.settled(time.Hour)
+			if got := w.runs(pod("web", 0)); stamp(got) != stamp(before) {
+				t.Fatalf("time %d: it was bounced", n+1)
+			}
+			w.stop()
+			if err := w.fake.Remove(t.Context(), before.ID); err != nil {
+				t.Fatal(err)
+			}
+			w.renumber(pod("web", 0))
+			w.restart()
+			w.settled(time.Hour)
+			got := w.runs(pod("web", 0))
+			if name := w.fake.Spec(got.ID).Volumes[0].Name; name != volume {
+				t.Errorf("time %d: got volume %s, want %s", n+1, name, volume)
+			}
+			if got.Ports[0].Host != first.Ports[0].Host {
+				t.Errorf("time %d: got host port %d, want %d", n+1, got.Ports[0].Host, first.Ports[0].Host)
+			}
+			if calls := w.fake.Calls(); slices.ContainsFunc(calls, func(c string) bool { return strings.HasPrefix(c, "RemoveVolume") }) {
+				t.Errorf("time %d: asked of Podman: %q", n+1, calls)
+			}
+		}
+		w.end(pod("web", 0))
+		w.settled(time.Second)
+		if all, err := w.fake.Volumes(t.Context(), podman.LabelCluster, "default"); err != nil || len(all) > 0 {
+			t.Errorf("after the replica is gone: %+v, %v", all, err)
+		}
+	})
+}
+
+// renumber records the pod's placement again, as is done with one that was given up.
+func (w *world) renumber(p projection.Pod) {
+	w.t.Helper()
+	placed, err := w.ledger.View().Placement(p)
+	if err != nil || placed == nil {
+		w.t.Fatal(placed, err)
+	}
+	again := placed.Placement
+	again.Was = append(slices.Clone(again.Was), placed.Event())
+	w.record(projection.Change{Kind: events.Decided, Key: p.PlacementKey(), Object: projection.Encode(again)})
 }
 
 // Podman is gone for a while. It is said once, applies go on, and what was applied is done when it is back.

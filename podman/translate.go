@@ -166,7 +166,7 @@ func (p *pod) mounts(s *Spec) error {
 			s.Mounts = append(s.Mounts, Mount{"tmpfs", "tmpfs", m.MountPath, options})
 		case v.EmptyDir != nil:
 			// It begins empty, whatever the image has at that path.
-			name := volumeName(p.placed.Pod, p.placed.Event(), v.Name)
+			name := volumeName(p.placed, v.Name)
 			s.Volumes = append(s.Volumes, NamedVolume{name, m.MountPath, []string{mode, "nocopy"}})
 		default:
 			return fmt.Errorf("volume %q is neither an emptyDir nor a hostPath", v.Name)
