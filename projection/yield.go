@@ -137,7 +137,12 @@ func (all yieldedAll) record(inc events.Incarnation, seq uint64, again *again) (
 		name += y.Stamp.String()
 	}
 	to := forkOf(inc, events.HashOf([]byte(name)))
-	uids := map[events.ID]events.ID{}
+	uids := map[events.ID]events.ID{} // of which a state holds the newest versions alone: what was made for an object may come before it
+	for i, y := range all {
+		if y.uid.Inc == inc && y.uid.Seq > seq && uids[y.uid].IsZero() {
+			uids[y.uid] = events.ID{Inc: to, Seq: uint64(i) + 1}
+		}
+	}
 	var prev events.Hash
 	for i, y := range all {
 		id := events.ID{Inc: to, Seq: uint64(i) + 1}
@@ -154,9 +159,6 @@ func (all yieldedAll) record(inc events.Incarnation, seq uint64, again *again) (
 				*uid = to
 			}
 			return ok
-		}
-		if y.uid.Inc == inc && y.uid.Seq > seq && uids[y.uid].IsZero() {
-			uids[y.uid] = id
 		}
 		anew(&e.UID, y.key)
 		e.Object = redecided(y.Kind, y.key, y.Version.Object, y.Stamp.ID, anew)

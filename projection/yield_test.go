@@ -62,8 +62,15 @@ func TestYield_whatATakenOverStateHolds(t *testing.T) {
 	}
 }
 
-// What is recorded again of a placement tells by which numbers it was known, and whose it is now.
+// What is recorded again of a placement tells by which numbers it was known, and whose it is now; also where the Deployment was changed after it was
+// placed, so that the state holds of it only what is newer than the placement.
 func TestYield_placements(t *testing.T) {
+	for what, after := range map[string][]Change{"": nil, "scaled": {put("deployment/default/web", `{"n":2}`)}} {
+		t.Run(what, func(t *testing.T) { yieldsPlacements(t, after...) })
+	}
+}
+
+func yieldsPlacements(t *testing.T, after ...Change) {
 	ctx := context.Background()
 	stands, given, _, _, inc := parted(t)
 	pod, of := Pod{Namespace: "default", Deployment: "web"}, Pod{Namespace: "default", Deployment: "old"}
@@ -71,6 +78,9 @@ func TestYield_placements(t *testing.T) {
 	made := mustRecord(t, given, put("deployment/default/web", `{}`))
 	for pod, owner := range map[Pod]events.ID{pod: made.Stamp.ID, of: old.UID} {
 		mustRecord(t, given, Change{Kind: events.Decided, Key: pod.PlacementKey(), For: made.Stamp, Object: Encode(Placement{Host: "b", Owner: owner, SpecHash: "hash"})})
+	}
+	if after != nil {
+		mustRecord(t, given, after...)
 	}
 	mustRecord(t, stands, put("deployment/default/other", `{}`))
 	c, _ := others(t)
