@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"time"
 
 	"github.com/podman-swarm/podman-swarm/events"
 )
@@ -35,7 +36,11 @@ func (l *Ledger) Yield(ctx context.Context, inc events.Incarnation, seq uint64, 
 		}
 		before := links.renumbered(s)
 		others = slices.DeleteFunc(others, func(c said) bool { return !before[c.Stamp(0)].IsZero() }) // what they became says the same
-		again, err := recordAgain(given, seq, others, before)
+		ends, err := s.ended(given, others, taken)
+		if err != nil {
+			return nil, err
+		}
+		again, err := recordAgain(given, seq, append(others, ends...), before)
 		if err != nil {
 			return nil, err
 		}
@@ -82,6 +87,48 @@ func (l *Ledger) held(inc events.Incarnation, seq uint64) (given [][]byte, other
 		return nil
 	})
 	return given, others, err
+}
+
+// ended says of objects that are recorded again what the state alone knows: that they are over. Nothing that is left of what others said ends them, as when that
+// came as a state. taken are the versions that the state holds of what is given up: who ended the object has not seen these.
+func (s *State) ended(given [][]byte, others []said, taken yieldedAll) (ends []said, err error) {
+	all, made := NewState(), map[events.ID]events.Stamp{}
+	for _, b := range given {
+		c, err := events.ParseCommit(b)
+		if err != nil {
+			return nil, err
+		}
+		for n := range c.Events {
+			if e := &c.Events[n]; e.UID == c.ID(n) && e.Base.IsZero() {
+				made[e.UID] = c.Stamp(n)
+			}
+		}
+		all.fold(all.objects, &c, events.Hash{}, 1, time.Time{})
+	}
+	for i := range others {
+		all.fold(all.objects, &others[i].Commit, events.Hash{}, 1, time.Time{})
+	}
+	all.objects.Scan(func(key string, e *entry) bool {
+		is, ok := s.objects.Get(key)
+		for _, l := range e.lives {
+			base, mine := made[l.uid]
+			if !mine || l.top == nil || ok && slices.ContainsFunc(is.lives, func(o life) bool { return o.uid == l.uid && !o.ended }) {
+				continue
+			}
+			if !slices.ContainsFunc(taken, func(y yielded) bool { return y.key == key && y.Stamp == l.top.Stamp }) {
+				base = l.top.Stamp
+			}
+			c := events.Commit{Inc: l.uid.Inc, Seq: 1, Time: min(l.top.Stamp.Time+1, events.LastTime), Actor: "podman-swarm-agent", Cause: "recorded again: its end",
+				Events: []events.Event{{Kind: l.top.Kind, Key: key, UID: l.uid, Base: base, Ends: []events.End{{UID: l.uid, Base: base}}}}}
+			var b []byte
+			if b, err = c.Append(nil); err != nil {
+				return false
+			}
+			ends = append(ends, said{c, events.HashOf(b)})
+		}
+		return true
+	})
+	return ends, err
 }
 
 // yielded is a version that is given up.

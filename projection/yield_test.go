@@ -3,6 +3,7 @@ package projection
 import (
 	"context"
 	"errors"
+	"slices"
 	"testing"
 
 	"github.com/podman-swarm/podman-swarm/events"
@@ -104,5 +105,36 @@ func yieldsPlacements(t *testing.T, after ...Change) {
 		if err != nil || p == nil || p.Owner != d.UID || p.Event() == was || !p.Is(was) {
 			t.Errorf("the placement %v is %+v of Deployment %v (%v)", was, p, d.UID, err)
 		}
+	}
+}
+
+// What another deleted is known by a state that was taken over, and not by the log: when the log's commits are recorded again, that stays deleted.
+func TestYield_whatOnlyTheStateKnowsToBeDeleted(t *testing.T) {
+	ctx := context.Background()
+	stands, given, _, giving, inc := parted(t)
+	mustRecord(t, stands, put("deployment/default/other", `{}`))
+	c, clog := others(t)
+	admit(t, c, payloads(t, giving, inc)...)
+	x, _ := others(t)
+	admit(t, x, payloads(t, giving, inc)...)
+	mustRecord(t, x, del("gone"))
+	mustRecord(t, given, put("deployment/default/kept", `{"by":"given, unseen"}`))
+	admit(t, c, payloads(t, giving, inc)[4:]...)
+	mustRecord(t, x, del("kept"))
+	if err := c.Join(ctx, copied(t, x.View().State), "trimmed"); err != nil {
+		t.Fatal(err)
+	}
+	if err := c.Yield(ctx, inc, 1, copied(t, stands.View().State), "a fork"); err != nil {
+		t.Fatal(err)
+	}
+	v := c.View()
+	if got, want := shownIn(v.State), []string{`both {"by":"given"}`, `old {}`, `other {}`}; !slices.Equal(got, want) {
+		t.Errorf("shown is %q, want %q", got, want)
+	}
+	if all := v.Conflicts(); len(all) != 1 || !all[0].Ended || string(all[0].Version.Object) != `{"by":"given, unseen"}` {
+		t.Errorf("%d changes are listed as lost, want the one that was not seen by who deleted it: %+v", len(all), all)
+	}
+	if len(payloads(t, clog, forkOf(inc, events.HashOf(payloads(t, giving, inc)[1])))) != 4 {
+		t.Error("it is not recorded again in the words of all others")
 	}
 }
