@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"sort"
@@ -13,7 +14,8 @@ import (
 )
 
 // History is a log with what was trimmed off it, which is read from the increments beside the backups. Whoever reads it need not know where the
-// log begins. What is in increments that no key here opens is events.ErrTrimmed and seal.ErrNoKey.
+// log begins. What is in increments that no key here opens is events.ErrTrimmed and seal.ErrNoKey; what is in one that is damaged, so that no later
+// look helps either, is events.ErrTrimmed.
 type History struct {
 	*events.Log
 	Dir  string    // of the backups
@@ -63,6 +65,10 @@ func (h *History) both(log func(func(events.Record) error) error, wanted func(*e
 		if errors.Is(perr, seal.ErrNoKey) {
 			return fmt.Errorf("%w, and what is there of it: %w: --backup-identity-file has the agent open it; or podman-swarm-agent backup extract %s --identity FILE does", err, perr, h.Dir)
 		}
+		var bad *badPieceError
+		if inner == nil && errors.As(perr, &bad) {
+			return fmt.Errorf("%w, and what is there of it cannot be read: %w", err, perr)
+		}
 		if perr != nil {
 			return perr
 		}
@@ -86,7 +92,7 @@ func (h *History) trimmed(ctx context.Context, after uint64, fn func(events.Reco
 		if f.First > after+1 || f.First >= h.First() {
 			return nil
 		}
-		p, err := readPieceFile(folder, f, h.Keys)
+		p, err := h.piece(folder, f)
 		if err != nil {
 			return fmt.Errorf("what was trimmed off the log: %w", err)
 		}
@@ -117,7 +123,7 @@ func (h *History) before(record uint64) (uint64, error) {
 		return 0, err
 	}
 	i := sort.Search(len(all), func(i int) bool {
-		p, perr := readPieceFile(folder, all[i], h.Keys)
+		p, perr := h.piece(folder, all[i])
 		if perr != nil {
 			err = errors.Join(err, perr)
 			return true
@@ -127,7 +133,7 @@ func (h *History) before(record uint64) (uint64, error) {
 	if err != nil || i == 0 {
 		return 0, err
 	}
-	p, err := readPieceFile(folder, all[i-1], h.Keys)
+	p, err := h.piece(folder, all[i-1])
 	if err != nil {
 		return 0, err
 	}
@@ -137,6 +143,22 @@ func (h *History) before(record uint64) (uint64, error) {
 		}
 	}
 	return p.Last, nil
+}
+
+// badPieceError says that a piece is damaged, and not only that it cannot be read just now, or by this agent.
+type badPieceError struct{ err error }
+
+func (e *badPieceError) Error() string { return e.err.Error() }
+func (e *badPieceError) Unwrap() error { return e.err }
+
+// piece reads one of the increments.
+func (h *History) piece(folder string, f PieceFile) (*Piece, error) {
+	p, err := readPieceFile(folder, f, h.Keys)
+	var unread *fs.PathError
+	if err != nil && !errors.As(err, &unread) && !errors.Is(err, ErrPieceVersion) {
+		err = &badPieceError{err}
+	}
+	return p, err
 }
 
 // newestPieces is the folder of the pieces of a log, the last that was begun, and its number among them.

@@ -1,6 +1,7 @@
 package snapshot
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"os"
@@ -119,6 +120,48 @@ func TestTrimmer_historyStaysReadable(t *testing.T) {
 	defer l.Close()
 	if _, err := projection.OpenLedger(&History{Log: l, Dir: filepath.Join(dir, "backups")}, nil, 1, nil); !errors.Is(err, events.ErrTrimmed) {
 		t.Errorf("without either: got %v", err)
+	}
+}
+
+// What was trimmed is lost when the increment that has it is damaged: then what is left is read, as of a log that has no increments. While the disk does
+// not give it, that is not known.
+func TestHistory_damagedIncrement(t *testing.T) {
+	dir := t.TempDir()
+	h := openWith(t, dir, shortSegments())
+	h.changes(t, 40)
+	tr := h.trimmer(t)
+	tr.ready(t)
+	tr.turn(t)
+	all, err := listPieces(tr.Increments.folder)
+	if err != nil || len(all) == 0 || h.log.First() == 1 {
+		t.Fatalf("%d increments, %v; the log begins with event %d", len(all), err, h.log.First())
+	}
+	path := filepath.Join(tr.Increments.folder, all[0].Name)
+	whole := read(t, path)
+	bad := bytes.Clone(whole)
+	bad[len(bad)/2] ^= 1
+	write(t, path, bad)
+	history := &History{Log: h.log, Dir: filepath.Join(dir, "backups")}
+	none := func(events.Record) error { return nil }
+	for what, err := range map[string]error{"Scan": history.Scan(1, none), "Scan from 2": history.Scan(2, none), "Read": history.Read(t.Context(), 0, none)} {
+		if !errors.Is(err, events.ErrTrimmed) || !strings.Contains(err.Error(), all[0].Name) {
+			t.Errorf("%s: %v", what, err)
+		}
+	}
+	if _, _, found, err := h.Forgone(); found || err != nil {
+		t.Errorf("what others have given up is looked for in what is left: got %v, %v", found, err)
+	}
+	write(t, path, whole)
+	lost := errors.New("lost")
+	if err := history.Scan(1, func(events.Record) error { return lost }); !errors.Is(err, lost) || errors.Is(err, events.ErrTrimmed) {
+		t.Errorf("whoever reads ends it: %v", err)
+	}
+	if err := os.Remove(path); err != nil {
+		t.Fatal(err)
+	}
+	var damaged *badPieceError
+	if _, err := history.piece(tr.Increments.folder, all[0]); err == nil || errors.As(err, &damaged) {
+		t.Errorf("what the disk does not give is damaged: %v", err)
 	}
 }
 

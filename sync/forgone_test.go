@@ -146,9 +146,20 @@ func TestForgo_cannotBeFoundOut(t *testing.T) {
 	if got := n.problems(); got != nil || ledger.looked != 1 {
 		t.Errorf("it is told %q, after %d looks", got, ledger.looked)
 	}
+	for n.now.Sub(simStart) <= n.core.every.stands+n.core.every.sync { // by then it is told that this lasts
+		if n.now.Sub(simStart) < n.core.every.stands && n.problems() != nil {
+			t.Errorf("after %v it is told %q", n.now.Sub(simStart), n.problems())
+		}
+		n.now = n.now.Add(n.core.every.sync)
+		n.step(n.core.tick)
+	}
+	if got := n.problems(); len(got) != 1 || !strings.Contains(got[0], "cannot be found out: the disk does not answer") || strings.Contains(got[0], "move") {
+		t.Errorf("when that lasts it is told %q", got)
+	}
 	ledger.forgone = nil
+	looked := ledger.looked
 	n.now = n.now.Add(n.core.every.sync)
-	if n.step(n.core.tick); ledger.looked < 2 || n.ledger.View().Head(9).Seq != 1 {
+	if n.step(n.core.tick); n.problems() != nil || ledger.looked == looked || n.ledger.View().Head(9).Seq != 1 {
 		t.Errorf("after %d looks it holds event %d of what others have given up", ledger.looked, n.ledger.View().Head(9).Seq)
 	}
 }
@@ -234,6 +245,15 @@ func TestSayAgain_whatIsTrimmedIsLookedForOnce(t *testing.T) {
 	}
 	if got := look(errors.New("another")); got != 3 {
 		t.Errorf("of one that cannot be read now it is looked for %d times, want 3", got)
+	}
+	for n.now.Sub(simStart) <= 2*n.core.every.stands+n.core.every.sync {
+		look(errors.New("another"))
+	}
+	if got := n.problems(); len(got) != 1 || !strings.Contains(got[0], "cannot be recorded again: another") {
+		t.Errorf("when that lasts it is told %q", got)
+	}
+	if look(nil); n.problems() != nil {
+		t.Errorf("when it can it is told still %q", n.problems())
 	}
 }
 

@@ -284,9 +284,10 @@ func (c *core) forgo() {
 		inc, seq, found, err := c.ledger.Forgone()
 		if err != nil {
 			c.known, c.forgoAt = 0, c.now.Add(c.every.sync)
-			c.say.Warn("whether others have given up commits that this host holds cannot be found out yet", "err", err)
+			c.fails(finding, err)
 			return
 		}
+		c.works(finding)
 		if !found {
 			c.solved(forgoing)
 			return
@@ -319,6 +320,31 @@ func (c *core) unended(problem string, inc events.Incarnation, err error) {
 	c.problem(problem, "a fork of incarnation "+inc.String()+" cannot be ended: "+err.Error(), do)
 }
 
+// What may fail since the log cannot be read now, or never again.
+const (
+	finding   = "whether others have given up commits that this host holds cannot be found out"
+	repeating = "what others have said of commits that were given up cannot be recorded again"
+)
+
+// fails tells of what will be tried again, once; and as a problem when that does not help.
+func (c *core) fails(what string, err error) {
+	since, ok := c.failing[what]
+	switch {
+	case c.ends(err):
+	case !ok:
+		c.failing[what] = c.now
+		c.say.Warn(what+" yet", "err", err)
+	case c.now.Sub(since) >= c.every.stands:
+		c.problem(what, what+": "+err.Error(), "see that the events folder of this host, and the increments beside its backups, can be read")
+	}
+}
+
+// works takes that back.
+func (c *core) works(what string) {
+	delete(c.failing, what)
+	c.solved(what)
+}
+
 // ends reports whether an error says only that this host's agent is about to end.
 func (c *core) ends(err error) bool {
 	return c.ctx.Err() != nil || errors.Is(err, projection.ErrClosed)
@@ -330,6 +356,9 @@ func (c *core) sayAgain() {
 		return
 	}
 	n, err := c.ledger.Late(c.ctx)
+	if err == nil || errors.Is(err, events.ErrTrimmed) {
+		c.works(repeating)
+	}
 	switch {
 	case errors.Is(err, events.ErrTrimmed):
 		c.lateSaid = false // what it was said of cannot be read any more, nor later
@@ -339,7 +368,7 @@ func (c *core) sayAgain() {
 		if c.forgoAt = c.now.Add(c.every.sync); errors.Is(err, events.ErrFull) {
 			return // which is told of already
 		}
-		c.say.Warn("what others have said of commits that were given up cannot be recorded again yet", "err", err)
+		c.fails(repeating, err)
 		return
 	}
 	if c.lateSaid = false; n > 0 {
