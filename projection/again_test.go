@@ -144,7 +144,7 @@ func TestYield_whatTheLogHolds(t *testing.T) {
 	c, _ := others(t)
 	holds := func(when string, want [][]byte) {
 		t.Helper()
-		if got, _, err := c.held(inc, 1); err != nil || !slices.EqualFunc(got, want, bytes.Equal) {
+		if got, _, err := c.held(c.View().State, inc, 1); err != nil || !slices.EqualFunc(got, want, bytes.Equal) {
 			t.Errorf("%s: %d commits are held, want %d (%v)", when, len(got), len(want), err)
 		}
 	}

@@ -11,8 +11,9 @@ import (
 	"github.com/podman-swarm/podman-swarm/events"
 )
 
-// ErrEntangled says that a state cannot be made of commits, since one that was taken over holds what some did that are not in this log.
-var ErrEntangled = errors.New("the log does not hold all commits of the state, but a state that was taken over from another host")
+// ErrEntangled says that a state cannot be made of commits, since it holds what some did that are not in this log: a state was taken over, or they were
+// trimmed off it and cannot be read any more, which is events.ErrTrimmed as well.
+var ErrEntangled = errors.New("the log does not hold all commits of the state")
 
 // Refold makes the state anew of the commits that the log holds, in an order that is the same on every host, and reports whether it is
 // another than before. Commits are true whatever has been made of them meanwhile, and hosts that hold the same ones come to the same.
@@ -47,6 +48,9 @@ type refolded struct {
 // since commits came nearly in that order.
 func (l *Ledger) refold(heads []Head, inc events.Incarnation, seq uint64) (*refolded, error) {
 	links, err := l.links()
+	if errors.Is(err, events.ErrTrimmed) {
+		return nil, fmt.Errorf("%w: %w", ErrEntangled, err)
+	}
 	if err != nil {
 		return nil, err
 	}

@@ -11,7 +11,7 @@ import (
 )
 
 // Yield has this host give up the commits of an incarnation after event seq, as GiveUp does, where they cannot be taken out of
-// its log any more: they are part of a state that it took over. other is the state of a host that holds the commits that stand;
+// its log any more: they are part of a state that it took over, or of what was trimmed and cannot be read. other is the state of a host that holds the commits that stand;
 // the ledger may change it. What the log still holds of the commits is recorded again as GiveUp does it. What else only this host
 // holds of what is given up (versions that are shown, and such as were lost unseen) is recorded again, at the same times, under an
 // incarnation that follows from it. On nil the log holds all that; after an error, and after a crash, all or nothing of it, save
@@ -26,12 +26,12 @@ func (l *Ledger) Yield(ctx context.Context, inc events.Incarnation, seq uint64, 
 		}
 		other.renumber(s.index + 1)
 		mine, taken := s.stripped(inc, seq)
-		given, others, err := l.held(inc, seq)
+		given, others, err := l.held(s, inc, seq)
 		if err != nil {
 			return nil, err
 		}
-		links, err := l.links()
-		if err != nil {
+		links := newLinks()
+		if _, err := l.left(links.add()); err != nil {
 			return nil, err
 		}
 		before := links.renumbered(s)
@@ -59,12 +59,12 @@ func (l *Ledger) Yield(ctx context.Context, inc events.Incarnation, seq uint64, 
 	}}).err
 }
 
-// held are the commits of an incarnation after event seq, and what others said of objects under such numbers; none, when the log
-// does not hold all of them.
-func (l *Ledger) held(inc events.Incarnation, seq uint64) (given [][]byte, others []said, err error) {
+// held are the commits of an incarnation after event seq that end at its head in a state, and what others said of objects under such numbers, by what is left
+// of the log; none, when it does not hold all of those commits.
+func (l *Ledger) held(s *State, inc events.Incarnation, seq uint64) (given [][]byte, others []said, err error) {
 	r := renumbering{inc: inc, after: seq}
 	var chain []Head // of what is given, where each commit ends
-	err = l.log.Scan(1, func(rec events.Record) error {
+	_, err = l.left(func(rec events.Record) error {
 		if rec.Inc == 0 {
 			s, err := jumped(&rec)
 			if err != nil {
@@ -78,7 +78,7 @@ func (l *Ledger) held(inc events.Incarnation, seq uint64) (given [][]byte, other
 		switch {
 		case err != nil:
 			return err
-		case c.Inc == inc && (c.Seq == seq+1 || len(chain) > 0):
+		case c.Inc == inc && (c.Seq == seq+1 || len(chain) > 0 && c.Prev == chain[len(chain)-1].Hash):
 			given = append(given, bytes.Clone(rec.Payload))
 			chain = append(chain, Head{inc, c.Last(), rec.Hash})
 		case c.Inc != inc && slices.ContainsFunc(c.Events, r.named):
@@ -86,6 +86,9 @@ func (l *Ledger) held(inc events.Incarnation, seq uint64) (given [][]byte, other
 		}
 		return nil
 	})
+	if err == nil && (len(chain) == 0 || chain[len(chain)-1] != s.Head(inc)) {
+		given = nil
+	}
 	return given, others, err
 }
 

@@ -3,6 +3,7 @@ package projection
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"testing"
 
@@ -136,5 +137,92 @@ func TestYield_whatOnlyTheStateKnowsToBeDeleted(t *testing.T) {
 	}
 	if len(payloads(t, clog, forkOf(inc, events.HashOf(payloads(t, giving, inc)[1])))) != 4 {
 		t.Error("it is not recorded again in the words of all others")
+	}
+}
+
+// cutLog is a log that was trimmed of the records after one and before another, which cannot be read.
+type cutLog struct {
+	*memoryLog
+	upTo, first uint64
+}
+
+func (l *cutLog) Scan(from uint64, fn func(events.Record) error) error {
+	if from >= l.first {
+		return l.memoryLog.Scan(from, fn)
+	}
+	for _, r := range l.records[from-1 : max(l.upTo, from-1)] {
+		if err := fn(r); err != nil {
+			return err
+		}
+	}
+	return &events.TrimmedError{First: l.first}
+}
+
+// Of a log that was trimmed, and cannot be read from its beginning, no state is made anew: what stands is taken over, and what the log and the state hold
+// of what is given up is recorded again, whole, wherever the log was cut.
+func TestYield_ofALogThatWasTrimmed(t *testing.T) {
+	ctx := context.Background()
+	const all, fork = 20, 5
+	log := newMemoryLog()
+	w, stop := running(t, log)
+	var want []string
+	for i := range all {
+		mustRecord(t, w, put(fmt.Sprintf("deployment/default/%02d", i), `{}`))
+		want = append(want, fmt.Sprintf("%02d {}", i))
+	}
+	mustRecord(t, w, put("deployment/default/07", `{"n":2}`))
+	mustRecord(t, w, del("08"))
+	want = slices.Delete(want, 8, 9)
+	want[7] = `07 {"n":2}`
+	stop()
+	commits := payloads(t, log, 7)
+	stands := newMemoryLog()
+	s, _ := running(t, stands)
+	admit(t, s, commits[:fork]...)
+	for range all { // so that all numbers are given again
+		mustRecord(t, s, put("deployment/default/stands", `{}`))
+	}
+	want = append(want, "stands {}")
+	for what, c := range map[string]struct {
+		upTo, first uint64
+		same        bool // it is recorded again in the words of all others
+	}{
+		"before the fork":       {0, 3, true},
+		"at the fork":           {0, fork + 1, true},
+		"after it":              {0, fork + 2, false},
+		"between, before it":    {2, 4, true},
+		"between, over it":      {2, 10, false},
+		"between, after it":     {8, 15, false},
+		"between, over the end": {8, all + 3, false},
+	} {
+		t.Run(what, func(t *testing.T) {
+			cut := &cutLog{memoryLog: newMemoryLog()}
+			cut.inc = 99
+			l, _ := running(t, cut)
+			admit(t, l, commits...)
+			cut.upTo, cut.first = c.upTo, c.first
+			if _, err := l.Refold(ctx, "states differ"); !errors.Is(err, ErrEntangled) || !errors.Is(err, events.ErrTrimmed) {
+				t.Errorf("it is folded anew: %v", err)
+			}
+			if err := l.GiveUp(ctx, 7, fork, "a fork"); !errors.Is(err, ErrEntangled) {
+				t.Errorf("it is given up: %v", err)
+			}
+			if err := l.Yield(ctx, 7, fork, copied(t, s.View().State), "a fork"); err != nil {
+				t.Fatal(err)
+			}
+			if got := shownIn(l.View().State); !slices.Equal(got, want) || l.View().Head(7) != s.View().Head(7) {
+				t.Errorf("shown is %q, want %q", got, want)
+			}
+			if n := len(l.View().Conflicts()); n > 0 {
+				t.Errorf("%d changes are listed as lost", n)
+			}
+			if got := l.View().Head(forkOf(7, events.HashOf(commits[fork]))).Seq; (got == uint64(len(commits)-fork)) != c.same {
+				t.Errorf("in the words of all others are recorded %d events again", got)
+			}
+			cut.first = 0
+			if again := mustOpen(t, cut, nil, 0); again.View().Digest() != l.View().Digest() {
+				t.Error("opened again, the state is another one")
+			}
+		})
 	}
 }

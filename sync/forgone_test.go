@@ -193,7 +193,7 @@ func TestUnended_saysWhatHelps(t *testing.T) {
 		do  string // "": nobody has to do anything
 	}{
 		{fmt.Errorf("append: %w", events.ErrFull), "make room on the disk of this host"},
-		{projection.ErrEntangled, "move its events folder aside"},
+		{projection.ErrEntangled, "move its events folder aside and start it: the others tell it their state; what it alone recorded is in that folder, apply that again"},
 		{projection.ErrClosed, ""},
 		{context.Canceled, ""},
 	} {

@@ -97,8 +97,11 @@ func (c *core) lostFork(s *search) {
 	}
 	c.problem("fork "+s.inc.String(), fmt.Sprintf("hosts %s and %s hold different commits of incarnation %v, and where they part was trimmed from the logs",
 		c.node, s.peer, s.inc), "stop the agent of the host "+which+
-		", move its events folder aside and start it: the others tell it their state; what it alone recorded is in that folder, apply that again")
+		", move its events folder aside and start it: the others tell it their state; "+aside)
 }
+
+// aside is what a person has to know who moves an events folder.
+const aside = "what it alone recorded is in that folder, apply that again"
 
 // chain is what this host holds of an incarnation after an event: the last event of each commit, and its hash. It is not
 // whole when the log does not hold all of it, or holds other commits in its place, which were given up for a state.
@@ -313,7 +316,7 @@ func (c *core) unended(problem string, inc events.Incarnation, err error) {
 	if c.ends(err) {
 		return
 	}
-	do := "stop the agent of this host, move its events folder aside and start it: the others tell it their state"
+	do := "stop the agent of this host, move its events folder aside and start it: the others tell it their state; " + aside
 	if errors.Is(err, events.ErrFull) { // it is tried again
 		do = "make room on the disk of this host"
 	}
