@@ -198,10 +198,11 @@ func (r *Restore) saw(o *Restore) bool {
 	return r.Seen[first.Inc] >= first.Seq
 }
 
-// Unseen are the objects that were declared somewhere else before the restore was asked for, and which it had not seen: they survived it.
+// Unseen are the objects that were declared somewhere else before the restore was asked for, by the clock there, and which it had not seen: they survived it. That a
+// host was heard does not tell here: what it did in the last moment may have been on its way.
 func (r *Restore) Unseen(s *State) (all []Object) {
 	for o := range s.All("") {
-		if restorable(o) && r.inScope(o.Key) && r.missed(o.Stamp) && !r.made(o.Stamp.ID) {
+		if restorable(o) && r.inScope(o.Key) && o.Stamp.Time.Wall().Before(r.Asked) && o.Stamp.Seq > r.Seen[o.Stamp.Inc] && !r.made(o.Stamp.ID) {
 			all = append(all, o)
 		}
 	}
