@@ -3,6 +3,7 @@ package main
 import (
 	"bufio"
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
@@ -10,6 +11,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"syscall"
 	"time"
@@ -108,7 +110,7 @@ func (t *trying) holdTo(dir string, ends []events.Known, bad func(string)) {
 	}
 }
 
-// tear cuts the last segment off at some byte behind what the log had when its writer began.
+// tear cuts the last segment off at some byte behind what the log had when its writer began, and what that has noted to be durable since.
 func tear(from, dir, last string, rnd *rand.Rand) error {
 	had, err := os.Stat(filepath.Join(from, last))
 	if err != nil {
@@ -118,16 +120,39 @@ func tear(from, dir, last string, rnd *rand.Rand) error {
 	if err != nil {
 		return err
 	}
-	least := int64(0)
-	if name := names[len(names)-1]; name == last {
-		least = had.Size()
+	name := names[len(names)-1]
+	least, err := noted(dir, name)
+	if err != nil {
+		return err
 	}
-	path := filepath.Join(dir, names[len(names)-1])
+	if name == last {
+		least = max(least, had.Size())
+	}
+	path := filepath.Join(dir, name)
 	is, err := os.Stat(path)
 	if err != nil {
 		return err
 	}
 	return os.Truncate(path, least+rnd.Int64N(is.Size()-least+1))
+}
+
+// noted is how many bytes of a segment MANIFEST says are durable. Of its two slots the newer one says more, or the same.
+func noted(dir, name string) (bytes int64, err error) {
+	b, err := os.ReadFile(filepath.Join(dir, "MANIFEST"))
+	if err != nil {
+		return 0, err
+	}
+	number, err := strconv.ParseUint(name, 10, 64)
+	if err != nil {
+		return 0, err
+	}
+	const slotAt, segment, offset = 4096, 120, 128 // as events/watermark.go has them
+	for ; len(b) >= offset+8; b = b[min(slotAt, len(b)):] {
+		if binary.LittleEndian.Uint64(b[segment:]) == number {
+			bytes = max(bytes, int64(binary.LittleEndian.Uint64(b[offset:])))
+		}
+	}
+	return bytes, nil
 }
 
 // trim makes the log shorter at its front, as an agent does behind its backups.
