@@ -76,7 +76,8 @@ func (m *booted) containers() string {
 }
 
 // The unit under systemd itself, installed as README says: its sandbox lets the agent do all that it is for; a restart bounces nothing and fails no
-// request, as the sockets of Ingresses are kept; whoever is killed is started again; and a stop leaves the containers alone.
+// request, as the sockets of Ingresses are kept; whoever is killed is started again; a stop leaves the containers alone; and the key of a data dir that was sealed
+// meanwhile can be a credential of systemd's.
 func TestUnit_systemd(t *testing.T) {
 	bin := built.folder(t)
 	dir := t.TempDir()
@@ -112,6 +113,7 @@ func TestUnit_systemd(t *testing.T) {
 	m.restarts()
 	m.killed()
 	m.stopped()
+	m.sealed()
 }
 
 // works wants the Deployment to be reached in every way that there is.
@@ -188,4 +190,27 @@ func (m *booted) stopped() {
 	if left := fmt.Sprint(m.run("pgrep -c podman-swarm-ag || true")); left != "0" {
 		m.t.Errorf("%s processes of the agent are left", left)
 	}
+}
+
+// sealed seals the data dir of the stopped agent, and hands the key over as README says. The key lies nowhere in the open then.
+func (m *booted) sealed() {
+	m.t.Helper()
+	before := m.containers()
+	const data = "/var/lib/podman-swarm"
+	m.run("set -e; podman-swarm-agent reseal --data-dir " + data + `
+		mkdir -p /etc/podman-swarm
+		echo PODMAN_SWARM_ENCRYPT_STATE=true > /etc/podman-swarm/agent.env
+		systemd-creds encrypt --name=encryption.key ` + data + `/encryption.key /etc/podman-swarm/encryption.key
+		rm ` + data + `/encryption.key
+		mkdir -p /etc/systemd/system/podman-swarm-agent.service.d
+		printf '[Service]\nLoadCredentialEncrypted=encryption.key:/etc/podman-swarm/encryption.key\n' > /etc/systemd/system/podman-swarm-agent.service.d/key.conf
+		systemctl daemon-reload
+		systemctl start podman-swarm-agent`)
+	if got := m.run("psctl get deployment web -o json | jq .status.readyReplicas; head -c 100 " + data + "/state.json | grep -c web || true; test ! -e " + data + "/encryption.key && echo sealed"); got != "3\n0\nsealed" {
+		m.t.Errorf("with the key as a credential: got %q", got)
+	}
+	if after := m.containers(); after != before {
+		m.t.Errorf("containers before:\n%s\nafter the data dir was sealed:\n%s", before, after)
+	}
+	m.run("systemctl stop podman-swarm-agent")
 }

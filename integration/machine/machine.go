@@ -48,6 +48,7 @@ exec unshare --cgroup bash -euo pipefail -c '
 	pivot_root . oldroot
 	umount -l /oldroot
 	cd /
+	mount --make-rshared / # as systemd does where it is no container: credentials are mounted beside a service, and come to it that way
 	exec env -i container=other PATH=/usr/sbin:/usr/bin:/sbin:/bin \
 		/lib/systemd/systemd --system --unit=basic.target --log-target=console --show-status=0
 ' boot2 "$1"
