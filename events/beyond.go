@@ -45,10 +45,6 @@ func (y *beyond) read(dir string, at *CorruptError) error {
 
 // segment takes in what a segment has; broken says that the damage is at its beginning.
 func (y *beyond) segment(b []byte, broken bool) {
-	var prefix int
-	if broken {
-		prefix, _, _ = recordLen(b[:min(len(b), 10)]) // or 0, where that is what is damaged
-	}
 	for i := 0; ; {
 		n := bytes.Index(b[i:], []byte(magic[:len(magic)-1])) // of either form
 		if n < 0 {
@@ -61,7 +57,7 @@ func (y *beyond) segment(b []byte, broken bool) {
 			i += len(magic) - 1
 			continue
 		}
-		if broken && i == prefix {
+		if broken && i <= binary.MaxVarintLen64 { // behind its length, which may be what is damaged
 			f.payload = nil
 			y.there = &f
 		}

@@ -61,9 +61,12 @@ func TestVerify_namesWhoseEventIsDamaged(t *testing.T) {
 	rnd := random(t)
 	for n, r := range records {
 		last := !slices.ContainsFunc(records[n+1:], func(o written) bool { return o.Inc == r.Inc })
+		bits := []int{7, 15} // where the length would go on, or end, one byte sooner or later
 		for range 3 {
+			bits = append(bits, rnd.IntN(8*(r.to-r.from)))
+		}
+		for _, bit := range bits {
 			file := bytes.Clone(im[r.segment])
-			bit := rnd.IntN(8 * (r.to - r.from))
 			file[r.from+bit/8] ^= 1 << (bit % 8)
 			said := verified(t, im.with(r.segment, file))
 			want := fmt.Sprintf("incarnation %v, event %d: it is damaged, missing, or not in its place: segment %s at byte %d", r.Inc, r.Seq, r.segment, r.from)
