@@ -197,7 +197,8 @@ func (m *booted) sealed() {
 	m.t.Helper()
 	before := m.containers()
 	const data = "/var/lib/podman-swarm"
-	m.run("set -e; podman-swarm-agent reseal --data-dir " + data + `
+	const inPlain = "grep -a -q " + podmanhost.Image1 + " " + data + "/state.json"
+	m.run("set -e; " + inPlain + "; podman-swarm-agent reseal --data-dir " + data + `
 		mkdir -p /etc/podman-swarm
 		echo PODMAN_SWARM_ENCRYPT_STATE=true > /etc/podman-swarm/agent.env
 		systemd-creds encrypt --name=encryption.key ` + data + `/encryption.key /etc/podman-swarm/encryption.key
@@ -206,7 +207,7 @@ func (m *booted) sealed() {
 		printf '[Service]\nLoadCredentialEncrypted=encryption.key:/etc/podman-swarm/encryption.key\n' > /etc/systemd/system/podman-swarm-agent.service.d/key.conf
 		systemctl daemon-reload
 		systemctl start podman-swarm-agent`)
-	if got := m.run("psctl get deployment web -o json | jq .status.readyReplicas; head -c 100 " + data + "/state.json | grep -c web || true; test ! -e " + data + "/encryption.key && echo sealed"); got != "3\n0\nsealed" {
+	if got := m.run("psctl get deployment web -o json | jq .status.readyReplicas; " + inPlain + " || echo sealed; ls " + data); !strings.HasPrefix(got, "3\nsealed\n") || strings.Contains(got, "encryption.key") {
 		m.t.Errorf("with the key as a credential: got %q", got)
 	}
 	if after := m.containers(); after != before {
