@@ -40,8 +40,10 @@ type Copies struct {
 	there  map[string]int64
 	listed time.Time
 
-	mu   sync.Mutex // for a moment
-	said Copied
+	mu    sync.Mutex // for a moment
+	said  Copied
+	doing string    // what is asked of To just now; "": nothing
+	since time.Time // when it was
 }
 
 // Copied is how the copying goes.
@@ -49,7 +51,7 @@ type Copied struct {
 	Missing int       // files that are here and, as far as is known, not there
 	Bytes   int64     // of these
 	At      time.Time // when everything was last there, as far as is known; zero: not yet
-	Failed  error     // why the last try did not copy all; nil: it did
+	Failed  error     // why the last try did not copy all, or what of it has gone on for longer than any should; nil: it did
 	Count   uint64    // files copied since the agent's start
 	Errors  uint64
 }
@@ -57,14 +59,25 @@ type Copied struct {
 // relist is how long what is there is known by the last listing: as long it may go unseen that somebody has removed a copy.
 const relist = 24 * time.Hour
 
-// longest is the longest wait after a failure.
+// longest is the longest wait after a failure, and for an answer before it is said that there is none.
 const longest = 10 * time.Minute
 
 // Said is how it goes.
 func (c *Copies) Said() Copied {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.said
+	said := c.said
+	if c.doing != "" && c.Backups.now().Sub(c.since) > longest {
+		said.Failed = errors.Join(said.Failed, fmt.Errorf("%s: under way since %s, with no answer", c.doing, c.since.UTC().Format(time.RFC3339)))
+	}
+	return said
+}
+
+// does says what is asked of To from now on.
+func (c *Copies) does(what string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.doing, c.since = what, c.Backups.now()
 }
 
 // Run copies what is new until ctx ends.
@@ -155,7 +168,9 @@ func (c *Copies) round(ctx context.Context) (here, there error) {
 func (c *Copies) once(ctx context.Context) (here, there error) {
 	all, here := c.here()
 	if now := c.Backups.now(); c.there == nil || now.Sub(c.listed) >= relist {
-		if c.there, there = c.To.Sizes(ctx); there != nil {
+		c.does("list what is there")
+		c.there, there = c.To.Sizes(ctx)
+		if c.does(""); there != nil {
 			c.there = nil
 			return here, fmt.Errorf("list what is there: %w", there)
 		}
@@ -224,6 +239,8 @@ func (c *Copies) put(ctx context.Context, name string, data []byte) error {
 		c.doubt = map[string]bool{}
 	}
 	c.doubt[name] = true
+	c.does("copy " + name)
+	defer c.does("")
 	if err := c.To.Put(ctx, name, data); err != nil {
 		return err
 	}

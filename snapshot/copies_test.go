@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -172,19 +173,28 @@ func (s *stuck) Put(context.Context, string, []byte) error {
 	return errors.New("too late")
 }
 
-// A file server that is away holds up no agent that is to end: it would be killed then, and have told nobody that it leaves.
+// A file server that is away holds up no agent that is to end: it would be killed then, and have told nobody that it leaves. Nor is it silent meanwhile.
 func TestCopies_serverIsAway(t *testing.T) {
 	h := open(t, t.TempDir())
 	b := h.backups(t)
 	if _, err := b.Create(t.Context(), "", false); err != nil {
 		t.Fatal(err)
 	}
+	var ahead atomic.Int64
+	b.Now = func() time.Time { return time.Now().Add(time.Duration(ahead.Load())) }
 	to := &stuck{elsewhere(t), make(chan struct{}), make(chan struct{})}
 	c := &Copies{Backups: b, To: to, Log: slog.New(slog.DiscardHandler)}
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error, 1)
 	go func() { done <- c.Run(ctx) }()
 	<-to.begun
+	if err := c.Said().Failed; err != nil {
+		t.Errorf("as it has just begun: %v", err)
+	}
+	ahead.Store(int64(longest + time.Minute))
+	if err := c.Said().Failed; err == nil || !strings.Contains(err.Error(), "copy state-backup-") {
+		t.Errorf("got %v, want that the copy has no answer", err)
+	}
 	cancel()
 	select {
 	case err := <-done:
@@ -197,6 +207,10 @@ func TestCopies_serverIsAway(t *testing.T) {
 	close(to.back)
 	if err := c.Once(ctx); !errors.Is(err, context.Canceled) { // once the round that was left has ended
 		t.Errorf("got %v", err)
+	}
+	ahead.Store(int64(2 * longest))
+	if err := c.Said().Failed; err == nil || strings.Contains(err.Error(), "no answer") {
+		t.Errorf("got %v, want how the last round ended alone", err)
 	}
 }
 
