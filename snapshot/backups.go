@@ -40,10 +40,11 @@ type Backups struct {
 	Log  *slog.Logger
 	Now  func() time.Time // nil: time.Now
 
-	busy sync.Mutex // held while the folder is changed
-	mu   sync.Mutex // for a moment
-	made Made
-	next chan struct{} // closed when another is made; nil: nobody waits for that
+	busy   sync.Mutex // held while the folder is changed
+	mu     sync.Mutex // for a moment
+	made   Made
+	source string        // the backup that a restore is done from just now, which no rule removes; "": there is none
+	next   chan struct{} // closed when another is made; nil: nobody waits for that
 }
 
 // Made is how the making of backups goes.

@@ -77,12 +77,37 @@ var ErrNoneWhole = errors.New("none of the backups is whole: none is removed")
 func (b *Backups) Plan() ([]Kept, error) {
 	files, err := b.List()
 	plan := b.Keep.Plan(files)
+	b.mu.Lock()
+	source := b.source
+	b.mu.Unlock()
+	sources := []string{source}
 	for _, x := range unfinished(b.Ledger.View().State, b.Node) {
-		if i := slices.IndexFunc(plan, func(k Kept) bool { return k.Name == x.From }); i >= 0 {
+		sources = append(sources, x.From)
+	}
+	for i := range plan {
+		if slices.Contains(sources, plan[i].Name) {
 			plan[i].Why = append(plan[i].Why, "an unfinished restore is from it") // and could not go on without
 		}
 	}
 	return plan, err
+}
+
+// reserve keeps a backup that is restored from, until release is called: the restore is not known to be unfinished before its first commit, and could
+// not go on without it. The error wraps fs.ErrNotExist where it has been removed since it was read.
+func (b *Backups) reserve(name string) (release func(), err error) {
+	set := func(name string) {
+		b.mu.Lock()
+		defer b.mu.Unlock()
+		b.source = name
+	}
+	set(name)
+	b.busy.Lock() // until a Prune that has not seen it is done
+	defer b.busy.Unlock()
+	if _, err := b.Stat(name); err != nil {
+		set("")
+		return nil, err
+	}
+	return func() { set("") }, nil
 }
 
 // Prune removes the backups that are not to be kept, and says of each what was decided. The newest that is whole always stays: if the

@@ -245,6 +245,13 @@ func (r *Restorer) begin(ctx context.Context, by projection.By, fact projection.
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	fact.From, fact.Hash, fact.Index, fact.Stood = from.File, from.Hash, from.Index, from.Stood
+	if !from.brought && from.Index == 0 {
+		release, err := r.Backups.reserve(from.File)
+		if err != nil {
+			return nil, fmt.Errorf("nothing is restored: %w", err)
+		}
+		defer release()
+	}
 	res := &Restored{}
 	if r.Hear != nil {
 		var heard []string

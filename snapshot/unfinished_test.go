@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -232,6 +233,37 @@ func TestRestorer_itsBackupStays(t *testing.T) {
 	}
 	if _, err := r.Backups.Stat(from.File); err == nil {
 		t.Error("it is done, and its backup stays")
+	}
+}
+
+// So does it before the first commit says that there is a restore; one that was removed before that is missed at once, and not after a crash.
+func TestRestorer_itsBackupStaysFromTheStart(t *testing.T) {
+	h := open(t, t.TempDir())
+	r := h.restorer(t)
+	h.apply(t, "deployment/default/a", `{"n":1}`)
+	from := r.backup(t)
+	h.apply(t, "deployment/default/a", `{"n":2}`)
+	r.Backups.Keep = Keep{Last: 1}
+	r.backup(t)
+	prune := func() {
+		if _, err := r.Backups.Prune(false); err != nil {
+			t.Error(err)
+		}
+	}
+	r.Hear = func(context.Context) (_, _ []string) { prune(); return nil, nil }
+	if _, err := r.Restore(t.Context(), projection.By{}, from, nil); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := r.Backups.Stat(from.File); err != nil {
+		t.Errorf("while it was restored from it was removed: %v", err)
+	}
+	prune()
+	there := names(t, r.Backups.Dir)
+	if _, err := r.Restore(t.Context(), projection.By{}, from, nil); !errors.Is(err, fs.ErrNotExist) || !strings.Contains(err.Error(), "nothing is restored") {
+		t.Errorf("got %v, want that it has been removed", err)
+	}
+	if now := names(t, r.Backups.Dir); now != there {
+		t.Errorf("got %s, want %s", now, there)
 	}
 }
 
