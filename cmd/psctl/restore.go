@@ -247,8 +247,10 @@ func (r *restorer) asked(ctx context.Context, what, path string, query url.Value
 	if err != nil {
 		return nil, err
 	}
-	if err := r.fit(&plan); err != nil {
-		return nil, err
+	if query.Has("only") { // an undo is not bounded by a namespace
+		if err := r.fit(&plan); err != nil {
+			return nil, err
+		}
 	}
 	if r.dry && r.form.value != asTable {
 		return nil, r.value(raw, r.form.value)
