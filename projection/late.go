@@ -142,7 +142,7 @@ func (l *Ledger) heard(s *State, k *links, all []partedAt) error {
 		}
 		for n := range all {
 			p := &all[n]
-			if c.Inc != p.inc && slices.ContainsFunc(c.Events, p.named) {
+			if slices.ContainsFunc(c.Events, p.named) {
 				c, err := events.ParseCommit(bytes.Clone(rec.Payload))
 				if err != nil {
 					return err

@@ -80,6 +80,44 @@ func TestLate_whatIsDeletedStaysDeleted(t *testing.T) {
 	}
 }
 
+// What stands may speak of what was given up as well: a disk was put back, and its host deletes what it had once made itself, which it knows again by what
+// another has made of it meanwhile. That stays deleted.
+func TestLate_whatStandsDeletes(t *testing.T) {
+	ctx := context.Background()
+	stands, given, standing, giving, inc := parted(t)
+	w, wlog := others(t)
+	admit(t, w, payloads(t, giving, inc)...)
+	mustRecord(t, w, put("deployment/default/kept", `{"by":"w"}`))
+	mustRecord(t, stands, put("deployment/default/other", `{}`))
+	admit(t, stands, payloads(t, wlog, wlog.Incarnation())...)
+	mustRecord(t, stands, del("kept"))
+	mustRecord(t, stands, put("deployment/default/kept", `{"by":"stands"}`)) // another object, of a number that is given up
+	admit(t, given, payloads(t, wlog, wlog.Incarnation())...)
+	if err := given.GiveUp(ctx, inc, 1, "a fork"); err != nil {
+		t.Fatal(err)
+	}
+	for _, a := range must(given.Admit(ctx, payloads(t, standing, inc)))(t) {
+		if a.Late {
+			t.Error("what was given up is not known to be spoken of before Late has looked")
+		}
+	}
+	if n, err := given.Late(ctx); err != nil || n != 1 {
+		t.Fatalf("%d commits, %v; want one, of the deletion", n, err)
+	}
+	if n, err := given.Late(ctx); err != nil || n != 0 {
+		t.Fatalf("once more %d commits, %v", n, err)
+	}
+	admit(t, stands, but(t, giving, inc)...)
+	for what, l := range map[string]*Ledger{"who gave it up": given, "who wrote what stands": stands} {
+		if s, want := shownIn(l.View().State), []string{`both {"by":"given"}`, `gone {"by":"given"}`, `kept {"by":"stands"}`, `old {}`, `other {}`}; !slices.Equal(s, want) {
+			t.Errorf("%s shows %q, want %q", what, s, want)
+		}
+		for _, o := range l.View().State.Conflicts() {
+			t.Errorf("%s lists %+v", what, o)
+		}
+	}
+}
+
 // must gives what a call returned, if that was no error.
 func must[T any](v T, err error) func(*testing.T) T {
 	return func(t *testing.T) T {
