@@ -155,7 +155,8 @@ func source(data []byte, keys seal.Keys) (Source, error) {
 	return from, err
 }
 
-// Newest is the newest file in the folder of backups that can be restored from; "" where there is none.
+// Newest is the newest file in the folder of backups that can be restored from; "" where there is none. What is damaged is passed over, and what is
+// sealed is not: it is whole for who has the key, and an older one is not what was meant. The error, which names it, wraps seal.ErrNoKey then.
 func (r *Restorer) Newest() (string, error) {
 	all, err := r.Backups.List()
 	if err != nil {
@@ -163,8 +164,11 @@ func (r *Restorer) Newest() (string, error) {
 	}
 	for _, f := range slices.Backward(all) {
 		_, err := r.Source(f.Name)
-		if err == nil {
+		switch {
+		case err == nil:
 			return f.Name, nil
+		case errors.Is(err, seal.ErrNoKey):
+			return "", err
 		}
 		r.Log.Warn("a backup is passed over", "file", f.Name, "err", err)
 	}

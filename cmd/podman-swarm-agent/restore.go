@@ -12,6 +12,7 @@ import (
 	"github.com/podman-swarm/podman-swarm/cmd/internal/api"
 	"github.com/podman-swarm/podman-swarm/projection"
 	"github.com/podman-swarm/podman-swarm/snapshot"
+	"github.com/podman-swarm/podman-swarm/snapshot/seal"
 )
 
 // hearAll waits until this host has what the others that it hears have, for ten seconds at most, and names those whose
@@ -46,7 +47,7 @@ func (a *agent) hearAll(ctx context.Context) (heard, unheard []string) {
 
 // find looks at what stands as state.json: one that this agent wrote last is as it should be, a backup is a request to restore it, a file of
 // version 1 is taken over where the log is new, and anything else is set aside. With a new log in its stead that is refused: nothing is
-// started empty over damage.
+// started empty over damage, or over what is sealed and cannot be opened here, which stays where it is for a start with the key.
 func (a *agent) find() error {
 	joins := len(a.c.Join) > 0
 	if _, err := os.Stat(filepath.Join(a.c.DataDir, "peers")); err == nil && a.c.ClusterAddr != "" {
@@ -57,6 +58,10 @@ func (a *agent) find() error {
 		return err
 	}
 	found, err := a.restorer.Found(a.view.Path, !foreign, a.empty)
+	if errors.Is(err, seal.ErrNoKey) && a.empty && !joins { // it is what was asked for
+		return fmt.Errorf("%w. The log is empty, and nothing is begun in its place: start with --backup-identity-file FILE, or put there what age -d makes of it where the key is; "+
+			"or, to begin with nothing, move it elsewhere", err)
+	}
 	if err != nil && a.empty && !joins {
 		if err := a.fallBack(err); err != nil {
 			return err
@@ -93,6 +98,11 @@ func (a *agent) find() error {
 // fallBack puts the newest backup that can be read where a state.json stands that cannot.
 func (a *agent) fallBack(why error) error {
 	newest, err := a.restorer.Newest()
+	if errors.Is(err, seal.ErrNoKey) {
+		return fmt.Errorf("%w. The log is empty, and the newest backup, %w: start with --backup-identity-file FILE, or, where the key is, "+
+			"podman-swarm-agent backup extract %s --identity FILE -o NEW makes one that is to be moved to %s; or, to begin with nothing, move what stands there elsewhere",
+			why, err, a.backups.Dir, a.view.Path)
+	}
 	if err != nil {
 		return err
 	}

@@ -10,6 +10,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 )
 
 // identity makes a key with the age tool, and gives its file and its public half.
@@ -27,7 +28,7 @@ func identity(t *testing.T) (file, public string) {
 }
 
 // The documented restore, by cp, of a sealed backup: where the key is, it is restored; where it is not, it is set aside with the reason, and
-// nothing changes; and a new host does not begin with nothing in its place.
+// nothing changes; and a new host does not begin with nothing, or another backup, in its place, but waits for the key.
 func TestRestore_sealedCopiedOverStateJSON(t *testing.T) {
 	key, public := identity(t)
 	dir := t.TempDir()
@@ -54,17 +55,65 @@ func TestRestore_sealedCopiedOverStateJSON(t *testing.T) {
 	r.ask(t, "GET", "/api/v1/namespaces/default/services/web", "", http.StatusOK)
 	r.end(t)
 
+	// A new host, to whom the folder of backups has come with an old one that is plain: that is not what was asked for.
 	other := t.TempDir()
+	copyFile(t, "../../snapshot/testdata/version1/02-example-1node.json", filepath.Join(other, "state-backup-20200121-120000-pinned.json"))
 	copyFile(t, backup, filepath.Join(other, "state.json"))
-	r = start(t, other)
-	if code := <-r.code; code == 0 || !strings.Contains(r.said.String(), "no key here that opens it") {
-		t.Errorf("a new host without the key ends with %d:\n%s", code, &r.said)
+	for range 2 {
+		r = start(t, other)
+		if said, ended := r.refuses(t); !ended || !strings.Contains(said, "no key here that opens it") || !strings.Contains(said, "--backup-identity-file") {
+			t.Fatalf("a new host without the key, ended %v:\n%s", ended, said)
+		}
 	}
-	if is, err := os.ReadFile(setAside(t, other)); err != nil || !strings.HasPrefix(string(is), "age-encryption.org/") {
-		t.Errorf("the backup is lost: %v", err)
+	if is, err := os.ReadFile(filepath.Join(other, "state.json")); err != nil || !strings.HasPrefix(string(is), "age-encryption.org/") {
+		t.Errorf("the backup is gone: %v", err)
 	}
-	copyFile(t, backup, filepath.Join(other, "state.json"))
 	r = start(t, other, "--backup-identity-file="+key)
+	r.ask(t, "GET", "/api/v1/namespaces/default/services/web", "", http.StatusOK)
+	r.end(t)
+}
+
+// refuses waits for the end of an agent that is not to start, and gives what it said.
+func (r *running) refuses(t *testing.T) (said string, ended bool) {
+	t.Helper()
+	select {
+	case code := <-r.code:
+		return r.said.String(), code != 0
+	case <-time.After(20 * time.Second):
+		return r.said.String(), false
+	}
+}
+
+// Where the log is lost, a host that seals its backups and cannot open them does not go back to an older one that is plain: it says which is sealed, and
+// what to do, and does that of itself once it has the key.
+func TestRestore_sealedNewest(t *testing.T) {
+	key, public := identity(t)
+	dir := t.TempDir()
+	copyFile(t, "../../snapshot/testdata/version1/02-example-1node.json", filepath.Join(dir, "state-backup-20200121-120000-pinned.json"))
+	if err := os.WriteFile(filepath.Join(dir, "state.json"), []byte("{"), 0o640); err != nil {
+		t.Fatal(err)
+	}
+	sealed := t.TempDir()
+	r := start(t, sealed, "--backup-recipient="+public)
+	r.ask(t, "POST", "/api/v1/manifests", svc("web"), http.StatusOK)
+	backup := r.backupOf(t, sealed)
+	r.end(t)
+	for _, end := range []string{"", ".about"} {
+		copyFile(t, backup+end, filepath.Join(dir, filepath.Base(backup)+end))
+	}
+	for range 2 {
+		r = start(t, dir)
+		said, ended := r.refuses(t)
+		if !ended {
+			t.Fatalf("it starts:\n%s", said)
+		}
+		for _, want := range []string{filepath.Base(backup), "--backup-identity-file FILE", "podman-swarm-agent backup extract " + dir + " --identity FILE"} {
+			if !strings.Contains(said, want) {
+				t.Errorf("it does not say %q:\n%s", want, said)
+			}
+		}
+	}
+	r = start(t, dir, "--backup-identity-file="+key)
 	r.ask(t, "GET", "/api/v1/namespaces/default/services/web", "", http.StatusOK)
 	r.end(t)
 }
