@@ -9,19 +9,23 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"syscall"
 	"time"
 
 	"github.com/podman-swarm/podman-swarm/snapshot/seal"
 )
 
-// ErrUnread says that what stands as state.json is nothing that can be restored from.
-var ErrUnread = errors.New("it is neither a state.json that this agent wrote, nor a backup, nor of version 1")
+// ErrUnread says that what stands as state.json is nothing that can be restored from: by what is in it, now and ever.
+var ErrUnread = errors.New("it cannot be restored from")
+
+// errForeign is ErrUnread of what is nothing known.
+var errForeign = fmt.Errorf("%w: it is neither a state.json that this agent wrote, nor a backup, nor of version 1", ErrUnread)
 
 // Found looks at what stands as state.json, and takes a copy of it into the folder of backups if somebody has put it there as to restore it: a
 // backup, or, where fresh says that the log has nothing yet, a file of version 1, which is what an agent that had no log left. It is nil when
 // there is no file, when it is this agent's own (mine), or when just that one, put there at just that time, has been restored from already.
-// An error that is ErrUnread or another of ReadBackup says that it is of no use. state.json itself stays where it is: until it stands in the
-// log that it was restored, the next start must find it again.
+// An error that wraps ErrUnread says that it is of no use, seal.ErrNoKey that no key here opens it; any other, as of a full disk, says nothing of it, and
+// Found may do better later. state.json itself stays where it is: until it stands in the log that it was restored, the next start must find it again.
 func (r *Restorer) Found(path string, mine, fresh bool) (*Source, error) {
 	info, err := os.Stat(path)
 	if errors.Is(err, fs.ErrNotExist) || err == nil && mine {
@@ -31,21 +35,23 @@ func (r *Restorer) Found(path string, mine, fresh bool) (*Source, error) {
 		return nil, err
 	}
 	if !info.Mode().IsRegular() {
-		return nil, ErrUnread
+		return nil, errForeign
 	}
 	if err := settle(path); err != nil {
 		return nil, err
 	}
 	data, err := os.ReadFile(path)
 	if err != nil {
-		return nil, err
+		return nil, ofContent(err)
 	}
 	from, err := source(data, r.Backups.Keys)
-	if errors.Is(err, ErrNoBackup) {
-		err = ErrUnread
-	}
-	if err != nil {
+	switch {
+	case errors.Is(err, ErrNoBackup):
+		return nil, fmt.Errorf("%s: %w", path, errForeign)
+	case errors.Is(err, seal.ErrNoKey):
 		return nil, fmt.Errorf("%s: %w", path, err)
+	case err != nil: // it is damaged, or of a later form
+		return nil, fmt.Errorf("%s: %w: %w", path, ErrUnread, err)
 	}
 	from.Stood = info.ModTime().UTC()
 	for _, x := range Restores(r.Ledger.View().State) {
@@ -58,9 +64,19 @@ func (r *Restorer) Found(path string, mine, fresh bool) (*Source, error) {
 			return nil, fmt.Errorf("%s: %w", path, err)
 		}
 	}
-	from.File, err = r.adopt(data, &from, cmp.Or(from.Made, info.ModTime()))
+	if from.File, err = r.adopt(data, &from, cmp.Or(from.Made, info.ModTime())); err != nil {
+		return nil, fmt.Errorf("put %s among the backups: %w", path, err)
+	}
 	from.brought = !seal.Sealed(data) && !r.Backups.For.None() // what is in the folder is sealed then
-	return &from, err
+	return &from, nil
+}
+
+// ofContent has an error of reading state.json be ErrUnread where the disk does not give its bytes back, which it will not do tomorrow either.
+func ofContent(err error) error {
+	if errors.Is(err, syscall.EIO) {
+		return fmt.Errorf("%w: %w", ErrUnread, err)
+	}
+	return err
 }
 
 // settle makes durable what somebody has put at a path, who was in no hurry: what is begun on account of it would find it in part after a power cut,

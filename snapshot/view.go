@@ -185,15 +185,22 @@ func (v *View) aside() string {
 }
 
 // Replace has data stand as state.json, as if somebody had put it there, and sets aside what stood there, under the name that it returns. When it returns nil
-// that is durable; a crash leaves the one or the other, and what stood there has perhaps both names.
+// that is durable; a crash leaves the one or the other, and what stood there has perhaps both names. What cannot be written, as on a full disk, changes no name.
 func (v *View) Replace(data []byte) (aside string, err error) {
+	tmp := v.Path + ".tmp"
+	if err := prepare(v.Path, tmp, 0o640, func(w io.Writer) error { _, err := w.Write(data); return err }); err != nil {
+		return "", err
+	}
 	aside = v.aside()
 	if err := os.Link(v.Path, aside); err != nil { // a folder, or on a file system that has no links
 		if err := os.Rename(v.Path, aside); err != nil {
 			return "", fmt.Errorf("set %s aside: %w", v.Path, err)
 		}
 	}
-	return aside, WriteFile(v.Path, v.Path+".tmp", 0o640, func(w io.Writer) error { _, err := w.Write(data); return err })
+	if err := os.Rename(tmp, v.Path); err != nil {
+		return aside, err
+	}
+	return aside, syncFolder(filepath.Dir(v.Path))
 }
 
 // Foreign reports whether something stands as state.json that this agent did not write last.

@@ -232,6 +232,9 @@ func TestView_replace(t *testing.T) {
 	if b, err := os.ReadFile(h.view.Path); err != nil || string(b) != "half" {
 		t.Errorf("after that %q, %v stands as state.json", b, err)
 	}
+	if aside, err := filepath.Glob(h.view.Path + ".set-aside-*"); err != nil || len(aside) > 0 { // or each try, for as long as the disk is full, would leave one more
+		t.Errorf("what still stands has other names as well: %v, %v", aside, err)
+	}
 	if err := os.Remove(h.view.Path + ".tmp"); err != nil {
 		t.Fatal(err)
 	}

@@ -46,8 +46,8 @@ func (a *agent) hearAll(ctx context.Context) (heard, unheard []string) {
 }
 
 // find looks at what stands as state.json: one that this agent wrote last is as it should be, a backup is a request to restore it, a file of
-// version 1 is taken over where the log is new, and anything else is set aside. With a new log in its stead that is refused: nothing is
-// started empty over damage, or over what is sealed and cannot be opened here, which stays where it is for a start with the key.
+// version 1 is taken over where the log is new, and anything else is set aside. What cannot be told now, as on a full disk, is looked at again by
+// restoreFound. With a new log in the stead of what is of no use that is refused: nothing is started empty over damage, or over what is sealed and cannot be opened here, which stays where it is for a start with the key.
 func (a *agent) find() error {
 	joins := len(a.c.Join) > 0
 	if _, err := os.Stat(filepath.Join(a.c.DataDir, "peers")); err == nil && a.c.ClusterAddr != "" {
@@ -62,13 +62,18 @@ func (a *agent) find() error {
 		return fmt.Errorf("%w. The log is empty, and nothing is begun in its place: start with --backup-identity-file FILE, or put there what age -d makes of it where the key is; "+
 			"or, to begin with nothing, move it elsewhere", err)
 	}
-	if err != nil && a.empty && !joins {
+	if errors.Is(err, snapshot.ErrUnread) && a.empty && !joins {
 		if err := a.fallBack(err); err != nil {
 			return err
 		}
 		found, err = a.restorer.Found(a.view.Path, false, true)
 	}
+	useless := errors.Is(err, snapshot.ErrUnread) || errors.Is(err, seal.ErrNoKey)
 	switch {
+	case err != nil && !useless && !(a.empty && joins): // a full disk, say: what stands there may be what somebody wants restored
+		a.log.Error("what stands as state.json cannot be taken among the backups now; it stays where it is, and is tried again", "err", err)
+		a.found = true
+		return nil
 	case err != nil:
 		a.log.Error("what stands as state.json cannot be restored from, and changes nothing", "err", err)
 	case found != nil && a.empty && joins:

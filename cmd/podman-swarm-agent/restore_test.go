@@ -1,9 +1,11 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"log/slog"
+	"os"
 	"path/filepath"
 	"strings"
 	"sync/atomic"
@@ -124,4 +126,75 @@ func TestRestore_waitsForTheLog(t *testing.T) {
 			t.Errorf("it is said %d times:\n%s", n, &said)
 		}
 	})
+}
+
+// A backup that somebody has put over state.json is restored once it can be taken among the backups, and no other in its place, be the log empty or not;
+// until then it stays where it is, and the status says why.
+func TestFind_triesAgain(t *testing.T) {
+	for _, empty := range []bool{false, true} {
+		synctest.Test(t, func(t *testing.T) {
+			k := newKeeper(t, "a")
+			var said lines
+			log := slog.New(slog.NewTextHandler(&said, nil))
+			dir := t.TempDir()
+			a := &agent{c: &config{}, log: log, events: k.log, ledger: k.Ledger, heard: make(chan struct{}), restored: make(chan struct{}), empty: empty}
+			a.c.NodeName, a.c.DataDir = "a", dir
+			close(a.heard)
+			a.backups = &snapshot.Backups{Dir: filepath.Join(dir, "backups"), Node: "a", Ledger: k.Ledger, Log: log}
+			a.view = &snapshot.View{Path: filepath.Join(dir, "state.json"), Sums: filepath.Join(dir, "state.sum"), Log: log}
+			a.restorer = &snapshot.Restorer{Ledger: k.Ledger, Backups: a.backups, Log: log, Stood: filepath.Join(dir, "stood")}
+			for _, n := range []string{`{"n":1}`, `{"n":2}`} {
+				k.declare(n)
+				f, err := a.backups.Create(t.Context(), "test", false)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if n == `{"n":1}` { // it comes from elsewhere, and the other one is there
+					if err := os.Rename(filepath.Join(a.backups.Dir, f.Name), a.view.Path); err != nil {
+						t.Fatal(err)
+					}
+				}
+			}
+			wants, err := os.ReadFile(a.view.Path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			full := filepath.Join(a.backups.Dir, "state-backup.tmp") // where each is written first
+			if err := os.Mkdir(full, 0o750); err != nil {
+				t.Fatal(err)
+			}
+			if err := a.find(); err != nil {
+				t.Fatal(err)
+			}
+			ctx, stop := context.WithCancel(t.Context())
+			ended := make(chan error, 1)
+			go func() { ended <- a.restore(ctx) }()
+			time.Sleep(time.Minute)
+			if p := a.unfinished(); len(p) != 1 || !strings.Contains(p[0].Why, "among the backups") {
+				t.Errorf("log empty %v: got %+v", empty, p)
+			}
+			if is, err := os.ReadFile(a.view.Path); err != nil || !bytes.Equal(is, wants) {
+				t.Errorf("log empty %v: what is to be restored does not stand there any more: %v", empty, err)
+			}
+			if err := os.Remove(full); err != nil {
+				t.Fatal(err)
+			}
+			time.Sleep(10 * time.Minute)
+			select {
+			case <-a.restored:
+			default:
+				t.Errorf("log empty %v: it is not restored:\n%s", empty, &said)
+			}
+			if o, _ := k.View().Lookup("service/default/a"); string(o.Version.Object) != `{"n":1}` {
+				t.Errorf("log empty %v: got %s", empty, o.Version.Object)
+			}
+			if p := a.unfinished(); len(p) != 0 {
+				t.Errorf("log empty %v: got %+v", empty, p)
+			}
+			stop()
+			if err := <-ended; err != nil {
+				t.Error(err)
+			}
+		})
+	}
 }
