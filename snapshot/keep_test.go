@@ -118,8 +118,8 @@ func TestBackups_clockWasAhead(t *testing.T) {
 	if f, err := d.Once(t.Context()); err != nil || f.Name != plain[3] {
 		t.Errorf("the drill takes %s for the newest: %v", f.Name, err)
 	}
-	if name, err := (&Restorer{Backups: b, Log: b.Log}).Newest(); err != nil || name != plain[3] {
-		t.Errorf("the newest to restore from is %s: %v", name, err)
+	if n, err := (&Restorer{Backups: b, Log: b.Log}).Newest(t.Context()); err != nil || n.File != plain[3] {
+		t.Errorf("the newest to restore from is %s: %v", n.File, err)
 	}
 	// Where a rule has room for the oldest, that is none of them.
 	b.Keep = Keep{Daily: 3}

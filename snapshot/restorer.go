@@ -11,7 +11,6 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -153,26 +152,6 @@ func source(data []byte, keys seal.Keys) (Source, error) {
 		return from, err
 	}
 	return from, err
-}
-
-// Newest is the newest file in the folder of backups that can be restored from; "" where there is none. What is damaged is passed over, and what is
-// sealed is not: it is whole for who has the key, and an older one is not what was meant. The error, which names it, wraps seal.ErrNoKey then.
-func (r *Restorer) Newest() (string, error) {
-	all, err := r.Backups.List()
-	if err != nil {
-		return "", err
-	}
-	for _, f := range slices.Backward(all) {
-		_, err := r.Source(f.Name)
-		switch {
-		case err == nil:
-			return f.Name, nil
-		case errors.Is(err, seal.ErrNoKey):
-			return "", err
-		}
-		r.Log.Warn("a backup is passed over", "file", f.Name, "err", err)
-	}
-	return "", nil
 }
 
 func hashOf(data []byte) string {

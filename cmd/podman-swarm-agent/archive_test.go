@@ -2,6 +2,7 @@ package main
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
 	"os"
@@ -113,6 +114,50 @@ func TestIncrements_aNewHostFromTheFolder(t *testing.T) {
 	r.ask(t, "GET", "/api/v1/namespaces/default/services/web", "", http.StatusOK)
 	r.ask(t, "GET", "/api/v1/namespaces/default/services/new", "", http.StatusNotFound)
 	r.end(t)
+}
+
+// Where the log is lost, and nobody has put a backup there, the agent goes back to the last that the folder has, not to the last full hour; what of it
+// cannot be read it names.
+func TestRestore_fallsBackWithIncrements(t *testing.T) {
+	dir := t.TempDir()
+	r := start(t, dir, "--backup-increment-interval=20ms", "--backup-interval=0")
+	r.ask(t, "POST", "/api/v1/manifests", svc("first"), http.StatusOK)
+	r.incremented(t) // from now on a backup says which increments are its own
+	r.backupOf(t, dir)
+	r.ask(t, "POST", "/api/v1/manifests", svc("web"), http.StatusOK)
+	r.incremented(t)
+	r.end(t)
+	for _, damaged := range []bool{false, true} {
+		if err := errors.Join(os.RemoveAll(filepath.Join(dir, "events")), os.WriteFile(filepath.Join(dir, "state.json"), []byte("{"), 0o640)); err != nil {
+			t.Fatal(err)
+		}
+		says, web := "going back to the newest backup", http.StatusOK
+		if damaged {
+			says, web = "what was changed after that backup is lacking", http.StatusNotFound
+		}
+		copied := filepath.Join(t.TempDir(), "data")
+		if err := os.CopyFS(copied, os.DirFS(dir)); err != nil {
+			t.Fatal(err)
+		}
+		if damaged {
+			pieces, err := filepath.Glob(filepath.Join(copied, "increments", "*", "log-*"))
+			if err != nil || len(pieces) == 0 {
+				t.Fatalf("got %v, %v", pieces, err)
+			}
+			for _, p := range pieces {
+				if err := os.WriteFile(p, []byte("("), 0o640); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+		r = start(t, copied)
+		r.ask(t, "GET", "/api/v1/namespaces/default/services/first", "", http.StatusOK)
+		r.ask(t, "GET", "/api/v1/namespaces/default/services/web", "", web)
+		if !strings.Contains(r.said.String(), says) {
+			t.Errorf("it does not say %q:\n%s", says, &r.said)
+		}
+		r.end(t)
+	}
 }
 
 func noEnv(string) string { return "" }

@@ -48,7 +48,7 @@ func (a *agent) hearAll(ctx context.Context) (heard, unheard []string) {
 // find looks at what stands as state.json: one that this agent wrote last is as it should be, a backup is a request to restore it, a file of
 // version 1 is taken over where the log is new, and anything else is set aside. What cannot be told now, as on a full disk, is looked at again by
 // restoreFound. With a new log in the stead of what is of no use that is refused: nothing is started empty over damage, or over what is sealed and cannot be opened here, which stays where it is for a start with the key.
-func (a *agent) find() error {
+func (a *agent) find(ctx context.Context) error {
 	joins := len(a.c.Join) > 0
 	if _, err := os.Stat(filepath.Join(a.c.DataDir, "peers")); err == nil && a.c.ClusterAddr != "" {
 		joins = true // it has lost its log, and others have what was in it
@@ -63,7 +63,7 @@ func (a *agent) find() error {
 			"or, to begin with nothing, move it elsewhere", err)
 	}
 	if errors.Is(err, snapshot.ErrUnread) && a.empty && !joins {
-		if err := a.fallBack(err); err != nil {
+		if err := a.fallBack(ctx, err); err != nil {
 			return err
 		}
 		found, err = a.restorer.Found(a.view.Path, false, true)
@@ -100,9 +100,9 @@ func (a *agent) find() error {
 	return a.inspect()
 }
 
-// fallBack puts the newest backup that can be read where a state.json stands that cannot.
-func (a *agent) fallBack(why error) error {
-	newest, err := a.restorer.Newest()
+// fallBack puts the newest backup that can be read, with the increments after it, where a state.json stands that cannot.
+func (a *agent) fallBack(ctx context.Context, why error) error {
+	newest, err := a.restorer.Newest(ctx)
 	if errors.Is(err, seal.ErrNoKey) {
 		return fmt.Errorf("%w. The log is empty, and the newest backup, %w: start with --backup-identity-file FILE, or, where the key is, "+
 			"podman-swarm-agent backup extract %s --identity FILE -o NEW makes one that is to be moved to %s; or, to begin with nothing, move what stands there elsewhere",
@@ -111,19 +111,19 @@ func (a *agent) fallBack(why error) error {
 	if err != nil {
 		return err
 	}
-	if newest == "" {
+	if newest.File == "" {
 		if err := a.inspect(); err != nil {
 			return err
 		}
 		return fmt.Errorf("%w. It has been set aside; the log is empty, there is no backup in %s to go back to, and nothing is begun in its place. "+
 			"Put a backup there (cp BACKUP %s), or, to begin with nothing, move what was set aside elsewhere", why, a.backups.Dir, a.view.Path)
 	}
-	a.log.Error("state.json cannot be read, and the log is empty: going back to the newest backup", "err", why, "backup", newest)
-	data, err := os.ReadFile(filepath.Join(a.backups.Dir, newest))
-	if err != nil {
-		return err
+	a.log.Error("state.json cannot be read, and the log is empty: going back to the newest backup", "err", why, "backup", newest.File, "last_event", newest.Last)
+	if newest.Lacks != nil {
+		a.log.Error("what was changed after that backup is lacking: its increments cannot be read", "err", newest.Lacks,
+			"look", "podman-swarm-agent backup verify "+a.backups.Dir)
 	}
-	aside, err := a.view.Replace(data)
+	aside, err := a.view.Replace(newest.Data)
 	if err == nil {
 		a.log.Warn("what stood as state.json has been set aside", "file", aside)
 	}

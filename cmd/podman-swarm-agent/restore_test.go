@@ -163,7 +163,7 @@ func TestFind_triesAgain(t *testing.T) {
 			if err := os.Mkdir(full, 0o750); err != nil {
 				t.Fatal(err)
 			}
-			if err := a.find(); err != nil {
+			if err := a.find(t.Context()); err != nil {
 				t.Fatal(err)
 			}
 			ctx, stop := context.WithCancel(t.Context())

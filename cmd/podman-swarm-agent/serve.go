@@ -145,7 +145,7 @@ func (a *agent) open(ctx context.Context) (err error) {
 	if a.c.ClusterAddr != "" {
 		a.restorer.Hear = a.hearAll
 	}
-	if err := a.find(); err != nil {
+	if err := a.find(ctx); err != nil {
 		return err
 	}
 	if err := authority.Removed(a.ledger.View().State, a.c.NodeName); err != nil {
