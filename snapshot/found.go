@@ -56,6 +56,8 @@ func (r *Restorer) Found(path string, mine, fresh bool) (*Source, error) {
 	from.Stood = info.ModTime().UTC()
 	for _, x := range Restores(r.Ledger.View().State) {
 		if x.Host == r.Backups.Node && x.Hash == from.Hash && x.Stood.Equal(from.Stood) {
+			r.Log.Warn("what stands as state.json has been restored already, as it was put there then: touch it, or copy it without its old time, to have it restored again",
+				"restore", x.ID, "stands_since", from.Stood)
 			return nil, nil
 		}
 	}

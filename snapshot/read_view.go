@@ -13,18 +13,25 @@ import (
 	"github.com/podman-swarm/podman-swarm/events"
 	"github.com/podman-swarm/podman-swarm/events/manifest"
 	"github.com/podman-swarm/podman-swarm/projection"
+	"github.com/podman-swarm/podman-swarm/snapshot/seal"
 )
 
 // ErrNoView says that something is no state.json of DocumentVersion.
 var ErrNoView = errors.New("not a state.json of version 2")
 
-// ToApply is the command that would apply what was set aside of state.json; "" where it is nothing that people edited.
+// ToApply is the command that would apply what was set aside of state.json, if it is something that people edited, or a backup; "" for anything else.
 func ToApply(aside string) string {
 	data, err := os.ReadFile(aside)
 	if err != nil {
 		return ""
 	}
-	if _, err := ReadView(data); errors.Is(err, ErrNoView) {
+	if seal.Sealed(data) {
+		return "psctl restore " + aside + " --identity FILE"
+	}
+	if _, err := ReadView(data); !errors.Is(err, ErrNoView) {
+		return "psctl restore " + aside
+	}
+	if _, err := ReadBackup(data); err != nil {
 		return ""
 	}
 	return "psctl restore " + aside

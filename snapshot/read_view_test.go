@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -142,5 +143,42 @@ func TestRestorer_view(t *testing.T) {
 	}
 	if is := shows(h.View().State); is != was {
 		t.Errorf("got\n%s\nwant\n%s", is, was)
+	}
+}
+
+// What is set aside of state.json comes with the command that has it after all, if there is one.
+func TestToApply(t *testing.T) {
+	h := open(t, t.TempDir())
+	h.declare(t, threeKinds)
+	if _, err := h.view.Write(h.View().State); err != nil {
+		t.Fatal(err)
+	}
+	r := h.restorer(t)
+	backup := read(t, filepath.Join(r.Backups.Dir, r.backup(t).File))
+	r.Backups.Compress = true
+	compressed := read(t, filepath.Join(r.Backups.Dir, r.backup(t).File))
+	forWhom, _, _ := pair(t)
+	sealed, err := forWhom.Seal(backup)
+	if err != nil {
+		t.Fatal(err)
+	}
+	aside := filepath.Join(h.dir, "state.json.set-aside-1")
+	for name, c := range map[string]struct {
+		data []byte
+		want string
+	}{
+		"a view":              {read(t, h.view.Path), "psctl restore " + aside},
+		"a backup":            {backup, "psctl restore " + aside},
+		"a compressed backup": {compressed, "psctl restore " + aside},
+		"a sealed one":        {sealed, "psctl restore " + aside + " --identity FILE"},
+		"half a backup":       {backup[:len(backup)/2], ""},
+		"anything else":       {[]byte("{}"), ""},
+	} {
+		if err := os.WriteFile(aside, c.data, 0o640); err != nil {
+			t.Fatal(err)
+		}
+		if got := ToApply(aside); got != c.want {
+			t.Errorf("%s: got %q, want %q", name, got, c.want)
+		}
 	}
 }

@@ -145,6 +145,15 @@ func TestRestore_copiedOverStateJSON(t *testing.T) {
 	r.ask(t, "POST", "/api/v1/manifests", svc("later"), http.StatusOK)
 	r.ask(t, "GET", "/api/v1/namespaces/default/services/web", "", http.StatusNotFound)
 	r.end(t)
+	again, err := filepath.Glob(state + ".set-aside-*")
+	if err != nil || len(again) != 1 {
+		t.Fatalf("got %v, %v", again, err)
+	}
+	for _, want := range []string{"has been restored already", "touch it", `to_apply_it="psctl restore ` + again[0] + `"`} {
+		if !strings.Contains(r.said.String(), want) {
+			t.Errorf("it does not say %q:\n%s", want, &r.said)
+		}
+	}
 
 	// A new host, with nothing but the backup.
 	other := t.TempDir()

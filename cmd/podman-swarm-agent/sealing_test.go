@@ -45,7 +45,7 @@ func TestRestore_sealedCopiedOverStateJSON(t *testing.T) {
 	copyFile(t, backup, state)
 	r = start(t, dir, "--backup-recipient="+public)
 	r.ask(t, "GET", "/api/v1/namespaces/default/services/web", "", http.StatusNotFound)
-	if said := r.said.String(); !strings.Contains(said, "no key here that opens it") || !strings.Contains(said, "set aside") {
+	if said := r.said.String(); !strings.Contains(said, "no key here that opens it") || !strings.Contains(said, "psctl restore "+setAside(t, dir)+" --identity FILE") {
 		t.Errorf("nobody says so:\n%s", said)
 	}
 	r.end(t)
