@@ -57,7 +57,7 @@ func TestRestorer_newest(t *testing.T) {
 	ctx, stop := context.WithCancel(t.Context())
 	stop()
 	if n, err := r.Newest(ctx); !errors.Is(err, context.Canceled) {
-		t.Errorf("stopped: got %+v, %v", n, err)
+		t.Errorf("stopped: got %s, %v", n.File, err)
 	}
 	p.Backups.Of = nil // as at the start of an agent, before it knows
 	loose := made()
@@ -66,6 +66,15 @@ func TestRestorer_newest(t *testing.T) {
 	h.changes(t, 2)
 	p.turn(t)
 	upToNow("with increments that go on from an older one")
+	// Of the beginning of another log, which does not say so yet either, the index tells nothing.
+	other := open(t, t.TempDir())
+	other.changes(t, 1)
+	if _, err := (&Backups{Dir: p.Backups.Dir, Node: "a", Ledger: other.Ledger, Log: r.Log}).Create(t.Context(), "", false); err != nil {
+		t.Fatal(err)
+	}
+	if n, err := r.Newest(t.Context()); err != nil || n.Lacks != nil || !n.Last.Equal(other.View().At()) {
+		t.Errorf("the first of another log: got %s up to %v, lacking %v, %v", n.File, n.Last, n.Lacks, err)
+	}
 
 	backup = made()
 	p.Backups.For, _, _ = pair(t)
