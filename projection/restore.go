@@ -105,6 +105,26 @@ func (r *Restore) Hears(s *State, hosts []string) {
 	}
 }
 
+// Moved reports whether of what the restore is of anything was declared, or ended, between two states.
+func (r *Restore) Moved(from, to *State) bool {
+	n := 0
+	for o := range to.All("") {
+		if !restorable(o) || !r.inScope(o.Key) {
+			continue
+		}
+		if was, ok := from.Lookup(o.Key); !ok || was.Stamp != o.Stamp {
+			return true
+		}
+		n++
+	}
+	for o := range from.All("") {
+		if restorable(o) && r.inScope(o.Key) {
+			n--
+		}
+	}
+	return n != 0
+}
+
 // missed reports whether a version was made before the restore was asked for, and not seen. Of a host that was not heard then only its clock tells.
 func (r *Restore) missed(v events.Stamp) bool {
 	return v.Seq > r.Seen[v.Inc] && !slices.Contains(r.Heard, v.Inc) && v.Time.Wall().Before(r.Asked)

@@ -18,6 +18,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/podman-swarm/podman-swarm/projection"
 	"github.com/podman-swarm/podman-swarm/snapshot/seal"
 )
 
@@ -137,18 +138,25 @@ func list[T any](folder string, named func(string) (T, bool), fill func(*T, fs.F
 // Create makes a backup of what is on disk now. When it returns nil that is durable, under a name that no other had. A
 // crash leaves the backup whole or none, and perhaps a temporary file, which the next one replaces.
 func (b *Backups) Create(ctx context.Context, why string, pinned bool) (BackupFile, error) {
+	f, _, err := b.createOf(ctx, why, pinned)
+	return f, err
+}
+
+// createOf is Create, and gives the state that the backup is of.
+func (b *Backups) createOf(ctx context.Context, why string, pinned bool) (BackupFile, *projection.State, error) {
 	b.busy.Lock()
 	defer b.busy.Unlock()
 	if err := ctx.Err(); err != nil {
-		return BackupFile{}, err
+		return BackupFile{}, nil, err
 	}
 	begun := time.Now()
-	f, err := b.create(why, pinned)
+	s := b.Ledger.View().OnDisk()
+	f, err := b.create(s, why, pinned)
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.made.Failed = err; err != nil {
 		b.made.Errors++
-		return f, err
+		return f, nil, err
 	}
 	b.made.Last, b.made.Took = &f, time.Since(begun)
 	b.made.Count++
@@ -156,7 +164,7 @@ func (b *Backups) Create(ctx context.Context, why string, pinned bool) (BackupFi
 		close(b.next)
 		b.next = nil
 	}
-	return f, nil
+	return f, s, nil
 }
 
 // Changed is closed when another backup is made.
@@ -169,8 +177,7 @@ func (b *Backups) Changed() <-chan struct{} {
 	return b.next
 }
 
-func (b *Backups) create(why string, pinned bool) (BackupFile, error) {
-	s := b.Ledger.View().OnDisk()
+func (b *Backups) create(s *projection.State, why string, pinned bool) (BackupFile, error) {
 	now := b.now().UTC()
 	if err := makeFolders(b.Dir); err != nil {
 		return BackupFile{}, fmt.Errorf("make a backup: %w", err)

@@ -224,7 +224,13 @@ func (r *Restorer) Undo(ctx context.Context, by projection.By, id string, brough
 	return r.begin(ctx, by, projection.Restore{Only: undone.Only, Undoes: id}, was)
 }
 
-func (r *Restorer) begin(ctx context.Context, by projection.By, fact projection.Restore, from Source) (*Restored, error) {
+// errMoved says that there is no backup of what a restore would begin upon.
+var errMoved = errors.New("what is there was changed while it was backed up")
+
+// tries is how often a restore is begun at most. Between the backup of what is there and its first commit is a second where there is much.
+const tries = 5
+
+func (r *Restorer) begin(ctx context.Context, by projection.By, fact projection.Restore, from Source) (res *Restored, err error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	fact.From, fact.Hash, fact.Index, fact.Stood = from.File, from.Hash, from.Index, from.Stood
@@ -235,13 +241,24 @@ func (r *Restorer) begin(ctx context.Context, by projection.By, fact projection.
 		}
 		defer release()
 	}
-	res := &Restored{}
+	var unheard []string
 	if r.Hear != nil {
 		var heard []string
-		heard, res.Unheard = r.Hear(ctx)
+		heard, unheard = r.Hear(ctx)
 		fact.Hears(r.Ledger.View().State, heard)
 	}
-	before, err := r.Backups.Create(ctx, "before the "+fact.String(), true)
+	for range tries {
+		if res, err = r.try(ctx, by, fact, from, unheard); !errors.Is(err, errMoved) {
+			return res, err
+		}
+		r.Log.Info("what is there was changed while it was backed up; it is backed up anew", "what", fact.String())
+	}
+	return nil, fmt.Errorf("%w, %d times: try again when less is being changed", err, tries)
+}
+
+// try begins a restore, and ends it, unless what was backed up is not what it would begin upon: then the error is errMoved.
+func (r *Restorer) try(ctx context.Context, by projection.By, fact projection.Restore, from Source, unheard []string) (*Restored, error) {
+	before, upon, err := r.Backups.createOf(ctx, "before the "+fact.String(), true)
 	if err != nil {
 		return nil, fmt.Errorf("nothing is restored, since what is there could not be backed up: %w", err)
 	}
@@ -251,6 +268,7 @@ func (r *Restorer) begin(ctx context.Context, by projection.By, fact projection.
 		return nil, errors.Join(fmt.Errorf("nothing is restored: %w", err), r.notBegun(before.Name))
 	}
 	s := r.Ledger.View().State
+	res := &Restored{Unheard: unheard}
 	for n := 0; ; n++ { // two of one second
 		res.ID = now.Format(nameTime) + "-" + fact.Host
 		if n > 0 {
@@ -262,7 +280,7 @@ func (r *Restorer) begin(ctx context.Context, by projection.By, fact projection.
 	}
 	r.Log.Warn("restoring", "id", res.ID, "what", fact.String(), "before", before.Name, "unheard", res.Unheard)
 	ctx = context.WithoutCancel(ctx) // whoever asked may leave: what is begun is not left half done for that
-	res.Restore, err = r.act(ctx, by, res.ID, fact, from.Want, nil)
+	res.Restore, err = r.act(ctx, by, res.ID, fact, from.Want, upon, nil)
 	_, begun := r.Ledger.View().LookupRestore(res.ID)
 	switch {
 	case err == nil:
@@ -281,8 +299,10 @@ func (r *Restorer) notBegun(before string) error {
 	return r.Backups.drop(before)
 }
 
-// act does what of a restore is not done yet. was is what was there when it began; nil: it begins now.
-func (r *Restorer) act(ctx context.Context, by projection.By, id string, fact projection.Restore, want, was projection.Declarations) (projection.Restore, error) {
+// act does what of a restore is not done yet. backedUp is what the backup before it is of, upon which alone it begins; nil: it has begun. was is what was there when
+// it began; nil: it begins now.
+func (r *Restorer) act(ctx context.Context, by projection.By, id string, fact projection.Restore, want projection.Declarations, backedUp *projection.State,
+	was projection.Declarations) (projection.Restore, error) {
 	by.Cause = strings.TrimSuffix(fact.String()+": "+by.Cause, ": ")
 	most := r.Most
 	if most == 0 {
@@ -294,6 +314,8 @@ func (r *Restorer) act(ctx context.Context, by projection.By, id string, fact pr
 			next, begun := s.LookupRestore(id)
 			upon = s
 			switch {
+			case !begun && backedUp != nil && fact.Moved(backedUp, s): // an undo could not bring that back
+				return nil, errMoved
 			case !begun:
 				next = fact
 				next.Saw(s)

@@ -47,7 +47,7 @@ func (r *Restorer) resume(ctx context.Context, x Restored) error {
 		was = before.Want
 	}
 	r.Log.Warn("going on with a restore that was interrupted", "id", x.ID, "objects", x.Count)
-	_, err = r.act(ctx, projection.By{Actor: "agent", Cause: "resumed"}, x.ID, x.Restore, from.Want, was)
+	_, err = r.act(ctx, projection.By{Actor: "agent", Cause: "resumed"}, x.ID, x.Restore, from.Want, nil, was)
 	return err
 }
 
