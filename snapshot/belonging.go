@@ -102,17 +102,22 @@ func aside(folder, name string) error {
 	return os.Rename(path, path+".damaged")
 }
 
+// damaged reports whether an error says that a piece is, and not only that it cannot be read now, or by this agent, which says nothing of what is on the disk.
+func damaged(err error) bool {
+	var unread *fs.PathError
+	return err != nil && !errors.As(err, &unread) && !errors.Is(err, ErrPieceVersion)
+}
+
 // fits reports whether the last piece of which it can be told is of this log as it is. One that is damaged goes aside; while one only cannot be read, it is not known.
 func (p *Increments) fits(ctx context.Context, folder string, pieces []PieceFile) (bool, error) {
 	for _, f := range slices.Backward(pieces) {
 		piece, about, err := checkPiece(folder, f, p.Backups.Keys)
-		var unread *fs.PathError
 		switch {
 		case err == nil:
 		case f.First < p.Source.First(): // it cannot be made again
 			p.Log.Warn("an increment that the log has not any more cannot be found whole; it stays", "file", f.Name, "err", err)
 			continue
-		case errors.As(err, &unread), errors.Is(err, ErrPieceVersion): // which says nothing of what is on the disk
+		case !damaged(err):
 			return false, fmt.Errorf("whether the increments are of this log: %w", err)
 		default:
 			p.Log.Warn("an increment is damaged", "file", f.Name, "err", err)

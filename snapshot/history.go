@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"sort"
@@ -154,8 +153,7 @@ func (e *badPieceError) Unwrap() error { return e.err }
 // piece reads one of the increments.
 func (h *History) piece(folder string, f PieceFile) (*Piece, error) {
 	p, err := readPieceFile(folder, f, h.Keys)
-	var unread *fs.PathError
-	if err != nil && !errors.As(err, &unread) && !errors.Is(err, ErrPieceVersion) {
+	if damaged(err) {
 		err = &badPieceError{err}
 	}
 	return p, err

@@ -504,9 +504,12 @@ func TestTrimmer_sealedKeeps(t *testing.T) {
 		bad := bytes.Clone(data)
 		bad[i] ^= 16
 		write(t, piece, bad)
-		keeps("damaged", "not those that were written")
+		if tr.turn(t); h.log.First() != 1 || !bytes.Equal(read(t, piece+".damaged"), bad) {
+			t.Fatalf("damaged: the log begins with event %d", h.log.First())
+		}
+		write(t, piece, data)
+		write(t, piece+besideEnd, beside)
 	}
-	write(t, piece, data)
 	if err := os.Remove(piece + besideEnd); err != nil {
 		t.Fatal(err)
 	}

@@ -2,6 +2,7 @@ package snapshot
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -14,6 +15,7 @@ import (
 	"time"
 
 	"github.com/podman-swarm/podman-swarm/events"
+	"github.com/podman-swarm/podman-swarm/snapshot/seal"
 )
 
 // Trimmer trims a log at its front: of what is older, or more, than is to be kept, only that which an increment has, byte for byte, and which is
@@ -117,7 +119,8 @@ func (t *Trimmer) once(ctx context.Context) (waits string, err error) {
 
 // have reads the increments that have the events from one on, from the disk, and compares them with the log. It gives the first event before another that they do not have.
 // One that cannot be opened here has them if its bytes are those that were written, and it is of the log as it is: before it was sealed each of its
-// records was compared with the log, after it was sealed it was opened again, and what came on the disk was read back.
+// records was compared with the log, after it was sealed it was opened again, and what came on the disk was read back. One that is damaged goes aside: the log
+// has yet what was in it, so that the next Once makes it good.
 func (p *Increments) have(ctx context.Context, log Log, from, to uint64) (uint64, error) {
 	p.busy.Lock()
 	defer p.busy.Unlock()
@@ -144,8 +147,9 @@ func (p *Increments) have(ctx context.Context, log Log, from, to uint64) (uint64
 				return err
 			}
 			var err error
-			if piece, about, err = checkPiece(p.folder, file, p.Backups.Keys); err != nil {
-				return err
+			piece, about, err = checkPiece(p.folder, file, p.Backups.Keys)
+			if err != nil {
+				return cmp.Or(p.mend(file, err), errFound)
 			}
 		}
 		if piece == nil { // sealed for others: that its records are these was seen before it was sealed, see put
@@ -169,6 +173,18 @@ func (p *Increments) have(ctx context.Context, log Log, from, to uint64) (uint64
 		err = nil
 	}
 	return from, err
+}
+
+// mend has one that cannot be taken, for an error, made anew from the log. An error says that it is not.
+func (p *Increments) mend(f PieceFile, why error) error {
+	switch {
+	case !damaged(why) || errors.Is(why, seal.ErrNoKey):
+		return why
+	case f.First < p.Source.First():
+		return fmt.Errorf("%w; the log has not all of it any more: put a copy of it into %s, or, where there is none, move it out of there", why, p.folder)
+	}
+	p.Log.Warn("an increment is damaged; it is made anew from the log", "file", f.Name, "err", why)
+	return aside(p.folder, f.Name)
 }
 
 func sameRecord(a, b *events.Record) bool {

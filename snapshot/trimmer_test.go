@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -211,7 +212,10 @@ func TestTrimmer_waits(t *testing.T) {
 	if err := os.WriteFile(first, whole[:len(whole)-1], 0o640); err != nil {
 		t.Fatal(err)
 	}
-	keeps("a damaged one", "", pieces[0].Name)
+	keeps("a damaged one", "increments that have what is to go", "")
+	if tr.Increments.turn(t); !bytes.Equal(read(t, first), whole) || !bytes.Equal(read(t, first+".damaged"), whole[:len(whole)-1]) {
+		t.Error("it is not made good")
+	}
 	piece, err := ReadPiece(whole)
 	if err != nil {
 		t.Fatal(err)
@@ -344,5 +348,91 @@ func TestTrimmer_behindWhatIsVerified(t *testing.T) {
 	}
 	if tr.turn(t); h.log.First() == 1 || h.log.First() > index+1 {
 		t.Errorf("the log begins with event %d, and the backup is of event %d: %+v", h.log.First(), index, tr.Said())
+	}
+}
+
+// unreadable has a piece be one that cannot be read now: on a disk that fails, or of a later form.
+func (p *Increments) unreadable(t *testing.T, f PieceFile) (undo func()) {
+	t.Helper()
+	path := filepath.Join(p.folder, f.Name)
+	if was := read(t, path); !f.Sealed {
+		text, err := plain(was)
+		if err != nil {
+			t.Fatal(err)
+		}
+		body := []byte(strings.Replace(string(text[:len(text)-checksumLen]), `"version":1`, `"version":2`, 1))
+		write(t, path, appendChecksum(body, body))
+		return func() { write(t, path, was) }
+	}
+	path += besideEnd
+	was := read(t, path)
+	if err := errors.Join(os.Remove(path), os.Mkdir(path, 0o750)); err != nil {
+		t.Fatal(err)
+	}
+	return func() {
+		if err := os.Remove(path); err != nil {
+			t.Fatal(err)
+		}
+		write(t, path, was)
+	}
+}
+
+// A bit that rots in an increment between others holds a trim up for one turn: the log has yet what was in it. Not so where the log has not all of that any more, nor where the increment
+// only cannot be read: then it is said, and it stays as it is.
+func TestTrimmer_damagedBetween(t *testing.T) {
+	for _, sealed := range []bool{false, true} {
+		h := openWith(t, t.TempDir(), shortSegments())
+		tr := h.trimmer(t)
+		p := tr.Increments
+		if sealed {
+			p.Backups.For, _, _ = pair(t)
+		}
+		for range 6 {
+			h.changes(t, 10)
+			p.turn(t)
+		}
+		tr.ready(t)
+		all := p.turn(t)
+		bad := all[1]
+		path := filepath.Join(p.folder, bad.Name)
+		whole := read(t, path)
+		undo := p.unreadable(t, bad)
+		if err := tr.Once(t.Context()); err == nil || damaged(err) || h.log.First() != 1 {
+			t.Errorf("sealed %v: one that cannot be read: got %v", sealed, err)
+		}
+		undo()
+		rotten := bytes.Clone(whole)
+		rotten[len(rotten)/2] ^= 4
+		write(t, path, rotten)
+		if tr.turn(t); h.log.First() > bad.First {
+			t.Fatalf("sealed %v: the log begins with event %d, and events %d to %d are damaged", sealed, h.log.First(), bad.First, bad.Last)
+		}
+		if got := p.turn(t); len(got) != len(all) || !bytes.Equal(read(t, path+".damaged"), rotten) {
+			t.Fatalf("sealed %v: got %v, want %v", sealed, got, all)
+		}
+		if _, _, err := checkPiece(p.folder, bad, p.Backups.Keys); err != nil {
+			t.Errorf("sealed %v: it is not made good: %v", sealed, err)
+		}
+		if tr.turn(t); h.log.First() <= bad.Last {
+			t.Fatalf("sealed %v: trimmed to event %d only, %+v", sealed, h.log.First(), tr.Said())
+		}
+		h.changes(t, 60)
+		p.turn(t)
+		tr.ready(t)
+		all = p.turn(t)
+		first := h.log.First()
+		i := slices.IndexFunc(all, func(f PieceFile) bool { return f.Last >= first })
+		if all[i].First == first {
+			t.Fatalf("the log begins with event %d, as an increment does", first)
+		}
+		path = filepath.Join(p.folder, all[i].Name)
+		whole = read(t, path)
+		write(t, path, whole[:len(whole)-1])
+		if err := tr.Once(t.Context()); err == nil || !strings.Contains(err.Error(), all[i].Name) || h.log.First() != first {
+			t.Errorf("sealed %v: one that the log has not all of any more: got %v", sealed, err)
+		}
+		if got := read(t, path); len(got) != len(whole)-1 {
+			t.Errorf("sealed %v: it is another", sealed)
+		}
 	}
 }
