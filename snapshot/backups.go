@@ -25,7 +25,9 @@ import (
 // Backups makes the backups of one host and keeps those that are worth it. Its fields are its configuration. All methods are safe
 // for concurrent use; one backup is made at a time.
 type Backups struct {
-	Dir     string
+	Dir string
+	// Apart says that Dir is on a disk of its own, perhaps. Then it is never made: where that is not mounted it would come to be on this one.
+	Apart   bool
 	Cluster string
 	Node    string
 	Agent   string // its version
@@ -179,7 +181,7 @@ func (b *Backups) Changed() <-chan struct{} {
 
 func (b *Backups) create(s *projection.State, why string, pinned bool) (BackupFile, error) {
 	now := b.now().UTC()
-	if err := makeFolders(b.Dir); err != nil {
+	if err := b.folder(); err != nil {
 		return BackupFile{}, fmt.Errorf("make a backup: %w", err)
 	}
 	f, err := b.free(now, pinned, ending(b.Compress, !b.For.None()))
@@ -210,6 +212,18 @@ func (b *Backups) create(s *projection.State, why string, pinned bool) (BackupFi
 	}
 	return f, nil
 }
+
+// folder sees to it that there is Dir.
+func (b *Backups) folder() error {
+	if !b.Apart {
+		return makeFolders(b.Dir)
+	}
+	_, err := os.Stat(b.Dir)
+	return missing(b.Dir, err)
+}
+
+// MakeDir makes Dir, also where it is apart: with a new log nothing that has gone there can be missed.
+func (b *Backups) MakeDir() error { return makeFolders(b.Dir) }
 
 // put writes a backup that there is already.
 func (b *Backups) put(name string, data []byte) error {

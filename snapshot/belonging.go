@@ -47,6 +47,9 @@ func (p *Increments) find(ctx context.Context) error {
 	}
 	if fits {
 		p.use(folder)
+		if first := p.Source.First(); first > 1 && !slices.ContainsFunc(pieces, func(f PieceFile) bool { return f.First < first && f.Last >= first-1 }) {
+			p.Log.Warn("what was trimmed off the log last is in no increment here: was another disk in this one's place?", "events up to", first-1, "folder", folder)
+		}
 		return nil
 	}
 	p.Log.Warn("the log is another than the one that these increments are of, put back to an earlier time, it seems: it begins others", "folder", folder)
@@ -56,6 +59,17 @@ func (p *Increments) find(ctx context.Context) error {
 	}
 	p.use(next)
 	return nil
+}
+
+// there says where, of a log that was trimmed, the folder with what went is not there. It is not made then: in the place of a disk that is not mounted it would have
+// what the log is trimmed of next, and be hidden once that is mounted.
+func (p *Increments) there() error {
+	first := p.Source.First()
+	if _, err := os.Stat(p.folder); first == 1 || !errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	return fmt.Errorf("the log begins with event %d, and the increments with what was before are not in %s: mount its disk, or bring them along; "+
+		"where they are lost for good, make the folder %s", first, p.Backups.Dir, p.folder)
 }
 
 // carry begins a folder with what was trimmed off the log before it was put back: that is no other, and nowhere else.

@@ -67,13 +67,15 @@ func (d FolderStore) Sizes(ctx context.Context) (map[string]int64, error) {
 	return all, d.missing(err)
 }
 
-// missing says of an error what it comes from where the folder itself is not there.
-func (d FolderStore) missing(err error) error {
+func (d FolderStore) missing(err error) error { return missing(string(d), err) }
+
+// missing says of an error what it comes from where a folder that is never made is not there.
+func missing(dir string, err error) error {
 	if !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
-	if _, gone := os.Stat(string(d)); gone != nil {
-		return fmt.Errorf("there is no folder %s: mount its disk; on a new one, make it once: %w", string(d), gone)
+	if _, gone := os.Stat(dir); gone != nil {
+		return fmt.Errorf("there is no folder %s: mount its disk; on a new one, make it once: %w", dir, gone)
 	}
 	return err
 }

@@ -141,6 +141,9 @@ func (p *Increments) once(ctx context.Context) (made int, stays, err error) {
 	if err := p.find(ctx); err != nil {
 		return 0, nil, err
 	}
+	if err := p.there(); err != nil {
+		return 0, nil, err
+	}
 	pieces, err := p.tidy()
 	if err != nil {
 		return 0, nil, err

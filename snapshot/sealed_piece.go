@@ -39,6 +39,9 @@ func (p *Increments) put(first, last uint64, text []byte, of []events.Record) er
 	if err := compress(&packed, func(w io.Writer) error { _, err := w.Write(text); return err }); err != nil {
 		return err
 	}
+	if err := p.Backups.folder(); err != nil {
+		return err
+	}
 	if err := makeFolders(p.folder); err != nil {
 		return err
 	}

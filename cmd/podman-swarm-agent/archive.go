@@ -26,7 +26,17 @@ type archive struct {
 
 func (a *agent) backupDir() string { return cmp.Or(a.c.BackupDir, a.c.DataDir) }
 
+// backupsApart reports whether the folder of the backups is outside the data dir, and so perhaps on another disk, which may not be mounted.
+func (c *config) backupsApart() bool {
+	return c.BackupDir != "" && !strings.HasPrefix(c.BackupDir+"/", strings.TrimSuffix(c.DataDir, "/")+"/")
+}
+
 func (a *agent) openArchive() {
+	if a.empty { // nothing can be on a disk that is not mounted
+		if err := a.backups.MakeDir(); err != nil {
+			a.log.Error("the folder of the backups cannot be made", "err", err)
+		}
+	}
 	a.archive.drill = &snapshot.Drill{Backups: a.backups, Log: a.part("backup")}
 	every := a.c.BackupIncrementInterval
 	a.archive.increments = &snapshot.Increments{Backups: a.backups, Source: a.events, Every: every,

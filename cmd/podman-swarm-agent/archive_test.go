@@ -160,6 +160,28 @@ func TestRestore_fallsBackWithIncrements(t *testing.T) {
 	}
 }
 
+// A folder outside the data dir is made with a new log alone: else its disk is not mounted, it seems, and a person must say that it is a new one.
+func TestBackup_folderApart(t *testing.T) {
+	dir, mount := t.TempDir(), t.TempDir()
+	r := start(t, dir)
+	r.ask(t, "POST", "/api/v1/manifests", svc("web"), http.StatusOK)
+	r.end(t)
+	kept := filepath.Join(mount, "kept")
+	r = start(t, dir, "--backup-dir="+kept, "--backup-interval=0")
+	r.shows(t, "/swarm/v1/status", "there is no folder "+kept+": mount its disk; on a new one, make it once")
+	if _, err := os.Stat(kept); err == nil {
+		t.Error("it is made")
+	}
+	if err := os.Mkdir(kept, 0o750); err != nil {
+		t.Fatal(err)
+	}
+	r.ask(t, "POST", "/swarm/v1/backups", "", http.StatusCreated)
+	r.end(t)
+	r = start(t, dir, "--backup-dir="+filepath.Join(dir, "within"), "--backup-interval=0")
+	r.ask(t, "POST", "/swarm/v1/backups", "", http.StatusCreated)
+	r.end(t)
+}
+
 func noEnv(string) string { return "" }
 
 // index is that of the last event in the log.

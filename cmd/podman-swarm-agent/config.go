@@ -211,6 +211,13 @@ func (c *config) check(getenv func(string) string) error {
 	} else {
 		c.DataDir = abs
 	}
+	if c.BackupDir != "" {
+		abs, err := filepath.Abs(c.BackupDir)
+		if err != nil {
+			errs = append(errs, fmt.Errorf("--backup-dir: %w", err))
+		}
+		c.BackupDir = abs
+	}
 	for _, d := range []struct{ flag, path string }{{"data-dir", c.DataDir}, {"backup-dir", c.BackupDir}} {
 		if info, err := os.Stat(d.path); err == nil && !info.IsDir() {
 			wrong(d.flag, d.path, "there is something that is no folder")

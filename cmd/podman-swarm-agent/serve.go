@@ -137,7 +137,7 @@ func (a *agent) open(ctx context.Context) (err error) {
 
 	a.view = &snapshot.View{Path: filepath.Join(a.c.DataDir, "state.json"), Sums: filepath.Join(dir, "state.sum"),
 		Node: a.c.NodeName, Ledger: a.ledger, Key: key, Log: a.part("snapshot")}
-	a.backups = &snapshot.Backups{Dir: a.backupDir(), Cluster: a.c.ClusterName, Node: a.c.NodeName, Agent: version, Ledger: a.ledger,
+	a.backups = &snapshot.Backups{Dir: a.backupDir(), Apart: a.c.backupsApart(), Cluster: a.c.ClusterName, Node: a.c.NodeName, Agent: version, Ledger: a.ledger,
 		Compress: a.c.BackupCompress == "zstd", For: a.c.sealing.forWhom, Keys: a.c.sealing.keys, Every: a.c.BackupInterval, Keep: a.c.BackupKeep, Log: a.part("backup")}
 	a.restorer = &snapshot.Restorer{Ledger: a.ledger, Backups: a.backups, Log: a.part("restore"),
 		Opened: filepath.Join(a.c.DataDir, "opened"), Stood: filepath.Join(a.c.DataDir, "state.json.stood"), Key: key, At: a.folds.At, Most: a.c.RestoreCommitBytes}
