@@ -143,8 +143,8 @@ func (d *Drill) fold(ctx context.Context, found Checked, name string, older []Ba
 	}
 	for _, f := range slices.Backward(older) {
 		about, err := d.Backups.about(f.Name)
-		if err != nil || about.Log != newest.Log || about.Index >= newest.Index {
-			continue // it says nothing of the newest
+		if err != nil || about.Log != newest.Log || about.Index >= newest.Index || f.Pinned {
+			continue // it says nothing of the newest, or what was in between may have gone
 		}
 		s, _, err := folder.At(ctx, f.Name, Moment{Index: newest.Index})
 		switch {

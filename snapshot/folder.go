@@ -36,7 +36,7 @@ func (f Folder) At(ctx context.Context, name string, m Moment) (*projection.Stat
 	}
 	until := m.until()
 	later := func(r events.Record) bool { return ctx.Err() != nil || until.past(&r) }
-	if about.Log != "" {
+	if about.Log != "" && (m.Index == 0 || m.Index > s.Index()) { // after one that is pinned the increments may have gone
 		if s, err = f.pieces(about.Log, false).fold(s, later); err == nil {
 			err = ctx.Err()
 		}
@@ -146,7 +146,7 @@ func (p *pieces) after(index uint64, fn func(PieceFile) (goOn bool, err error)) 
 			continue
 		}
 		if f.First > index+1 {
-			return fmt.Errorf("%s: events %d to %d are in no piece", p.folder, index+1, f.First-1)
+			return &gapError{p.folder, stretch{index + 1, f.First - 1}}
 		}
 		if goOn, err := fn(f); err != nil || !goOn {
 			return err
@@ -154,6 +154,16 @@ func (p *pieces) after(index uint64, fn func(PieceFile) (goOn bool, err error)) 
 		index = f.Last
 	}
 	return nil
+}
+
+// gapError says that some events are in no piece, while later ones are.
+type gapError struct {
+	folder string
+	stretch
+}
+
+func (e *gapError) Error() string {
+	return fmt.Sprintf("%s: events %d to %d are in no piece", e.folder, e.first, e.last)
 }
 
 // check finds out whether the pieces after an event are there and whole, as far as the keys go.
@@ -205,7 +215,8 @@ func (a after) Scan(_ uint64, fn func(events.Record) error) error {
 	return nil
 }
 
-// Verify reads a backup of the folder and folds all increments after it, comparing each digest. It gives the state at the end.
+// Verify reads a backup of the folder and folds all increments after it, comparing each digest. It gives the state at the end. One that is pinned is enough by itself:
+// that the increments after it have gone is no damage.
 func (f Folder) Verify(ctx context.Context, name string) (*projection.State, error) {
 	b, err := f.backups().Read(name)
 	if err != nil || b.Log == "" {
@@ -215,6 +226,10 @@ func (f Folder) Verify(ctx context.Context, name string) (*projection.State, err
 		return b.State, nil
 	}
 	s, err := f.pieces(b.Log, true).fold(b.State, func(events.Record) bool { return ctx.Err() != nil })
+	var gap *gapError
+	if file, _ := parseBackupName(name); file.Pinned && errors.As(err, &gap) && gap.first == b.State.Index()+1 {
+		return b.State, nil
+	}
 	if err == nil {
 		err = ctx.Err()
 	}

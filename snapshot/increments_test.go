@@ -320,6 +320,76 @@ func TestIncrements_prune(t *testing.T) {
 	}
 }
 
+// Each restore pins a backup for good. It is enough by itself, so that the increments after it go with the others; as long as no other backup is there, it is what they go on from.
+func TestIncrements_prunePinned(t *testing.T) {
+	h := open(t, t.TempDir())
+	p := h.increments(t)
+	now := time.Date(2026, 1, 21, 12, 0, 0, 0, time.UTC)
+	p.Backups.Now = func() time.Time { now = now.Add(time.Second); return now }
+	p.Backups.Keep = Keep{Last: 1}
+	h.changes(t, 3)
+	p.turn(t) // makes the first backup
+	h.changes(t, 3)
+	p.turn(t)
+	pinned, err := p.Backups.Create(t.Context(), "before a restore", true)
+	if err != nil {
+		t.Fatal(err)
+	}
+	was := h.View().State
+	if err := os.Remove(filepath.Join(p.Backups.Dir, p.Backups.names(t)[0])); err != nil {
+		t.Fatal(err)
+	}
+	h.changes(t, 3)
+	if got := p.turn(t); len(p.Backups.names(t)) != 1 || got[len(got)-1].First != was.Index()+1 {
+		t.Errorf("it is the only one: got %v, %v", got, p.Backups.names(t))
+	}
+	drill := &Drill{Backups: p.Backups, Log: h.view.Log}
+	for range 3 {
+		h.changes(t, 3)
+		p.turn(t)
+		if _, err := p.Backups.Create(t.Context(), "", false); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := p.Backups.Prune(false); err != nil {
+			t.Fatal(err)
+		}
+		p.turn(t)
+		if _, err := drill.Once(t.Context()); err != nil {
+			t.Error(err)
+		}
+	}
+	h.changes(t, 3)
+	p.turn(t)
+	h.changes(t, 3)
+	got := p.turn(t)
+	if got[0].First <= was.Index()+1 {
+		t.Fatalf("nothing has gone: %v", got)
+	}
+	if _, err := drill.Once(t.Context()); err != nil { // now that there are some after the newest
+		t.Error(err)
+	}
+	f := Folder{Dir: p.Backups.Dir}
+	if s, _, err := f.At(t.Context(), pinned.Name, Moment{Index: was.Index()}); err != nil || s.Digest() != was.Digest() {
+		t.Errorf("what it is of: %v", err)
+	}
+	want := fmt.Sprintf("events %d to %d are in no piece", was.Index()+1, got[0].First-1)
+	for _, m := range []Moment{{Index: was.Index() + 1}, {Time: h.View().At()}} {
+		if _, _, err := f.At(t.Context(), pinned.Name, m); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("from it to what has gone: got %v, want %q", err, want)
+		}
+	}
+	if s, err := f.Verify(t.Context(), pinned.Name); err != nil || s.Digest() != was.Digest() {
+		t.Errorf("it is whole: got %v", err)
+	}
+	if err := os.Remove(filepath.Join(p.folder, got[len(got)-2].Name)); err != nil {
+		t.Fatal(err)
+	}
+	all := p.Backups.names(t)
+	if _, err := f.Verify(t.Context(), all[1]); err == nil || len(all) != 2 {
+		t.Errorf("one of %v that is not pinned, and what it needs has gone, is whole", all)
+	}
+}
+
 // The backup that needs the most is the one of the earliest event, also where a clock that was put back has another be the oldest by name.
 func TestIncrements_pruneAfterTheClockWasPutBack(t *testing.T) {
 	h := open(t, t.TempDir())

@@ -20,7 +20,7 @@ import (
 )
 
 // What a kept backup needs of the increments: those from it on, without a gap up to the newest. So of one log all stay that are not wholly before
-// the oldest backup that is kept.
+// the oldest backup that a rule keeps. One that is pinned, as each restore pins one for good, counts only where no other is left: by itself it is whole, and what it is pinned for needs no more.
 
 // needed is the first event that has to be in a piece.
 func (p *Increments) needed(ctx context.Context) (uint64, error) {
@@ -43,14 +43,14 @@ func (p *Increments) needed(ctx context.Context) (uint64, error) {
 	return index + 1, err
 }
 
-// oldest is the index of the oldest backup of each log, by the folder of its increments. An error says that it is not known of all; nil that it is
+// oldest is the index of the oldest backup of each log that is not pinned, or, where all are, of the oldest, by the folder of its increments. An error says that it is not known of all; nil that it is
 // of none.
 func (p *Increments) oldest() (map[string]uint64, error) {
 	files, err := p.Backups.List()
 	if err != nil {
 		return nil, err
 	}
-	oldest := map[string]uint64{}
+	oldest, pinned := map[string]uint64{}, map[string]uint64{}
 	abouts := map[string]About{}
 	var unknown []error
 	for _, f := range files {
@@ -64,8 +64,17 @@ func (p *Increments) oldest() (map[string]uint64, error) {
 			}
 		}
 		abouts[f.Name] = a
-		if first, ok := oldest[a.Log]; a.Log != "" && (!ok || a.Index < first) {
-			oldest[a.Log] = a.Index
+		of := oldest
+		if f.Pinned {
+			of = pinned
+		}
+		if first, ok := of[a.Log]; a.Log != "" && (!ok || a.Index < first) {
+			of[a.Log] = a.Index
+		}
+	}
+	for log, index := range pinned {
+		if _, ok := oldest[log]; !ok {
+			oldest[log] = index
 		}
 	}
 	p.abouts = abouts
