@@ -21,7 +21,7 @@ func (l *Log) Copy(dir string, key *Key, said func(done, all int64)) error {
 }
 
 func (l *Log) copy(dir string, key *Key, said func(done, all int64)) (err error) {
-	if err := makeDir(dir); err != nil {
+	if err := MakeDir(dir); err != nil {
 		return err
 	}
 	t := l.tail.Load()

@@ -34,7 +34,7 @@ func open(dir string, o Options) (*Log, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := makeDir(dir); err != nil {
+	if err := MakeDir(dir); err != nil {
 		return nil, err
 	}
 	lock, err := lockDir(dir)
@@ -54,20 +54,24 @@ func open(dir string, o Options) (*Log, error) {
 	return l, nil
 }
 
-// makeDir makes the folder and those above it, and their names durable.
-func makeDir(dir string) error {
+// MakeDir makes a folder and those above it, as far as they are not there. When it returns nil their names are durable; one whose name cannot be made so does not
+// stay, so that the next try does not take it for durable.
+func MakeDir(dir string) error {
 	there, err := exists(dir)
 	if err != nil || there {
 		return err
 	}
 	above := filepath.Dir(dir)
-	if err := makeDir(above); err != nil {
+	if err := MakeDir(above); err != nil {
 		return err
 	}
 	if err := os.Mkdir(dir, 0o750); err != nil && !errors.Is(err, os.ErrExist) {
 		return err
 	}
-	return syncDir(above)
+	if err := syncDir(above); err != nil {
+		return errors.Join(err, os.Remove(dir))
+	}
+	return nil
 }
 
 // lockDir takes the folder's lock, which ends with the process that holds it.

@@ -283,15 +283,7 @@ func (p *Increments) write(ctx context.Context, of stretch, digest func(last uin
 }
 
 // makeFolders makes a folder and those above it, and their names durable.
-func makeFolders(dir string) error {
-	if _, err := os.Stat(dir); err == nil {
-		return nil
-	}
-	if err := os.MkdirAll(dir, 0o750); err != nil {
-		return err
-	}
-	return errors.Join(syncFolder(filepath.Dir(dir)), syncFolder(filepath.Dir(filepath.Dir(dir))))
-}
+func makeFolders(dir string) error { return events.MakeDir(dir) }
 
 // merge makes few of many small pieces at the end, from the log: so no key is needed for those that are sealed.
 func (p *Increments) merge(ctx context.Context, digest func(last uint64) string) error {
