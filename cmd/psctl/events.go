@@ -19,7 +19,7 @@ import (
 )
 
 func (p *program) events() *cobra.Command {
-	e := &eventReader{program: p, query: url.Values{}}
+	e := &eventReader{program: p, query: url.Values{}, spans: map[string]time.Duration{}}
 	var since, until string
 	var kinds, keys, nodes, actors []string
 	c := &cobra.Command{
@@ -87,8 +87,9 @@ type eventReader struct {
 	*program
 	form   *format
 	follow bool
-	query  url.Values // what is asked for
-	after  string     // position of the last event that was looked at; "": none yet
+	query  url.Values               // what is asked for
+	spans  map[string]time.Duration // of it, how long ago before it was asked for
+	after  string                   // position of the last event that was looked at; "": none yet
 	header bool
 	shown  int
 }
@@ -176,6 +177,9 @@ func (e *eventReader) between(since, until string) error {
 			return usage("--%s %q: want an index like 120, a time like 2026-01-21T12:00:00Z, or a time span like 10m", m.name, m.value)
 		}
 		e.query.Set(m.name, m.value)
+		if err1 != nil && err2 == nil {
+			e.spans[m.name] = d
+		}
 	}
 	return nil
 }
@@ -192,8 +196,12 @@ func (e *eventReader) run(ctx context.Context) error {
 	if e.form.value == asCloudEvents {
 		e.query.Set("format", asCloudEvents)
 	}
+	began := time.Now()
 	query := func() url.Values {
 		q := maps.Clone(e.query)
+		for name, ago := range e.spans { // from when the agent is asked, which is again after a restart; by no clock but this one, which may be wrong
+			q.Set(name, (ago + time.Since(began)).String())
+		}
 		if e.after != "" {
 			q.Set("after", e.after)
 			q.Del("since")

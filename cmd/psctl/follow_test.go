@@ -4,7 +4,11 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"fmt"
 	"io"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
 	"strings"
 	"sync"
 	"testing"
@@ -252,4 +256,42 @@ func TestApply_waitOverRestart(t *testing.T) {
 	s.saw("deployment default/web: ")
 	do(t, a, "", "delete", "deploy", "web")
 	s.ends(exitNotFound)
+}
+
+// "--since 1h" means the same moment after a break as before it; and what the agent has said of how far that is, goes before it.
+func TestEvents_sinceOverABreak(t *testing.T) {
+	asked := make(chan url.Values, 10)
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		asked <- r.URL.Query()
+		w.Header().Set("Content-Type", "application/x-ndjson")
+		if r.URL.Query().Get("after") == "" && len(asked) == 2 {
+			fmt.Fprintln(w, `{"bookmark":"7@5f3a9c0e"}`)
+		}
+	}))
+	defer server.Close()
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan int)
+	go func() {
+		done <- run(ctx, []string{"events", "-f", "--since", "1h", "--until", "0"}, nil, io.Discard, io.Discard, func(name string) string {
+			return map[string]string{"PSCTL_SERVER": server.URL}[name]
+		})
+	}()
+	for len(asked) < 3 {
+		select {
+		case code := <-done:
+			t.Fatalf("it has ended with %d, after %d requests", code, len(asked))
+		case <-time.After(10 * time.Millisecond):
+		}
+	}
+	cancel()
+	<-done
+	first, second, third := <-asked, <-asked, <-asked
+	was, err1 := time.ParseDuration(first.Get("since"))
+	is, err2 := time.ParseDuration(second.Get("since"))
+	if err1 != nil || err2 != nil || was < time.Hour || was > time.Hour+time.Minute || is <= was {
+		t.Errorf("asked since %q, and after the break since %q", first.Get("since"), second.Get("since"))
+	}
+	if third.Get("after") != "7@5f3a9c0e" || third.Has("since") || third.Get("until") != "0" {
+		t.Errorf("once it knows how far it is: got %v", third)
+	}
 }

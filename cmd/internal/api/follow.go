@@ -86,6 +86,8 @@ type follower struct {
 	out    *stream
 	at     tail.Position // behind the last event that was looked at; zero: not known
 	told   uint64        // the index of the last event, or bookmark, that the client was given
+	given  bool          // it was given one
+	due    time.Time     // when it is told at the latest how far it has come
 	caught bool          // it had all there was, once
 }
 
@@ -113,7 +115,7 @@ func (f *follower) run(ctx context.Context) error {
 	if f.s.Bookmarks > 0 {
 		every = f.s.Bookmarks
 	}
-	f.told = f.after
+	f.due = time.Now().Add(every)
 	if f.sse {
 		if err := f.give([]byte("retry: 1000\n\n")); err != nil {
 			return err
@@ -141,7 +143,13 @@ func (f *follower) run(ctx context.Context) error {
 			return f.end(f.over())
 		}
 		for waiting := true; waiting; {
-			if waiting, err = f.wait(ctx, every); err != nil {
+			if !f.given || !time.Now().Before(f.due) { // who has no position yet would ask again for "since 10m", when those are others
+				if err := f.bookmark(); err != nil {
+					return err
+				}
+				f.due = time.Now().Add(every)
+			}
+			if waiting, err = f.wait(ctx); err != nil {
 				return err
 			}
 			if waiting && f.late() {
@@ -151,18 +159,20 @@ func (f *follower) run(ctx context.Context) error {
 	}
 }
 
-// wait waits for more, and reports whether it has to go on with that: then the client has been told how far it is.
-func (f *follower) wait(ctx context.Context, every time.Duration) (bool, error) {
+// wait waits for more, until a bookmark is due at the most, and reports whether it has to go on with that. What the client does not want does not put
+// off what is due: else who wants little of a busy log is told nothing for hours.
+func (f *follower) wait(ctx context.Context) (bool, error) {
+	pause := time.Until(f.due)
 	if !f.untilAt.IsZero() {
-		every = min(every, max(f.untilAt.Sub(f.s.now()), 0))
+		pause = min(pause, f.untilAt.Sub(f.s.now()))
 	}
-	pause, cancel := context.WithTimeout(ctx, every)
+	limited, cancel := context.WithTimeout(ctx, max(pause, 0))
 	defer cancel()
-	err := f.tail.Wait(pause, f.after)
+	err := f.tail.Wait(limited, f.after)
 	if err == nil || ctx.Err() != nil {
 		return false, ctx.Err()
 	}
-	return true, f.bookmark()
+	return true, nil
 }
 
 // late reports whether the time is over for which the client wanted to be told.
@@ -201,7 +211,7 @@ func (f *follower) send(items []*tail.Item) error {
 			f.after, f.at = p.Index, p
 			if f.filter.All() || it.Commit != nil && f.filter.Fits(it.Commit, i) {
 				b = f.append(b, it, i)
-				f.told = p.Index
+				f.told, f.given = p.Index, true
 			}
 		}
 		if last != nil {
@@ -245,11 +255,12 @@ func (f *follower) line(b []byte, p tail.Position, typ string, line []byte) []by
 
 // bookmark tells the client how far it has come, where it wants to know.
 func (f *follower) bookmark() error {
+	news := !f.given || f.told < f.after || !f.follow
+	f.told, f.given = f.after, true
 	switch {
 	case f.sse:
 		return f.give(f.line(nil, f.position(), "", nil))
-	case f.bookmarks && (f.told < f.after || !f.follow):
-		f.told = f.after
+	case f.bookmarks && news:
 		return f.give(append(tail.Bookmark(f.position()), '\n'))
 	}
 	return nil

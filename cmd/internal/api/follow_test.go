@@ -443,3 +443,52 @@ func TestEvents_tooSlow(t *testing.T) {
 		t.Errorf("going on: got %s", got.body)
 	}
 }
+
+// Who has followed from a moment on knows from the beginning where to go on: "since 1ms" would be of another moment after a break.
+func TestEvents_bookmarkAtOnce(t *testing.T) {
+	tt := &tail.Tail{}
+	a := start(t, t.TempDir(), withTail(tt), func(s *Server) { s.Bookmarks = time.Hour })
+	until, quiet := time.Now().UTC().Add(time.Hour).Format(time.RFC3339Nano), "/swarm/v1/events?follow=true&bookmarks=true&since="
+	w := a.follow(quiet + "1ms")
+	w.want(`{"bookmark":"0"}`)
+	a.want(200, "POST", apply, deployment("a", 1, "w"))
+	if got := (answer{body: []byte(w.next())}); got.field("index") != "1" {
+		t.Errorf("got %s", got.body)
+	}
+	w = a.follow(quiet + until)
+	if got := (answer{body: []byte(w.next())}); !strings.HasPrefix(got.field("bookmark"), "1@5f3a9c0e") {
+		t.Errorf("got %s, want a bookmark at 1", got.body)
+	}
+	w = a.follow(quiet+until, "Accept: text/event-stream")
+	w.want("retry: 1000", "")
+	if got := w.next(); !strings.HasPrefix(got, "id: 1@5f3a9c0e") {
+		t.Errorf("got %s, want the id of 1", got)
+	}
+}
+
+// Who wants little of a log in which much happens is told how far it is no less often.
+func TestEvents_bookmarksOfABusyLog(t *testing.T) {
+	const every = time.Second // many changes come in one
+	a := start(t, t.TempDir(), func(s *Server) { s.Bookmarks = every })
+	path := "/swarm/v1/events?follow=true&bookmarks=true&key=service"
+	lines, sse := a.follow(path), a.follow(path, "Accept: text/event-stream")
+	lines.want(`{"bookmark":"0"}`)
+	sse.want("retry: 1000", "", "id: 0", "")
+	told := make(chan string)
+	for _, w := range []*watcher{lines, sse} {
+		go func() { told <- <-w.lines }()
+	}
+	for i, n, deadline := 0, 0, time.Now().Add(20*every); n < 2; i++ {
+		if time.Now().After(deadline) {
+			t.Fatalf("after %d changes within %v, %d of two have been told anything", i, 20*every, n)
+		}
+		a.want(200, "POST", apply, deployment("a", i%2, "w"))
+		select {
+		case line := <-told:
+			if n++; !strings.HasPrefix(line, `{"bookmark":"`) && !strings.HasPrefix(line, "id: ") {
+				t.Errorf("got %s", line)
+			}
+		default:
+		}
+	}
+}
