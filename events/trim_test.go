@@ -94,7 +94,7 @@ func TestTrim_wholeSegmentsAtTheFront(t *testing.T) {
 		holdsFrom(t, l, all)
 		all = append(all, grow(t, l, a, l.Stats().Segments+1)...) // the chain goes on
 	}
-	if chains, err := Verify(dir, testKey()); err != nil || len(chains) != 1 || chains[0].Head != a.hash {
+	if chains, err := Verify(t.Context(), dir, testKey()); err != nil || len(chains) != 1 || chains[0].Head != a.hash {
 		t.Errorf("verify: %+v, %v", chains, err)
 	}
 	n := 0

@@ -2,6 +2,7 @@ package events
 
 import (
 	"cmp"
+	"context"
 	"encoding/hex"
 	"errors"
 	"fmt"
@@ -64,8 +65,8 @@ func (d *Difference) First(last uint64) uint64 {
 // they first occur, and holds each to what others know of it. It needs no lock and changes nothing. The error says that the log itself is
 // damaged, that chains are broken, or that they are not as they are known, naming host, incarnation and event; the chains are returned in either case.
 // Of damage, whose event it is is told from what stands around it, where that suffices; nothing behind it is held to anything.
-// key is as in Dump.
-func Verify(dir string, key *Key, known ...Known) ([]Chain, error) {
+// key is as in Dump. When ctx ends, so does the reading, with its error.
+func Verify(ctx context.Context, dir string, key *Key, known ...Known) ([]Chain, error) {
 	v := verifying{at: map[Incarnation]int{}, held: map[Incarnation][]held{}}
 	for _, k := range known {
 		v.held[k.Inc] = append(v.held[k.Inc], held{Known: k})
@@ -79,7 +80,12 @@ func Verify(dir string, key *Key, known ...Known) ([]Chain, error) {
 		v.pass(inc, h.last, h.last, h.hash)
 	})
 	if err == nil {
-		err = whole(dir, key, v.record)
+		err = whole(dir, key, func(f *frame, at *mark) error {
+			if err := ctx.Err(); err != nil {
+				return err
+			}
+			return v.record(f, at)
+		})
 	}
 	var damage *CorruptError
 	if errors.As(err, &damage) {

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"log/slog"
 	"os"
@@ -14,6 +15,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/klauspost/compress/zstd"
 )
 
 // backups are those of a host, which has two objects.
@@ -204,5 +207,42 @@ func TestBackups_names(t *testing.T) {
 	}
 	if all[1].Name != "state-backup-20260121-120000-1.json" || all[12].Name != "state-backup-20260121-120000-12-pinned.json" {
 		t.Errorf("got %v, want them in the order in which they were made", all)
+	}
+}
+
+// What anybody may send, takes no more memory than a multiple of what was sent: neither the text nor the state in it. A backup of ours is read in any case.
+func TestReadSent_bounded(t *testing.T) {
+	h := open(t, t.TempDir())
+	h.backups(t)
+	h.apply(t, "service/default/large", `{"kind":"`+strings.Repeat("x", 1<<20)+`"}`)
+	var text, packed bytes.Buffer
+	if err := WriteBackup(&text, About{}, h.View().State); err != nil {
+		t.Fatal(err)
+	}
+	if err := compress(&packed, func(w io.Writer) error { _, err := w.Write(text.Bytes()); return err }); err != nil {
+		t.Fatal(err)
+	}
+	for name, b := range map[string][]byte{"as it is": text.Bytes(), "compressed": packed.Bytes()} {
+		if _, err := ReadSent(b); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	little := most(func(packed int) uint64 { return uint64(100 * packed) })
+	if _, err := little.read(text.Bytes()); err == nil || !strings.Contains(err.Error(), "its state cannot be read") {
+		t.Errorf("a fold that is large: got %v, want that it is not read to its end", err)
+	}
+	var bomb bytes.Buffer
+	zeros := make([]byte, 1<<20)
+	if err := compress(&bomb, func(w io.Writer) (err error) {
+		for range 2 * sentLeast >> 20 {
+			_, werr := w.Write(zeros)
+			err = errors.Join(err, werr)
+		}
+		return err
+	}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := ReadSent(bomb.Bytes()); !errors.Is(err, zstd.ErrDecoderSizeExceeded) {
+		t.Errorf("%d bytes that are %d: got %v, want that it is too large", bomb.Len(), 2*sentLeast, err)
 	}
 }

@@ -29,12 +29,12 @@ type trail struct {
 }
 
 // Verify reads the log from the disk, beside what is written to it.
-func (t *trail) Verify(known []events.Known) ([]events.Chain, error) {
+func (t *trail) Verify(ctx context.Context, known []events.Known) ([]events.Chain, error) {
 	key, err := keyring{t.a.c.DataDir, t.a.c.credentials}.logKey()
 	if err != nil {
 		return nil, err
 	}
-	return events.Verify(filepath.Join(t.a.c.DataDir, "events"), key, known...)
+	return events.Verify(ctx, filepath.Join(t.a.c.DataDir, "events"), key, known...)
 }
 
 // Host is whose events an incarnation counts, as its last commit says, or who has said so in a beat.

@@ -69,12 +69,12 @@ func (t *trying) leave(ctx context.Context, i int, dir string, rnd *rand.Rand) (
 				return nil, err
 			}
 		}
-		t.holdTo(c.dir, ends, func(text string) { said = append(said, fmt.Sprintf("copy %d, %s: %s", i, kind, text)) })
+		t.holdTo(ctx, c.dir, ends, func(text string) { said = append(said, fmt.Sprintf("copy %d, %s: %s", i, kind, text)) })
 		if kind != "writer killed" {
 			if torn, err = reopen(c.dir); err != nil {
 				return nil, err
 			}
-			t.holdTo(c.dir, ends, func(text string) { said = append(said, fmt.Sprintf("copy %d, %s: %s", i, kind, text)) })
+			t.holdTo(ctx, c.dir, ends, func(text string) { said = append(said, fmt.Sprintf("copy %d, %s: %s", i, kind, text)) })
 		}
 	case kind == "beside its writer":
 		w, err := startWriter(ctx, c.dir, t.base.own())
@@ -104,8 +104,8 @@ func (t *trying) leave(ctx context.Context, i int, dir string, rnd *rand.Rand) (
 }
 
 // holdTo holds a log whose writer was killed to all that the writer had said is on disk.
-func (t *trying) holdTo(dir string, ends []events.Known, bad func(string)) {
-	if v := t.verify(dir, nil, ends); v.bad {
+func (t *trying) holdTo(ctx context.Context, dir string, ends []events.Known, bad func(string)) {
+	if v := t.verify(ctx, dir, nil, ends); v.bad {
 		bad(v.said)
 	}
 }

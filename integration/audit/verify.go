@@ -24,9 +24,9 @@ func (t *trying) found(ctx context.Context, dir string, c *touched) (alone, peer
 	if !c.sealed {
 		key = nil
 	}
-	alone = t.verify(c.dir, key, nil)
-	peers = t.askPeers(c.dir, key)
-	heads = t.verify(c.dir, key, t.base.written())
+	alone = t.verify(ctx, c.dir, key, nil)
+	peers = t.askPeers(ctx, c.dir, key)
+	heads = t.verify(ctx, c.dir, key, t.base.written())
 	if t.bin == "" {
 		return alone, peers, heads, nil
 	}
@@ -38,14 +38,14 @@ func (t *trying) found(ctx context.Context, dir string, c *touched) (alone, peer
 	return alone, peers, heads, err
 }
 
-func (t *trying) verify(dir string, key *events.Key, known []events.Known) verdict {
-	_, err := events.Verify(dir, key, known...)
+func (t *trying) verify(ctx context.Context, dir string, key *events.Key, known []events.Known) verdict {
+	_, err := events.Verify(ctx, dir, key, known...)
 	return verdict{err != nil, fmt.Sprint(err)}
 }
 
 // askPeers is psctl audit verify --peer all, where two other hosts have all that there is: first they say how far, and then they are asked what
 // events.Asks wants to know.
-func (t *trying) askPeers(dir string, key *events.Key) verdict {
+func (t *trying) askPeers(ctx context.Context, dir string, key *events.Key) verdict {
 	holds := map[string][]events.Known{}
 	var known []events.Known
 	for _, peer := range []string{"host h2", "host h3"} {
@@ -57,7 +57,7 @@ func (t *trying) askPeers(dir string, key *events.Key) verdict {
 		}
 	}
 	for asked := map[events.Ask]bool{}; ; {
-		chains, err := events.Verify(dir, key, known...)
+		chains, err := events.Verify(ctx, dir, key, known...)
 		more := false
 		for _, ask := range events.Asks(chains, holds) {
 			if asked[ask] {

@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/podman-swarm/podman-swarm/events"
@@ -16,8 +17,8 @@ import (
 
 // Trail is what an audit of this host's log takes beside its state.
 type Trail interface {
-	// Verify reads the whole log from the disk, and holds its chains to what is known of them; as events.Verify.
-	Verify(known []events.Known) ([]events.Chain, error)
+	// Verify reads the whole log from the disk, unless ctx ends first, and holds its chains to what is known of them; as events.Verify.
+	Verify(ctx context.Context, known []events.Known) ([]events.Chain, error)
 	// Host is whose events an incarnation counts; "" where that is not known.
 	Host(inc events.Incarnation) string
 	// Remembered is how far others have once said to be.
@@ -130,8 +131,21 @@ func (s *Server) auditRoutes(handle func(string, func(*request) error)) {
 		}
 		return q.json(http.StatusOK, answer)
 	})
-	route("POST /swarm/v1/audit/verify", s.verify)
-	route("POST /swarm/v1/audit/backup", s.readAuditBackup)
+	route("POST /swarm/v1/audit/verify", alone("the log is being verified for somebody else: try again when that is done", s.verify))
+	route("POST /swarm/v1/audit/backup", alone("another backup is being read for an audit: try again when that is done", s.readAuditBackup))
+}
+
+// alone does something for one caller at a time, and tells others that it is busy: whoever may read may ask for it, and each time it takes the memory of
+// a large backup, or reads all of the log from the disk.
+func alone(busy string, do func(*request) error) func(*request) error {
+	var held sync.Mutex
+	return func(q *request) error {
+		if !held.TryLock() {
+			return unavailable(busy)
+		}
+		defer held.Unlock()
+		return do(q)
+	}
 }
 
 // marks are where the chains end of what this host has on disk, by its memory.
@@ -162,11 +176,14 @@ func (s *Server) verify(q *request) error {
 	if err != nil {
 		return err
 	}
-	chains, err := s.Trail.Verify(known)
+	chains, err := s.Trail.Verify(q.Context(), known)
 	asked := map[events.Ask]bool{}
 	for more := s.closer(q.Context(), chains, peers, asked); len(more) > 0; more = s.closer(q.Context(), chains, peers, asked) {
 		known = append(known, more...)
-		chains, err = s.Trail.Verify(known)
+		chains, err = s.Trail.Verify(q.Context(), known)
+	}
+	if err := q.Context().Err(); err != nil { // nobody hears the answer
+		return err
 	}
 	a.take(chains, err)
 	for _, c := range a.Chains {

@@ -22,7 +22,7 @@ func (s *Server) readAuditBackup(q *request) error {
 	if err != nil {
 		return err
 	}
-	b, err := snapshot.ReadBackup(data)
+	b, err := snapshot.ReadSent(data)
 	if err != nil {
 		return badRequest("%v", err)
 	}

@@ -5,10 +5,14 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"io"
+	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
+	"time"
 
 	"github.com/podman-swarm/podman-swarm/events"
 	"github.com/podman-swarm/podman-swarm/projection"
@@ -20,8 +24,8 @@ type disk struct {
 	peer *agent
 }
 
-func (d *disk) Verify(known []events.Known) ([]events.Chain, error) {
-	return events.Verify(d.dir, nil, known...)
+func (d *disk) Verify(ctx context.Context, known []events.Known) ([]events.Chain, error) {
+	return events.Verify(ctx, d.dir, nil, known...)
 }
 
 func (d *disk) Host(inc events.Incarnation) string { return "h1" }
@@ -87,6 +91,85 @@ func forged(t *testing.T, dir string, change func([]*events.Commit) []*events.Co
 		}
 	}
 	return to
+}
+
+// slowLog is one whose first reading takes until nobody wants the answer any more.
+type slowLog struct {
+	disk
+	once  sync.Once
+	begun chan struct{}
+}
+
+func (s *slowLog) Verify(ctx context.Context, known []events.Known) ([]events.Chain, error) {
+	s.once.Do(func() {
+		close(s.begun)
+		<-ctx.Done()
+	})
+	return s.disk.Verify(ctx, known)
+}
+
+// busy waits until who asks is told to ask later, and then, once free is called, until it is answered.
+func (a *agent) busy(path string, then int, free func()) {
+	a.t.Helper()
+	for deadline, freed := time.Now().Add(patience), false; ; time.Sleep(time.Millisecond) {
+		got := a.do("POST", path, "{}")
+		switch {
+		case freed && got.code == then:
+			return
+		case got.code == 503 && got.header.Get("Retry-After") == "1":
+			if !freed {
+				free()
+			}
+			freed = true
+		case time.Now().After(deadline):
+			a.t.Fatalf("%s: got %d %s", path, got.code, got.body)
+		}
+	}
+}
+
+// Whoever may read may send backups to be audited by: together they take no more memory than one.
+func TestAudit_oneBackupAtATime(t *testing.T) {
+	a := start(t, t.TempDir(), func(s *Server) { s.Trail = &disk{} })
+	body, send := io.Pipe()
+	first := make(chan error, 1)
+	go func() {
+		resp, err := a.http.Client().Post(a.http.URL+"/swarm/v1/audit/backup", "application/json", body)
+		if err == nil {
+			resp.Body.Close()
+		}
+		first <- err
+	}()
+	t.Cleanup(func() { send.Close() })
+	if _, err := send.Write([]byte("{")); err != nil {
+		t.Fatal(err)
+	}
+	a.busy("/swarm/v1/audit/backup", 400, func() { send.Close() })
+	if err := <-first; err != nil {
+		t.Error(err)
+	}
+}
+
+// Nor do they have the whole log read more than once at a time; and who is gone has it read no longer.
+func TestAudit_oneVerifiesAtATime(t *testing.T) {
+	dir := t.TempDir()
+	trail := &slowLog{disk: disk{dir: dir}, begun: make(chan struct{})}
+	a := start(t, dir, func(s *Server) { s.Trail = trail })
+	ctx, leave := context.WithCancel(t.Context())
+	defer leave()
+	first, err := http.NewRequestWithContext(ctx, "POST", a.http.URL+"/swarm/v1/audit/verify", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		if resp, err := a.http.Client().Do(first); err == nil {
+			resp.Body.Close()
+		}
+	}()
+	<-trail.begun
+	a.busy("/swarm/v1/audit/verify", 200, leave)
+	<-done
 }
 
 func TestAudit_whatWasTouched(t *testing.T) {

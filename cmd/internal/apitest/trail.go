@@ -12,8 +12,8 @@ import (
 // trail is the log of an agent that hears no other.
 type trail struct{ dir string }
 
-func (t trail) Verify(known []events.Known) ([]events.Chain, error) {
-	return events.Verify(filepath.Join(t.dir, "events"), nil, known...)
+func (t trail) Verify(ctx context.Context, known []events.Known) ([]events.Chain, error) {
+	return events.Verify(ctx, filepath.Join(t.dir, "events"), nil, known...)
 }
 
 func (t trail) Host(events.Incarnation) string { return Node }
