@@ -178,7 +178,7 @@ func (s *Server) verify(q *request) error {
 	}
 	chains, err := s.Trail.Verify(q.Context(), known)
 	asked := map[events.Ask]bool{}
-	for more := s.closer(q.Context(), chains, peers, asked); len(more) > 0; more = s.closer(q.Context(), chains, peers, asked) {
+	for more := s.closer(q.Context(), chains, peers, asked, &a); len(more) > 0; more = s.closer(q.Context(), chains, peers, asked, &a) {
 		known = append(known, more...)
 		chains, err = s.Trail.Verify(q.Context(), known)
 	}
@@ -292,8 +292,8 @@ func (s *Server) auditPeers(names []string) (all []string) {
 	return slices.Compact(all)
 }
 
-// closer asks hosts what events.Asks says, but for what has been asked.
-func (s *Server) closer(ctx context.Context, chains []events.Chain, holds map[string][]events.Known, asked map[events.Ask]bool) (all []events.Known) {
+// closer asks hosts what events.Asks says, but for what has been asked. What they do not answer, the log is not held to.
+func (s *Server) closer(ctx context.Context, chains []events.Chain, holds map[string][]events.Known, asked map[events.Ask]bool, a *Audit) (all []events.Known) {
 	for _, ask := range events.Asks(chains, holds) {
 		if asked[ask] {
 			continue
@@ -306,7 +306,7 @@ func (s *Server) closer(ctx context.Context, chains []events.Chain, holds map[st
 			next, err = s.points(ctx, host, ask.Inc, ask.UpTo-1, min(ask.Beyond, ask.UpTo+largestCommit))
 		}
 		if err != nil {
-			s.log().Warn("a host cannot say where its commits end", "peer", host, "incarnation", ask.Inc, "error", err)
+			a.Unread = append(a.Unread, fmt.Sprintf("host %s, incarnation %v, after event %d: %v", host, ask.Inc, ask.After, err))
 			continue
 		}
 		var first *events.Known

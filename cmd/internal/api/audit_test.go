@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -22,6 +23,7 @@ import (
 type disk struct {
 	dir  string
 	peer *agent
+	mute error // why that says no longer where its commits end
 }
 
 func (d *disk) Verify(ctx context.Context, known []events.Known) ([]events.Chain, error) {
@@ -43,6 +45,9 @@ func (d *disk) Peer(_ context.Context, host string) (holds, remembers []Mark, er
 }
 
 func (d *disk) Points(ctx context.Context, _ string, inc events.Incarnation, after, upTo uint64) (all []Mark, err error) {
+	if d.mute != nil {
+		return nil, d.mute
+	}
 	err = d.peer.log.Replay(1, func(r events.Record) error {
 		if last := r.Seq + uint64(r.Count) - 1; r.Inc == inc && last > after && last <= upTo {
 			all = append(all, Mark{Incarnation: inc, Seq: last, Hash: r.Hash})
@@ -266,6 +271,13 @@ func TestAudit_whatWasTouched(t *testing.T) {
 	d.dir = dir
 	if got := a.want(200, "POST", "/swarm/v1/audit/verify", `{"peers":["h3"]}`); got.field("good") != "false" || got.field("unread.0") == "" {
 		t.Errorf("held to a host that is not heard: %s", got.body)
+	}
+	d.dir = forged(t, dir, func(all []*events.Commit) []*events.Commit { return all[:n] }) // behind: how it is there is to be asked
+	d.mute = errors.New("it has gone away")
+	got := a.want(200, "POST", "/swarm/v1/audit/verify", `{"peers":["h2"]}`)
+	if got.field("good") != "false" || !strings.HasPrefix(got.field("unread.0"), fmt.Sprintf("host h2, incarnation %v, after event ", inc)) ||
+		!strings.HasSuffix(got.field("unread.0"), ": it has gone away") {
+		t.Errorf("held to a host that went away meanwhile: %s", got.body)
 	}
 	a.want(400, "POST", "/swarm/v1/audit/verify", `{"heads":["h1 of old"]}`)
 }
