@@ -109,7 +109,7 @@ func (s *Server) showConflict(q *request) error {
 
 // authors are who made the change that lost, and what is shown instead, or, where that is zero, the end of the object.
 func (s *Server) authors(ctx context.Context, c *projection.Conflict, shown events.ID) (lost, won *Author, err error) {
-	err = s.Events(ctx, 0, func(r events.Record) error {
+	look := func(r events.Record) error {
 		if r.Inc == 0 || !mentions(r.Payload, c.Key) {
 			return nil
 		}
@@ -129,9 +129,13 @@ func (s *Server) authors(ctx context.Context, c *projection.Conflict, shown even
 			}
 		}
 		return nil
-	})
+	}
+	err = s.Events(ctx, 0, look)
+	if t := s.tailed(); errors.Is(err, events.ErrTrimmed) && t.First != nil { // what was trimmed cannot be read: what is left may tell
+		err = s.Events(ctx, t.First()-1, look)
+	}
 	if errors.Is(err, events.ErrTrimmed) {
-		return nil, nil, nil
+		return lost, won, nil
 	}
 	return lost, won, err
 }

@@ -3,10 +3,12 @@ package api
 import (
 	"bytes"
 	"context"
+	"fmt"
 	"strconv"
 	"strings"
 	"testing"
 
+	"github.com/podman-swarm/podman-swarm/cmd/internal/tail"
 	"github.com/podman-swarm/podman-swarm/events"
 	"github.com/podman-swarm/podman-swarm/projection"
 )
@@ -102,6 +104,27 @@ func TestConflicts_shownAndReapplied(t *testing.T) {
 	b.want(404, "POST", "/swarm/v1/conflicts/"+id+"/dismiss", "")
 	a.want(400, "GET", "/swarm/v1/conflicts/nonsense", "")
 	a.want(404, "POST", "/swarm/v1/conflicts/"+id+"/forget", "")
+}
+
+// Who made the two is told also where the log begins later, and what was before cannot be read.
+func TestConflicts_trimmed(t *testing.T) {
+	a, _ := two(t, serviceAt("80"), serviceAt("81"), serviceAt("82"))
+	read := a.Server.Events
+	a.Server.Events = func(ctx context.Context, after uint64, fn func(events.Record) error) error {
+		if after < 1 {
+			return fmt.Errorf("record 1: %w", events.ErrTrimmed)
+		}
+		return read(ctx, after, fn)
+	}
+	a.Server.Tail = &tail.Tail{First: func() uint64 { return 2 }}
+	got := a.want(200, "GET", "/swarm/v1/conflicts/"+a.want(200, "GET", "/swarm/v1/conflicts", "").field("0.event"), "")
+	if got.field("by.cause") != "because" || got.field("shown_by.cause") != "because" {
+		t.Errorf("got %s", got.body)
+	}
+	a.Server.Tail.First = func() uint64 { return 1 } // and it is trimmed once more meanwhile
+	if got := a.want(200, "GET", "/swarm/v1/conflicts/"+got.field("event"), ""); got.field("key") != "service/default/a" || got.field("by") != "" {
+		t.Errorf("once nothing tells: got %s", got.body)
+	}
 }
 
 // What is shown stays as it is, down to the uid, and what was deleted stays deleted.
