@@ -174,6 +174,26 @@ func TestUI_inChromium(t *testing.T) {
 	b.shows("#backups", ".json")
 	b.shows("#events", "deployment/default/shop")
 
+	// What was found of a backup, and the focus, stay when the list is looked at again, and when there is one more.
+	b.run(`const check = document.querySelector("#backups button"); check.focus(); check.click()`)
+	b.shows("#backups", " whole")
+	const kept = `return lookAtCards().then(() => [document.querySelectorAll("#backups li").length,
+		[...document.querySelectorAll("#backups li")].find((li) => li.innerText.endsWith(" whole"))?.contains(document.activeElement) ?? "it is gone"])`
+	if got := b.run(kept); got != "[1,true]" {
+		t.Errorf("looked at again, there are %s", got)
+	}
+	a.ask(t, "POST", "/swarm/v1/backups", "", http.StatusCreated)
+	if got := b.run(kept); got != "[2,true]" {
+		t.Errorf("with one more, there are %s", got)
+	}
+	if got := b.run(`const was = page.newest; heard([{end: {reason: "TooSlow"}}]); return [page.newest === was, page.events.some((e) => e.end)]`); got != "[true,false]" {
+		t.Errorf("the end of what is told was taken for an event: %s", got)
+	}
+	const aloud = `return ["at", "events-say"].map((id) => document.getElementById(id).getAttribute("role"))`
+	if got := b.run(aloud); got != "[null,null]" {
+		t.Errorf("what changes with each event is read aloud each time: %s", got)
+	}
+
 	if got := b.run(`return replica({name: "x", state: arguments[0]}).querySelector(".good")?.innerText ?? "not good"`, string(projection.Running)); got != "Running" {
 		t.Errorf("a replica that runs is shown as %s", got)
 	}
@@ -190,6 +210,10 @@ func TestUI_inChromium(t *testing.T) {
 	// A filter, and the event itself.
 	b.run(`const f = document.querySelector("#filters"); f.key.value = "till"; f.kind.value = "declared"; f.dispatchEvent(new Event("input"))`)
 	b.shows("#events-say", "1 of the ")
+	b.shows("#filtered", "1 of the ")
+	if got := b.run(`return document.querySelector("#filtered").getAttribute("role")`); got != "status" {
+		t.Errorf("what a filter finds is not read aloud: role %s", got)
+	}
 	b.run(`document.querySelector("#events summary").click()`)
 	b.shows("#events pre", `"key": "deployment/default/till"`)
 
@@ -198,6 +222,9 @@ func TestUI_inChromium(t *testing.T) {
 	index := b.run(`return document.querySelector("#events li").value`)
 	b.press(left)
 	b.shows("#at", "As it was after event ")
+	if got := b.run(aloud); got != `["status",null]` {
+		t.Errorf("back in time, of the moment and the events these are read aloud: %s", got)
+	}
 	for deadline := time.Now().Add(time.Minute); b.run(`return String(document.querySelector("#deployments tbody").innerText.includes("till"))`) == "true"; {
 		if time.Now().After(deadline) {
 			t.Fatalf("at each earlier moment there is what event %s made", index)
@@ -210,6 +237,9 @@ func TestUI_inChromium(t *testing.T) {
 	b.run(`document.querySelector("#main").focus()`)
 	b.press("n")
 	b.shows("#at", "Now: ")
+	if got := b.run(aloud); got != "[null,null]" {
+		t.Errorf("now again, what changes with each event is read aloud each time: %s", got)
+	}
 	b.shows("#deployments tbody", "default/till")
 
 	nameless := b.run(`return [...document.querySelectorAll("main button, main input, main select, main [tabindex='0']")].filter((e) =>

@@ -49,6 +49,7 @@ const page = {
   events: [], // the newest last
   oldest: 0, // index of the oldest that was asked for
   kinds: new Set(),
+  backups: "", // the names of those that are shown
   lost: "", // why the agent cannot be asked
 };
 
@@ -94,6 +95,7 @@ function travelTo(index) {
   const to = Math.min(Math.max(1, index), page.newest);
   page.at = to >= page.newest ? null : to;
   document.body.classList.toggle("past", page.at !== null);
+  if (page.at !== null) $("at").setAttribute("role", "status"); // before it says anything, so that it is read aloud
   renderSlider();
   showState();
 }
@@ -116,6 +118,7 @@ function renderState() {
   if (page.at === null) {
     page.wanted = Object.values(s.deployments || {}).reduce((n, d) => n + d.desired_replicas, 0);
     renderVerdict();
+    at.removeAttribute("role"); // it changes with each event: who cannot see it would be told without end
     at.replaceChildren(`Now: event ${s.index}, of `, when(s.last_modified), ".");
   } else {
     at.replaceChildren(el("strong", {}, `As it was after event ${page.at}`), ", of ", when(s.last_modified),
@@ -269,24 +272,35 @@ const mostBackups = 8;
 function renderBackups(all) {
   all.reverse(); // they come in the order in which they were made, those of a clock that was ahead before all others
   $("backups-say").textContent = all.length ? `${all.length}, the newest from ${ago(all[0].made)} ago.` : "There is none.";
-  $("backups").replaceChildren(...all.slice(0, mostBackups).map((b) => {
-    const said = el("span", { role: "status" });
-    const check = el("button", { type: "button" }, "Verify");
-    check.setAttribute("aria-label", `Verify ${b.name}`);
-    check.addEventListener("click", async () => {
-      said.className = "dim";
-      said.textContent = " reading it…";
-      try {
-        const v = await json(`/swarm/v1/backups/${encodeURIComponent(b.name)}/verify`);
-        said.className = v.damage ? "bad" : "good";
-        said.textContent = v.damage ? ` ${v.damage}` : v.unopened ? " its bytes are whole; it is sealed, and cannot be opened here" : " whole";
-      } catch (e) {
-        said.className = "bad";
-        said.textContent = ` ${e.message}`;
-      }
-    });
-    return el("li", {}, check, ` ${b.name} `, el("span", { className: "dim" }, bytes(b.bytes)), said);
-  }));
+  const shown = all.slice(0, mostBackups), names = shown.map((b) => b.name).join("\n");
+  if (names === page.backups) return; // so that what has been said of them, and the focus, stay
+  page.backups = names;
+  const before = new Map([...$("backups").children].map((li) => [li.dataset.name, li]));
+  const rows = shown.map((b) => before.get(b.name) || backup(b)); // of a name there is one, and it does not change
+  const focused = document.activeElement;
+  $("backups").replaceChildren(...rows);
+  if (focused !== document.activeElement && $("backups").contains(focused)) focused.focus();
+}
+
+function backup(b) {
+  const said = el("span", { role: "status" });
+  const check = el("button", { type: "button" }, "Verify");
+  check.setAttribute("aria-label", `Verify ${b.name}`);
+  check.addEventListener("click", async () => {
+    said.className = "dim";
+    said.textContent = " reading it…";
+    try {
+      const v = await json(`/swarm/v1/backups/${encodeURIComponent(b.name)}/verify`);
+      said.className = v.damage ? "bad" : "good";
+      said.textContent = v.damage ? ` ${v.damage}` : v.unopened ? " its bytes are whole; it is sealed, and cannot be opened here" : " whole";
+    } catch (e) {
+      said.className = "bad";
+      said.textContent = ` ${e.message}`;
+    }
+  });
+  const row = el("li", {}, check, ` ${b.name} `, el("span", { className: "dim" }, bytes(b.bytes)), said);
+  row.dataset.name = b.name;
+  return row;
 }
 
 // Events.
@@ -324,6 +338,11 @@ function sayEvents(found) {
   $("older").hidden = page.oldest <= 1;
 }
 
+/** tellEvents has said aloud what somebody has asked for; of what comes by itself only the text changes. */
+function tellEvents() {
+  $("filtered").textContent = $("events-say").textContent;
+}
+
 function noteKind(kind) {
   if (!kind || page.kinds.has(kind)) return;
   page.kinds.add(kind);
@@ -333,6 +352,7 @@ function noteKind(kind) {
 /** heard takes new events. */
 function heard(all) {
   for (const e of all) {
+    if (e.end) continue; // why the agent says no more for now: it is asked again
     noteKind(e.kind);
     page.events.push(e);
     page.newest = Math.max(page.newest, e.index);
@@ -342,7 +362,7 @@ function heard(all) {
   renderSlider();
   if (!$("filters").live.checked) return;
   const list = $("events");
-  const fresh = all.filter(matches).slice(-mostEvents).map((e) => Object.assign(line(e), { className: "new" }));
+  const fresh = all.filter((e) => !e.end && matches(e)).slice(-mostEvents).map((e) => Object.assign(line(e), { className: "new" }));
   list.prepend(...fresh.reverse());
   while (list.children.length > mostEvents) list.lastChild.remove();
   sayEvents(page.events.filter(matches).length);
@@ -399,6 +419,7 @@ $("older").addEventListener("click", async () => {
   } catch (e) {
     $("events-say").textContent = e.message;
   }
+  tellEvents();
   $("older").disabled = false;
 });
 
@@ -472,7 +493,10 @@ $("now").addEventListener("click", () => travelTo(page.newest));
 $("back").addEventListener("click", () => travelTo((page.at ?? page.newest) - 1));
 $("forth").addEventListener("click", () => travelTo((page.at ?? page.newest) + 1));
 $("find").addEventListener("input", renderDeployments);
-$("filters").addEventListener("input", renderEvents);
+$("filters").addEventListener("input", () => {
+  renderEvents();
+  tellEvents();
+});
 $("filters").addEventListener("submit", (e) => e.preventDefault());
 document.addEventListener("keydown", (e) => {
   if (e.ctrlKey || e.metaKey || e.altKey || e.target.matches("input:not([type=range],[type=checkbox]), select")) return;
