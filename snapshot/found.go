@@ -141,7 +141,7 @@ func (r *Restorer) adopt(data []byte, from *Source, made time.Time) (string, err
 			}
 		}
 	}
-	if err := makeFolders(b.Dir); err != nil {
+	if err := b.folder(); err != nil {
 		return "", err
 	}
 	f, err := b.free(made.UTC(), true, ending(isZstd(from.plain), sealed || !b.For.None()))
