@@ -199,10 +199,8 @@ func (l *Log) makeDurable(d *draft) error {
 			return err
 		}
 	}
-	took := time.Since(start)
-	l.synced.Store(int64(took))
 	if l.o.Observe != nil {
-		l.o.Observe(took, int(d.bytes()), int(d.tail.next.number-d.from.next.number))
+		l.o.Observe(time.Since(start), int(d.bytes()), int(d.tail.next.number-d.from.next.number))
 	}
 	return nil
 }

@@ -107,7 +107,6 @@ type Log struct {
 	tail atomic.Pointer[tail]
 
 	failed atomic.Pointer[error] // set once: nothing is written after it
-	synced atomic.Int64          // nanoseconds that the last fsync took
 
 	mu      sync.Mutex // of what follows: Append and Close
 	wal     *wal.Log
@@ -177,14 +176,13 @@ func (l *Log) fail(cause error) error {
 // Stats is what there is to say about a log's health.
 type Stats struct {
 	Segments  int
-	Bytes     int64         // of all segments
-	End       Position      // the last durable record
-	Watermark Position      // what MANIFEST says is durable: at most about a second behind End
-	Free      int64         // bytes free on the disk; -1 when the disk does not say
-	Reserve   int64         // bytes held in reserve now
-	LastSync  time.Duration // how long the last append's fsync took
-	Cut       *Cut          // what Open cut off; nil when the log was whole
-	Writable  error         // as of Writable
+	Bytes     int64    // of all segments
+	End       Position // the last durable record
+	Watermark Position // what MANIFEST says is durable: at most about a second behind End
+	Free      int64    // bytes free on the disk; -1 when the disk does not say
+	Reserve   int64    // bytes held in reserve now
+	Cut       *Cut     // what Open cut off; nil when the log was whole
+	Writable  error    // as of Writable
 }
 
 // Stats are the figures now. It does not wait for the disk, save to ask it for its free space.
@@ -196,7 +194,7 @@ func (l *Log) Stats() Stats {
 	}
 	return Stats{
 		Segments: len(t.sealed) + 1, Bytes: t.bytes, End: t.next.position(), Watermark: l.notes.said.Load().position(),
-		Free: free, Reserve: l.reserve.held.Load(), LastSync: time.Duration(l.synced.Load()), Cut: l.cut,
+		Free: free, Reserve: l.reserve.held.Load(), Cut: l.cut,
 		Writable: l.Writable(),
 	}
 }

@@ -15,7 +15,6 @@ import (
 // that no record is opened as another's, or in another place. The CRC is over what is on disk: whether a record is whole is seen without the key.
 const (
 	sealedMagic = "\xe5PS\x02"
-	hashAt      = 60
 	sealedExtra = sha256.Size + 12 + 16 // hash, nonce, tag
 )
 

@@ -9,7 +9,7 @@
 //
 //	 1  exits with its documented flags         TestFailure_A1_flags; cmd/podman-swarm-agent: TestConfig_everyMistakeAtOnce
 //	 2  a nil panics 30 s after every start     TestFailure_A2_A26_input; events, events/manifest: the fuzz targets
-//	 3  a power cut loses what was acknowledged TestPowercut_short, task powercut; events: TestOpen_tornBatches, TestOpen_reachesTheDisk
+//	 3  a power cut loses what was acknowledged TestPowercut_short, task powercut; events: TestOpen_tornBatches
 //	 4  starts empty over damage                TestAgent_damagedLog, cmd: TestRestore_nothingIsBegunOverDamage; TestFailure_A4_A23_stateFile; events: TestOpen_everyBitOfAClosedLog
 //	 5  200 without durability                  TestAgent_fullDisk, TestLog_eioOnEachCall; projection: TestRecord_failedAppendChangesNothing
 //	 6  kill -9: "name already in use"          TestFailure_A6_A7_A12_A31_restarts, TestCrash_short, task crash

@@ -1,7 +1,7 @@
 // Package projection folds events into the state of the cluster, and keeps log and state in step.
 //
 //	draft ──▶ Ledger.Record: stamp → fold → append + fsync ──▶ publish the new State ──▶ wake whoever waits
-//	log   ──▶ Open: the same fold, over what was appended since the last snapshot
+//	log   ──▶ OpenLedger: the same fold, over what was appended since the last snapshot
 //
 // [State] is immutable and holds objects raw; questions about what they mean (what runs where, who answers for a
 // Service) are pure functions of it, here and in package placement. [Ledger] is the only writer. The package knows

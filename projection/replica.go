@@ -251,16 +251,3 @@ func (s *State) Replica(p *Placed) (*Replica, error) {
 
 // DeploymentKey is the key of a Deployment.
 func DeploymentKey(namespace, name string) string { return "deployment/" + namespace + "/" + name }
-
-// HostLabels are the labels of a host, those that every host has included; nil when it has not spoken of itself.
-func (s *State) HostLabels(name string) map[string]string {
-	o, ok := s.Lookup(HostKey(name))
-	if !ok {
-		return nil
-	}
-	var h Host
-	if json.Unmarshal(o.Version.Object, &h) != nil {
-		return nil
-	}
-	return h.Labels
-}

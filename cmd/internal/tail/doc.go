@@ -1,5 +1,5 @@
-// Package tail gives the events of one log to any number of readers, each at its own pace: to those who follow the API,
-// and to the audit file.
+// Package tail gives the events of one log to any number of readers, each at its own pace: to those who follow it over the API
+// or NATS, and to the audit file.
 //
 //	log ──► hub, while anybody follows: the newest records, read once ──► those who keep up
 //	    └─────────────────── read from the disk ───────────────────────► those who are behind
