@@ -44,6 +44,14 @@ func (c *core) suspect(peer string, inc events.Incarnation) {
 	c.askChain()
 }
 
+// unsettle has this host look itself at what another holds of an incarnation, though it has found before that its own chain stands: the other's may be a third
+// one by now, as when its disk was put back once more. If each held its own for settled and told the other to look, neither ever would, and the two would do
+// nothing but tell each other.
+func (c *core) unsettle(inc events.Incarnation) {
+	head := c.ledger.View().Head(inc)
+	delete(c.settled, point{inc, head.Seq, head.Hash})
+}
+
 // copied ends it that a host of another name counts its events under this host's incarnation: one of the disks is a copy of
 // the other, as when a machine was cloned. Each that finds out counts anew, before two commits have one number.
 func (c *core) copied(node string) {

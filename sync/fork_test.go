@@ -4,6 +4,7 @@ import (
 	"context"
 	"slices"
 	"testing"
+	"time"
 
 	"github.com/podman-swarm/podman-swarm/events"
 	"github.com/podman-swarm/podman-swarm/projection"
@@ -114,5 +115,51 @@ func TestChain_isComparedFromWhereBothLogsHoldIt(t *testing.T) {
 		if got := asks.core.findings; len(got) != 1 || got[0].First != common+1 {
 			t.Errorf("the trimmed log asks: %v; found %+v after %d answers, want that they part at event %d; the last is %+v", trimmedAsks, got, len(answers), common+1, answers[len(answers)-1])
 		}
+	}
+}
+
+// Each of two hosts may hold it for settled that its own chain stands, as when a disk was put back once more since: then one looks again as soon as the other
+// tells it to, and they do not tell each other so without end.
+func TestSuspect_bothHoldTheirsForSettled(t *testing.T) {
+	s := newSim(t, 1, "a", "b")
+	s.delay = time.Millisecond
+	a, b := s.nodes["a"], s.nodes["b"]
+	a.starting, b.starting = false, false
+	write := func(name string) {
+		t.Helper()
+		if _, ok := b.record("test", projection.Change{Kind: events.Declared, Key: key(name), Object: []byte(`{}`)}); !ok {
+			t.Fatal("b takes no change")
+		}
+	}
+	write("x")
+	s.run(time.Second)
+	b.crash()
+	image := b.image()
+	b.start()
+	b.starting = false
+	inc := b.log.Incarnation()
+	write("y")
+	s.run(time.Second)
+	b.crash()
+	b.put(image)
+	b.start()
+	b.starting = false
+	write("z")
+	for _, n := range s.sorted() {
+		n.step(func() {
+			head := n.ledger.View().Head(inc)
+			if head.Seq != 2 {
+				t.Fatalf("%s has %d events, want a fork at the second", n.id, head.Seq)
+			}
+			n.core.settled[point(head)] = n.core.now
+		})
+	}
+	before := s.sent
+	s.run(10 * time.Second)
+	if wrong := s.agree(); wrong != "" {
+		t.Error(wrong)
+	}
+	if n := s.sent - before; n > 200 {
+		t.Errorf("%d messages", n)
 	}
 }

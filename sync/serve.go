@@ -102,6 +102,7 @@ func (c *core) serve(q *ask) *answer {
 	case askState:
 		return c.serveState(q)
 	case askLook:
+		c.unsettle(q.Inc)
 		c.suspect(q.From, q.Inc)
 	case askBeat:
 		if p := c.peers[q.From]; p != nil && !c.alive(p) {
