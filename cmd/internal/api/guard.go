@@ -154,9 +154,11 @@ func (q *request) mediaType() string {
 func (q *request) by(otherwise string) projection.By {
 	agent := plain(q.UserAgent(), 100)
 	cause := cmp.Or(q.URL.Query().Get("cause"), q.Header.Get("Kubectl-Command"), otherwise)
-	who := "local"
+	who := ""
 	if q.caller != nil {
 		who = q.caller.name
+	} else {
+		who = q.local()
 	}
 	return projection.By{Actor: strings.TrimSpace(who + " " + agent), Cause: plain(cause, 500)}
 }

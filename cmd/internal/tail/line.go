@@ -56,7 +56,7 @@ func (it *Item) Position(i int) Position {
 	return it.tail.Position(&it.Record, it.Index+uint64(i))
 }
 
-// By splits an actor into who asked and with what program: "token:ci" and "curl/8.5", "local" and "psctl/1.2 (alice)".
+// By splits an actor into who asked and with what program: "token:ci" and "curl/8.5", "local:alice" and "psctl/1.2 (alice)".
 func By(actor string) (who, program string) {
 	who, program, _ = strings.Cut(actor, " ")
 	return who, program
