@@ -139,7 +139,7 @@ func (a *applier) run(ctx context.Context) error {
 		return a.refused(m, wrong.Mistakes)
 	}
 	if err != nil {
-		return unanswered(ctx, "apply "+m.names(), err)
+		return unanswered(ctx, "apply "+m.names(), againIsSafe, err)
 	}
 	if err := a.show(done); err != nil {
 		return err

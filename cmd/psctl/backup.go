@@ -55,7 +55,7 @@ read-only or recovers. With --pin no rule removes it; it can be removed by hand.
 		}
 		raw, err := api.Do(c.Context(), client.Request{Method: http.MethodPost, Path: backupsPath, Query: query})
 		if err != nil {
-			return unanswered(c.Context(), "make a backup", err)
+			return unanswered(c.Context(), "make a backup", "Look first:  psctl backup list", err)
 		}
 		if form.value != asTable {
 			return p.value(raw, form.value)
@@ -302,7 +302,7 @@ pinned stays, and so do the newest that is whole and what an unfinished restore 
 		}
 		raw, err := api.Do(c.Context(), client.Request{Method: http.MethodPost, Path: backupsPath + "/prune", Query: url.Values{"dry_run": {fmt.Sprint(dry)}}})
 		if err != nil {
-			return unanswered(c.Context(), "prune backups", err)
+			return unanswered(c.Context(), "prune backups", againIsSafe, err)
 		}
 		if form.value != asTable {
 			return p.value(raw, form.value)

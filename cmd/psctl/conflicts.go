@@ -176,7 +176,7 @@ func (p *program) endConflict(ctx context.Context, verb, id, cause string) ([]by
 	}
 	raw, err := c.Do(ctx, client.Request{Method: "POST", Path: "/swarm/v1/conflicts" + client.Path(id, verb), Query: query})
 	if answer := new(client.StatusError); err != nil && !errors.As(err, &answer) {
-		return nil, unanswered(ctx, verb+" conflict "+id, err)
+		return nil, unanswered(ctx, verb+" conflict "+id, "Look first:  psctl conflicts", err)
 	}
 	return raw, err
 }

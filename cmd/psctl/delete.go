@@ -105,7 +105,7 @@ func (d *deleter) deleteAll(ctx context.Context, c *client.Client, victims []vic
 			absent = errors.Join(absent, notFound("%s", v))
 			continue
 		case err != nil:
-			return absent, unanswered(ctx, "delete "+v.label(v.name), err)
+			return absent, unanswered(ctx, "delete "+v.label(v.name), againIsSafe, err)
 		}
 		text := v.label(v.name) + " deleted\n"
 		if d.form.value == asName {

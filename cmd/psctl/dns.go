@@ -149,7 +149,7 @@ func (p *program) dnsChange(c *cobra.Command, request func(names []string) (clie
 		if client.IsNotFound(err) {
 			return notFound("%v: psctl dns list", err)
 		} else if err != nil {
-			return unanswered(c.Context(), strings.TrimPrefix(what, "psctl "), err)
+			return unanswered(c.Context(), strings.TrimPrefix(what, "psctl "), againIsSafe, err)
 		}
 		l, err := readAs[client.DNSAllow]("the list of names", raw)
 		if err != nil {

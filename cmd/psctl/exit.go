@@ -62,16 +62,36 @@ type interruptedError struct{ text string }
 
 func (e *interruptedError) Error() string { return e.text }
 
-// unanswered is the error of a request for a change: after an interrupt it says that the outcome is not known.
-func unanswered(ctx context.Context, what string, err error) error {
-	if ctx.Err() != nil {
-		return &interruptedError{"interrupted before the agent had answered: " + what + unknown}
-	}
-	return fmt.Errorf("%s: %w", what, err)
+// unansweredError is that of a request for a change, and says what to do where it is not known whether it was done.
+type unansweredError struct {
+	what, next string
+	err        error
 }
 
-// unknown is said of a change that was sent and not answered.
-const unknown = "\nIt is not known whether it was done. Doing it again is safe: what was done already is left as it is."
+func (e *unansweredError) Error() string { return e.what + ": " + e.err.Error() }
+func (e *unansweredError) Unwrap() error { return e.err }
+
+// unanswered is the error of a request for a change: after an interrupt it says that the outcome is not known, and with that what to
+// do next. That is againIsSafe only where a second one changes nothing.
+func unanswered(ctx context.Context, what, next string, err error) error {
+	if ctx.Err() != nil {
+		return &interruptedError{"interrupted before the agent had answered: " + what + unknown + next}
+	}
+	return &unansweredError{what, next, err}
+}
+
+const (
+	// unknown is said of a change that was sent and not answered.
+	unknown = "\nIt is not known whether it was done. "
+
+	// againIsSafe follows it where that is right.
+	againIsSafe = "Doing it again is safe: what was done already is left as it is."
+)
+
+// lookAt has the revisions of a Deployment looked at first.
+func lookAt(d deployment) string {
+	return "Look first:  psctl rollout history deployment/" + d.name + inNamespace(d.namespace)
+}
 
 // errTold is an error of which everything has been said.
 var errTold = errors.New("told")
@@ -108,6 +128,7 @@ func (p *program) explain(err error) string {
 	var (
 		status *client.StatusError
 		away   *client.UnreachableError
+		change *unansweredError
 		bad    *usageError
 	)
 	text := strings.TrimSuffix(err.Error(), "\n")
@@ -118,8 +139,8 @@ func (p *program) explain(err error) string {
 		return text + "\n(psctl --help, or psctl COMMAND --help, lists what there is)"
 	case errors.As(err, &away) && !away.Ended.IsZero():
 		return text + "\nOn a host of the cluster,  podman-swarm-agent kubeconfig  prints one with a new certificate."
-	case errors.As(err, &away) && away.Sent && away.Method != "" && away.Method != http.MethodGet:
-		return text + unknown
+	case errors.As(err, &away) && away.Sent && errors.As(err, &change):
+		return text + unknown + change.next
 	case errors.As(err, &away) && away.Sent:
 		return text
 	case errors.As(err, &away) && away.Untrusted():

@@ -62,6 +62,43 @@ func TestRun_otherServers(t *testing.T) {
 	}
 }
 
+// What is advised after a change that was not answered does not undo it, or do more than it.
+func TestRun_unansweredChange(t *testing.T) {
+	h := func(w http.ResponseWriter, r *http.Request) {
+		switch {
+		case r.Method == http.MethodPost && r.URL.Query().Has("dry_run"):
+			w.Write([]byte(`{"count":1,"results":[{"key":"deployment/default/web","result":"changed"}]}`))
+		case r.Method != http.MethodGet:
+			panic(http.ErrAbortHandler)
+		case strings.HasPrefix(r.URL.Path, "/swarm/v1/history/"):
+			w.Write([]byte(`[{"action":"created","object":{"spec":{"template":{}}}},
+				{"action":"created","object":{"spec":{"template":{"metadata":{"labels":{"a":"b"}}}}}}]`))
+		default:
+			w.Write([]byte(`{"metadata":{"name":"web","namespace":"default","generation":2}}`))
+		}
+	}
+	s := httptest.NewServer(http.HandlerFunc(h))
+	defer s.Close()
+	const safe = "Doing it again is safe"
+	for args, want := range map[string]string{
+		"delete svc a":                      safe,
+		"scale deployment/web --replicas 2": safe,
+		"cordon h1":                         safe,
+		"token create ci --scope read":      "psctl token revoke ci",
+		"rollout restart deployment/web":    "psctl rollout history deployment/web",
+		"rollout undo deployment/web":       "psctl rollout history deployment/web",
+		"restore --at 2h --yes":             "psctl restores",
+		"backup create":                     "psctl backup list",
+	} {
+		var out bytes.Buffer
+		code := run(t.Context(), append(strings.Fields(args), "--server", s.URL), nil, &out, &out, func(string) string { return "" })
+		if code != exitUnreachable || !strings.Contains(out.String(), "It is not known whether it was done. ") || !strings.Contains(out.String(), want) ||
+			strings.Contains(out.String(), safe) != (want == safe) {
+			t.Errorf("%s: got %d, %q, want %q in it", args, code, &out, want)
+		}
+	}
+}
+
 // A host that takes the connection and then the address of nobody.
 func TestRun_nobody(t *testing.T) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")

@@ -320,7 +320,7 @@ func (p *program) hostDo(ctx context.Context, host, verb, cause string, q url.Va
 	case client.IsNotFound(err):
 		return changed, notFound("no host %q: psctl nodes lists them", host)
 	case err != nil:
-		return changed, unanswered(ctx, strings.TrimPrefix(cmp.Or(cause, verb), "psctl "), err)
+		return changed, unanswered(ctx, strings.TrimPrefix(cmp.Or(cause, verb), "psctl "), againIsSafe, err)
 	}
 	return changed, nil
 }

@@ -273,7 +273,11 @@ func (r *restorer) asked(ctx context.Context, what, path string, query url.Value
 	query.Set("cause", "psctl "+what)
 	raw, err = c.Do(ctx, client.Request{Method: http.MethodPost, Path: path, Query: query, Body: r.opened})
 	if err != nil {
-		return nil, unanswered(ctx, what, err)
+		next := "Look first, since another restore is stamped over what others changed in between:  psctl restores"
+		if !strings.HasPrefix(path, restoresPath) {
+			next = "Look first:  psctl events"
+		}
+		return nil, unanswered(ctx, what, next, err)
 	}
 	if r.form.value != asTable {
 		return nil, r.value(raw, r.form.value)

@@ -186,7 +186,7 @@ the Deployment, its replicas say, stays as it is: psctl undo EVENT takes back wh
 		if _, err := cl.Do(c.Context(), client.Request{Method: http.MethodPatch, Path: k.one(d.namespace, d.name), Body: patch,
 			Query: url.Values{"cause": {fmt.Sprintf("psctl rollout undo, to revision %d", to.Revision)}}, Type: "application/json-patch+json",
 			Spread: &on.Spread}); err != nil {
-			return unanswered(c.Context(), "roll back "+d.String(), err)
+			return unanswered(c.Context(), "roll back "+d.String(), lookAt(d)+", since a second undo goes back to what runs now", err)
 		}
 		if err := p.printf("%s rolled back to revision %d, of %s\n", k.label(d.name), to.Revision, p.clock(to.At)); err != nil {
 			return err

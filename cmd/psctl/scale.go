@@ -91,7 +91,7 @@ func (p *program) scaleTo(ctx context.Context, d deployment, replicas int32, for
 	raw, err := c.Do(ctx, client.Request{Method: http.MethodPatch, Path: k.one(d.namespace, d.name), Query: cause, Body: patch,
 		Type: "application/merge-patch+json", Spread: &on.Spread})
 	if err != nil {
-		return unanswered(ctx, fmt.Sprintf("scale %s to %d", d, replicas), err)
+		return unanswered(ctx, fmt.Sprintf("scale %s to %d", d, replicas), againIsSafe, err)
 	}
 	progress := p.out
 	switch form {
@@ -206,7 +206,7 @@ func (p *program) restart(ctx context.Context, c *client.Client, d deployment, o
 		p.now().Format(time.RFC3339Nano))
 	if _, err := c.Do(ctx, client.Request{Method: http.MethodPatch, Path: k.one(d.namespace, d.name), Body: []byte(patch),
 		Query: url.Values{"cause": {"psctl rollout restart"}}, Type: "application/merge-patch+json", Spread: &on.Spread}); err != nil {
-		return unanswered(ctx, "restart "+d.String(), err)
+		return unanswered(ctx, "restart "+d.String(), lookAt(d)+", since a second restart starts every replica once more", err)
 	}
 	if err := p.printf("%s restarted\n", k.label(d.name)); err != nil {
 		return err

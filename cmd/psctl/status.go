@@ -227,7 +227,7 @@ func (p *program) orphanDo(ctx context.Context, verb, done string, ids []string)
 			if answer := new(client.StatusError); errors.As(err, &answer) {
 				return err // it says of what
 			}
-			return unanswered(ctx, verb+" orphan "+o.Name, err)
+			return unanswered(ctx, verb+" orphan "+o.Name, againIsSafe, err)
 		}
 		if err := p.printf("%s %s %s\n", o.ID[:min(12, len(o.ID))], o.Name, done); err != nil {
 			return err

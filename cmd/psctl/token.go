@@ -66,7 +66,8 @@ in some only is refused what gives the host away: hostNetwork, hostPath, hostPor
 			err = api.Into(c.Context(), client.Request{Method: http.MethodPost, Path: "/swarm/v1/tokens", Body: body,
 				Query: url.Values{"cause": {"psctl token create " + args[0]}}, Spread: &on.Spread}, &t)
 			if err != nil {
-				return unanswered(c.Context(), "create token "+args[0], err)
+				return unanswered(c.Context(), "create token "+args[0],
+					"If it was, its secret is lost. Look first:  psctl token list; then  psctl token revoke "+args[0]+", and create it again", err)
 			}
 			until := "until it is revoked"
 			if !t.Expires.IsZero() {
@@ -136,7 +137,7 @@ func (p *program) tokenRevoke() *cobra.Command {
 				case client.IsNotFound(err):
 					return notFound("no token %q: psctl token list lists them", name)
 				case err != nil:
-					return unanswered(c.Context(), "revoke token "+name, err)
+					return unanswered(c.Context(), "revoke token "+name, againIsSafe, err)
 				}
 				if err := p.printf("token %s revoked\n", name); err != nil {
 					return err
