@@ -44,6 +44,31 @@ func TestPodLog_endsWholeAfterSilence(t *testing.T) {
 	}
 }
 
+// A log that breaks off halfway is not given as one that ends there.
+func TestPodLog_breaksOff(t *testing.T) {
+	a := start(t, t.TempDir(), func(s *Server) {
+		s.Logs = func(context.Context, string, string, LogOptions) (io.ReadCloser, error) {
+			r, w := io.Pipe()
+			go func() {
+				fmt.Fprintln(w, "a line")
+				w.CloseWithError(io.ErrUnexpectedEOF)
+			}()
+			return r, nil
+		}
+	})
+	a.want(200, "POST", apply, deployment("a", 1, "w"))
+	p := projection.Pod{Namespace: "default", Deployment: "a"}
+	a.observe(p, "h1", &projection.Replica{Placement: a.place(p, "h1", ""), Phase: projection.Running, Container: "cafe"})
+	r, err := a.http.Client().Get(a.http.URL + "/api/v1/namespaces/default/pods/a-0/log")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Body.Close()
+	if b, err := io.ReadAll(r.Body); err == nil || string(b) != "a line\n" {
+		t.Errorf("got %q, %v; want an error after the line", b, err)
+	}
+}
+
 // slow is a client that reads 10 KiB a second.
 type slow struct {
 	httptest.ResponseRecorder

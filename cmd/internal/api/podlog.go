@@ -71,6 +71,7 @@ func unreachable(message string) error {
 }
 
 // copy sends what comes from r, as it comes, up to so many bytes, until its end, or until ctx ends. It closes r.
+// Where r breaks off it has the answer break off too: one that ends whole would say that this was all.
 func (q *request) copy(ctx context.Context, r io.ReadCloser, most int64) {
 	done := make(chan struct{})
 	closed := make(chan struct{})
@@ -86,6 +87,7 @@ func (q *request) copy(ctx context.Context, r io.ReadCloser, most int64) {
 	}()
 	out := q.stream("text/plain; charset=utf-8")
 	in := io.LimitReader(r, most)
+	var broke error
 	for b := make([]byte, 32<<10); ; {
 		n, err := in.Read(b)
 		if n > 0 && !out.send(b[:n]) {
@@ -93,6 +95,7 @@ func (q *request) copy(ctx context.Context, r io.ReadCloser, most int64) {
 		}
 		if err != nil {
 			if !errors.Is(err, io.EOF) && ctx.Err() == nil {
+				broke = err
 				q.s.log().Warn("a container's log ended early", "path", q.URL.Path, "error", err)
 			}
 			break
@@ -100,6 +103,9 @@ func (q *request) copy(ctx context.Context, r io.ReadCloser, most int64) {
 	}
 	close(done)
 	<-closed
+	if broke != nil {
+		panic(http.ErrAbortHandler)
+	}
 }
 
 // container is the id of the pod's container, once there is one.
