@@ -81,6 +81,12 @@ var mayImport = map[string]imports{
 		others: []string{"k8s.io/api", "k8s.io/apimachinery", "sigs.k8s.io/yaml",
 			"github.com/prometheus/client_golang", "golang.org/x/sync"},
 	},
+	"cmd/internal/api": {
+		ours: []string{"events", "events/manifest", "projection", "projection/placement", "projection/discovery", "projection/secret", "snapshot/...", "cmd/internal/..."},
+		others: []string{"k8s.io/api", "k8s.io/apimachinery", "sigs.k8s.io/yaml",
+			"github.com/prometheus/client_golang", "golang.org/x/sync",
+			"github.com/vishvananda/netlink", "golang.org/x/sys"}, // whose a connection over the loopback is
+	},
 	"cmd/internal/tracing": {
 		ours:   []string{"events", "projection"},
 		others: []string{"go.opentelemetry.io/otel"},

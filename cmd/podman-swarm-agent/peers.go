@@ -60,7 +60,7 @@ func (p *peers) Collect(out chan<- prometheus.Metric) {
 	f.counter("mesh_dropped_total", "Messages that came faster than they could be taken; they are asked for again.", float64(m.Dropped))
 	f.counter("mesh_losses_total", "Routes to other hosts that were lost.", float64(m.Losses))
 	for why, n := range m.Refused {
-		f.counter("mesh_refused_total", "Connections to the cluster port that were turned away, by why, once there were any.", float64(n), "why", why)
+		f.counter("mesh_refused_total", "Connections to the cluster port that were turned away, by why.", float64(n), "why", why)
 	}
 	f.counter("authority_refused_total", "Hosts whose token or certificate was turned away.", float64(p.a.cluster.member.Refused()))
 	f.gauge("certificate_expires_timestamp_seconds", "When the first of the certificates ends that this host lives by.",

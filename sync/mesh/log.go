@@ -90,13 +90,13 @@ func (l *natsLog) refuse(from, why string, err error) {
 	l.say(level, "refused a connection to the cluster port", hostOf(from)+why, "from", from, "why", why, "err", err)
 }
 
-// refusals returns how many connections were refused, by reason.
+// refusals returns how many connections were refused, by reason, all of them.
 func (l *natsLog) refusals() map[string]uint64 {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	counts := map[string]uint64{}
-	for why, n := range l.counts {
-		counts[why] = n
+	for _, why := range []string{refusedSilent, refusedHello, refusedCrowd, refusedJoin, refusedTalk, refusedTLS, refusedCluster, refusedName} {
+		counts[why] = l.counts[why]
 	}
 	return counts
 }
