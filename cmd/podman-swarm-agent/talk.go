@@ -132,8 +132,11 @@ func (a *agent) ownLog(w http.ResponseWriter, r *http.Request) {
 				return
 			}
 		}
-		if err != nil {
+		if errors.Is(err, io.EOF) {
 			return
+		}
+		if err != nil { // an answer that ends whole would say that this was all
+			panic(http.ErrAbortHandler)
 		}
 	}
 }
