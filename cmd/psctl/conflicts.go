@@ -132,10 +132,16 @@ func (p *program) conflictEnd(verb, short string) *cobra.Command {
 	p.conflictArgs(c, cobra.MinimumNArgs(1))
 	c.RunE = func(c *cobra.Command, ids []string) error {
 		all := []json.RawMessage{}
+		var absent, failed error
 		for _, id := range ids {
 			raw, err := p.endConflict(c.Context(), verb, id, cause)
+			if client.IsNotFound(err) { // which keeps none of the others
+				absent = errors.Join(absent, err)
+				continue
+			}
 			if err != nil {
-				return err
+				failed = err
+				break
 			}
 			if all = append(all, raw); form.value != asTable {
 				continue
@@ -153,14 +159,16 @@ func (p *program) conflictEnd(verb, short string) *cobra.Command {
 				}
 			}
 		}
-		if form.value == asTable {
-			return nil
+		if form.value != asTable { // also what was done before one that failed
+			raw, err := json.Marshal(all)
+			if err != nil {
+				return err
+			}
+			if err := p.value(raw, form.value); err != nil {
+				return err
+			}
 		}
-		raw, err := json.Marshal(all)
-		if err != nil {
-			return err
-		}
-		return p.value(raw, form.value)
+		return errors.Join(absent, failed)
 	}
 	return c
 }

@@ -142,7 +142,9 @@ func (e *eventReader) only(args []string) error {
 				deployment, ordinal, _ := cutLast(where, "-")
 				add("placement/"+deployment+"/"+ordinal, "replica/"+deployment+"/"+ordinal)
 			case "Node":
-				add("host/"+name, "recovery/"+name, "node/"+name, "sight/"+name, "member/"+name)
+				for _, typ := range []string{"host", "recovery", "node", "sight", "member", "readonly", "clock", "backup", "finding", "clash"} {
+					add(typ + "/" + name)
+				}
 			case "Namespace":
 				add("namespace/" + name)
 			case "Event":

@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -293,5 +294,18 @@ func TestEvents_sinceOverABreak(t *testing.T) {
 	}
 	if third.Get("after") != "7@5f3a9c0e" || third.Has("since") || third.Get("until") != "0" {
 		t.Errorf("once it knows how far it is: got %v", third)
+	}
+}
+
+// What happened to a host is told under all the names that tell of it, also that it was read-only, that its clock was off or its log was cut.
+func TestEvents_ofAHost(t *testing.T) {
+	e := &eventReader{program: &program{}, query: url.Values{}}
+	if err := e.only([]string{"node/h1"}); err != nil {
+		t.Fatal(err)
+	}
+	for _, typ := range []string{"host", "node", "member", "recovery", "sight", "readonly", "clock", "backup", "finding", "clash"} {
+		if !slices.Contains(e.query["key"], typ+"/h1") {
+			t.Errorf("it does not ask for %s/h1: %q", typ, e.query["key"])
+		}
 	}
 }

@@ -3,6 +3,7 @@ package main
 import (
 	"cmp"
 	"encoding/json"
+	"errors"
 	"net/http"
 	"net/url"
 	"strings"
@@ -130,20 +131,22 @@ func (p *program) tokenRevoke() *cobra.Command {
 			if err != nil {
 				return err
 			}
+			var absent error // of which the others know nothing: what else is named is revoked all the same
 			for _, name := range names {
 				_, err := api.Do(c.Context(), client.Request{Method: http.MethodDelete, Path: "/swarm/v1/tokens" + client.Path(name),
 					Query: url.Values{"cause": {"psctl token revoke " + name}}, Spread: &on.Spread})
 				switch {
 				case client.IsNotFound(err):
-					return notFound("no token %q: psctl token list lists them", name)
+					absent = errors.Join(absent, notFound("no token %q: psctl token list lists them", name))
+					continue
 				case err != nil:
-					return unanswered(c.Context(), "revoke token "+name, againIsSafe, err)
+					return errors.Join(absent, unanswered(c.Context(), "revoke token "+name, againIsSafe, err))
 				}
 				if err := p.printf("token %s revoked\n", name); err != nil {
 					return err
 				}
 			}
-			return on.told(p, "")
+			return errors.Join(absent, on.told(p, ""))
 		},
 	}
 	on.flags(c)
