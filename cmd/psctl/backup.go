@@ -216,7 +216,7 @@ func (p *program) verify(ctx context.Context, name string, keys *keyFlags) (b cl
 		}
 		return b, raw, err
 	}
-	if raw, err = p.ask(ctx, backupsPath+client.Path(name, "verify")); err == nil {
+	if raw, err = p.askLong(ctx, backupsPath+client.Path(name, "verify")); err == nil {
 		b, err = readAs[client.Backup]("backup", raw)
 	}
 	return b, raw, err
@@ -224,7 +224,7 @@ func (p *program) verify(ctx context.Context, name string, keys *keyFlags) (b cl
 
 // verifyIncrements finds out whether the increments are whole, and says of how many logs they are not.
 func (p *program) verifyIncrements(ctx context.Context, form *format) (answers []json.RawMessage, damaged int, err error) {
-	raw, err := p.ask(ctx, "/swarm/v1/increments/verify")
+	raw, err := p.askLong(ctx, "/swarm/v1/increments/verify")
 	if err != nil {
 		return nil, 0, err
 	}

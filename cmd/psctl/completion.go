@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"strings"
-	"time"
 
 	"github.com/spf13/cobra"
 )
@@ -99,8 +98,6 @@ func (p *program) nameList(ctx context.Context, k kind) []string {
 	if err != nil {
 		return nil
 	}
-	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
-	defer cancel()
 	names, err := p.namesOf(ctx, c, k)
 	if err != nil {
 		return nil

@@ -112,13 +112,15 @@ func (d *drainer) wait(ctx context.Context, timeout time.Duration) (l *left, err
 		to = d.err
 	}
 	show := d.newProgress(to)
-	over := time.NewTimer(timeout)
-	defer over.Stop()
+	within, cancel := context.WithTimeout(ctx, timeout) // of a look too: an agent may take the connection and be silent
+	defer cancel()
 	every := time.NewTicker(look)
 	defer every.Stop()
 	for {
-		if l, err = d.look(ctx, l); err != nil && ctx.Err() == nil {
-			return l, err
+		if now, err := d.look(within, l); err == nil {
+			l = now
+		} else if within.Err() == nil {
+			return nil, err
 		}
 		if l != nil {
 			show.show([]progressLine{{name: "node/" + host, text: l.text()}})
@@ -131,13 +133,15 @@ func (d *drainer) wait(ctx context.Context, timeout time.Duration) (l *left, err
 			}
 		}
 		select {
-		case <-ctx.Done():
-			return l, &interruptedError{fmt.Sprintf("interrupted. Host %s goes on being drained. To go on waiting:  psctl drain %s\nTo end it:  psctl uncordon %s", host, host, host)}
-		case <-over.C:
-			return l, &timeoutError{fmt.Sprintf("time is up after %v, and host %s still has:\n%s\nIt goes on being drained. To go on waiting:  "+
-				"psctl drain %s\nTo end it:  psctl uncordon %s", timeout, host, l.whys(), host, host)}
+		case <-within.Done():
 		case <-every.C:
+			continue
 		}
+		if ctx.Err() != nil {
+			return l, &interruptedError{fmt.Sprintf("interrupted. Host %s goes on being drained. To go on waiting:  psctl drain %s\nTo end it:  psctl uncordon %s", host, host, host)}
+		}
+		return l, &timeoutError{fmt.Sprintf("time is up after %v, and host %s still has:\n%s\nIt goes on being drained. To go on waiting:  "+
+			"psctl drain %s\nTo end it:  psctl uncordon %s", timeout, host, l.whys(), host, host)}
 	}
 }
 

@@ -36,7 +36,13 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 	root.SetIn(stdin)
 	root.SetOut(stdout)
 	root.SetErr(stderr)
-	err := root.ExecuteContext(ctx)
+	within := ctx
+	if len(args) > 0 && (args[0] == cobra.ShellCompRequestCmd || args[0] == cobra.ShellCompNoDescRequestCmd) {
+		var cancel context.CancelFunc
+		within, cancel = context.WithTimeout(ctx, 2*time.Second) // a shell waits for it
+		defer cancel()
+	}
+	err := root.ExecuteContext(within)
 	code := p.code(ctx, err)
 	var cut *interruptedError
 	if code != exitDone && (code != exitInterrupted || errors.As(err, &cut)) {

@@ -178,7 +178,7 @@ func (p *program) verifyOpened(ctx context.Context, arg string, keys *keyFlags) 
 
 // verifyThere has the agent look at one of its backups by itself.
 func (p *program) verifyThere(ctx context.Context, name string) (client.Backup, error) {
-	raw, err := p.ask(ctx, backupsPath+client.Path(name, "verify"))
+	raw, err := p.askLong(ctx, backupsPath+client.Path(name, "verify"))
 	if err != nil {
 		return client.Backup{}, err
 	}

@@ -55,6 +55,15 @@ func (p *program) ask(ctx context.Context, path string) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
+	return c.Ask(ctx, path, nil)
+}
+
+// askLong is ask for what the agent takes long to find out.
+func (p *program) askLong(ctx context.Context, path string) ([]byte, error) {
+	c, err := p.client()
+	if err != nil {
+		return nil, err
+	}
 	return c.Do(ctx, client.Request{Path: path})
 }
 

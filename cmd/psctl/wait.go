@@ -73,26 +73,33 @@ func (p *program) waitFor(ctx context.Context, c *client.Client, ds []deployment
 		return nil
 	}
 	w := &waiter{program: p, c: c, progress: p.newProgress(to), told: map[string]bool{}, logs: map[string]string{}, runs: map[string]seen{}}
-	over := time.NewTimer(timeout)
-	defer over.Stop()
+	within, cancel := context.WithTimeout(ctx, timeout) // of a look too: an agent may take the connection and be silent
+	defer cancel()
 	every := time.NewTicker(look)
 	defer every.Stop()
+	var all []standing
 	for {
-		all, err := w.stand(ctx, ds)
-		if err != nil && ctx.Err() == nil {
+		began := w.now()
+		now, err := w.stand(within, ds)
+		switch {
+		case err != nil && within.Err() == nil:
 			return err
+		case err == nil || w.now().Sub(began) > time.Second: // else time was up while the agent answered, and what was seen last counts
+			all = now
 		}
 		if all != nil && !unfinished(all) {
 			return nil
 		}
 		select {
-		case <-ctx.Done():
+		case <-within.Done():
+		case <-every.C:
+			continue
+		}
+		if ctx.Err() != nil {
 			return &interruptedError{"interrupted. What was changed stands and is still being carried out. To go on waiting: " +
 				"psctl rollout status deployment/" + ds[0].name + inNamespace(ds[0].namespace)}
-		case <-over.C:
-			return w.timeUp(ds, all, timeout)
-		case <-every.C:
 		}
+		return w.timeUp(ds, all, timeout)
 	}
 }
 
@@ -331,7 +338,7 @@ func inNamespace(namespace string) string {
 // tail gives the last lines of a pod's log.
 func tail(ctx context.Context, c *client.Client, namespace, pod string, n int) ([]string, error) {
 	k := the("Pod")
-	b, err := c.Do(ctx, client.Request{Path: k.one(namespace, pod) + "/log", Query: url.Values{"tailLines": {strconv.Itoa(n)}}})
+	b, err := c.Ask(ctx, k.one(namespace, pod)+"/log", url.Values{"tailLines": {strconv.Itoa(n)}})
 	if err != nil {
 		return nil, err
 	}

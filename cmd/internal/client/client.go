@@ -30,6 +30,8 @@ type Client struct {
 	token  string    // "" for none
 	ends   time.Time // when the client certificate does; zero: there is none
 	http   *http.Client
+
+	patience time.Duration // how long Ask waits for the next that comes
 }
 
 // New returns a client of the agent at server, a URL like http://127.0.0.1:8080; a host and port without scheme
@@ -47,7 +49,7 @@ func New(server, agent string) (*Client, error) {
 	case u.RawQuery != "" || u.Fragment != "" || u.User != nil:
 		return nil, fmt.Errorf("server %q: want scheme, host and port alone", server)
 	}
-	return &Client{server: u, agent: agent, http: newHTTP(newTransport())}, nil
+	return &Client{server: u, agent: agent, http: newHTTP(newTransport()), patience: 30 * time.Second}, nil
 }
 
 // Server is the address that is asked.
@@ -162,9 +164,45 @@ func (c *Client) Do(ctx context.Context, r Request) ([]byte, error) {
 	return b, nil
 }
 
-// Get reads the JSON that is at path into v.
+// Ask reads what is at path, and which an agent answers at once: one from which nothing comes for half a minute, though it took the connection, is as
+// unreachable as one that is not there. What was at another moment is waited for: the agent may have to read a long log for it.
+func (c *Client) Ask(ctx context.Context, path string, query url.Values) ([]byte, error) {
+	r := Request{Path: path, Query: query}
+	if c.At != "" {
+		return c.Do(ctx, r)
+	}
+	within, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	silence := time.AfterFunc(c.patience, func() {
+		cancel(&UnreachableError{Server: c.Server(), Method: http.MethodGet, Sent: true, Err: fmt.Errorf("nothing came from it for %v", c.patience)})
+	})
+	defer silence.Stop()
+	body, err := c.Open(within, r)
+	if err != nil {
+		return nil, err
+	}
+	defer body.Close()
+	var all []byte
+	for b := make([]byte, 32<<10); ; {
+		n, err := body.Read(b)
+		all = append(all, b[:n]...)
+		switch {
+		case errors.Is(err, io.EOF):
+			return all, nil
+		case err != nil:
+			return nil, c.unreachable(within, http.MethodGet, err)
+		}
+		silence.Reset(c.patience)
+	}
+}
+
+// Get reads the JSON that is at path into v, as Ask does.
 func (c *Client) Get(ctx context.Context, path string, query url.Values, v any) error {
-	return c.Into(ctx, Request{Path: path, Query: query}, v)
+	b, err := c.Ask(ctx, path, query)
+	if err != nil {
+		return err
+	}
+	return c.read(path, b, v)
 }
 
 // Into sends the request and reads the JSON of the answer into v.
@@ -173,8 +211,12 @@ func (c *Client) Into(ctx context.Context, r Request, v any) error {
 	if err != nil {
 		return err
 	}
+	return c.read(r.Path, b, v)
+}
+
+func (c *Client) read(path string, b []byte, v any) error {
 	if err := json.Unmarshal(b, v); err != nil {
-		return fmt.Errorf("answer of %s to %s: %w", c.Server(), r.Path, err)
+		return fmt.Errorf("answer of %s to %s: %w", c.Server(), path, err)
 	}
 	return nil
 }
