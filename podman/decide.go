@@ -121,7 +121,7 @@ func (l *loop) allowed(r *replica, d *Decision, now time.Time) ([]Step, time.Dur
 	}
 	l.wakeAt(due)
 	before := slices.Clone(steps[:len(steps)-1])
-	if f := r.Recorded; unsaid || f != nil && f.Container == last.Container.ID && f.Reason == "CrashLoopBackOff" &&
+	if f := r.Recorded; unsaid || f != nil && f.Container == last.Container.ID && f.Reason == crashLoop &&
 		f.Finished.Unix() == last.Container.Finished.Unix() {
 		return before, 0
 	}
@@ -158,6 +158,9 @@ func (l *loop) publish() {
 		orphans = append(orphans, r.orphans...)
 		if !r.placement.IsZero() && r.Recorded != nil && r.Recorded.Placement == r.placement {
 			p.Phases[r.Recorded.Phase]++
+			if r.Recorded.Reason == crashLoop {
+				p.Looping++
+			}
 		} else if !r.placement.IsZero() {
 			p.Phases[projection.Pending]++
 		}

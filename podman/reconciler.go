@@ -77,6 +77,7 @@ type Progress struct {
 	Since   time.Time                // since when it does not answer
 	Waiting []string                 // what holds the recovery up: "podman", "settle", or pods as NAMESPACE/NAME
 	Phases  map[projection.Phase]int // of the replicas placed here
+	Looping int                      // of these, how many wait since they ended shortly after their start, again and again
 }
 
 // public is what others may look at while Run runs. All of it is replaced, never changed in place.

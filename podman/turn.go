@@ -28,6 +28,9 @@ const startTries = 4
 // hold is the step that only records that an exited container waits before it is started again.
 const hold Action = "hold"
 
+// crashLoop is the reason that a replica's fact has while its container waits, in Kubernetes' word.
+const crashLoop = "CrashLoopBackOff"
+
 // errChanged: what this host has recorded of the replica is not what the turn began with; it begins again.
 var errChanged = errors.New("what is recorded has changed meanwhile")
 
@@ -245,7 +248,7 @@ func (t *turn) hold(ctx context.Context, c Container) error {
 		return err
 	}
 	fact := t.fact(&c)
-	fact.Reason = "CrashLoopBackOff"
+	fact.Reason = crashLoop
 	fact.Message = fmt.Sprintf("back-off %s restarting the container, which exited with code %d", t.wait, c.ExitCode)
 	if r := t.Recorded; r != nil && r.Reason == unhealthy && r.Container == c.ID {
 		fact.Message = fmt.Sprintf("back-off %s restarting the container, which was ended: %s", t.wait, r.Message)

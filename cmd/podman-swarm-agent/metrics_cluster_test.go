@@ -89,7 +89,7 @@ func namesAreThere(t *testing.T, scraped string) {
 		}
 	}
 	named := regexp.MustCompile(`(?:^|[^:a-z_])((?:podman_swarm|process|go)_[a-z0-9_]+)`) // and none that is recorded: instance:podman_swarm_…
-	for _, file := range []string{"dashboard.json", "rules.yaml", "runbooks.md", "rules_test.yaml", "rules_services_test.yaml", "rules_hours_test.yaml", "rules_days_test.yaml"} {
+	for _, file := range []string{"dashboard.json", "rules.yaml", "runbooks.md", "rules_test.yaml", "rules_services_test.yaml", "rules_loops_test.yaml", "rules_hours_test.yaml", "rules_days_test.yaml"} {
 		b, err := os.ReadFile(filepath.Join("../../integration/monitoring", file))
 		if err != nil {
 			t.Fatal(err)

@@ -105,6 +105,7 @@ func (c *containers) Collect(out chan<- prometheus.Metric) {
 	for _, phase := range []projection.Phase{projection.Pending, projection.Running, projection.Exited} {
 		f.gauge("containers", "Replicas of this host by how they are doing.", float64(progress.Phases[phase]), "state", string(phase))
 	}
+	f.gauge("containers_crash_looping", "Replicas of this host that wait to be started again, since they ended shortly after their start, again and again.", float64(progress.Looping))
 	f.gauge("orphans", "Containers of ours that nothing explains.", float64(len(c.r.Orphans())))
 	f.gauge("podman_up", "1 while this host's Podman answers.", truth(progress.Podman == "" && stats.Passes.Load() > 0))
 	f.counter("container_restarts_total", "Containers that had exited and were started again.", float64(stats.Restarts.Load()))

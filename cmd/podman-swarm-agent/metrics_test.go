@@ -291,7 +291,10 @@ func TestMetrics_ofContainers(t *testing.T) {
 				t.Error("an error is not counted")
 			}
 			fake.SetDown(false)
-			is("with Podman again", samples{"podman_up": 1})
+			is("with Podman again", samples{"podman_up": 1, "containers_crash_looping": 0})
+			fake.Exit(all[0].ID, 1) // as before, and not long after
+			is("in a crash loop", samples{"containers_crash_looping": 1, `containers{state="Running"}`: 2})
+			is("once it runs again", samples{"containers_crash_looping": 0, `containers{state="Running"}`: 3})
 		})
 	})
 }

@@ -53,7 +53,7 @@ func text(t *testing.T, name string) []byte {
 
 // ruleTests are the files with what makes each alert fire.
 func ruleTests() []string {
-	return []string{"rules_test.yaml", "rules_services_test.yaml", "rules_hours_test.yaml", "rules_days_test.yaml"}
+	return []string{"rules_test.yaml", "rules_services_test.yaml", "rules_loops_test.yaml", "rules_hours_test.yaml", "rules_days_test.yaml"}
 }
 
 // Prometheus' own tool takes the rules, and each alert fires when it should, with what it should say, and clears.
