@@ -86,9 +86,22 @@ type audit struct {
 	synced time.Time
 	dirty  bool // something was written since
 
-	wrong  atomic.Pointer[string] // why it cannot be written
-	errors atomic.Uint64          // how often it could not
-	wrote  atomic.Uint64          // events
+	wrong   atomic.Pointer[string] // why it cannot be written
+	errors  atomic.Uint64          // how often it could not
+	wrote   atomic.Uint64          // events
+	reached atomic.Uint64          // the index of the last line
+}
+
+// goOn has what follows p be written next.
+func (a *audit) goOn(p tail.Position) {
+	a.last = p
+	a.reached.Store(p.Index)
+}
+
+// lag is how many events the log has after the last that is in the file, as far as that was read.
+func (a *audit) lag() uint64 {
+	end, _ := a.tail.View()
+	return end - min(end, a.reached.Load())
 }
 
 // problems is what a person ought to see of it.
@@ -204,7 +217,8 @@ func (a *audit) put(items []*tail.Item) error {
 	if err := a.append(b); err != nil {
 		return err
 	}
-	a.last, a.events = last, a.events || n > 0
+	a.goOn(last)
+	a.events = a.events || n > 0
 	a.wrote.Add(uint64(n))
 	return nil
 }
@@ -230,7 +244,7 @@ func (a *audit) note(p tail.Position, why string) error {
 	if err := a.append(append(line, '\n')); err != nil {
 		return err
 	}
-	a.last = p
+	a.goOn(p)
 	return nil
 }
 
@@ -261,11 +275,13 @@ func (a *audit) open(ctx context.Context) (err error) {
 	}
 	a.size, a.events = end.size, end.events
 	if end.size > 0 && end.position != nil {
-		a.last = *end.position
+		a.goOn(*end.position)
 	} else if a.last == (tail.Position{}) {
-		if a.last, err = a.earlier(); err != nil {
+		p, err := a.earlier()
+		if err != nil {
 			return err
 		}
+		a.goOn(p)
 	}
 	var gone *tail.GoneError
 	var strange *tail.StrangeError

@@ -14,6 +14,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+
 	"github.com/podman-swarm/podman-swarm/cmd/internal/tail"
 	"github.com/podman-swarm/podman-swarm/events"
 	"github.com/podman-swarm/podman-swarm/projection"
@@ -207,12 +209,22 @@ func TestAudit_failingDisk(t *testing.T) {
 	if p := au.problems(); len(p) != 1 || !strings.Contains(p[0].Why, "no space left") {
 		t.Errorf("got %v", p)
 	}
+	r := prometheus.NewRegistry()
+	r.MustRegister(&followers{a.tail, au})
+	s := gathered(t, r)
+	if wrong := s.are(samples{"audit_file_failing": 1, "audit_file_lag_events": 30, "events_followers": 1, "events_followers_dropped_total": 0}); wrong != nil || s["audit_file_errors_total"] < 4 {
+		t.Errorf("%v errors; %s", s["audit_file_errors_total"], strings.Join(wrong, "; "))
+	}
 	if err := os.Remove(a.path); err != nil {
 		t.Fatal(err)
 	}
 	a.until("all of it", func() bool { _, err := os.Stat(a.path); return err == nil && a.all() })
 	a.once()
 	a.until("the end of it", func() bool { return len(au.problems()) == 0 })
+	a.tail.Drop()
+	if wrong := gathered(t, r).are(samples{"audit_file_failing": 0, "audit_file_lag_events": 0, "events_followers_dropped_total": 1}); wrong != nil {
+		t.Error(strings.Join(wrong, "; "))
+	}
 	if s := a.said.String(); strings.Count(s, "cannot be written") != 1 || strings.Count(s, "is written again") != 1 {
 		t.Errorf("said: %s", s)
 	}

@@ -16,7 +16,8 @@ import (
 // Each figure of other hosts is what the test made of them.
 func TestMetrics_ofACluster(t *testing.T) {
 	began := float64(time.Now().Unix()) - 1
-	a := newHost(t, "a", "--sync-interval=1s", "--recover-alone-after=1s", "--backup-to="+t.TempDir(), "--ingress-http="+freePort(t)).start(t)
+	a := newHost(t, "a", "--sync-interval=1s", "--recover-alone-after=1s", "--backup-to="+t.TempDir(), "--ingress-http="+freePort(t),
+		"--audit-file="+filepath.Join(t.TempDir(), "audit.jsonl")).start(t)
 	b := newHost(t, "b", "--sync-interval=1s", "--recover-alone-after=1s", "--join="+a.cluster, "--join-token="+a.token(t)).start(t)
 	a.status(t, "two alive and agreeing", alive(2))
 	b.ask(t, "POST", "/api/v1/manifests", svc("of-b"), http.StatusOK)

@@ -111,6 +111,7 @@ func TestMetrics_ofOneHost(t *testing.T) {
 		"podman_up": 0, "recovered": 0, `recovery_result{result="running"}`: 1, `recovery_result{result="succeeded"}`: 0, "recovery_finished_timestamp_seconds": 0,
 		"backup_interval_seconds": 3600, "backup_failing": 0, "backup_prune_failing": 0, "backup_damaged": 0, "backup_errors_total": 0, "backup_drill_errors_total": 0,
 		"backup_copies_missing": 0, "backup_copies_missing_bytes": 0, "backup_copy_errors_total": 0, "backup_increment_failing": 0, "backup_increment_errors_total": 0,
+		"events_followers": 0, "events_followers_dropped_total": 0, "audit_file_failing": absent,
 		"sync_agree": absent, // there is nobody to agree with
 	}, func(s samples) (wrong []string) {
 		bytes, segments := 0.0, 0.0

@@ -188,7 +188,7 @@ func (a *agent) open(ctx context.Context) (err error) {
 	if err := a.openFeed(); err != nil {
 		return err
 	}
-	a.metrics.registry.MustRegister(&hostFigures{a.started, a.events, a.ledger, a.view, a.folds, a.backups, a.stuck}, &containers{a.reconciler}, &a.archive, &a.services)
+	a.metrics.registry.MustRegister(&hostFigures{a.started, a.events, a.ledger, a.view, a.folds, a.backups, a.stuck}, &containers{a.reconciler}, &a.archive, &a.services, &followers{a.tail, a.audit})
 	if a.many() {
 		a.metrics.registry.MustRegister(&peers{a})
 	}

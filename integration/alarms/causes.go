@@ -45,7 +45,7 @@ func (t *trying) phases() []phase {
 	return []phase{
 		{"containers, and a wire that is cut one way", []cause{t.nowhere(), t.crashing(), t.noImage(), t.stray(), t.oneWay()}},
 		{"Services and Ingresses", []cause{t.badIngress(), t.noResolver()}},
-		{"disks", []cause{t.noStateFile(), t.slowDisk(), t.fullDisk()}},
+		{"disks", []cause{t.noStateFile(), t.noAuditFile(), t.slowDisk(), t.fullDisk()}},
 		{"backups", []cause{t.backupsFail(), t.copiesFail(), t.notPruned()}},
 		{"a split", []cause{t.split()}},
 		{"two changes of one object, and a wire that is cut", []cause{t.conflict(), t.pair()}},

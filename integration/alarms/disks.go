@@ -12,6 +12,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/podman-swarm/podman-swarm/integration/street"
@@ -151,6 +152,23 @@ func (t *trying) copiesFail() cause {
 	return cause{name: "the place for copies of h1's backups can only be read", wants: []want{on("BackupNotCopied", 1)},
 		begin: func(ctx context.Context) error { return readOnly(ctx, t.host(1), folder(t.host(1), copies)) },
 		end:   func(ctx context.Context) error { return writable(ctx, t.host(1), folder(t.host(1), copies)) }}
+}
+
+// noAuditFile has the agent of h1 open its audit file anew where that can only be read: one that is open it could go on to write.
+func (t *trying) noAuditFile() cause {
+	return cause{name: "the audit file of h1 can only be read", wants: []want{on("AuditFileFails", 1)},
+		begin: func(ctx context.Context) error {
+			h := t.host(1)
+			n, err := pid(h)
+			if err != nil {
+				return err
+			}
+			if err := readOnly(ctx, h, folder(h, audits)); err != nil {
+				return err
+			}
+			return syscall.Kill(n, syscall.SIGHUP)
+		},
+		end: func(ctx context.Context) error { return writable(ctx, t.host(1), folder(t.host(1), audits)) }}
 }
 
 // certificate gives h1 an authority, the cluster's own, that ends in ten days: no host's certificate outlives it, and none can be renewed for longer.

@@ -102,16 +102,17 @@ func folder(h *street.Host, name string) string {
 	return filepath.Join(filepath.Dir(h.Agent.Output), name)
 }
 
-// The folders in which a host's backups, and the copies of them, are.
+// The folders in which a host's backups, the copies of them, and its audit file are.
 const (
 	backups = "backups"
 	copies  = "copies"
+	audits  = "audits"
 )
 
 // smallDisk is the size of the disk that h3's log is on.
 const smallDisk = 1 << 30
 
-// prepare gives the hosts what is to be broken later: places for backups and their copies, to h3 a small disk, and to h2 a log that is trimmed. And it
+// prepare gives the hosts what is to be broken later: places for backups, their copies and an audit file, to h3 a small disk, and to h2 a log that is trimmed. And it
 // builds the agent that makes mistakes, if one is wanted.
 func (t *trying) prepare(ctx context.Context, phases []phase) error {
 	for _, p := range phases {
@@ -122,12 +123,13 @@ func (t *trying) prepare(ctx context.Context, phases []phase) error {
 		}
 	}
 	for _, h := range t.street.Hosts {
-		for _, name := range []string{backups, copies} {
+		for _, name := range []string{backups, copies, audits} {
 			if err := os.Mkdir(folder(h, name), 0o750); err != nil {
 				return err
 			}
 		}
-		h.Agent.Args = append(h.Agent.Args, "--node-label", "host="+h.Name, "--backup-dir", folder(h, backups), "--backup-to", folder(h, copies))
+		h.Agent.Args = append(h.Agent.Args, "--node-label", "host="+h.Name, "--backup-dir", folder(h, backups), "--backup-to", folder(h, copies),
+			"--audit-file", filepath.Join(folder(h, audits), "audit.jsonl"))
 	}
 	t.host(2).Agent.Args = append(t.host(2).Agent.Args, "--log-keep", "5s")
 
