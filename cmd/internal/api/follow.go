@@ -121,8 +121,12 @@ func (f *follower) run(ctx context.Context) error {
 			return err
 		}
 	}
+	each := f.tail.All
+	if f.follow {
+		each = f.tail.Each
+	}
 	for {
-		err := f.tail.Each(ctx, f.after, f.send)
+		err := each(ctx, f.after, f.send)
 		var gone *tail.GoneError
 		switch {
 		case err == nil:

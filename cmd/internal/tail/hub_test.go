@@ -137,3 +137,35 @@ func (m *memory) follow(t *testing.T, tt *Tail, after, until uint64) uint64 {
 		}
 	}
 }
+
+// Who asks once is told of all that there is, also of what has just come and those who follow have not been told of yet: of one's own change not least.
+func TestTail_all(t *testing.T) {
+	m := newMemory(1, 9)
+	m.append(3)
+	tt := &Tail{Read: m.Read, View: m.View}
+	tt.hub = &hub{tail: tt} // which has been stopped for a moment
+	tt.hub.read(t.Context())
+	m.append(4)
+	var end uint64
+	each := func(by func(context.Context, uint64, func([]*Item) error) error) (last uint64) {
+		end, _ = m.View()
+		if err := by(t.Context(), 0, func(items []*Item) error {
+			for _, it := range items {
+				if it.Index != last+1 {
+					t.Errorf("after %d comes %d", last, it.Index)
+				}
+				last = it.Index
+			}
+			return nil
+		}); err != nil {
+			t.Error(err)
+		}
+		return last
+	}
+	if last := each(tt.All); last < end {
+		t.Errorf("the log ends at %d, and %d was the last of all", end, last)
+	}
+	if last := each(tt.Each); last >= end {
+		t.Errorf("the log ends at %d, and who has joined is told of %d already", end, last)
+	}
+}

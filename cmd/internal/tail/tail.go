@@ -85,9 +85,9 @@ func (t *Tail) read(ctx context.Context, after uint64, fn func(events.Record) er
 	return err
 }
 
-// Each calls send with what comes after an index, a batch at a time, up to the end of the log. The error is send's, a
-// *GoneError, or the disk's; when ctx has ended, ctx's. While send runs, it holds up nobody, and holds no more than the batch and
-// what is open to read the next one.
+// Each calls send with what comes after an index, a batch at a time, up to the end of the log, or, while anybody has joined, to what those are woken
+// for, which can be a little less. The error is send's, a *GoneError, or the disk's; when ctx has ended, ctx's. While send runs, it holds up nobody, and
+// holds no more than the batch and what is open to read the next one.
 func (t *Tail) Each(ctx context.Context, after uint64, send func([]*Item) error) error {
 	for {
 		if err := ctx.Err(); err != nil {
@@ -113,6 +113,23 @@ func (t *Tail) Each(ctx context.Context, after uint64, send func([]*Item) error)
 		}
 		after = items[len(items)-1].Last()
 	}
+}
+
+// All is Each for who comes once: send is called with all that the log has when All is called, also where those who have joined are yet to be told.
+func (t *Tail) All(ctx context.Context, after uint64, send func([]*Item) error) error {
+	end, _ := t.View()
+	err := t.Each(ctx, after, func(items []*Item) error {
+		err := send(items)
+		if err == nil {
+			after = items[len(items)-1].Last()
+		}
+		return err
+	})
+	if err != nil || after >= end {
+		return err
+	}
+	_, err = t.behind(ctx, after, send)
+	return t.gone(err)
 }
 
 // behind reads from the log, up to its end, and gives the index of the last event that was sent.
