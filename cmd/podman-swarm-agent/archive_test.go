@@ -95,18 +95,18 @@ func TestIncrements_aNewHostFromTheFolder(t *testing.T) {
 	}
 	other := t.TempDir()
 	var said lines
-	if code := run(t.Context(), []string{"backup", "verify", copied}, noEnv, &said, &said); code != 0 || !strings.Contains(said.String(), "is whole, and goes on to event") {
+	if code := run(t.Context(), []string{"backup", "verify", copied}, nil, &said, &said); code != 0 || !strings.Contains(said.String(), "is whole, and goes on to event") {
 		t.Errorf("ended with %d: %s", code, &said)
 	}
 	args := []string{"backup", "extract", copied, "--at", fmt.Sprint(moment), "-o", filepath.Join(other, "state.json")}
-	if code := run(t.Context(), args, noEnv, &said, &said); code != 0 || !strings.Contains(said.String(), fmt.Sprintf("has the state of host a at event %d, ", moment)) {
+	if code := run(t.Context(), args, nil, &said, &said); code != 0 || !strings.Contains(said.String(), fmt.Sprintf("has the state of host a at event %d, ", moment)) {
 		t.Fatalf("ended with %d: %s", code, &said)
 	}
-	if code := run(t.Context(), args, noEnv, &said, &said); code != 1 {
+	if code := run(t.Context(), args, nil, &said, &said); code != 1 {
 		t.Errorf("over a file that is there: ended with %d: %s", code, &said)
 	}
 	for _, wrong := range [][]string{{"--at", "noon", "-o", "x"}, {"--at", "5"}} {
-		if code := run(t.Context(), append([]string{"backup", "extract", copied}, wrong...), noEnv, &said, &said); code != 2 {
+		if code := run(t.Context(), append([]string{"backup", "extract", copied}, wrong...), nil, &said, &said); code != 2 {
 			t.Errorf("%v: ended with %d", wrong, code)
 		}
 	}
@@ -181,8 +181,6 @@ func TestBackup_folderApart(t *testing.T) {
 	r.ask(t, "POST", "/swarm/v1/backups", "", http.StatusCreated)
 	r.end(t)
 }
-
-func noEnv(string) string { return "" }
 
 // index is that of the last event in the log.
 func (r *running) index(t *testing.T) uint64 {

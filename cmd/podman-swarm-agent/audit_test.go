@@ -77,7 +77,7 @@ func TestAgent_diskThatWasPutBackIsNoticed(t *testing.T) {
 	}
 	offline := func(dir string) (int, string) {
 		var out lines
-		code := run(t.Context(), []string{"log", "verify", "--data-dir", dir, "--head", written}, func(string) string { return "" }, &out, &out)
+		code := run(t.Context(), []string{"log", "verify", "--data-dir", dir, "--head", written}, nil, &out, &out)
 		return code, out.String()
 	}
 	if code, said := offline(b.dir); code != 0 {

@@ -23,7 +23,7 @@ type host struct {
 	name, dir, cluster string
 	api                string
 	args               []string
-	getenv             func(string) string // nil: the environment is empty
+	environ            []string
 }
 
 func freePort(t *testing.T) string {
@@ -43,11 +43,7 @@ func (h *host) start(t *testing.T, args ...string) *host {
 	t.Helper()
 	all := append([]string{"--service-cidr=none", "--ingress-http=none", "--ingress-https=none", "--data-dir=" + h.dir, "--node-name=" + h.name, "--api-addr=" + h.api, "--cluster-addr=" + h.cluster, "--recovery-delay=1ms",
 		"--podman-url=unix://" + filepath.Join(h.dir, "no-podman.sock")}, append(h.args, args...)...)
-	getenv := h.getenv
-	if getenv == nil {
-		getenv = func(string) string { return "" }
-	}
-	h.running = begin(t, "http://"+h.api, func(ctx context.Context, said *lines) int { return run(ctx, all, getenv, io.Discard, said) })
+	h.running = begin(t, "http://"+h.api, func(ctx context.Context, said *lines) int { return run(ctx, all, h.environ, io.Discard, said) })
 	return h
 }
 
@@ -58,7 +54,7 @@ func (h *host) token(t *testing.T, args ...string) string {
 	var out, errs lines
 	deadline := time.Now().Add(2 * time.Minute)
 	for {
-		if code := run(t.Context(), append([]string{"token", "--api-addr", h.api}, args...), func(string) string { return "" }, &out, &errs); code == 0 {
+		if code := run(t.Context(), append([]string{"token", "--api-addr", h.api}, args...), nil, &out, &errs); code == 0 {
 			return strings.TrimSpace(out.String())
 		}
 		if time.Now().After(deadline) {

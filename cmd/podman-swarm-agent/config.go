@@ -167,18 +167,39 @@ func (c *config) keeps() []keep {
 		{&k.Daily, "daily", "the same of days", 7}, {&k.Weekly, "weekly", "the same of weeks", 4}, {&k.Monthly, "monthly", "the same of months; with 0 for all five, all backups are kept", 0}}
 }
 
-// fromEnv sets every flag that the command line left alone and the environment names.
-func fromEnv(fs *pflag.FlagSet, getenv func(string) string) error {
+// lookup is os.Getenv in environ, which is as os.Environ gives it.
+func lookup(environ []string) func(string) string {
+	return func(name string) string {
+		for _, v := range environ {
+			if value, ok := strings.CutPrefix(v, name+"="); ok {
+				return value
+			}
+		}
+		return ""
+	}
+}
+
+// fromEnv sets every flag that the command line left alone and the environment names. A variable that no flag has is an error: passed over, one letter
+// too many in PODMAN_SWARM_BACKUP_RECIPIENT would leave backups that anybody can read. Those of tests are let be.
+func fromEnv(fs *pflag.FlagSet, environ []string) error {
 	var errs []error
+	getenv, known := lookup(environ), map[string]bool{}
 	fs.VisitAll(func(f *pflag.Flag) {
 		k, ours := f.Value.(kept)
 		name := envPrefix + strings.ToUpper(strings.ReplaceAll(f.Name, "-", "_"))
+		known[name] = ours
 		if v := getenv(name); ours && v != "" && !f.Changed {
 			if err := k.parse(v); err != nil {
 				errs = append(errs, fmt.Errorf("%s=%q: %w", name, v, err))
 			}
 		}
 	})
+	for _, v := range environ {
+		name, _, _ := strings.Cut(v, "=")
+		if strings.HasPrefix(name, envPrefix) && !strings.HasPrefix(name, envPrefix+"TEST_") && !known[name] {
+			errs = append(errs, fmt.Errorf("%s in the environment: there is no such setting", name))
+		}
+	}
 	return errors.Join(errs...)
 }
 

@@ -19,10 +19,14 @@ func parse(t *testing.T, env map[string]string, args ...string) (config, error) 
 	if err := fs.Parse(args); err != nil {
 		return c, err
 	}
-	if err := fromEnv(fs, func(k string) string { return env[k] }); err != nil {
+	var environ []string
+	for k, v := range env {
+		environ = append(environ, k+"="+v)
+	}
+	if err := fromEnv(fs, environ); err != nil {
 		return c, err
 	}
-	return c, c.check(func(k string) string { return env[k] })
+	return c, c.check(lookup(environ))
 }
 
 // Failure A.1: it starts with its documented flags.
@@ -107,6 +111,20 @@ func TestConfig_badEnvironmentNamesTheVariable(t *testing.T) {
 	}
 }
 
+// Of a setting that is mistyped nothing is read, and nothing of it is shown: it may be a token.
+func TestConfig_strangeEnvironment(t *testing.T) {
+	_, err := parse(t, map[string]string{"PODMAN_SWARM_BACKUP_RECIPIENTS": "age1secret", "PODMAN_SWARM_version": "1", "PODMAN_SWARM_HELP": "true",
+		"PODMAN_SWARM_TEST_CLOCK_OFFSET": "1h", "PODMAN_SWARM_NODE_NAME": "n1", "PATH": "/bin"})
+	for _, name := range []string{"PODMAN_SWARM_BACKUP_RECIPIENTS", "PODMAN_SWARM_version", "PODMAN_SWARM_HELP"} {
+		if err == nil || !strings.Contains(err.Error(), name+" ") {
+			t.Errorf("err = %v, want %s named", err, name)
+		}
+	}
+	if err != nil && (strings.Contains(err.Error(), "age1secret") || strings.Count(err.Error(), "\n") != 2) {
+		t.Errorf("err = %v, want these three, without what they are set to", err)
+	}
+}
+
 func TestRun_usage(t *testing.T) {
 	for _, tc := range []struct {
 		args []string
@@ -122,8 +140,7 @@ func TestRun_usage(t *testing.T) {
 		{[]string{"--recovery-delay=soon", "--podman-url=x", "--log-level=loud"}, 2, "--log-level"},
 	} {
 		var out, errs bytes.Buffer
-		env := map[string]string{"PODMAN_SWARM_VERSION": "1.2"} // no flag that can be set
-		code := run(t.Context(), tc.args, func(k string) string { return env[k] }, &out, &errs)
+		code := run(t.Context(), tc.args, []string{"PODMAN_SWARM_VERSION=1.2"}, &out, &errs) // no flag that can be set
 		if strings.Contains(errs.String(), "1.2") {
 			t.Errorf("%v: %s", tc.args, &errs)
 		}

@@ -61,7 +61,7 @@ func fails(t *testing.T, dir, want string, args ...string) {
 func dump(t *testing.T, dir string) (int, string) {
 	t.Helper()
 	var out, errs bytes.Buffer
-	code := run(context.Background(), []string{"log", "dump", "--data-dir=" + dir}, func(string) string { return "" }, &out, &errs)
+	code := run(context.Background(), []string{"log", "dump", "--data-dir=" + dir}, nil, &out, &errs)
 	return code, out.String() + errs.String()
 }
 

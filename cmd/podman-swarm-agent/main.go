@@ -20,7 +20,7 @@ var version = "dev"
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	os.Exit(run(ctx, os.Args[1:], os.Getenv, os.Stdout, os.Stderr))
+	os.Exit(run(ctx, os.Args[1:], os.Environ(), os.Stdout, os.Stderr))
 }
 
 // errUsage marks mistakes of the command line and the environment: exit code 2, and nothing has been touched.
@@ -28,8 +28,8 @@ var errUsage = errors.New("see podman-swarm-agent --help")
 
 // run is the whole program, but for the process around it: 0 when all went well, 1 when something failed, 2 when
 // it was called wrongly.
-func run(ctx context.Context, args []string, getenv func(string) string, stdout, stderr io.Writer) int {
-	cmd := root(getenv)
+func run(ctx context.Context, args, environ []string, stdout, stderr io.Writer) int {
+	cmd := root(environ)
 	cmd.SetArgs(args)
 	cmd.SetOut(stdout)
 	cmd.SetErr(stderr)
@@ -46,8 +46,9 @@ func run(ctx context.Context, args []string, getenv func(string) string, stdout,
 	}
 }
 
-func root(getenv func(string) string) *cobra.Command {
+func root(environ []string) *cobra.Command {
 	var c config
+	getenv := lookup(environ)
 	cmd := &cobra.Command{
 		Use:   "podman-swarm-agent",
 		Short: "Run containers with Podman as Kubernetes manifests say, and never lose what was said",
@@ -57,7 +58,8 @@ log before it acknowledges it, and makes the containers of this host what the lo
 Without --cluster-addr it is alone. With it, and no --join, it makes a cluster; other hosts join that by --join and a token.
 Who has joined once needs neither any more: it remembers the others.
 
-Every flag has an environment variable, which the flag wins over: PODMAN_SWARM_DATA_DIR for --data-dir, and so on.
+Every flag has an environment variable, which the flag wins over: PODMAN_SWARM_DATA_DIR for --data-dir, and so on. One
+of such a name that no flag has is a mistake.
 
 Traces go where OpenTelemetry's variables say (OTEL_EXPORTER_OTLP_ENDPOINT=http://COLLECTOR:4318), and nowhere without them.`,
 		Args:          usage(cobra.NoArgs),
@@ -65,7 +67,7 @@ Traces go where OpenTelemetry's variables say (OTEL_EXPORTER_OTLP_ENDPOINT=http:
 		SilenceUsage:  true,
 		SilenceErrors: true,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if err := errors.Join(fromEnv(cmd.Flags(), getenv), c.check(getenv)); err != nil {
+			if err := errors.Join(fromEnv(cmd.Flags(), environ), c.check(getenv)); err != nil {
 				return fmt.Errorf("%w\n%w", err, errUsage)
 			}
 			return serve(cmd.Context(), &c, logger(&c, cmd.ErrOrStderr()))

@@ -48,7 +48,7 @@ func TestToken_waitsForTheAgent(t *testing.T) {
 	var out, errs lines
 	code := make(chan int, 1)
 	go func() {
-		code <- run(t.Context(), []string{"token", "--api-addr", a.api}, func(string) string { return "" }, &out, &errs)
+		code <- run(t.Context(), []string{"token", "--api-addr", a.api}, nil, &out, &errs)
 	}()
 	for deadline := time.Now().Add(20 * time.Second); !strings.Contains(errs.String(), "trying for up to 5s"); time.Sleep(time.Millisecond) {
 		if time.Now().After(deadline) {
@@ -62,7 +62,7 @@ func TestToken_waitsForTheAgent(t *testing.T) {
 	a.end(t)
 	began := time.Now()
 	errs = lines{}
-	if got := run(t.Context(), []string{"token", "--api-addr", a.api}, func(string) string { return "" }, &out, &errs); got != 1 ||
+	if got := run(t.Context(), []string{"token", "--api-addr", a.api}, nil, &out, &errs); got != 1 ||
 		time.Since(began) < untilThere || time.Since(began) > 3*untilThere {
 		t.Errorf("nobody is there: ended with %d after %v, %q", got, time.Since(began), errs.String())
 	}
@@ -78,7 +78,7 @@ func TestToken_saysWhenItEnds(t *testing.T) {
 		same bool
 	}{{nil, true, true}, {[]string{"--ttl=2h"}, true, false}, {[]string{"--rotate"}, false, false}, {nil, false, false}} {
 		var out, errs lines
-		code := run(t.Context(), append([]string{"token", "--api-addr", a.api}, c.args...), func(string) string { return "" }, &out, &errs)
+		code := run(t.Context(), append([]string{"token", "--api-addr", a.api}, c.args...), nil, &out, &errs)
 		if code != 0 || strings.Contains(errs.String(), "it ends at 2") != c.ends || (errs.String() != "") != c.ends || (strings.TrimSpace(out.String()) == made) != c.same {
 			t.Errorf("%v: ended with %d, %q, %q", c.args, code, out.String(), errs.String())
 		}

@@ -161,7 +161,7 @@ func TestReseal_crashAtEveryStep(t *testing.T) {
 func TestReseal_refused(t *testing.T) {
 	reseal := func(dir string, args ...string) (int, string) {
 		var out, errs bytes.Buffer
-		code := run(context.Background(), append([]string{"reseal", "--data-dir=" + dir}, args...), func(string) string { return "" }, &out, &errs)
+		code := run(context.Background(), append([]string{"reseal", "--data-dir=" + dir}, args...), nil, &out, &errs)
 		return code, out.String() + errs.String()
 	}
 	dir := life(t)

@@ -160,7 +160,7 @@ func TestLogKeep_sealed(t *testing.T) {
 		{[]string{"extract", dir, "--at", at, "-o", out, "--identity", key}, 0, " at event "}, // with the whole of its commit,
 	} {
 		before := len(said.String())
-		if code := run(t.Context(), append([]string{"backup"}, c.args...), noEnv, &said, &said); code != c.code || !strings.Contains(said.String()[before:], c.says) {
+		if code := run(t.Context(), append([]string{"backup"}, c.args...), nil, &said, &said); code != c.code || !strings.Contains(said.String()[before:], c.says) {
 			has, err := filepath.Glob(filepath.Join(dir, "state-backup*"))
 			more, err2 := filepath.Glob(filepath.Join(dir, "increments/*/*"))
 			t.Errorf("%v ends with %d, want %d and %q:\n%s\nthere are %q %v", c.args, code, c.code, c.says, said.String()[before:], append(has, more...), errors.Join(err, err2))

@@ -77,7 +77,7 @@ func start(t *testing.T, dir string, args ...string) *running {
 	args = append([]string{"--service-cidr=none", "--ingress-http=none", "--ingress-https=none", "--data-dir=" + dir, "--node-name=a", "--api-addr=" + addr, "--recovery-delay=1ms",
 		"--podman-url=unix://" + filepath.Join(dir, "no-podman.sock")}, args...)
 	return begin(t, "http://"+addr, func(ctx context.Context, said *lines) int {
-		return run(ctx, args, func(string) string { return "" }, io.Discard, said)
+		return run(ctx, args, nil, io.Discard, said)
 	})
 }
 
@@ -378,7 +378,7 @@ func TestAgent_stoppedAtItsStart(t *testing.T) {
 	ctx, stop := context.WithCancel(t.Context())
 	stop()
 	var said lines
-	code := run(ctx, []string{"--data-dir=" + dir, "--node-name=a", "--api-addr=127.0.0.1:0"}, func(string) string { return "" }, io.Discard, &said)
+	code := run(ctx, []string{"--data-dir=" + dir, "--node-name=a", "--api-addr=127.0.0.1:0"}, nil, io.Discard, &said)
 	if code != 0 || !strings.Contains(said.String(), "stopped before it had read") || strings.Contains(said.String(), "passed over") {
 		t.Errorf("ended with %d:\n%s", code, &said)
 	}

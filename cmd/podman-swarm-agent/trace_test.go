@@ -68,7 +68,7 @@ func TestTraces_ofAChangeAcrossHosts(t *testing.T) {
 	t.Setenv("OTEL_EXPORTER_OTLP_ENDPOINT", server.URL)
 	t.Setenv("OTEL_BSP_SCHEDULE_DELAY", "20")
 	a, b := newHost(t, "a"), newHost(t, "b")
-	a.getenv, b.getenv = os.Getenv, os.Getenv
+	a.environ, b.environ = os.Environ(), os.Environ()
 	a.start(t)
 	b.start(t, "--join="+a.cluster, "--join-token="+a.token(t))
 	a.status(t, "two alive and agreeing", alive(2))

@@ -106,7 +106,7 @@ func serveAt(ctx context.Context, args []string, wrong time.Duration, stderr io.
 	var c config
 	fs := pflag.NewFlagSet("agent", pflag.ContinueOnError)
 	c.flags(fs)
-	if err := errors.Join(fs.Parse(args), c.check(func(string) string { return "" })); err != nil {
+	if err := errors.Join(fs.Parse(args), c.check(lookup(nil))); err != nil {
 		fmt.Fprintln(stderr, err)
 		return 2
 	}

@@ -47,7 +47,7 @@ func main() {
 }
 
 // insideEnv tells this program that it runs in a mount namespace of its own.
-const insideEnv = "PODMAN_SWARM_POWERCUT_INSIDE"
+const insideEnv = "PODMAN_SWARM_TEST_POWERCUT_INSIDE"
 
 // alone calls f in a mount namespace of this program's own. Whoever makes a namespace while one of our file systems is
 // mounted takes a copy of the mount along and keeps the file system alive; mounted again, it would still be the one
