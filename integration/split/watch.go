@@ -155,7 +155,9 @@ func (w *watch) moved(p pod, from, to int, now time.Time) {
 		return
 	}
 	w.moves++
-	const slack = 3 * time.Second // it may have been heard last a beat before, 2 s, and is heard again only some time after
+	// It may have been heard last a beat before it was cut off, 2 s; and is heard again once it is connected to: a dial that is under way when the cut
+	// is healed is given up after a second, the next begins a second later, and then hands are shaken.
+	const slack = 4500 * time.Millisecond
 	for _, s := range w.quiet[from] {
 		end := s.until
 		if end.IsZero() {
