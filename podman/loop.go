@@ -2,7 +2,6 @@ package podman
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"sync"
 	"time"
@@ -196,12 +195,8 @@ func (l *loop) at(pod projection.Pod) *replica {
 // recorded is what the host has recorded of its container of the pod; nil when it has recorded nothing that can be
 // read: then it is recorded anew.
 func recorded(s *projection.State, pod projection.Pod, host string) *projection.Replica {
-	o, ok := s.Lookup(pod.ReplicaKey(host))
+	fact, ok := projection.Read[projection.Replica](s, pod.ReplicaKey(host))
 	if !ok {
-		return nil
-	}
-	var fact projection.Replica
-	if json.Unmarshal(o.Version.Object, &fact) != nil {
 		return nil
 	}
 	return &fact

@@ -8,7 +8,6 @@ import (
 	corev1 "k8s.io/api/core/v1"
 
 	"github.com/podman-swarm/podman-swarm/projection"
-	"github.com/podman-swarm/podman-swarm/projection/placement"
 )
 
 // known is what Plan asks of the state, as the host sees it.
@@ -20,7 +19,7 @@ type known struct {
 // Serves reports whether the placement's host says that the pod runs there, and this host hears it, and has heard it say so
 // since it was last silent: its machine may have been off.
 func (k known) Serves(p *projection.Placed) bool {
-	sight := placement.SightOf(k.State, k.host)
+	sight := k.HeardBy(k.host)
 	if _, silent := sight.Silent[p.Host]; silent || slices.Contains(sight.Recovering, p.Host) {
 		return false
 	}

@@ -79,11 +79,11 @@ type Span struct {
 
 // LookupRestore is the restore of that id, all of its commits in its Spans; false where there is none that can be read.
 func (s *State) LookupRestore(id string) (Restore, bool) {
-	var r Restore
-	o, ok := s.Lookup(RestoreKey(id))
-	if !ok || json.Unmarshal(o.Version.Object, &r) != nil {
-		return Restore{}, false
+	r, ok := Read[Restore](s, RestoreKey(id))
+	if !ok {
+		return r, false
 	}
+	o, _ := s.Lookup(RestoreKey(id))
 	r.Spans = append(r.Spans, Span{o.Stamp.ID, 1 + r.Events})
 	return r, true
 }

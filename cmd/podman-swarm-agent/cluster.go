@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -339,9 +338,8 @@ func (a *agent) spread(ctx context.Context, commit events.ID, hosts int) (have, 
 }
 
 // saidHost is what this host has said of itself last.
-func (a *agent) saidHost() (h projection.Host, ok bool) {
-	o, ok := a.ledger.View().Lookup(projection.HostKey(a.c.NodeName))
-	return h, ok && json.Unmarshal(o.Version.Object, &h) == nil
+func (a *agent) saidHost() (projection.Host, bool) {
+	return projection.Read[projection.Host](a.ledger.View().State, projection.HostKey(a.c.NodeName))
 }
 
 // leave tells the others that this host means to come back, and waits a moment until one of them knows. It must not be

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"slices"
 	"strings"
@@ -49,18 +48,13 @@ func (a *agent) neverHeard(peers []peersync.Peer) []string {
 // awaited are the known hosts that can be heard: without those of which somebody has said that they are dead, unless they
 // are heard all the same.
 func (a *agent) awaited(peers []peersync.Peer) []string {
+	st := a.ledger.View().State
 	return slices.DeleteFunc(a.known(), func(name string) bool {
-		var n projection.Node
-		var h projection.Host
-		return name != a.c.NodeName && a.read(projection.NodeKey(name), &n) && a.read(projection.HostKey(name), &h) && n.Down.After(h.Started) &&
+		n, _ := projection.Read[projection.Node](st, projection.NodeKey(name))
+		h, spoke := projection.Read[projection.Host](st, projection.HostKey(name))
+		return name != a.c.NodeName && spoke && n.Down.After(h.Started) &&
 			!slices.ContainsFunc(peers, func(p peersync.Peer) bool { return p.Host == name && p.Alive })
 	})
-}
-
-// read reads what is recorded under a key; false when nothing that can be read is.
-func (a *agent) read(key string, into any) bool {
-	o, ok := a.ledger.View().Lookup(key)
-	return ok && json.Unmarshal(o.Version.Object, into) == nil
 }
 
 // grace is how long the rest of the hosts is waited for once a majority has been heard.

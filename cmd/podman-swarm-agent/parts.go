@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"cmp"
 	"context"
-	"encoding/json"
 	"errors"
 	"io"
 	"io/fs"
@@ -103,8 +102,7 @@ func (a *agent) host(h projection.Host) projection.Host {
 	maps.Copy(h.Labels, a.c.NodeLabels)
 	// Somebody's word that this host is dead is over: it was cut off, and is here. Every reader goes by whether it has
 	// started since, and the clock of who gave that word may be ahead.
-	var n projection.Node
-	if o, ok := a.ledger.View().Lookup(projection.NodeKey(a.c.NodeName)); ok && json.Unmarshal(o.Version.Object, &n) == nil && n.Down.After(h.Started) {
+	if n, _ := projection.Read[projection.Node](a.ledger.View().State, projection.NodeKey(a.c.NodeName)); n.Down.After(h.Started) {
 		h.Started = n.Down.Add(time.Millisecond).UTC()
 	}
 	return h

@@ -120,7 +120,7 @@ func (p *peers) peer(f figures, o *peersync.Peer) string {
 
 // state is how a host is doing.
 func (p *peers) state(o *peersync.Peer) string {
-	var said projection.Host
+	said, _ := projection.Read[projection.Host](p.a.ledger.View().State, projection.HostKey(o.Host))
 	switch {
 	case o.Alive && o.ReadOnly:
 		return "read_only"
@@ -130,7 +130,7 @@ func (p *peers) state(o *peersync.Peer) string {
 		return "alive"
 	case !slices.Contains(p.a.awaited([]peersync.Peer{*o}), o.Host) && slices.Contains(p.a.known(), o.Host):
 		return "down"
-	case p.a.read(projection.HostKey(o.Host), &said) && !said.Left.IsZero():
+	case !said.Left.IsZero():
 		return "stopped"
 	}
 	return "silent"

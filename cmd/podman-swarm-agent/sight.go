@@ -95,7 +95,7 @@ func (s *sight) see(st *peersync.Status, self placement.Peer) []placement.Peer {
 // recorded are the hosts that one hears by what it has recorded, which comes also from others. It is asked of those whose
 // beats do not come here: what they said in their last one need not be so any more.
 func (s *sight) recorded(host string) []string {
-	silent := placement.Silent(s.a.ledger.View().State, host)
+	silent := s.a.ledger.View().HeardBy(host).Silent
 	return slices.DeleteFunc(s.a.known(), func(other string) bool { _, ok := silent[other]; return ok })
 }
 
@@ -194,7 +194,7 @@ func samePeer(a, b placement.Peer) bool {
 func (s *sight) record(ctx context.Context, at time.Time, first bool, peers []placement.Peer) error {
 	key, silent, recovering := projection.SightKey(s.a.c.NodeName), map[string]time.Time{}, []string(nil)
 	known, view := s.a.known(), s.a.ledger.View()
-	saw := placement.SightOf(view.State, s.a.c.NodeName)
+	saw := view.HeardBy(s.a.c.NodeName)
 	was := saw.Silent
 	for _, p := range peers {
 		_, unheard := was[p.Host]

@@ -194,7 +194,7 @@ func TestSight_recovering(t *testing.T) {
 		if err := a.cluster.sight.record(t.Context(), time.Now(), first, []placement.Peer{{Host: "a"}, b, {Host: "c", Ready: true}}); err != nil {
 			t.Fatal(err)
 		}
-		return placement.SightOf(a.ledger.View().State, "a").Recovering
+		return a.ledger.View().HeardBy("a").Recovering
 	}
 	for i, c := range []struct {
 		first bool

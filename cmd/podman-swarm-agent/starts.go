@@ -155,8 +155,7 @@ func (a *agent) merelyStarted(h projection.Host) bool {
 	if !ok {
 		return false
 	}
-	var n projection.Node
-	if a.read(projection.NodeKey(a.c.NodeName), &n) && n.Down.After(said.Started) {
+	if n, _ := projection.Read[projection.Node](a.ledger.View().State, projection.NodeKey(a.c.NodeName)); n.Down.After(said.Started) {
 		return false
 	}
 	said.Started = h.Started

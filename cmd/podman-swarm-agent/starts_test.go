@@ -131,8 +131,7 @@ func TestSight_flaps(t *testing.T) {
 	if err := s.record(t.Context(), at, false, s.look(st)); err != nil {
 		t.Fatal(err)
 	}
-	var said projection.Sight
-	if !a.read(projection.SightKey("a"), &said) || said.Silent["b"].IsZero() {
+	if said := a.ledger.View().HeardBy("a"); said.Silent["b"].IsZero() {
 		t.Errorf("b is silent, and there stands %+v", said)
 	}
 }

@@ -30,7 +30,7 @@ type book struct {
 	labelled  map[label]map[projection.Pod]bool
 	hosts     map[string]host
 	on        map[string]map[projection.Pod]bool // by host
-	sight     sight
+	heard     projection.Hearing
 	templates templates
 
 	addresses addresses
@@ -72,7 +72,7 @@ func newBook(self string, cidr netip.Prefix, rootless bool, log *slog.Logger) *b
 
 // readAll reads a whole state into an empty book.
 func (b *book) readAll(st *projection.State) {
-	b.sight = sightOf(st, b.self)
+	b.heard = st.HeardBy(b.self)
 	for _, typ := range []string{"service", "endpoints", "ingress", projection.PlacementType} {
 		for o := range st.All(typ + "/") {
 			b.follow(st, o.Key)
@@ -93,7 +93,7 @@ func (b *book) follow(st *projection.State, key string) {
 	switch typ, namespace, name := manifest.SplitKey(key); typ {
 	case projection.SightType:
 		if key == projection.SightKey(b.self) {
-			b.sight = sightOf(st, b.self)
+			b.heard = st.HeardBy(b.self)
 			for name := range b.hosts {
 				b.lookAt(st, name)
 			}
@@ -113,7 +113,7 @@ func (b *book) lookAt(st *projection.State, name string) {
 	if !ok {
 		return
 	}
-	is := hostOf(st, b.self, name, b.sight)
+	is := hostOf(st, name, b.heard)
 	if is == was {
 		return
 	}
@@ -171,7 +171,7 @@ func (b *book) place(st *projection.State, p *pod) {
 	}
 	if b.on[name] == nil {
 		b.on[name] = map[projection.Pod]bool{}
-		b.hosts[name] = hostOf(st, b.self, name, b.sight)
+		b.hosts[name] = hostOf(st, name, b.heard)
 	}
 	b.on[name][p.Pod] = true
 }

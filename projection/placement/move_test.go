@@ -345,7 +345,7 @@ func TestMove_unknownReplicas(t *testing.T) {
 	h.record(projection.Change{Kind: events.Observed, Key: projection.SightKey("a"), Object: projection.Encode(projection.Sight{
 		Silent: map[string]time.Time{"c": h.now}})})
 	o, _ := h.View().Lookup(projection.DeploymentKey("default", "web"))
-	r, err := AsSeen(h.View().State, o, Silent(h.View().State, "a"), h.now)
+	r, err := AsSeen(h.View().State, o, h.View().HeardBy("a").Silent, h.now)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -365,7 +365,7 @@ func TestMove_unknownReplicas(t *testing.T) {
 	if st := h.rollout("web").Status(); st.ReadyReplicas != 3 {
 		t.Errorf("heard by all, %d are ready, want 3", st.ReadyReplicas)
 	}
-	if got := Silent(h.View().State, "b"); got != nil {
+	if got := h.View().State.HeardBy("b").Silent; got != nil {
 		t.Errorf("b does not hear %v, and has not said so", got)
 	}
 

@@ -45,24 +45,9 @@ func Of(s *projection.State, o projection.Object, now time.Time) (*Rollout, erro
 }
 
 // AsSeen reads the Deployment that the object is and its replicas, as they are at the given time. silent are the hosts
-// that are not heard, and since when (see Silent): what they said of their replicas holds no longer.
+// that are not heard, and since when (see projection.Hearing): what they said of their replicas holds no longer.
 func AsSeen(s *projection.State, o projection.Object, silent map[string]time.Time, now time.Time) (*Rollout, error) {
-	return look(s, o, silent, func(host string) bool { return removed(s, host) }, now)
-}
-
-// Silent are the hosts that the given one does not hear, and since when, by what it has recorded: so everybody who
-// looks at the same state sees the same.
-func Silent(s *projection.State, host string) map[string]time.Time { return SightOf(s, host).Silent }
-
-// SightOf is what a host has recorded of whom it hears; the zero Sight, by which it hears all, when it has recorded nothing.
-func SightOf(s *projection.State, host string) (sight projection.Sight) {
-	read(version(s, projection.SightKey(host)), &sight)
-	return sight
-}
-
-func removed(s *projection.State, host string) bool {
-	var m projection.Member
-	return read(version(s, projection.MemberKey(host)), &m) && m.Removed
+	return look(s, o, silent, s.Removed, now)
 }
 
 // look reads a Deployment and its replicas. The containers of hosts that are gone count as gone.

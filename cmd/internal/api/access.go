@@ -106,7 +106,7 @@ func (s *Server) lapsed(c *caller) bool {
 	if c.token == "" {
 		return !s.now().Before(c.ends)
 	}
-	t, ok := read[projection.APIToken](s.Ledger.View().State, c.token)
+	t, ok := projection.Read[projection.APIToken](s.Ledger.View().State, c.token)
 	return !ok || t.Hash != c.hash || !t.Expires.IsZero() && !s.now().Before(t.Expires)
 }
 
@@ -230,7 +230,7 @@ func needOf(r *http.Request) need {
 	case strings.HasPrefix(path, "/api/v1/manifests/"):
 		return need{scope: ScopeWrite, namespace: r.PathValue("namespace")}
 	case strings.HasPrefix(path, "/api/v1/deployments") && read, strings.HasPrefix(path, "/api/v1/services/") && read,
-		strings.HasPrefix(path, "/swarm/v1/services/") && read:
+		(strings.HasPrefix(path, "/swarm/v1/services/") || strings.HasPrefix(path, "/swarm/v1/ingresses/")) && read:
 		return need{scope: ScopeRead, namespace: r.PathValue("namespace")}
 	case strings.HasPrefix(path, "/swarm/v1/tokens"), strings.HasPrefix(path, "/swarm/v1/join-token"):
 		return need{scope: ScopeAdmin}

@@ -191,8 +191,8 @@ func (s *Server) verify(q *request) error {
 	}
 	for o := range s.Ledger.View().All(projection.FindingType + "/") {
 		by, host, _ := strings.Cut(strings.TrimPrefix(o.Key, projection.FindingType+"/"), "/")
-		if f, ok := read[projection.Finding](s.Ledger.View().State, o.Key); ok {
-			a.Findings = append(a.Findings, AuditFinding{by, host, *f})
+		if f, ok := projection.Read[projection.Finding](s.Ledger.View().State, o.Key); ok {
+			a.Findings = append(a.Findings, AuditFinding{by, host, f})
 		}
 	}
 	return q.json(http.StatusOK, a)

@@ -56,7 +56,7 @@ func (s *Server) hostsOf(l *look, c Cluster) []Host {
 	}
 	for _, p := range c.Peers { // also those that have not spoken of themselves yet
 		known := slices.ContainsFunc(all, func(h Host) bool { return h.Host == p.Host })
-		if !known && p.Host != s.Node && !removed(l.State, p.Host) {
+		if !known && p.Host != s.Node && !l.Removed(p.Host) {
 			all = append(all, s.hostOf(l, p.Host))
 		}
 	}
@@ -84,7 +84,7 @@ func (s *Server) hostsOf(l *look, c Cluster) []Host {
 func (s *Server) hostOf(l *look, host string) Host {
 	n := said(l.State, host)
 	h := Host{Host: host, Self: host == s.Node, State: StateAlive, Cordoned: n.Unschedulable || n.Draining, Draining: n.Draining}
-	if f, ok := read[projection.Host](l.State, projection.HostKey(host)); ok {
+	if f, ok := projection.Read[projection.Host](l.State, projection.HostKey(host)); ok {
 		h.Address, h.Version, h.Podman, h.ReadOnly, h.CPUs, h.Memory = f.Address, f.Version, f.Podman, f.ReadOnly, f.CPUs, f.Memory
 	}
 	if a := l.absence(host); a != nil {
@@ -217,7 +217,7 @@ func notMoved(pod string, c *Cluster) string {
 
 // unsaid says of a host that is here why it may not have said yet how a replica is; "" when nothing is known of that.
 func unsaid(l *look, host string, c *Cluster) string {
-	f, spoken := read[projection.Host](l.State, projection.HostKey(host))
+	f, spoken := projection.Read[projection.Host](l.State, projection.HostKey(host))
 	readOnly := spoken && f.ReadOnly != ""
 	for i := range c.Peers {
 		p := &c.Peers[i]

@@ -171,7 +171,7 @@ func happenPod(step *projection.Step, e *events.Event) *happening {
 		}
 	}
 	if host == "" {
-		p, ok := read[projection.Placement](step.After, e.Key)
+		p, ok := projection.Read[projection.Placement](step.After, e.Key)
 		switch {
 		case !ok:
 			h.reason, h.message = "Killing", "the pod is over"
@@ -182,13 +182,13 @@ func happenPod(step *projection.Step, e *events.Event) *happening {
 		}
 		return h
 	}
-	was, _ := read[projection.Replica](step.Before, e.Key)
-	is, ok := read[projection.Replica](step.After, e.Key)
+	was, before := projection.Read[projection.Replica](step.Before, e.Key)
+	is, ok := projection.Read[projection.Replica](step.After, e.Key)
 	if !ok {
 		h.reason, h.message = "Removed", "the container is gone from "+host
 		return h
 	}
-	if was != nil && was.Phase == is.Phase && was.Reason == is.Reason && was.Container == is.Container && was.Restarts == is.Restarts {
+	if before && was.Phase == is.Phase && was.Reason == is.Reason && was.Container == is.Container && was.Restarts == is.Restarts {
 		return nil
 	}
 	switch {
@@ -221,7 +221,7 @@ func happenNode(step *projection.Step, e *events.Event, host string) *happening 
 		h.about.UID = uidOf(o.UID)
 	}
 	if strings.HasPrefix(e.Key, projection.RecoveryType+"/") {
-		r, ok := read[projection.Recovery](step.After, e.Key)
+		r, ok := projection.Read[projection.Recovery](step.After, e.Key)
 		if !ok || r.Done.IsZero() {
 			return nil
 		}
@@ -234,12 +234,12 @@ func happenNode(step *projection.Step, e *events.Event, host string) *happening 
 		}
 		return h
 	}
-	was, _ := read[projection.Host](step.Before, e.Key)
-	is, ok := read[projection.Host](step.After, e.Key)
+	was, before := projection.Read[projection.Host](step.Before, e.Key)
+	is, ok := projection.Read[projection.Host](step.After, e.Key)
 	switch {
 	case !ok:
 		return nil
-	case was == nil || !was.Started.Equal(is.Started):
+	case !before || !was.Started.Equal(is.Started):
 		h.reason, h.message = "Starting", "agent "+is.Version
 	case (was.Podman == "") == (is.Podman == ""):
 		return nil
@@ -260,7 +260,7 @@ func happenSaid(step *projection.Step, e *events.Event, host string) *happening 
 	was, is := said(step.Before, host), said(step.After, host)
 	switch {
 	case strings.HasPrefix(e.Key, projection.MemberType+"/"):
-		if h.reason = "Removed"; !removed(step.After, host) {
+		if h.reason = "Removed"; !step.After.Removed(host) {
 			return nil
 		}
 	case !is.Down.Equal(was.Down) && !is.Down.IsZero():

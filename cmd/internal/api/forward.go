@@ -226,8 +226,8 @@ func (s *Server) podForward(l *look, p *projection.Placed, port string) (f Forwa
 	d := r.Ports[i]
 	address := d.HostIP
 	if ip, err := netip.ParseAddr(address); onHost || err != nil || ip.IsUnspecified() {
-		h, _ := read[projection.Host](l.State, projection.HostKey(p.Host))
-		if address = "127.0.0.1"; (onHost || p.Host != s.Node) && h != nil {
+		h, spoke := projection.Read[projection.Host](l.State, projection.HostKey(p.Host))
+		if address = "127.0.0.1"; (onHost || p.Host != s.Node) && spoke {
 			address = h.Address
 		}
 	}

@@ -386,7 +386,7 @@ func TestNode_verbs(t *testing.T) {
 	watch.wantEvents("ADDED h1", "ADDED h2", "ADDED h3")
 	do(200, "h2", "remove")
 	watch.wantEvents("DELETED h2")
-	if m, ok := read[projection.Member](a.ledger.View().State, projection.MemberKey("h2")); !ok || !m.Removed {
+	if m, ok := projection.Read[projection.Member](a.ledger.View().State, projection.MemberKey("h2")); !ok || !m.Removed {
 		t.Errorf("got %+v, want it removed", m)
 	}
 	do(200, "h2", "remove")

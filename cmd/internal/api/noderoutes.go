@@ -63,7 +63,7 @@ func (s *Server) present(st *projection.State, host string) error {
 	if _, ok := st.Lookup(projection.HostKey(host)); !ok {
 		return apierrors.NewNotFound(nodes().gr(), host)
 	}
-	if removed(st, host) {
+	if st.Removed(host) {
 		return conflict(host, "it has been removed from the cluster, which is for good")
 	}
 	return nil
@@ -81,7 +81,7 @@ func (s *Server) mark(st *projection.State, host, verb string) ([]projection.Cha
 	}
 	n := said(st, host)
 	n.Unschedulable, n.Draining = verb != "uncordon", n.Draining && verb != "uncordon" || verb == "drain"
-	if _, silent := silences(st, s.Node)[host]; verb == "uncordon" && !silent {
+	if _, silent := st.HeardBy(s.Node).Silent[host]; verb == "uncordon" && !silent {
 		n.Down = projection.Node{}.Down // whoever said that it is dead was wrong
 	}
 	return sayNode(st, host, n), nil
@@ -109,11 +109,11 @@ func (s *Server) declareDown(st *projection.State, host string) ([]projection.Ch
 // lastSign is after everything by which a host that is to be taken for dead could count as alive since: that it has started, and
 // was heard until then, by the clock of whoever says so. The clock of who is asked need not be ahead of all of them.
 func (s *Server) lastSign(st *projection.State, host string) (newest time.Time) {
-	if h, ok := read[projection.Host](st, projection.HostKey(host)); ok {
+	if h, ok := projection.Read[projection.Host](st, projection.HostKey(host)); ok {
 		newest = h.Started
 	}
 	for other := range knownHosts(st) {
-		if since := silences(st, other)[host]; since.After(newest) {
+		if since := st.HeardBy(other).Silent[host]; since.After(newest) {
 			newest = since
 		}
 	}
@@ -126,7 +126,7 @@ func (s *Server) lastSign(st *projection.State, host string) (newest time.Time) 
 // shutOut removes a host from the cluster for good. Unless force is given, it must not be alive, and most of the hosts that
 // are known must be in sight: it could be this side of a split that is the lesser one.
 func (s *Server) shutOut(st *projection.State, host string, force bool, why string) ([]projection.Change, error) {
-	if removed(st, host) {
+	if st.Removed(host) {
 		return nil, nil
 	}
 	if err := s.present(st, host); err != nil {
@@ -154,13 +154,10 @@ func (s *Server) alive(st *projection.State, host string) bool {
 	if host == s.Node {
 		return true
 	}
-	l := &look{State: st, self: s.Node}
-	if _, silent := l.silent()[host]; silent {
-		return false
-	}
-	o, ok := st.Lookup(projection.HostKey(host))
-	h, read := read[projection.Host](st, projection.HostKey(host))
-	return ok && read && (h.Left.IsZero() || l.heardSince(host, o.Version))
+	heard := st.HeardBy(s.Node)
+	_, silent := heard.Silent[host]
+	_, spoke := projection.Read[projection.Host](st, projection.HostKey(host))
+	return spoke && !silent && !heard.Left(st, host)
 }
 
 // inSight counts the hosts that are known, and those of them that are alive.

@@ -24,7 +24,7 @@ func nodes() *resource {
 			" can be changed, and psctl node remove shuts it out for good",
 		get: func(l *look, n name) (object, bool, error) {
 			o, ok := l.Lookup(projection.HostKey(n.name))
-			if !ok || removed(l.State, n.name) {
+			if !ok || l.Removed(n.name) {
 				return nil, false, nil
 			}
 			node, err := nodeOf(l, n.name, o)
@@ -53,8 +53,8 @@ func nodes() *resource {
 		version: func(l *look, n name) uint64 {
 			newest := uint64(0)
 			keys := []string{projection.HostKey(n.name), projection.NodeKey(n.name)}
-			h, _ := read[projection.Host](l.State, projection.HostKey(n.name))
-			if _, ok := l.silent()[n.name]; ok || h != nil && !h.Left.IsZero() {
+			h, _ := projection.Read[projection.Host](l.State, projection.HostKey(n.name))
+			if _, ok := l.silent()[n.name]; ok || !h.Left.IsZero() {
 				keys = append(keys, projection.SightKey(l.self))
 			}
 			for _, key := range keys {
@@ -83,7 +83,7 @@ func nodeOf(l *look, host string, o projection.Object) (*corev1.Node, error) {
 	}
 	node := &corev1.Node{
 		TypeMeta: metav1.TypeMeta{Kind: "Node", APIVersion: "v1"},
-		ObjectMeta: metav1.ObjectMeta{Name: host, UID: uidOf(o.UID), Labels: hostLabels(host, &h, n), Annotations: maps.Clone(n.Annotations),
+		ObjectMeta: metav1.ObjectMeta{Name: host, UID: uidOf(o.UID), Labels: hostLabels(host, h, n), Annotations: maps.Clone(n.Annotations),
 			CreationTimestamp: metav1.NewTime(h.Started.UTC().Truncate(time.Second))},
 		Spec: corev1.NodeSpec{Unschedulable: n.Unschedulable || n.Draining, Taints: n.Taints},
 		Status: corev1.NodeStatus{

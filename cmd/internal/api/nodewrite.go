@@ -141,7 +141,7 @@ func (s *Server) sameNode(st *projection.State, t target, wanted, there *corev1.
 // sayOf is what a written Node says of its host beside what the host says of itself, or what is wrong with it.
 func sayOf(st *projection.State, wanted, there *corev1.Node) (projection.Node, field.ErrorList) {
 	n := said(st, there.Name)
-	h, _ := read[projection.Host](st, projection.HostKey(there.Name))
+	h, _ := projection.Read[projection.Host](st, projection.HostKey(there.Name))
 	meta := field.NewPath("metadata")
 	wrong := append(metav1validation.ValidateLabels(wanted.Labels, meta.Child("labels")),
 		validation.ValidateAnnotations(wanted.Annotations, meta.Child("annotations"))...)

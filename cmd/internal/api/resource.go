@@ -71,8 +71,7 @@ type look struct {
 	tables Discovery        // nil: nothing is found
 	table  *discovery.Table // of the state, once somebody has asked
 
-	sight   map[string]time.Time // the hosts that this one does not hear, once somebody has asked
-	sighted bool
+	heard *projection.Hearing // whom this host hears, once somebody has asked
 }
 
 // resources is the table of what is served, in the order of discovery.

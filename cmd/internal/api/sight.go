@@ -2,7 +2,6 @@ package api
 
 import (
 	"cmp"
-	"encoding/json"
 	"fmt"
 	"iter"
 	"maps"
@@ -17,34 +16,21 @@ import (
 // so that a watch tells of it: which hosts are silent stands in what this host itself records of its sight.
 
 // silent are the hosts that this one does not hear, and since when.
-func (l *look) silent() map[string]time.Time {
-	if !l.sighted {
-		l.sighted = true
-		if s, ok := read[projection.Sight](l.State, projection.SightKey(l.self)); ok {
-			l.sight = s.Silent
-		}
-	}
-	return l.sight
-}
+func (l *look) silent() map[string]time.Time { return l.hearing().Silent }
 
-// silences are those of one state.
-func silences(st *projection.State, self string) map[string]time.Time {
-	return (&look{State: st, self: self}).silent()
+// hearing is whom this host hears.
+func (l *look) hearing() *projection.Hearing {
+	if l.heard == nil {
+		h := l.HeardBy(l.self)
+		l.heard = &h
+	}
+	return l.heard
 }
 
 // said is what people say of a host: nothing, until somebody does.
 func said(st *projection.State, host string) projection.Node {
-	n, ok := read[projection.Node](st, projection.NodeKey(host))
-	if !ok {
-		return projection.Node{}
-	}
-	return *n
-}
-
-// removed reports whether the host has been shut out for good.
-func removed(st *projection.State, host string) bool {
-	m, ok := read[projection.Member](st, projection.MemberKey(host))
-	return ok && m.Removed
+	n, _ := projection.Read[projection.Node](st, projection.NodeKey(host))
+	return n
 }
 
 // absence is why nothing that a host said last need be so any more, and since when.
@@ -55,41 +41,22 @@ type absence struct {
 	since  time.Time
 }
 
-// heardSince reports whether this host has said whom it hears after it was told so of the other one, and that it hears that.
-func (l *look) heardSince(host string, told *projection.Version) bool {
-	o, ok := l.Lookup(projection.SightKey(l.self))
-	_, silent := l.silent()[host]
-	return ok && !silent && o.Version.Index > told.Index
-}
-
-// absence of a host; nil when it is here. This host is always here: it answers. What is heard of one goes before what it, or
-// a person, said of it last: one that is back on a full disk can take nothing back.
+// absence of a host, in words; nil when it is here.
 func (l *look) absence(host string) *absence {
-	if host == "" || host == l.self {
-		return nil
-	}
-	h, spoken := read[projection.Host](l.State, projection.HostKey(host))
-	n := said(l.State, host)
-	since, silent := l.silent()[host]
-	left := false
-	if spoken && !h.Left.IsZero() {
-		o, _ := l.Lookup(projection.HostKey(host))
-		left = !l.heardSince(host, o.Version)
-	}
-	_, sighted := l.Lookup(projection.SightKey(l.self))
-	switch {
-	case removed(l.State, host):
-		o, _ := l.Lookup(projection.MemberKey(host))
-		return &absence{StateRemoved, "NodeRemoved", "host " + host + " was removed from the cluster", o.Stamp.Time.Wall()}
-	case !n.Down.IsZero() && (!spoken || n.Down.After(h.Started)) && (silent || left || !sighted):
-		return &absence{StateDown, "NodeDown", "somebody gave their word that host " + host + " is dead", n.Down}
-	case left && h.Off:
-		return &absence{StateStopped, "NodeStopped", fmt.Sprintf("host %s was shut down at %s, and its containers with it", host, stamp(h.Left)), h.Left}
-	case left:
+	why, since := l.hearing().Absence(l.State, host)
+	switch why {
+	case projection.HostRemoved:
+		return &absence{StateRemoved, "NodeRemoved", "host " + host + " was removed from the cluster", since}
+	case projection.HostDown:
+		return &absence{StateDown, "NodeDown", "somebody gave their word that host " + host + " is dead", since}
+	case projection.HostOff:
+		return &absence{StateStopped, "NodeStopped", fmt.Sprintf("host %s was shut down at %s, and its containers with it", host, stamp(since)), since}
+	case projection.HostStopped:
 		return &absence{StateStopped, "NodeStopped", fmt.Sprintf("the agent of host %s was stopped at %s; its containers run on, and nobody looks after them",
-			host, stamp(h.Left)), h.Left}
-	case silent:
+			host, stamp(since)), since}
+	case projection.HostSilent:
 		return &absence{StateSilent, "NodeStatusUnknown", fmt.Sprintf("host %s has been silent since %s", host, stamp(since)), since}
+	case projection.HostHere:
 	}
 	return nil
 }
@@ -101,7 +68,7 @@ func stamp(t time.Time) string { return t.UTC().Format("2006-01-02 15:04:05 MST"
 func knownHosts(st *projection.State) iter.Seq[string] {
 	return func(yield func(string) bool) {
 		for o := range st.All(projection.HostType + "/") {
-			if host := strings.TrimPrefix(o.Key, projection.HostType+"/"); !removed(st, host) && !yield(host) {
+			if host := strings.TrimPrefix(o.Key, projection.HostType+"/"); !st.Removed(host) && !yield(host) {
 				return
 			}
 		}
@@ -169,7 +136,7 @@ func stirredPods(step *projection.Step, self, key string) []projection.Pod {
 }
 
 // hostLabels are the labels of a host: its own, and upon them those that people gave it.
-func hostLabels(host string, h *projection.Host, n projection.Node) map[string]string {
+func hostLabels(host string, h projection.Host, n projection.Node) map[string]string {
 	labels := ownLabels(host, h)
 	for k, v := range n.Labels {
 		if !fixedLabel(k) {
@@ -180,7 +147,7 @@ func hostLabels(host string, h *projection.Host, n projection.Node) map[string]s
 }
 
 // ownLabels are those that the host itself has.
-func ownLabels(host string, h *projection.Host) map[string]string {
+func ownLabels(host string, h projection.Host) map[string]string {
 	labels := map[string]string{labelHost: host, labelOS: "linux", labelArch: cmp.Or(h.Arch, "unknown")}
 	if h.Arch == "" {
 		delete(labels, labelArch)
@@ -199,13 +166,3 @@ const (
 
 // fixedLabel reports whether people may not change the label: it says what the host is.
 func fixedLabel(key string) bool { return key == labelHost || key == labelOS || key == labelArch }
-
-// read reads what the state shows under a key; false when it shows nothing, or nothing that can be read.
-func read[T any](st *projection.State, key string) (*T, bool) {
-	o, ok := st.Lookup(key)
-	if !ok {
-		return nil, false
-	}
-	v := new(T)
-	return v, json.Unmarshal(o.Version.Object, v) == nil
-}
