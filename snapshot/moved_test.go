@@ -55,7 +55,7 @@ func TestRestorer_changedWhileItWasBackedUp(t *testing.T) {
 		if all := r.Backups.names(t); len(all) != 2 || crowd.asked != 2 {
 			t.Errorf("%s: %d commits were tried, and there are %v", what, crowd.asked, all)
 		}
-		if _, err := r.Undo(t.Context(), projection.By{}, got.ID, nil); err != nil {
+		if _, err := undo(t, r, projection.By{}, got.ID); err != nil {
 			t.Fatalf("%s: %v", what, err)
 		}
 		want := projection.Declarations{"deployment/default/web": []byte(`{"n":2}`), "deployment/default/db": []byte(`{"n":1}`)}

@@ -200,26 +200,15 @@ func Refused(s *projection.State) (all []Refusal) {
 	return all
 }
 
-// ErrOtherHost says that a restore can be taken back on the host only that did it: the backup of what was before is there.
-var ErrOtherHost = errors.New("another host did that restore")
-
-// Undo takes a restore back: what is still as the restore left it becomes what it was before, as BroughtBefore gives it, or, where that is nil, as
-// Before does. The rest has been changed since, and stays. The error wraps fs.ErrNotExist where there is no such restore.
-func (r *Restorer) Undo(ctx context.Context, by projection.By, id string, brought *Source) (*Restored, error) {
-	s := r.Ledger.View().State
-	undone, ok := s.LookupRestore(id)
+// Undo takes a restore back: what is still as the restore left it becomes what it was before, as Before or BroughtBefore gives it. The rest has been
+// changed since, and stays. The error wraps fs.ErrNotExist where there is no such restore.
+func (r *Restorer) Undo(ctx context.Context, by projection.By, id string, was Source) (*Restored, error) {
+	undone, ok := r.Ledger.View().LookupRestore(id)
 	switch {
 	case !ok:
 		return nil, fmt.Errorf("restore %q: %w", id, fs.ErrNotExist)
 	case undone.Host != r.Backups.Node:
-		return nil, fmt.Errorf("%w: ask host %s", ErrOtherHost, undone.Host)
-	}
-	if brought != nil {
-		return r.begin(ctx, by, projection.Restore{Only: undone.Only, Undoes: id}, *brought)
-	}
-	was, err := r.Before(ctx, undone)
-	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("another host did that restore, and has the backup of what was before: ask host %s", undone.Host)
 	}
 	return r.begin(ctx, by, projection.Restore{Only: undone.Only, Undoes: id}, was)
 }

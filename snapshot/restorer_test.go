@@ -94,17 +94,17 @@ func TestRestorer_restoreAndUndo(t *testing.T) {
 	}
 
 	h.apply(t, "deployment/default/same", `{"n":3}`) // changed since the restore: an undo leaves it alone
-	undo, err := r.Undo(t.Context(), projection.By{Actor: "test"}, got.ID, nil)
+	taken, err := undo(t, r, projection.By{Actor: "test"}, got.ID)
 	if err != nil {
 		t.Fatal(err)
 	}
 	if is := shows(h.View().State); is != strings.Replace(before, `same {"n":1}`, `same {"n":3}`, 1) {
 		t.Errorf("after the undo\n%s\nwant\n%s", is, before)
 	}
-	if all := Restores(h.View().State); len(all) != 2 || all[1].ID != undo.ID || all[1].Undoes != got.ID {
+	if all := Restores(h.View().State); len(all) != 2 || all[1].ID != taken.ID || all[1].Undoes != got.ID {
 		t.Errorf("got %+v", all)
 	}
-	if _, err := r.Undo(t.Context(), projection.By{}, "nothing", nil); !errors.Is(err, fs.ErrNotExist) {
+	if _, err := undo(t, r, projection.By{}, "nothing"); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("an undo of nothing: %v", err)
 	}
 }
@@ -188,7 +188,7 @@ func interrupted(t *testing.T, what string, after int) {
 			t.Fatal(err)
 		}
 		do = func() error {
-			_, err := r.Undo(t.Context(), projection.By{}, done.ID, nil)
+			_, err := undo(t, r, projection.By{}, done.ID)
 			return err
 		}
 	}
@@ -314,4 +314,17 @@ deployment/default/web {"n":1}`
 	if o, _ := a.View().Lookup("deployment/default/web"); string(o.Version.Object) != `{"n":"later"}` {
 		t.Errorf("what was done after the restore: %s", o.Version.Object)
 	}
+}
+
+// undo takes a restore back by what this host knows of what was before it.
+func undo(t *testing.T, r *Restorer, by projection.By, id string) (*Restored, error) {
+	t.Helper()
+	was := Source{}
+	if done, ok := r.Ledger.View().LookupRestore(id); ok {
+		var err error
+		if was, err = r.Before(t.Context(), done); err != nil {
+			return nil, err
+		}
+	}
+	return r.Undo(t.Context(), by, id, was)
 }

@@ -220,7 +220,7 @@ func TestRestorer_sealed(t *testing.T) {
 	}
 	done := Restores(h.View().State)[0]
 	cut = r.with(&failing{h.Ledger, 1})
-	if _, err := cut.Undo(t.Context(), projection.By{Actor: "test"}, done.ID, nil); !errors.Is(err, errStopped) {
+	if _, err := undo(t, cut, projection.By{Actor: "test"}, done.ID); !errors.Is(err, errStopped) {
 		t.Fatal(err)
 	}
 	if err := r.Resume(t.Context()); err != nil {
@@ -268,7 +268,7 @@ func TestRestorer_undoIsBrought(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := r.Undo(t.Context(), projection.By{}, done.ID, nil); !errors.Is(err, seal.ErrNoKey) {
+	if _, err := undo(t, r, projection.By{}, done.ID); !errors.Is(err, seal.ErrNoKey) {
 		t.Errorf("without the key: %v", err)
 	}
 	if _, err := r.BroughtBefore(done.Restore, opened(f.Name)); err == nil || !strings.Contains(err.Error(), "not what was brought") {
@@ -279,7 +279,7 @@ func TestRestorer_undoIsBrought(t *testing.T) {
 		t.Fatal(err)
 	}
 	cut := r.with(&failing{h.Ledger, 1})
-	if _, err := cut.Undo(t.Context(), projection.By{Actor: "test"}, done.ID, &was); !errors.Is(err, errStopped) {
+	if _, err := cut.Undo(t.Context(), projection.By{Actor: "test"}, done.ID, was); !errors.Is(err, errStopped) {
 		t.Fatal(err)
 	}
 	if err := r.Resume(t.Context()); err != nil {

@@ -92,7 +92,7 @@ func (m *Member) APITLS(names []string, ips []net.IP) *tls.Config {
 			if cert != nil && !m.due(cert.Leaf) {
 				return cert, nil
 			}
-			fresh, err := m.IssueServer(names, ips, m.options.Now(), m.options.Lifetime)
+			fresh, err := m.IssueServer(names, ips, m.options.Now(), lifetime)
 			if err == nil {
 				cert = fresh
 			}

@@ -107,7 +107,7 @@ func issuedAt(t *testing.T, a *Authority, node string, now time.Time) *tls.Certi
 	if err != nil {
 		t.Fatal(err)
 	}
-	cert, err := a.issueNode(node, key.Public(), now, defaultLifetime)
+	cert, err := a.issueNode(node, key.Public(), now, lifetime)
 	if err != nil {
 		t.Fatal(err)
 	}

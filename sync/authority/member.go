@@ -19,23 +19,19 @@ import (
 const (
 	day = 24 * time.Hour
 
-	defaultLifetime = 90 * day
-	defaultWarn     = 14 * day
+	lifetime    = 90 * day // of a host's certificate, which is renewed when a third of it is left
+	defaultWarn = 14 * day
 )
 
 // Options of a Member. The zero value means the defaults, but for Node.
 type Options struct {
-	Node     string           // name of this host
-	Lifetime time.Duration    // of a node's certificate; it is renewed when a third of it is left; zero: 90 days
-	Warn     time.Duration    // less than this left of a certificate is warned of; zero: 14 days
-	Now      func() time.Time // nil: time.Now
-	Log      *slog.Logger     // nil: silent
+	Node string           // name of this host
+	Warn time.Duration    // less than this left of a certificate is warned of; zero: 14 days
+	Now  func() time.Time // nil: time.Now
+	Log  *slog.Logger     // nil: silent
 }
 
 func (o Options) withDefaults() Options {
-	if o.Lifetime == 0 {
-		o.Lifetime = defaultLifetime
-	}
 	if o.Warn == 0 {
 		o.Warn = defaultWarn
 	}
@@ -77,7 +73,7 @@ func Create(dir, cluster string, o Options) (*Member, error) {
 	if err != nil {
 		return nil, err
 	}
-	cert, err := a.issueNode(o.Node, key.Public(), o.Now(), o.Lifetime)
+	cert, err := a.issueNode(o.Node, key.Public(), o.Now(), lifetime)
 	if err != nil {
 		return nil, err
 	}
@@ -213,13 +209,13 @@ func (m *Member) due(cert *x509.Certificate) bool {
 }
 
 func (m *Member) renewal(cert *x509.Certificate) time.Time {
-	return cert.NotAfter.Add(-m.options.Lifetime / 3)
+	return cert.NotAfter.Add(-lifetime / 3)
 }
 
 // renew issues this host a new certificate for the key it has, and has new connections shown it. It is used even
 // where the disk does not take it: the error says so, and the next start issues another.
 func (m *Member) renew() error {
-	cert, err := m.issueNode(m.options.Node, m.key.Public(), m.options.Now(), m.options.Lifetime)
+	cert, err := m.issueNode(m.options.Node, m.key.Public(), m.options.Now(), lifetime)
 	if err != nil {
 		return err
 	}

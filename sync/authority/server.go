@@ -146,7 +146,7 @@ func (s *Server) join(q request) (answer, error) {
 	if err := s.Admit(q.Node, q.Instance); err != nil {
 		return answer{}, err
 	}
-	cert, err := m.issueNode(q.Node, public, m.options.Now(), m.options.Lifetime)
+	cert, err := m.issueNode(q.Node, public, m.options.Now(), lifetime)
 	if err != nil {
 		return answer{}, err
 	}

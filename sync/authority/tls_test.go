@@ -83,7 +83,7 @@ func TestTLS_strangersAreRefused(t *testing.T) {
 		{"a user", userCertificate(t, a.Authority, "b"), "podman-swarm user"},
 		{"something else of a name", marked(t, a.Authority, "podman-swarm nodes", "blue", "b"), "podman-swarm nodes"},
 		{"no name", marked(t, a.Authority, nodeMark, "blue", ""), "names no host"},
-		{"its end is past", issuedAt(t, a.Authority, "b", time.Now().Add(-defaultLifetime-time.Minute)), "clocks"},
+		{"its end is past", issuedAt(t, a.Authority, "b", time.Now().Add(-lifetime-time.Minute)), "clocks"},
 		{"not yet", issuedAt(t, a.Authority, "b", time.Now().Add(slack+time.Minute)), "clocks"},
 		{"the authority itself", &tls.Certificate{Certificate: [][]byte{a.cert.Raw}, PrivateKey: a.Authority.key}, "podman-swarm authority"},
 	} {
@@ -252,7 +252,7 @@ func member(t *testing.T, a *Member, name string, now func() time.Time, at time.
 	if err != nil {
 		t.Fatal(err)
 	}
-	cert, err := a.issueNode(name, key.Public(), at, defaultLifetime)
+	cert, err := a.issueNode(name, key.Public(), at, lifetime)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -42,9 +42,6 @@ type Mesh struct {
 	// Remember is the file in which the addresses of peers are kept, so that hosts that are all restarted at once find
 	// each other. Empty: they are not.
 	Remember string
-	// ClientAddr is where the NATS server listens for clients, of whom it knows none but this process. Empty: a free
-	// port on loopback, since NATS cannot have routes without it.
-	ClientAddr string
 	// Join is given each connection that asks for Protocol, its TLS handshake yet to come, and may keep it for as long
 	// as it runs, which is for it to bound. It is closed when Join returns, or by Close. Nil: they are refused.
 	Join func(net.Conn)

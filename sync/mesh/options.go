@@ -6,7 +6,6 @@ import (
 	"math"
 	"net"
 	"net/url"
-	"strconv"
 	"time"
 
 	"github.com/nats-io/nats-server/v2/server"
@@ -38,10 +37,7 @@ func (m *Mesh) start() error {
 	if err != nil {
 		return fmt.Errorf("make a key for the local NATS client: %w", err)
 	}
-	o, err := m.serverOptions(public)
-	if err != nil {
-		return err
-	}
+	o := m.serverOptions(public)
 	m.options = o
 	if m.server, err = server.NewServer(o.Clone()); err != nil {
 		return fmt.Errorf("embedded NATS: %w", err)
@@ -80,10 +76,10 @@ func (m *Mesh) ready() error {
 	return nil
 }
 
-func (m *Mesh) serverOptions(public string) (*server.Options, error) {
+func (m *Mesh) serverOptions(public string) *server.Options {
 	o := &server.Options{
 		ServerName:      m.Node,
-		Host:            "127.0.0.1",
+		Host:            "127.0.0.1", // where it listens for clients, of whom it knows none but this process: NATS has no routes without
 		Port:            server.RANDOM_PORT,
 		NoSigs:          true,
 		NoLog:           true, // but to natsLog
@@ -96,22 +92,9 @@ func (m *Mesh) serverOptions(public string) (*server.Options, error) {
 		ReconnectErrorReports: math.MaxInt32, // natsLog says it once
 		ConnectErrorReports:   math.MaxInt32,
 	}
-	if m.ClientAddr != "" {
-		host, port, err := net.SplitHostPort(m.ClientAddr)
-		if err != nil {
-			return nil, fmt.Errorf("address for NATS clients %q: %w", m.ClientAddr, err)
-		}
-		o.Host = host
-		if o.Port, err = strconv.Atoi(port); err != nil {
-			return nil, fmt.Errorf("address for NATS clients %q: %w", m.ClientAddr, err)
-		}
-		if o.Port == 0 {
-			o.Port = server.RANDOM_PORT
-		}
-	}
 	if m.front == nil {
-		o.DontListen = m.ClientAddr == ""
-		return o, nil
+		o.DontListen = true
+		return o
 	}
 	o.Cluster = server.ClusterOpts{
 		Name: m.Cluster, Host: "127.0.0.1", Port: server.RANDOM_PORT, Advertise: m.advertise,
@@ -131,7 +114,7 @@ func (m *Mesh) serverOptions(public string) (*server.Options, error) {
 	for _, addr := range m.known.dial(m.Peers, m.advertise) {
 		o.Routes = append(o.Routes, routeURL(addr))
 	}
-	return o, nil
+	return o
 }
 
 // routeURL is an address in the form in which gossip has it: NATS compares them to the letter.

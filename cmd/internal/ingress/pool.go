@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"net"
 	"net/netip"
+	"slices"
 	"strconv"
 	"sync"
 	"sync/atomic"
@@ -158,7 +159,7 @@ func (p *pool) pick(client netip.Addr, tried []*endpointState) *endpointState {
 	var last *endpointState // of those passed over
 	for k := range n {
 		e := p.endpoints[(turn+k)%n]
-		if among(tried, e) {
+		if slices.Contains(tried, e) {
 			continue
 		}
 		if !e.alive(now) {
@@ -169,12 +170,12 @@ func (p *pool) pick(client netip.Addr, tried []*endpointState) *endpointState {
 		}
 		if n > 2 {
 			o := p.endpoints[rand.Uint32N(n)]
-			if o != e && o.outstanding.Load() < e.outstanding.Load() && o.dead.Load() == 0 && !among(tried, o) {
+			if o != e && o.outstanding.Load() < e.outstanding.Load() && o.dead.Load() == 0 && !slices.Contains(tried, o) {
 				return o
 			}
 		} else if n == 2 {
 			o := p.endpoints[(turn+k+1)%n]
-			if o.outstanding.Load() < e.outstanding.Load() && o.dead.Load() == 0 && !among(tried, o) {
+			if o.outstanding.Load() < e.outstanding.Load() && o.dead.Load() == 0 && !slices.Contains(tried, o) {
 				return o
 			}
 		}
@@ -192,7 +193,7 @@ func (p *pool) pickFor(client netip.Addr, tried []*endpointState) (best *endpoin
 	var highest uint64
 	bestAlive := false
 	for _, e := range p.endpoints {
-		if among(tried, e) {
+		if slices.Contains(tried, e) {
 			continue
 		}
 		alive, weight := e.dead.Load() <= now, mix(c^e.hash)
@@ -213,15 +214,6 @@ func mix(x uint64) uint64 {
 	x ^= x >> 33
 	x *= 0xc4ceb9fe1a85ec53
 	return x ^ x>>33
-}
-
-func among(all []*endpointState, e *endpointState) bool {
-	for _, a := range all {
-		if a == e {
-			return true
-		}
-	}
-	return false
 }
 
 // alive reports whether the endpoint may be sent to. When it has been passed over for long enough, it says so to one caller, who tries.

@@ -85,13 +85,6 @@ func (s *server) forward(a *answer, r *http.Request, v *view, c *call) {
 		a.unavailable("what serves this host and path has no replica that is ready")
 		return
 	}
-	if s.MaxBody > 0 && r.ContentLength != 0 {
-		if r.ContentLength > s.MaxBody {
-			a.say(http.StatusRequestEntityTooLarge, fmt.Sprintf("a request may have %d bytes", s.MaxBody))
-			return
-		}
-		r.Body = http.MaxBytesReader(a.ResponseWriter, r.Body, s.MaxBody)
-	}
 	s.proxy.ServeHTTP(a, r.WithContext(context.WithValue(r.Context(), callKey{}, c)))
 }
 
@@ -101,7 +94,6 @@ func (s *server) failed(w http.ResponseWriter, r *http.Request, err error) {
 	if a.code != 0 {
 		return // what has been begun cannot be taken back
 	}
-	tooLarge := &http.MaxBytesError{}
 	unreachable := dialError{}
 	switch {
 	case r.Context().Err() != nil: // the client has left, or the server ends
@@ -109,9 +101,6 @@ func (s *server) failed(w http.ResponseWriter, r *http.Request, err error) {
 			panic(http.ErrAbortHandler) // otherwise the server would say 200 to who has only closed his half
 		}
 		a.unavailable("this host is about to restart")
-		return
-	case errors.As(err, &tooLarge):
-		a.say(http.StatusRequestEntityTooLarge, fmt.Sprintf("a request may have %d bytes", tooLarge.Limit))
 		return
 	case errors.Is(err, errNoneLeft):
 		a.unavailable("what serves this host and path has no replica that is ready")

@@ -54,8 +54,6 @@ type Server struct {
 	// Answer is how long a backend that has the whole request may take until its answer begins; zero: a minute. There is no
 	// limit to how long an answer goes on.
 	Answer time.Duration
-	// MaxBody is how many bytes a request's body may have; zero: any number, as none is held in memory.
-	MaxBody int64
 	// Connections is how many clients may be connected to each listener at once; zero: 8,192. More wait.
 	Connections int
 	Log         *slog.Logger // nil: silent
