@@ -198,9 +198,23 @@ func (p *program) describeIngress(ctx context.Context, c *client.Client, g *page
 	if i.Spec.IngressClassName != nil {
 		g.line("Class", *i.Spec.IngressClassName)
 	}
+	found := struct {
+		Served bool     `json:"served"`
+		Notes  []string `json:"notes"`
+	}{Served: true}
+	if err := c.Get(ctx, client.Path("swarm", "v1", "ingresses", i.Namespace, i.Name), nil, &found); err != nil && !client.IsNotFound(err) {
+		return err
+	}
+	g.lines("Not served", found.Notes)
 	known := map[string]*foundService{}
+	leads := func(b *networkingv1.IngressBackend) string {
+		if !found.Served {
+			return ""
+		}
+		return p.leads(ctx, c, i.Namespace, b, known)
+	}
 	if b := i.Spec.DefaultBackend; b != nil {
-		g.line("Default backend", backend(b)+led(", leads ", p.leads(ctx, c, i.Namespace, b, known)))
+		g.line("Default backend", backend(b)+led(", leads ", leads(b)))
 	}
 	for _, t := range i.Spec.TLS {
 		g.line("TLS", strings.Join(t.Hosts, ", ")+" by secret "+t.SecretName)
@@ -216,7 +230,7 @@ func (p *program) describeIngress(ctx context.Context, c *client.Client, g *page
 				typ = string(*path.PathType)
 			}
 			rows = append(rows, fmt.Sprintf("%s\t%s\t%s\t%s\t%s", star(r.Host), path.Path, typ, backend(&path.Backend),
-				led("leads ", p.leads(ctx, c, i.Namespace, &path.Backend, known))))
+				led("leads ", leads(&path.Backend))))
 		}
 	}
 	g.below("Rules", rows)

@@ -7,6 +7,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"net/netip"
 	"strconv"
 	"strings"
 	"time"
@@ -197,6 +198,9 @@ func (p *program) leads(ctx context.Context, c *client.Client, namespace string,
 	}
 	if f == nil {
 		return fmt.Sprintf("nowhere: there is no Service %q in namespace %s", b.Service.Name, namespace)
+	}
+	if _, err := netip.ParseAddr(f.External); err == nil {
+		return "nowhere: " + f.External + " is no name: write Endpoints for it"
 	}
 	if f.External != "" {
 		return "to " + f.External

@@ -19,7 +19,7 @@ import (
 
 func TestEvents_lines(t *testing.T) {
 	a := start(t, t.TempDir())
-	a.want(200, "POST", apply+"?cause=first", docs(deployment("a", 1, "w"), service("a"), ingress("a")))
+	a.want(200, "POST", apply+"?cause=first", docs(deployment("a", 1, "w"), service("a"), anIngress("a")))
 	a.want(200, "DELETE", deploymentsPath+"/a", "")
 	all := strings.Split(strings.TrimSpace(string(a.want(200, "GET", "/swarm/v1/events", "").body)), "\n")
 	if len(all) != 4 {

@@ -28,17 +28,20 @@ func (l *look) find(n name) *discovery.Service {
 	if l.tables == nil {
 		return nil
 	}
+	return l.found().Service(discovery.Name{Namespace: n.namespace, Name: n.name})
+}
+
+// found is all that is found.
+func (l *look) found() *discovery.Table {
 	if l.table == nil {
 		l.table = l.tables.Of(l.State)
 	}
-	return l.table.Service(discovery.Name{Namespace: n.namespace, Name: n.name})
+	return l.table
 }
 
 // refound are the objects of a kind that may look different since what is found has changed between two looks.
 func (s *Server) refound(r *resource, then, now *look) (all []name) {
-	then.find(name{})
-	now.find(name{})
-	changed, _ := s.discovery().Changes(then.table, now.table)
+	changed, _ := s.discovery().Changes(then.found(), now.found())
 	seen := map[name]bool{}
 	for _, c := range changed {
 		for _, l := range []*look{then, now} {

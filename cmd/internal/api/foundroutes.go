@@ -6,6 +6,7 @@ import (
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 
+	"github.com/podman-swarm/podman-swarm/cmd/internal/ingress"
 	"github.com/podman-swarm/podman-swarm/projection"
 	"github.com/podman-swarm/podman-swarm/projection/discovery"
 )
@@ -49,6 +50,14 @@ type FoundAbsent struct {
 	Why  string `json:"why"`
 }
 
+// FoundIngress is what of an Ingress is not served.
+type FoundIngress struct {
+	Namespace string   `json:"namespace"`
+	Name      string   `json:"name"`
+	Served    bool     `json:"served"` // false: it is left to whoever serves its class
+	Notes     []string `json:"notes"`  // which requests do not come to it, and why
+}
+
 // foundRoutes are what else is told of Services than Kubernetes has.
 func (s *Server) foundRoutes(handle func(string, func(*request) error)) {
 	handle("GET /swarm/v1/services", s.counts)
@@ -60,6 +69,7 @@ func (s *Server) foundRoutes(handle func(string, func(*request) error)) {
 		}
 		return q.json(http.StatusOK, foundService(found))
 	})
+	handle("GET /swarm/v1/ingresses/{namespace}/{name}", s.foundIngress)
 	handle("GET /api/v1/services/{namespace}/{name}/endpoints", func(q *request) error {
 		found, err := q.found()
 		if err != nil {
@@ -100,6 +110,22 @@ func (q *request) found() (*discovery.Service, error) {
 	}
 	r, _ := served("", "services")
 	return nil, apierrors.NewNotFound(r.gr(), n.name)
+}
+
+// foundIngress answers with what of an Ingress is not served.
+func (s *Server) foundIngress(q *request) error {
+	v, err := q.view()
+	if err != nil {
+		return err
+	}
+	n := discovery.Name{Namespace: q.PathValue("namespace"), Name: q.PathValue("name")}
+	t := s.lookAt(v.State).found()
+	i := t.Ingress(n)
+	if i == nil {
+		r, _ := served("networking.k8s.io", "ingresses")
+		return apierrors.NewNotFound(r.gr(), n.Name)
+	}
+	return q.json(http.StatusOK, FoundIngress{n.Namespace, n.Name, ingress.Ours(i.Spec), append([]string{}, ingress.Notes(t, n)...)})
 }
 
 func foundService(s *discovery.Service) FoundService {

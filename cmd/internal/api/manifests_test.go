@@ -30,7 +30,7 @@ func results(t *testing.T, got answer) string {
 func TestManifests(t *testing.T) {
 	a := start(t, t.TempDir())
 	const path = "/api/v1/manifests"
-	all := docs(deployment("web", 2, "web:1"), service("web"), ingress("web"))
+	all := docs(deployment("web", 2, "web:1"), service("web"), anIngress("web"))
 	for _, c := range []struct {
 		name, query, body, want string
 		index                   int
@@ -130,7 +130,7 @@ func TestManifests_nullsAndOtherNonsense(t *testing.T) {
 // Line 24 of what went wrong before: a delete removed everything of a name, and always said that it had.
 func TestManifests_deleteNeedsAKind(t *testing.T) {
 	a := start(t, t.TempDir())
-	a.want(200, "POST", "/api/v1/manifests", docs(deployment("web", 2, "web:1"), service("web"), ingress("web")))
+	a.want(200, "POST", "/api/v1/manifests", docs(deployment("web", 2, "web:1"), service("web"), anIngress("web")))
 	const path = "/api/v1/manifests/default/web"
 	if got := a.want(400, "DELETE", path, ""); !strings.Contains(got.field("message"), "deployment, ingress, service") {
 		t.Errorf("got %s, want what there is of that name", got.body)

@@ -126,6 +126,7 @@ func (s *Server) restore(q *request, source func() (snapshot.Source, error)) err
 		if plan.Restored, err = s.Restorer.Restore(q.Context(), q.by(""), from, query["only"]); err != nil {
 			return err
 		}
+		q.restored(plan.Restored)
 	}
 	return q.json(http.StatusOK, plan)
 }
@@ -200,14 +201,22 @@ func (s *Server) undoRestore(q *request) error {
 		if err := q.writable(); err != nil {
 			return err
 		}
-		if plan.Restored, err = s.Restorer.Undo(q.Context(), q.by(""), id, &was); err != nil {
+		if plan.Restored, err = s.Restorer.Undo(q.Context(), q.by(""), id, was); err != nil {
 			if errors.Is(err, fs.ErrNotExist) {
 				return noBackup(undone.Before, err)
 			}
 			return err
 		}
+		q.restored(plan.Restored)
 	}
 	return q.json(http.StatusOK, plan)
+}
+
+// restored notes the last commit of a restore for who waits until others have it: they have then what came before, too.
+func (q *request) restored(r *snapshot.Restored) {
+	if o, ok := q.s.Ledger.View().State.Lookup(projection.RestoreKey(r.ID)); ok {
+		q.recorded(o.Stamp.ID)
+	}
 }
 
 // before is what was there before a restore, as this host knows it, or as the backup has it that comes with the request, opened by who has the key.

@@ -106,3 +106,31 @@ func TestSpread_notServed(t *testing.T) {
 		t.Error("it was recorded")
 	}
 }
+
+// Of a restore the last commit is waited for, with which a host has all of it.
+func TestSpread_ofARestore(t *testing.T) {
+	var asked events.ID
+	a := restoring(t, func(s *Server) {
+		s.Spread = func(_ context.Context, commit events.ID, _ int) (have, missing []string, err error) {
+			asked = commit
+			return []string{"h1", "h2"}, nil, nil
+		}
+	})
+	a.join("h1", "h2")
+	a.want(200, "POST", apply, deployment("web", 1, "w"))
+	backup := a.want(201, "POST", "/swarm/v1/backups", "").field("name")
+	a.want(200, "POST", apply, deployment("web", 2, "w"))
+	path := "/swarm/v1/backups/" + backup + "/restore"
+	for range 2 { // it, and its undo
+		asked = events.ID{}
+		got := a.want(200, "POST", path, "", HeaderWaitFor+": 2")
+		if got.header.Get(HeaderOnDisk) != "h1, h2" {
+			t.Errorf("%s: got %v", path, got.header)
+		}
+		r, _ := a.Ledger.View().LookupRestore(got.field("id"))
+		if last := len(r.Spans) - 1; last < 0 || asked != r.Spans[last].First || a.index() != asked.Seq-1+uint64(r.Spans[last].Count) {
+			t.Errorf("%s: asked for %v, want the last of %+v, which end at %d", path, asked, r.Spans, a.index())
+		}
+		path = "/swarm/v1/restores/" + got.field("id") + "/undo"
+	}
+}

@@ -50,7 +50,7 @@ func text(to *metav1.Table) (lines []string) {
 
 func TestTable_everyKind(t *testing.T) {
 	a := start(t, t.TempDir())
-	a.want(200, "POST", apply, docs(deployment("web", 2, "web:1"), service("web"), ingress("web"),
+	a.want(200, "POST", apply, docs(deployment("web", 2, "web:1"), service("web"), anIngress("web"),
 		"apiVersion: v1\nkind: Endpoints\nmetadata: {name: far}\nsubsets: [{addresses: [{ip: 192.0.2.1}, {ip: 192.0.2.2}], ports: [{name: a, port: 80}, {name: b, port: 81}]}]\n"))
 	for _, c := range []struct{ path, name, want string }{
 		{"/apis/apps/v1/deployments", "web", "NAME|READY|UP-TO-DATE|AVAILABLE|AGE|CONTAINERS|IMAGES|SELECTOR\nweb|0/2|0|0|AGE|web|web:1|app=web"},

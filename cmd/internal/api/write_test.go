@@ -277,7 +277,7 @@ func TestDelete_collection(t *testing.T) {
 func TestDelete_namespace(t *testing.T) {
 	a := start(t, t.TempDir())
 	in := func(ns string) string { return "/api/v1/manifests?namespace=" + ns }
-	a.want(200, "POST", in("one"), docs(deployment("web", 1, "web:1"), service("web"), ingress("web"), "apiVersion: v1\nkind: Namespace\nmetadata: {name: one}\n"))
+	a.want(200, "POST", in("one"), docs(deployment("web", 1, "web:1"), service("web"), anIngress("web"), "apiVersion: v1\nkind: Namespace\nmetadata: {name: one}\n"))
 	a.want(200, "POST", in("two"), docs(deployment("web", 1, "web:1")))
 	a.want(200, "POST", in("onetwo"), docs(deployment("web", 1, "web:1")))
 	names := func() (all string) {

@@ -13,29 +13,25 @@ import (
 	"github.com/podman-swarm/podman-swarm/projection/discovery"
 )
 
-// Notes says, for people, what of an Ingress is not served at this moment, and why; nil when all is, or when there is no such
-// Ingress. What it says of TLS certificates is nothing: those are read when they are needed.
+// Notes says, for people, which requests that an Ingress is for do not come to it, and why; nil when all do, or when there is no such
+// Ingress. Whether its Services have anybody who answers is another question.
 func Notes(t *discovery.Table, n discovery.Name) (notes []string) {
 	i := t.Ingress(n)
 	if i == nil {
 		return nil
 	}
 	if !Ours(i.Spec) {
-		return []string{fmt.Sprintf("left alone: its ingressClassName is %q; served are those of class %q, and those without a class", *i.Spec.IngressClassName, Class)}
+		return []string{fmt.Sprintf("its ingressClassName is %q; served are those of class %q, and those without a class", *i.Spec.IngressClassName, Class)}
 	}
 	all := NewRoutes(t)
 	say := func(r *Route, first []*Route) {
-		if why := r.why(t); why != "" {
-			notes = append(notes, fmt.Sprintf("%s: %s", r, why))
-		}
 		if len(first) > 0 && first[0].of != i {
 			notes = append(notes, fmt.Sprintf("%s: Ingress %s, which is older, has the same and gets the requests", r, first[0].Ingress))
 		}
 	}
 	for r, p := range routesOf(i) {
 		switch h := all.host(r.Host); {
-		case p == nil:
-			say(r, nil)
+		case p == nil: // a default backend is beside others
 		case p.PathType != nil && *p.PathType == networkingv1.PathTypeExact:
 			say(r, h.exact[meant(p.Path)])
 		default:
