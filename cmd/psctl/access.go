@@ -21,30 +21,24 @@ func (p *program) accessFlags(root *cobra.Command) {
 	f.StringVar(&p.access.ca, "ca", "", "file with the CA of the agent's certificate (default $PSCTL_CA)")
 	f.StringVar(&p.access.cert, "cert", "", "file with a client certificate (default $PSCTL_CERT)")
 	f.StringVar(&p.access.key, "key", "", "file with its key (default $PSCTL_KEY)")
-	f.StringVar(&p.access.kubeconfig, "kubeconfig", "", "kubeconfig file that says all of that (default $KUBECONFIG, where no server is named)")
+	f.StringVar(&p.access.kubeconfig, "kubeconfig", "", "kubeconfig file that says all of that, and the namespace; the PSCTL_ variables then do not count (default $KUBECONFIG, where no server is named)")
 	_ = root.RegisterFlagCompletionFunc("server", cobra.NoFileCompletions) // the flags are there
 	_ = root.RegisterFlagCompletionFunc("token", cobra.NoFileCompletions)
 }
 
-// reach is the agent that is asked, and what is shown to it. A kubeconfig that nobody named on the command line counts
-// only where no server is named: what it holds is for its own server.
+// reach is the agent that is asked, and what is shown to it. The command line goes before all else. Where it names a
+// kubeconfig, the environment does not count: what that holds may be for another server.
 func (p *program) reach() (server string, a client.Access, err error) {
-	server = cmp.Or(p.access.server, p.getenv("PSCTL_SERVER"))
-	path := p.access.kubeconfig
-	if path == "" && server == "" {
-		path, _, _ = strings.Cut(p.getenv("KUBECONFIG"), string(filepath.ListSeparator))
-		if _, err := os.Stat(path); err != nil { // kubectl passes over one that is not there, too
-			path = ""
-		}
+	k, err := p.kubeconfig()
+	if err != nil {
+		return "", a, usage("kubeconfig: %v", err)
 	}
-	if path != "" {
-		k, err := client.ReadKubeconfig(path)
-		if err != nil {
-			return "", a, usage("kubeconfig: %v", err)
-		}
-		server, a = cmp.Or(server, k.Server), k.Access
+	getenv := p.getenv
+	if p.access.kubeconfig != "" {
+		getenv = func(string) string { return "" }
 	}
-	token := cmp.Or(p.access.token, p.getenv("PSCTL_TOKEN"))
+	server, a = cmp.Or(p.access.server, getenv("PSCTL_SERVER"), k.Server, client.DefaultServer), k.Access
+	token := cmp.Or(p.access.token, getenv("PSCTL_TOKEN"))
 	if file, ok := strings.CutPrefix(token, "@"); ok {
 		b, err := os.ReadFile(file)
 		if err != nil {
@@ -58,7 +52,7 @@ func (p *program) reach() (server string, a client.Access, err error) {
 		file           string
 		into           *[]byte
 	}{{"--ca", "PSCTL_CA", p.access.ca, &a.CA}, {"--cert", "PSCTL_CERT", p.access.cert, &a.Cert}, {"--key", "PSCTL_KEY", p.access.key, &a.Key}} {
-		file := cmp.Or(f.file, p.getenv(f.variable))
+		file := cmp.Or(f.file, getenv(f.variable))
 		if file == "" {
 			continue
 		}
@@ -66,7 +60,22 @@ func (p *program) reach() (server string, a client.Access, err error) {
 			return "", a, usage("%s: %v", f.flag, err)
 		}
 	}
-	return cmp.Or(server, client.DefaultServer), a, nil
+	return server, a, nil
+}
+
+// kubeconfig is the one of --kubeconfig, or, where no server is named, that of KUBECONFIG, of which kubectl passes over one that is not there, too.
+func (p *program) kubeconfig() (k client.Kubeconfig, err error) {
+	path := p.access.kubeconfig
+	if path == "" && cmp.Or(p.access.server, p.getenv("PSCTL_SERVER")) == "" {
+		path, _, _ = strings.Cut(p.getenv("KUBECONFIG"), string(filepath.ListSeparator))
+		if _, err := os.Stat(path); err != nil {
+			path = ""
+		}
+	}
+	if path == "" {
+		return k, nil
+	}
+	return client.ReadKubeconfig(path)
 }
 
 // client is the client of the agent that is asked.

@@ -132,7 +132,7 @@ func (a *applier) run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	done, err := c.Apply(ctx, m.text, client.ApplyOptions{Namespace: a.namespace, Cause: "psctl apply -f " + m.names(), DryRun: a.dryRun,
+	done, err := c.Apply(ctx, m.text, client.ApplyOptions{Namespace: a.ns(), Cause: "psctl apply -f " + m.names(), DryRun: a.dryRun,
 		Spread: &a.spread.Spread})
 	var wrong *client.StatusError
 	if errors.As(err, &wrong) && len(wrong.Mistakes) > 0 {

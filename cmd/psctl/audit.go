@@ -1,12 +1,9 @@
 package main
 
 import (
-	"bufio"
 	"context"
 	"encoding/json"
 	"fmt"
-	"io"
-	"os"
 	"strings"
 	"time"
 
@@ -84,7 +81,7 @@ podman-swarm-agent log verify.`,
 	c.ValidArgsFunction = cobra.NoFileCompletions
 	c.RunE = func(c *cobra.Command, _ []string) (err error) {
 		for _, name := range files {
-			lines, err := p.headLines(name)
+			lines, err := p.headLines(c.Context(), name)
 			if err != nil {
 				return err
 			}
@@ -111,24 +108,15 @@ podman-swarm-agent log verify.`,
 }
 
 // headLines reads heads that were written down.
-func (p *program) headLines(name string) (lines []string, err error) {
-	var in io.Reader = p.in
-	if name != "-" {
-		f, err := os.Open(name)
-		if err != nil {
-			return nil, err
-		}
-		defer f.Close()
-		in = f
+func (p *program) headLines(ctx context.Context, name string) (lines []string, err error) {
+	text, err := p.here(ctx, name)
+	if err != nil {
+		return nil, fmt.Errorf("--head %s: %w", name, err)
 	}
-	s := bufio.NewScanner(in)
-	for s.Scan() {
-		if line := strings.TrimSpace(s.Text()); line != "" && !strings.HasPrefix(line, "#") {
+	for line := range strings.Lines(string(text)) {
+		if line = strings.TrimSpace(line); line != "" && !strings.HasPrefix(line, "#") {
 			lines = append(lines, line)
 		}
-	}
-	if err := s.Err(); err != nil {
-		return nil, fmt.Errorf("--head %s: %w", name, err)
 	}
 	if lines == nil {
 		return nil, usage("--head %s: there is no head in it; psctl audit head prints them", name)

@@ -134,7 +134,7 @@ func (e *eventReader) only(args []string) error {
 			return usage("of which %s? psctl events %s/NAME; psctl events alone prints all", t.plural, t.singular)
 		}
 		for _, name := range t.names {
-			where := cmp.Or(e.namespace, "default") + "/" + name
+			where := e.ns() + "/" + name
 			switch t.Kind {
 			case "Deployment":
 				add("deployment/"+where, "placement/"+where, "replica/"+where)

@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"os"
 	"slices"
 	"strings"
 	"sync"
@@ -212,6 +213,49 @@ func TestLogs_followAll(t *testing.T) {
 	s.ends(exitInterrupted)
 }
 
+// Of several replicas one whose log cannot be followed, or has ended, is told at once: nobody knows when the others end.
+func TestLogs_followSome(t *testing.T) {
+	go3 := make(chan struct{})
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		pod := func(name string) string {
+			return `{"metadata":{"name":"` + name + `","namespace":"default","ownerReferences":[{"kind":"Deployment","name":"web"}]}}`
+		}
+		switch parts := strings.Split(r.URL.Path, "/"); {
+		case strings.HasSuffix(r.URL.Path, "/deployments/web"):
+			io.WriteString(w, `{"metadata":{"name":"web","namespace":"default"}}`)
+		case strings.HasSuffix(r.URL.Path, "/pods"):
+			io.WriteString(w, `{"items":[`+pod("web-0")+","+pod("web-1")+","+pod("web-2")+`]}`)
+		case parts[len(parts)-2] == "web-0":
+			w.Header().Set("Content-Type", "application/json")
+			w.WriteHeader(http.StatusServiceUnavailable)
+			io.WriteString(w, `{"kind":"Status","apiVersion":"v1","status":"Failure","message":"host h2 is away","reason":"ServiceUnavailable","code":503}`)
+		case parts[len(parts)-2] == "web-1":
+			io.WriteString(w, "the last line\n")
+		default:
+			<-go3
+			io.WriteString(w, "of web-2\n")
+		}
+	}))
+	defer s.Close()
+	var errs locked
+	code := make(chan int)
+	go func() {
+		code <- run(t.Context(), []string{"logs", "-f", "deployment/web"}, nil, io.Discard, &errs, func(name string) string { return map[string]string{"PSCTL_SERVER": s.URL}[name] })
+	}()
+	wants := []string{"psctl: log of pod default/web-0: host h2 is away", "Try again in some seconds", "the log of pod default/web-1 has ended"}
+	deadline := time.Now().Add(20 * time.Second)
+	for slices.ContainsFunc(wants, func(want string) bool { return !strings.Contains(errs.String(), want) }) {
+		if time.Now().After(deadline) {
+			t.Fatalf("while web-2 goes on: got %q, want %q in it", errs.String(), wants)
+		}
+		time.Sleep(time.Millisecond)
+	}
+	close(go3)
+	if got := <-code; got != exitRefused || strings.Count(errs.String(), "h2 is away") != 1 {
+		t.Errorf("got exit code %d, %q; want %d, and each told once", got, errs.String(), exitRefused)
+	}
+}
+
 // An interrupt ends whatever waits: for the agent, or for standard input.
 func TestInterrupt(t *testing.T) {
 	a := startAgent(t)
@@ -219,11 +263,32 @@ func TestInterrupt(t *testing.T) {
 	for _, args := range [][]string{
 		{"apply", "-f", "-"},
 		{"delete", "-f", "-"},
+		{"restore", "-"},
+		{"audit", "verify", "--head", "-"},
 	} {
 		s := start(t, a, silent, args...)
 		s.interrupt()
 		s.ends(exitInterrupted)
 	}
+	do(t, a, svc, "apply", "-f", "-")
+	terminal, err := os.OpenFile("/dev/ptmx", os.O_RDWR, 0) // at which nobody types
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer terminal.Close()
+	asked := start(t, a, terminal, "restore", "--at", "1")
+	asked.saw("Containers: 0 to replace")
+	asked.interrupt()
+	asked.ends(exitInterrupted)
+	if got := asked.stderr.String(); got != "Go on? [y/N] psctl: \ninterrupted: nothing was changed\n" {
+		t.Errorf("after an interrupt: got %q", got)
+	}
+	nobody, err := os.Open(os.DevNull)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer nobody.Close()
+	start(t, a, nobody, "restore", "--at", "1").ends(exitRefused)
 	slow := strings.Replace(web, "web:1", "slow:1", 1)
 	s := start(t, a, strings.NewReader(slow), "apply", "-f", "-", "--wait")
 	s.saw("deployment default/web: 0 of 1")
@@ -299,7 +364,7 @@ func TestEvents_sinceOverABreak(t *testing.T) {
 
 // What happened to a host is told under all the names that tell of it, also that it was read-only, that its clock was off or its log was cut.
 func TestEvents_ofAHost(t *testing.T) {
-	e := &eventReader{program: &program{}, query: url.Values{}}
+	e := &eventReader{program: &program{getenv: func(string) string { return "" }}, query: url.Values{}}
 	if err := e.only([]string{"node/h1"}); err != nil {
 		t.Fatal(err)
 	}

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"cmp"
 	"encoding/json"
 	"fmt"
 	"slices"
@@ -190,5 +189,5 @@ func (p *program) absent(k kind, name string) string {
 	if !k.namespaced {
 		return fmt.Sprintf("no %s %q", k.singular, name)
 	}
-	return fmt.Sprintf("no %s %q in namespace %s", k.singular, name, cmp.Or(p.namespace, "default"))
+	return fmt.Sprintf("no %s %q in namespace %s", k.singular, name, p.ns())
 }

@@ -81,13 +81,35 @@ func (l *logReader) run(ctx context.Context, arg string) error {
 		}
 		return err
 	}
-	errs := make([]error, len(pods))
+	return l.all(ctx, c, pods)
+}
+
+// all follows the logs of several pods. That one cannot be followed, or has ended, is told at once: the others may go on for ever.
+func (l *logReader) all(ctx context.Context, c *client.Client, pods []string) error {
+	var told error
 	var wg sync.WaitGroup
-	for i, pod := range pods {
-		wg.Go(func() { errs[i] = l.one(ctx, c, pod, pod+": ") })
+	for _, pod := range pods {
+		wg.Go(func() {
+			err := l.one(ctx, c, pod, pod+": ")
+			l.writing.Lock()
+			defer l.writing.Unlock()
+			switch {
+			case ctx.Err() != nil:
+			case err == nil:
+				l.note("the log of pod %s/%s has ended", l.ns(), pod)
+			case told == nil: // and what to do about it
+				l.note("psctl: %s", l.explain(err))
+				told = errors.Join(errTold, err)
+			default:
+				l.note("psctl: %v", err)
+			}
+		})
 	}
 	wg.Wait()
-	return errors.Join(errs...)
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	return told
 }
 
 // pods are the replicas that are meant.

@@ -86,27 +86,18 @@ func (p *program) readFile(ctx context.Context, name string, m *manifest) ([]byt
 	if strings.HasPrefix(name, "http://") || strings.HasPrefix(name, "https://") {
 		return nil, fmt.Errorf("%s is not fetched: curl -fsS %s | psctl apply -f -", name, name)
 	}
+	if name == "-" && slices.ContainsFunc(m.sources, func(s source) bool { return s.name == stdin }) {
+		return nil, usage("-f - can be given once")
+	}
+	return p.here(ctx, name)
+}
+
+// here is what is in a file from here, or for - what standard input has.
+func (p *program) here(ctx context.Context, name string) ([]byte, error) {
 	if name != "-" {
 		return os.ReadFile(name)
 	}
-	if slices.ContainsFunc(m.sources, func(s source) bool { return s.name == stdin }) {
-		return nil, usage("-f - can be given once")
-	}
-	type read struct {
-		text []byte
-		err  error
-	}
-	done := make(chan read, 1)
-	go func() { // waits for whoever writes; an interrupt does not wait for it
-		text, err := io.ReadAll(p.in)
-		done <- read{text, err}
-	}()
-	select {
-	case r := <-done:
-		return r.text, r.err
-	case <-ctx.Done():
-		return nil, context.Cause(ctx)
-	}
+	return input(ctx, func() ([]byte, error) { return io.ReadAll(p.in) })
 }
 
 // add joins a file on, as documents of its own.

@@ -29,6 +29,7 @@ type restorer struct {
 	verbose bool
 	only    []string
 	keys    keyFlags
+	on      spread
 	opened  []byte // what is restored from, when it comes from here
 }
 
@@ -36,6 +37,7 @@ func (r *restorer) flags(c *cobra.Command) {
 	c.Flags().BoolVar(&r.dry, "dry-run", false, "show what would change, and change nothing")
 	c.Flags().BoolVarP(&r.yes, "yes", "y", false, "do not ask")
 	c.Flags().BoolVarP(&r.verbose, "verbose", "v", false, "show also what stays the same")
+	r.on.flags(c)
 	r.form = output(c, asJSON, asYAML)
 }
 
@@ -57,7 +59,9 @@ the agent has set aside: each object in it must be one that could be applied.
 It shows what would change, and asks. Before it begins it makes a backup and pins it: psctl undo takes the restore back. With --only, or
 --namespace, only a part is restored: TYPE, TYPE/NAMESPACE, or TYPE/NAMESPACE/NAME, as in deployment/default/web.
 
-A sealed backup is opened here, by --identity or --passphrase-file: the agent is sent what is in it, over the connection that psctl has, and no key.`,
+A sealed backup is opened here, by --identity or --passphrase-file: the agent is sent what is in it, over the connection that psctl has, and no key.
+
+` + spreadHelp,
 		Example: `  psctl restore state-backup-20260121-120000.json --dry-run
   psctl restore state-backup-20260121-120000.json --only deployment/default/web
   psctl restore ./state-backup-20260121-120000.json.age --identity key.txt
@@ -116,7 +120,9 @@ such as the objects of one manifest, or of a namespace that was deleted.
 undo RESTORE has what a restore changed be again what it was before. What somebody has changed since then stays as it is. One that is unfinished
 is ended by it, also where there is nothing to take back. The host that
 did the restore is to be asked: it has the backup. psctl restores lists the restores. Where that is sealed and the host has no key, its log tells what was
-before; where that is trimmed too, --identity or --passphrase-file opens the backup here: the agent is sent what is in it, and no key.`,
+before; where that is trimmed too, --identity or --passphrase-file opens the backup here: the agent is sent what is in it, and no key.
+
+` + spreadHelp,
 		Example: `  psctl undo 120 --dry-run
   psctl undo 120 --commit
   psctl undo 20260121-120000-host1`,
@@ -205,7 +211,10 @@ func (r *restorer) undoEvents(ctx context.Context, indexes []string, commit bool
 		return r.printf("nothing to take back: it is so already\n")
 	}
 	again := "psctl undo " + strconv.FormatUint(done.First, 10) + map[bool]string{true: " --commit"}[done.Last > done.First]
-	return r.printf("taken back: %s. %s does it again\n", plural(len(done.Results), "object"), again)
+	if err := r.printf("taken back: %s. %s does it again\n", plural(len(done.Results), "object"), again); err != nil {
+		return err
+	}
+	return r.on.told(r.program, "")
 }
 
 // run restores, or takes a restore back.
@@ -222,18 +231,31 @@ func (r *restorer) run(ctx context.Context, what, path string, query url.Values)
 		r.note("%s could not be heard: what was declared there and has not come here survives; psctl restores lists it when it comes", andWord(done.Unheard))
 	}
 	if done.Unfinished {
-		if err := r.printf("restore %s is ended: it does not go on\n", done.Undoes); err != nil || done.Count == 0 {
+		if err := r.printf("restore %s is ended: it does not go on\n", done.Undoes); err != nil {
 			return err
 		}
 	}
-	if done.Undoes != "" {
-		return r.printf("taken back: %s. psctl undo %s does it again\n", plural(done.Count, "object"), done.ID)
+	switch {
+	case done.Unfinished && done.Count == 0:
+	case done.Undoes != "":
+		err = r.printf("taken back: %s. psctl undo %s does it again\n", plural(done.Count, "object"), done.ID)
+	default:
+		err = r.printf("restored: %s. psctl undo %s takes it back\n", plural(done.Count, "object"), done.ID)
 	}
-	return r.printf("restored: %s. psctl undo %s takes it back\n", plural(done.Count, "object"), done.ID)
+	if err != nil {
+		return err
+	}
+	return r.on.told(r.program, "")
 }
 
 // asked shows what would change, asks, and does it. The answer is nil where nothing is left to be said.
 func (r *restorer) asked(ctx context.Context, what, path string, query url.Values) ([]byte, error) {
+	if r.dry && r.on.WaitFor != "" {
+		return nil, usage("--dry-run changes nothing: there is nothing to wait for")
+	}
+	if r.form.value != asTable && !r.yes && !r.dry {
+		return nil, usage("-o %s does not show first what would change: give --yes, or --dry-run", r.form.value)
+	}
 	c, err := r.client()
 	if err != nil {
 		return nil, err
@@ -266,12 +288,14 @@ func (r *restorer) asked(ctx context.Context, what, path string, query url.Value
 	if r.dry {
 		return nil, nil
 	}
-	if !r.yes && !r.sure() {
-		return nil, usage("nothing was changed: say yes, or give --yes")
+	if !r.yes {
+		if err := r.sure(ctx); err != nil {
+			return nil, err
+		}
 	}
 	query.Del("dry_run")
 	query.Set("cause", "psctl "+what)
-	raw, err = c.Do(ctx, client.Request{Method: http.MethodPost, Path: path, Query: query, Body: r.opened})
+	raw, err = c.Do(ctx, client.Request{Method: http.MethodPost, Path: path, Query: query, Body: r.opened, Spread: &r.on.Spread})
 	if err != nil {
 		next := "Look first, since another restore is stamped over what others changed in between:  psctl restores"
 		if !strings.HasPrefix(path, restoresPath) {
@@ -280,7 +304,10 @@ func (r *restorer) asked(ctx context.Context, what, path string, query url.Value
 		return nil, unanswered(ctx, what, next, err)
 	}
 	if r.form.value != asTable {
-		return nil, r.value(raw, r.form.value)
+		if err := r.value(raw, r.form.value); err != nil {
+			return nil, err
+		}
+		return nil, r.on.told(r.program, "")
 	}
 	return raw, nil
 }
@@ -333,16 +360,24 @@ func (r *restorer) show(plan *client.Restored) error {
 	return r.printf("The restore is unfinished: taken back, it does not go on.\n")
 }
 
-// sure asks whoever sits at the terminal; nobody there is no.
-func (r *restorer) sure() bool {
-	f, ok := r.in.(*os.File)
-	if !ok {
-		return false
+// sure asks whoever sits at the terminal. The error says that nothing was changed; nobody there is no.
+func (r *restorer) sure(ctx context.Context) error {
+	var atTerminal bool
+	if f, ok := r.in.(*os.File); ok {
+		info, err := f.Stat()
+		atTerminal = err == nil && info.Mode()&os.ModeCharDevice != 0
 	}
-	if info, err := f.Stat(); err != nil || info.Mode()&os.ModeCharDevice == 0 {
-		return false
+	if !atTerminal {
+		return usage("nothing was changed: nobody was asked, since standard input is no terminal; give --yes")
 	}
 	fmt.Fprint(r.err, "Go on? [y/N] ")
-	line, _ := bufio.NewReader(r.in).ReadString('\n') // nothing, at its end
-	return strings.EqualFold(strings.TrimSpace(line), "y") || strings.EqualFold(strings.TrimSpace(line), "yes")
+	line, _ := input(ctx, func() (string, error) { return bufio.NewReader(r.in).ReadString('\n') }) // nothing, at its end
+	switch strings.ToLower(strings.TrimSpace(line)) {
+	case "y", "yes":
+		return nil
+	}
+	if ctx.Err() != nil {
+		return &interruptedError{"\ninterrupted: nothing was changed"}
+	}
+	return errors.New("nothing was changed")
 }

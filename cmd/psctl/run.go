@@ -60,7 +60,7 @@ func (p *program) root() *cobra.Command {
 		Long: `psctl speaks to the agent of a Podman Swarm host: it applies Kubernetes manifests, shows what runs and why not,
 and reads the log in which every change is an event.
 
-The agent asked is the one of --server, else of the variable PSCTL_SERVER, else of a kubeconfig, else ` + client.DefaultServer + `.
+The agent asked is the one of --server, else of --kubeconfig, else of the variable PSCTL_SERVER, else of KUBECONFIG, else ` + client.DefaultServer + `.
 One on another host is asked over https, and shown a token (--token, PSCTL_TOKEN) or a client certificate.
 
 ` + exitHelp,
@@ -79,7 +79,7 @@ One on another host is asked over https, and shown a token (--token, PSCTL_TOKEN
 	}
 	root.SetVersionTemplate("psctl {{.Version}}\n")
 	p.accessFlags(root)
-	root.PersistentFlags().StringVarP(&p.namespace, "namespace", "n", "", `namespace (default "default")`)
+	root.PersistentFlags().StringVarP(&p.namespace, "namespace", "n", "", `namespace (default that of the kubeconfig, else "default")`)
 	_ = root.RegisterFlagCompletionFunc("namespace", p.completeNamespace) // the flag is there
 	root.AddCommand(p.apply(), p.get(), p.describe(), p.delete(), p.scale(), p.rollout(), p.logs(), p.events(), p.history(), p.blame(), p.diff(), p.state(),
 		p.status(), p.nodes(), p.cordon(), p.uncordon(), p.drain(), p.node(), p.dns(), p.token(), p.backup(), p.restore(), p.restores(), p.undo(), p.recovery(), p.conflicts(), p.audit(), p.orphans(), p.portForward(), p.proxy(), p.completion(), p.versionCommand())
@@ -114,11 +114,35 @@ func (p *program) name() string {
 	return "psctl/" + version + " (" + who + ")"
 }
 
-// in which namespace: the one given, or default.
-func (p *program) ns() string { return cmp.Or(p.namespace, "default") }
+// ns is the namespace that is meant: the one given, else that of the kubeconfig, else default.
+func (p *program) ns() string {
+	if p.namespace != "" {
+		return p.namespace
+	}
+	k, _ := p.kubeconfig() // of an error psctl has told: it could ask no agent
+	return cmp.Or(k.Namespace, "default")
+}
 
 // note says something that is no part of the answer.
 func (p *program) note(format string, a ...any) { fmt.Fprintf(p.err, format+"\n", a...) }
+
+// input is what read gets from standard input. It waits for whoever writes there; an interrupt does not wait for it.
+func input[T any](ctx context.Context, read func() (T, error)) (T, error) {
+	var got T
+	done := make(chan error, 1)
+	go func() {
+		all, err := read()
+		got = all
+		done <- err
+	}()
+	select {
+	case err := <-done:
+		return got, err
+	case <-ctx.Done():
+		var none T
+		return none, context.Cause(ctx)
+	}
+}
 
 // lost tells that an agent that was being followed is gone.
 func (p *program) lost(err error) {

@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"net/http"
 	"os"
@@ -57,14 +56,10 @@ func isFile(arg string) bool { return arg == "-" || strings.Contains(arg, "/") }
 
 // bytesOf are those of a file from here, or of a backup of the asked host.
 func (p *program) bytesOf(ctx context.Context, arg string) (data []byte, err error) {
-	switch {
-	case arg == "-":
-		data, err = io.ReadAll(p.in)
-	case isFile(arg):
-		data, err = os.ReadFile(arg)
-	default:
+	if !isFile(arg) {
 		return p.ask(ctx, backupsPath+client.Path(arg))
 	}
+	data, err = p.here(ctx, arg)
 	var of *fs.PathError
 	if errors.As(err, &of) {
 		err = of.Err
