@@ -197,6 +197,31 @@ func TestAdmit_fullDiskKeepsOnlySoMuch(t *testing.T) {
 	}
 }
 
+// Of what other hosts said and was not taken nobody is told, neither who wanted just that, and therefore nothing more.
+func TestAdmit_nobodyIsToldOfWhatWasNotTaken(t *testing.T) {
+	a, alog := others(t)
+	mustRecord(t, a, put("deployment/default/a", `{"n":1}`))
+	log := newMemoryLog()
+	b := mustOpen(t, log, nil, 0)
+	b.excess = maxBehind
+	log.fail(events.ErrFull)
+	heard := &request{commits: payloads(t, alog, alog.Incarnation()), done: make(chan result, 1)}
+	same := &request{done: make(chan result, 1), decide: func(s *State) ([]Change, error) {
+		if _, ok := s.Lookup("deployment/default/a"); ok {
+			return nil, nil
+		}
+		return []Change{put("deployment/default/a", `{"n":1}`)}, nil
+	}}
+	if err := b.commitAll([]*request{heard, same}); !errors.Is(err, events.ErrFull) {
+		t.Fatalf("got %v", err)
+	}
+	for _, r := range []*request{heard, same} {
+		if got := <-r.done; !errors.Is(got.err, events.ErrFull) {
+			t.Errorf("got %+v, want %v", got, events.ErrFull)
+		}
+	}
+}
+
 func TestJoin_survivesARestart(t *testing.T) {
 	a, alog := others(t)
 	mustRecord(t, a, put("deployment/default/a", `{"n":1}`))

@@ -133,11 +133,9 @@ func (l *Ledger) commitAll(batch []*request) error {
 		}
 		if errors.Is(err, events.ErrFull) && l.keep(&heard) {
 			l.publish(heard.s, heard.steps, v.onDisk)
-		} else if len(heard.entries) > 0 {
+		} else if len(heard.entries) > 0 { // then nobody has decided upon what there is
 			for i := range results {
-				if batch[i].commits != nil {
-					results[i] = result{err: err}
-				}
+				results[i] = result{err: err}
 			}
 		}
 	}
