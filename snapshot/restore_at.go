@@ -16,6 +16,11 @@ func (r *Restorer) SourceAt(ctx context.Context, name string, m Moment, dry bool
 	if _, err := r.Backups.Stat(name); err != nil {
 		return Source{}, err
 	}
+	if r.Increments != nil { // or what was appended since the last one would not be there yet, and be taken for undone
+		if err := r.Increments.Once(ctx); err != nil {
+			return Source{}, fmt.Errorf("what was appended last could not be put beside the backups: %w", err)
+		}
+	}
 	s, about, err := Folder{r.Backups.Dir, r.Backups.Keys}.At(ctx, name, m)
 	if err != nil {
 		return Source{}, err

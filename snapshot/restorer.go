@@ -38,6 +38,8 @@ type Restorer struct {
 	// Opened is the folder where what was restored from lies open until the restore is done, when this host cannot open it by itself.
 	Opened string
 	Key    *events.Key // by which that is sealed meanwhile; nil: it is plain
+	// Increments are beside the backups; nil: there are none.
+	Increments *Increments
 	// Stood is the file that remembers since when a state.json of version 1 stood there, as long as it is not taken over.
 	Stood string
 	// At is the state at a moment of this host's log, as Folds.At gives it. By it a moment is restored, and a restore is taken back whose backup

@@ -59,7 +59,7 @@ func (v *View) Run(ctx context.Context) error {
 		every = time.Second
 	}
 	for {
-		view := v.Ledger.View()
+		view := v.Ledger.View().Durable()
 		pause := every
 		if w := v.Written(); w == nil || w.Err != nil || w.Index != view.Index() {
 			v.once(view.State)
@@ -69,8 +69,9 @@ func (v *View) Run(ctx context.Context) error {
 		select {
 		case <-ctx.Done():
 			timer.Stop()
-			if w := v.Written(); w.Err != nil || w.Index != v.Ledger.View().Index() {
-				v.once(v.Ledger.View().State)
+			last := v.Ledger.View().Durable()
+			if w := v.Written(); w.Err != nil || w.Index != last.Index() {
+				v.once(last.State)
 			}
 			return nil
 		case <-timer.C:

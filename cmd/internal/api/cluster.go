@@ -127,7 +127,7 @@ func (h *Host) hear(p *Peer) {
 
 // status answers how this host, and the cluster as it sees it, is doing.
 func (s *Server) status(q *request) error {
-	v := s.Ledger.View()
+	v := s.Ledger.View().Durable()
 	st := Status{Host: s.Node, Version: s.Version, Index: v.Index(), At: v.At(), Conflicts: len(v.Conflicts())}
 	if yes, why := s.recovering(); yes {
 		st.Recovering = why

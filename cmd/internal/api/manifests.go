@@ -71,7 +71,7 @@ func (s *Server) apply(q *request) error {
 		}
 		return changes, nil
 	}
-	r := projection.Receipt{State: s.Ledger.View().State}
+	r := projection.Receipt{State: s.Ledger.View().Durable().State}
 	if dry {
 		_, err = decide(r.State)
 	} else {
@@ -185,7 +185,7 @@ func (s *Server) removeNamed(q *request) error {
 		}
 		return changes, err
 	}
-	receipt := projection.Receipt{State: s.Ledger.View().State}
+	receipt := projection.Receipt{State: s.Ledger.View().Durable().State}
 	if dry {
 		_, err = decide(receipt.State)
 	} else {

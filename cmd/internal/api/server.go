@@ -295,7 +295,7 @@ func (s *Server) health(q *request) error {
 		Node    string `json:"node"`
 		Version string `json:"version"`
 		Index   uint64 `json:"index"`
-	}{"healthy", "", s.Node, s.Version, s.Ledger.View().Index()}
+	}{"healthy", "", s.Node, s.Version, s.Ledger.View().Durable().Index()}
 	if yes, why := s.recovering(); yes {
 		answer.Status, answer.Why = "recovering", why
 	}

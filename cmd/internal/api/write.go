@@ -175,7 +175,7 @@ func (s *Server) changed(q *request, t target, verb, key string, make func(*proj
 		return d.changes(), nil
 	}
 	if dry {
-		st := s.Ledger.View().State
+		st := s.Ledger.View().Durable().State
 		if _, err := decide(st); err != nil {
 			return nil, err
 		}
@@ -359,7 +359,7 @@ func (s *Server) removeAll(q *request, t target) error {
 		}
 		return changes, nil
 	}
-	r := projection.Receipt{State: s.Ledger.View().State}
+	r := projection.Receipt{State: s.Ledger.View().Durable().State}
 	if dry {
 		_, err = decide(r.State)
 	} else {

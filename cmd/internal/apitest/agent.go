@@ -217,7 +217,7 @@ func (a *Agent) server(log *events.Log, ledger *projection.Ledger) *api.Server {
 		Orphans: orphans{a},
 		Secrets: secrets,
 		Trail:   trail{a.dir},
-		Backups: backups, Restorer: &snapshot.Restorer{Ledger: ledger, Backups: backups, Log: quiet,
+		Backups: backups, Restorer: &snapshot.Restorer{Ledger: ledger, Backups: backups, Increments: a.increments, Log: quiet,
 			Opened: filepath.Join(a.dir, "opened"), At: a.at(folds)},
 		Health: func() api.Health { return api.Health{Snapshot: time.Now().Add(-time.Second)} },
 	}
