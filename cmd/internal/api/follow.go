@@ -127,17 +127,8 @@ func (f *follower) run(ctx context.Context) error {
 	}
 	for {
 		err := each(ctx, f.after, f.send)
-		var gone *tail.GoneError
-		switch {
-		case err == nil:
-		case errors.As(err, &gone):
-			return f.end(&end{Reason: endGone, Message: err.Error(), Position: gone.Resume})
-		default:
-			var last *end
-			if errors.As(err, &last) {
-				return f.end(last)
-			}
-			return err
+		if err != nil {
+			return f.broken(err)
 		}
 		f.caught = true
 		switch {
@@ -156,11 +147,27 @@ func (f *follower) run(ctx context.Context) error {
 			if waiting, err = f.wait(ctx); err != nil {
 				return err
 			}
-			if waiting && f.late() {
+			if waiting && f.late() { // what those who follow are yet to be told of counts, too
+				if err := f.tail.All(ctx, f.after, f.send); err != nil {
+					return f.broken(err)
+				}
 				return f.end(f.over())
 			}
 		}
 	}
+}
+
+// broken ends what is told, by an error of a reader of the log.
+func (f *follower) broken(err error) error {
+	var gone *tail.GoneError
+	var last *end
+	switch {
+	case errors.As(err, &gone):
+		return f.end(&end{Reason: endGone, Message: err.Error(), Position: gone.Resume})
+	case errors.As(err, &last):
+		return f.end(last)
+	}
+	return err
 }
 
 // wait waits for more, until a bookmark is due at the most, and reports whether it has to go on with that. What the client does not want does not put

@@ -86,6 +86,38 @@ func TestEvents_linesWhileManyWrite(t *testing.T) {
 	wg.Wait()
 }
 
+// Who follows until a moment to come is told of what was acknowledged before it, also where those who follow are yet to be told of that.
+func TestEvents_untilAMomentToCome(t *testing.T) {
+	tt := &tail.Tail{}
+	goOn := make(chan struct{})
+	a := start(t, t.TempDir(), func(s *Server) {
+		withTail(tt)(s)
+		read := tt.Read
+		tt.Read = func(ctx context.Context, after uint64, fn func(events.Record) error) error {
+			if after == 0 { // what the followers share reads from the beginning; the one here does not
+				select {
+				case <-goOn:
+				case <-ctx.Done():
+				}
+			}
+			return read(ctx, after, fn)
+		}
+	})
+	defer close(goOn)
+	a.want(200, "POST", apply, deployment("a", 1, "w"))
+	w := a.follow("/swarm/v1/events?follow=true&after=1&until=" + time.Now().Add(time.Second).UTC().Format(time.RFC3339Nano))
+	a.want(200, "POST", apply, deployment("b", 1, "w"))
+	for line, told := w.next(), false; ; line = w.next() {
+		o := answer{body: []byte(line)}
+		if told = told || o.field("index") == "2"; o.field("end.reason") != "" || line == "" {
+			if !told || o.field("end.reason") != "Until" {
+				t.Errorf("got %s, told of the second event: %v", line, told)
+			}
+			return
+		}
+	}
+}
+
 // tailed has a server follow a log with an id.
 func withTail(t *tail.Tail) func(*Server) {
 	return func(s *Server) {
