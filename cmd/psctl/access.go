@@ -63,8 +63,14 @@ func (p *program) reach() (server string, a client.Access, err error) {
 	return server, a, nil
 }
 
-// kubeconfig is the one of --kubeconfig, or, where no server is named, that of KUBECONFIG, of which kubectl passes over one that is not there, too.
-func (p *program) kubeconfig() (k client.Kubeconfig, err error) {
+// kubeconfig is the one of --kubeconfig, or, where no server is named, that of KUBECONFIG. It is read once: it may be a pipe.
+func (p *program) kubeconfig() (client.Kubeconfig, error) {
+	p.kube.Do(func() { p.kube.Kubeconfig, p.kube.error = p.readKubeconfig() })
+	return p.kube.Kubeconfig, p.kube.error
+}
+
+// readKubeconfig passes over a file that the environment names and that is not there, as kubectl does.
+func (p *program) readKubeconfig() (k client.Kubeconfig, err error) {
 	path := p.access.kubeconfig
 	if path == "" && cmp.Or(p.access.server, p.getenv("PSCTL_SERVER")) == "" {
 		path, _, _ = strings.Cut(p.getenv("KUBECONFIG"), string(filepath.ListSeparator))

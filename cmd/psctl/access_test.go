@@ -1,6 +1,7 @@
 package main
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 	"testing"
@@ -48,5 +49,28 @@ func TestProgram_reach(t *testing.T) {
 				t.Errorf("got %q, token %q, namespace %q, %v; want %q, %q, %q", server, a.Token, p.ns(), err, c.server, c.token, c.namespaced)
 			}
 		})
+	}
+}
+
+// A kubeconfig is read once: of a pipe there is nothing left the second time, and what has the name default would be changed instead.
+func TestProgram_kubeconfigOfAPipe(t *testing.T) {
+	b, err := client.Kubeconfig{Server: "https://team:1", Namespace: "team"}.Render()
+	if err != nil {
+		t.Fatal(err)
+	}
+	r, w, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	if _, err := w.Write(b); err != nil {
+		t.Fatal(err)
+	}
+	w.Close()
+	p := &program{getenv: func(string) string { return "" }, access: accessFlags{kubeconfig: fmt.Sprintf("/dev/fd/%d", r.Fd())}}
+	for range 2 {
+		if server, _, err := p.reach(); err != nil || server != "https://team:1" || p.ns() != "team" {
+			t.Errorf("got %q, namespace %q, %v", server, p.ns(), err)
+		}
 	}
 }

@@ -75,7 +75,7 @@ func (p *program) conflictShow() *cobra.Command {
 	form := output(c, asJSON, asYAML)
 	p.conflictArgs(c, cobra.ExactArgs(1))
 	c.RunE = func(c *cobra.Command, args []string) error {
-		raw, err := p.ask(c.Context(), "/swarm/v1/conflicts"+client.Path(args[0]))
+		raw, err := p.askLong(c.Context(), "/swarm/v1/conflicts"+client.Path(args[0]))
 		if err != nil {
 			return err
 		}

@@ -27,7 +27,7 @@ const exitHelp = `Exit codes:
   0    done
   1    refused by the agent, or it did not work out; the message says what was and what was not done
   2    the command line is wrong; nothing was asked of the agent
-  3    no agent answers at the address, or what it is asked for it does not begin to answer within 30 s
+  3    no agent answers at the address, or it is silent for 30 s where it is only asked how things are now
   4    what was named is not there
   5    time was up while waiting; the change itself stands
   6    the change is made and stands, and is not on disk of as many hosts as --wait-for wants

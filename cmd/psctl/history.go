@@ -80,7 +80,7 @@ func (p *program) past(ctx context.Context, what string, args []string) (raw []b
 		return nil, "", usage("the %s of which object? psctl %s KIND/NAME", what, what)
 	}
 	if name, ok := allowedName(args); ok {
-		raw, err = p.ask(ctx, "/swarm/v1/"+what+client.Path("dnsallow", name))
+		raw, err = p.askLong(ctx, "/swarm/v1/"+what+client.Path("dnsallow", name))
 		return raw, fmt.Sprintf("entry %q on the list of allowed names", name), err
 	}
 	ts, err := targets(args)
@@ -98,7 +98,7 @@ func (p *program) past(ctx context.Context, what string, args []string) (raw []b
 	if !t.namespaced {
 		path = []string{t.singular, t.names[0]}
 	}
-	raw, err = p.ask(ctx, "/swarm/v1/"+what+client.Path(path...))
+	raw, err = p.askLong(ctx, "/swarm/v1/"+what+client.Path(path...))
 	return raw, fmt.Sprintf("%s %q", t.singular, t.names[0]), err
 }
 

@@ -37,8 +37,17 @@ func (r *restorer) flags(c *cobra.Command) {
 	c.Flags().BoolVar(&r.dry, "dry-run", false, "show what would change, and change nothing")
 	c.Flags().BoolVarP(&r.yes, "yes", "y", false, "do not ask")
 	c.Flags().BoolVarP(&r.verbose, "verbose", "v", false, "show also what stays the same")
-	r.on.flags(c)
 	r.form = output(c, asJSON, asYAML)
+	c.PreRunE = func(*cobra.Command, []string) error {
+		switch {
+		case r.dry && r.on.WaitFor != "":
+			return usage("--dry-run changes nothing: there is nothing to wait for")
+		case r.form.value != asTable && !r.yes && !r.dry:
+			return usage("-o %s does not show first what would change: give --yes, or --dry-run", r.form.value)
+		}
+		return nil
+	}
+	r.on.flags(c)
 }
 
 func (p *program) restore() *cobra.Command {
@@ -208,13 +217,15 @@ func (r *restorer) undoEvents(ctx context.Context, indexes []string, commit bool
 		return err
 	}
 	if done.Commit == "" {
-		return r.printf("nothing to take back: it is so already\n")
+		err = r.printf("nothing to take back: it is so already\n")
+	} else {
+		again := "psctl undo " + strconv.FormatUint(done.First, 10) + map[bool]string{true: " --commit"}[done.Last > done.First]
+		err = r.printf("taken back: %s. %s does it again\n", plural(len(done.Results), "object"), again)
 	}
-	again := "psctl undo " + strconv.FormatUint(done.First, 10) + map[bool]string{true: " --commit"}[done.Last > done.First]
-	if err := r.printf("taken back: %s. %s does it again\n", plural(len(done.Results), "object"), again); err != nil {
+	if err != nil {
 		return err
 	}
-	return r.on.told(r.program, "")
+	return r.on.told(r.program, sameCommand)
 }
 
 // run restores, or takes a restore back.
@@ -250,12 +261,6 @@ func (r *restorer) run(ctx context.Context, what, path string, query url.Values)
 
 // asked shows what would change, asks, and does it. The answer is nil where nothing is left to be said.
 func (r *restorer) asked(ctx context.Context, what, path string, query url.Values) ([]byte, error) {
-	if r.dry && r.on.WaitFor != "" {
-		return nil, usage("--dry-run changes nothing: there is nothing to wait for")
-	}
-	if r.form.value != asTable && !r.yes && !r.dry {
-		return nil, usage("-o %s does not show first what would change: give --yes, or --dry-run", r.form.value)
-	}
 	c, err := r.client()
 	if err != nil {
 		return nil, err
@@ -278,7 +283,14 @@ func (r *restorer) asked(ctx context.Context, what, path string, query url.Value
 		return nil, r.value(raw, r.form.value)
 	}
 	if strings.HasPrefix(path, restoresPath+"/") && len(plan.Results) == 0 && !plan.Unfinished && r.form.value == asTable {
-		return nil, r.printf("nothing to take back: all of it has been taken back, or changed, since\n")
+		err := r.printf("nothing to take back: all of it has been taken back, or changed, since\n")
+		if err != nil || r.on.WaitFor == "" {
+			return nil, err
+		}
+		if _, err = c.Do(ctx, client.Request{Method: http.MethodPost, Path: path, Query: url.Values{}, Body: r.opened, Spread: &r.on.Spread}); err != nil {
+			return nil, fmt.Errorf("%s: %w", what, err)
+		}
+		return nil, r.on.told(r.program, sameCommand)
 	}
 	if r.form.value == asTable {
 		if err := r.show(&plan); err != nil {

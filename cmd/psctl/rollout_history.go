@@ -30,7 +30,7 @@ type revision struct {
 
 // revisions are those of a Deployment that is there, the oldest first, as the log of the asked host has them.
 func (p *program) revisions(ctx context.Context, d deployment) (all []revision, err error) {
-	raw, err := p.ask(ctx, "/swarm/v1/history"+client.Path("deployment", d.namespace, d.name))
+	raw, err := p.askLong(ctx, "/swarm/v1/history"+client.Path("deployment", d.namespace, d.name))
 	if err != nil {
 		return nil, err
 	}

@@ -9,6 +9,7 @@ import (
 	"os/user"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -23,7 +24,12 @@ type program struct {
 	getenv   func(string) string
 	now      func() time.Time
 
-	access    accessFlags
+	access accessFlags
+	kube   struct { // the kubeconfig, once somebody has asked
+		sync.Once
+		client.Kubeconfig
+		error
+	}
 	namespace string // --namespace; "" when not given
 	started   bool   // the command line was understood
 }
@@ -119,7 +125,7 @@ func (p *program) ns() string {
 	if p.namespace != "" {
 		return p.namespace
 	}
-	k, _ := p.kubeconfig() // of an error psctl has told: it could ask no agent
+	k, _ := p.kubeconfig() // who asks an agent is told of the error
 	return cmp.Or(k.Namespace, "default")
 }
 

@@ -208,6 +208,12 @@ func (s *Server) undoRestore(q *request) error {
 			return err
 		}
 		q.restored(plan.Restored)
+	} else if !dry { // it has been taken back: by what, is waited for
+		for _, r := range snapshot.Restores(st) {
+			if r.Undoes == id {
+				q.restored(&r)
+			}
+		}
 	}
 	return q.json(http.StatusOK, plan)
 }

@@ -131,6 +131,13 @@ func TestSpread_ofARestore(t *testing.T) {
 		if last := len(r.Spans) - 1; last < 0 || asked != r.Spans[last].First || a.index() != asked.Seq-1+uint64(r.Spans[last].Count) {
 			t.Errorf("%s: asked for %v, want the last of %+v, which end at %d", path, asked, r.Spans, a.index())
 		}
-		path = "/swarm/v1/restores/" + got.field("id") + "/undo"
+		if path = "/swarm/v1/restores/" + got.field("id") + "/undo"; r.Undoes != "" {
+			path = "/swarm/v1/restores/" + r.Undoes + "/undo"
+		}
+	}
+	before := asked
+	asked = events.ID{}
+	if a.want(200, "POST", path, "", HeaderWaitFor+": 2"); asked != before { // which changes nothing any more
+		t.Errorf("taken back again: asked for %v, want %v as before", asked, before)
 	}
 }
