@@ -31,7 +31,12 @@ func Notes(t *discovery.Table, n discovery.Name) (notes []string) {
 	}
 	for r, p := range routesOf(i) {
 		switch h := all.host(r.Host); {
-		case p == nil: // a default backend is beside others
+		case p == nil:
+			for _, name := range hostsOf(i.Spec) {
+				if first := all.host(name).fallback; first[0].of != i {
+					notes = append(notes, fmt.Sprintf("%s/, defaultBackend: Ingress %s, which is older, has one, too, and gets the requests", name, first[0].Ingress))
+				}
+			}
 		case p.PathType != nil && *p.PathType == networkingv1.PathTypeExact:
 			say(r, h.exact[meant(p.Path)])
 		default:

@@ -225,12 +225,14 @@ func TestNotes_sayWhatIsNotServed(t *testing.T) {
 		declared("none", 3, rule{"c/x", "Exact", "absent"}),
 		declared("port", 4, rule{"d/", "Prefix", "other"}),
 		declared("away", 5, rule{"default", "", "down"}),
+		declared("late", 7, rule{"default", "", "web"}),
 	})
 	for name, want := range map[string]string{
 		"good": "", "absent": "",
 		"left": `its ingressClassName is "nginx"`,
 		"same": "a/: Ingress default/good, which is older",
 		"none": "", "away": "",
+		"late": "/, defaultBackend: Ingress default/away, which is older",
 	} {
 		got := strings.Join(Notes(table, in(name)), "\n")
 		if want == "" && got != "" || !strings.Contains(got, want) {
@@ -241,7 +243,7 @@ func TestNotes_sayWhatIsNotServed(t *testing.T) {
 	for n, routes := range Unserved(table) {
 		got[n.Name] = routes
 	}
-	if want := map[string]int{"bucket": 1, "good": 0, "same": 0, "none": 1, "port": 1, "away": 1}; !maps.Equal(got, want) {
+	if want := map[string]int{"bucket": 1, "good": 0, "same": 0, "none": 1, "port": 1, "away": 1, "late": 0}; !maps.Equal(got, want) {
 		t.Errorf("unserved: got %v, want %v", got, want)
 	}
 }
