@@ -71,7 +71,7 @@ func (l *Log) copy(dir string, key *Key, said func(done, all int64)) (err error)
 		return err
 	}
 	is := sha256.New()
-	err = whole(dir, key, func(f *frame, _ *mark) error {
+	err = whole(dir, key, nil, func(f *frame, _ *mark) error {
 		fmt.Fprint(is, f.number, f.index, f.count, f.pos, f.at, f.inc, f.seq, f.hash)
 		is.Write(f.payload)
 		return nil

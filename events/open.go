@@ -3,6 +3,7 @@ package events
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"math"
 	"os"
 	"path/filepath"
@@ -128,6 +129,9 @@ func listSegments(dir string) ([]span, error) {
 		switch name[20:] {
 		case "":
 			info, err := e.Info()
+			if errors.Is(err, fs.ErrNotExist) { // trimmed off just now; what is needed is missed by who reads it
+				continue
+			}
 			if err != nil {
 				return nil, err
 			}

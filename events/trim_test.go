@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"sync"
 	"testing"
 	"time"
 )
@@ -110,6 +111,92 @@ func TestTrim_wholeSegmentsAtTheFront(t *testing.T) {
 	if err != nil || gone != nil || len(last) != 1 {
 		t.Errorf("what is there is missed: got %v, %v, %v", gone, last, err)
 	}
+}
+
+// asked calls a function when it is asked for the first time whether it has ended.
+type asked struct {
+	context.Context
+	once *sync.Once
+	call func()
+}
+
+func (a asked) Err() error {
+	a.once.Do(a.call)
+	return a.Context.Err()
+}
+
+// Who reads the folder beside the log's owner takes no trim for damage: all is verified from where the log begins then, and of what is dumped nothing is
+// left out between two records, or said twice.
+func TestTrim_besideReaders(t *testing.T) {
+	l := mustOpen(t, ram(t), small())
+	a := &author{inc: l.Incarnation()}
+	all := grow(t, l, a, 6)
+	trim := func() {
+		if err := l.Trim(math.MaxUint64); err != nil {
+			t.Error(err)
+		}
+	}
+	known := Known{Inc: a.inc, Seq: a.last, Hash: a.hash.String(), From: "paper"}
+	chains, err := Verify(asked{t.Context(), new(sync.Once), trim}, l.dir, testKey(), known)
+	if err != nil || l.First() == 1 || len(chains) != 1 || chains[0].Head != a.hash || chains[0].First != chains[0].Trimmed+1 || chains[0].Agreed != 1 ||
+		chains[0].Holds() != a.last-chains[0].Trimmed {
+		t.Errorf("verify: %v, %+v", err, chains)
+	}
+	holdsFrom(t, l, all)
+	grow(t, l, a, 6)
+	first, seen := l.First(), []Record(nil)
+	err = Dump(l.dir, testKey(), 0, func(r Record, _ *Commit) error {
+		if seen = append(seen, r); len(seen) == 1 {
+			trim()
+		}
+		return nil
+	})
+	if !errors.Is(err, ErrTrimmed) || seen[0].Index != first || seen[len(seen)-1].Last() >= l.First() {
+		t.Errorf("dump: %d records of a log that began with event %d, and begins with %d: %v", len(seen), first, l.First(), err)
+	}
+	stop := make(chan struct{})
+	var wg sync.WaitGroup
+	for _, read := range []func() error{
+		func() error {
+			chains, err := Verify(t.Context(), l.dir, testKey())
+			if err == nil && (len(chains) != 1 || chains[0].First != chains[0].Trimmed+1) {
+				t.Errorf("verify: %+v", chains)
+			}
+			return err
+		},
+		func() error {
+			seen, _, err := dumped(l.dir, 0)
+			for i := range seen[min(1, len(seen)):] {
+				if seen[i].Number+1 != seen[i+1].Number {
+					t.Errorf("dump: record %d comes after %d", seen[i+1].Number, seen[i].Number)
+				}
+			}
+			if errors.Is(err, ErrTrimmed) && len(seen) > 0 {
+				return nil
+			}
+			return err
+		},
+	} {
+		wg.Go(func() {
+			for {
+				select {
+				case <-stop:
+					return
+				default:
+				}
+				if err := read(); err != nil {
+					t.Error(err)
+					return
+				}
+			}
+		})
+	}
+	for range 100 {
+		grow(t, l, a, 4)
+		trim()
+	}
+	close(stop)
+	wg.Wait()
 }
 
 func TestExcess(t *testing.T) {

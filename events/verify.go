@@ -67,20 +67,11 @@ func (d *Difference) First(last uint64) uint64 {
 // Of damage, whose event it is is told from what stands around it, where that suffices; nothing behind it is held to anything.
 // key is as in Dump. When ctx ends, so does the reading, with its error.
 func Verify(ctx context.Context, dir string, key *Key, known ...Known) ([]Chain, error) {
-	v := verifying{at: map[Incarnation]int{}, held: map[Incarnation][]held{}}
-	for _, k := range known {
-		v.held[k.Inc] = append(v.held[k.Inc], held{Known: k})
-	}
-	for _, all := range v.held {
-		slices.SortFunc(all, func(a, b held) int { return cmp.Compare(a.Seq, b.Seq) })
-	}
-	err := begun(dir, func(inc Incarnation, h head) {
-		c := v.chain(inc)
-		c.Last, c.Head, c.Trimmed = h.last, h.hash, h.last
-		v.pass(inc, h.last, h.last, h.hash)
-	})
-	if err == nil {
-		err = whole(dir, key, func(f *frame, at *mark) error {
+	var v *verifying
+	err := ErrTrimmed
+	for errors.Is(err, ErrTrimmed) { // while it was read: it is read anew, from where it begins now
+		v = newVerifying(known)
+		err = whole(dir, key, v.floor, func(f *frame, at *mark) error {
 			if err := ctx.Err(); err != nil {
 				return err
 			}
@@ -105,22 +96,6 @@ func Verify(ctx context.Context, dir string, key *Key, known ...Known) ([]Chain,
 	return v.chains, nil
 }
 
-// begun calls fn with where each incarnation stood when the log was trimmed.
-func begun(dir string, fn func(Incarnation, head)) error {
-	m, _, _, lost := readManifest(dir)
-	if lost != nil {
-		return nil // which whole says
-	}
-	all, err := readFloor(dir, m.first.number)
-	if err != nil {
-		return err
-	}
-	for _, inc := range sortedIncs(all) {
-		fn(inc, all[inc])
-	}
-	return nil
-}
-
 func sortedIncs(all heads) []Incarnation {
 	var incs []Incarnation
 	for inc := range all {
@@ -141,6 +116,26 @@ type verifying struct {
 type held struct {
 	Known
 	met, agrees bool
+}
+
+func newVerifying(known []Known) *verifying {
+	v := &verifying{at: map[Incarnation]int{}, held: map[Incarnation][]held{}}
+	for _, k := range known {
+		v.held[k.Inc] = append(v.held[k.Inc], held{Known: k})
+	}
+	for _, all := range v.held {
+		slices.SortFunc(all, func(a, b held) int { return cmp.Compare(a.Seq, b.Seq) })
+	}
+	return v
+}
+
+// floor takes in where each incarnation stood when the log was trimmed.
+func (v *verifying) floor(all heads) {
+	for _, inc := range sortedIncs(all) {
+		h, c := all[inc], v.chain(inc)
+		c.Last, c.Head, c.Trimmed = h.last, h.hash, h.last
+		v.pass(inc, h.last, h.last, h.hash)
+	}
 }
 
 func (v *verifying) chain(inc Incarnation) *Chain {
