@@ -124,9 +124,35 @@ func (f *Folds) At(ctx context.Context, m Moment) (*projection.State, error) {
 	}
 	if err == nil {
 		err = until.missed("the log")
+		if err != nil && start != nil { // what the snapshot does not cover need not come after it: it may have been given up before
+			if index, ferr := f.find(ctx, m); ferr != nil {
+				return nil, ferr
+			} else if index > 0 {
+				return f.At(ctx, Moment{Index: index})
+			}
+		}
 	}
 	if err == nil && s.Index() == 0 {
 		err = fmt.Errorf("%s: %w: it begins later", m.Time.UTC().Format(time.RFC3339), ErrNoMoment)
 	}
 	return s, err
+}
+
+// find is the index at which the commit of a moment's event ends, wherever the log has it; zero where it does not. Nothing is folded.
+func (f *Folds) find(ctx context.Context, m Moment) (index uint64, err error) {
+	until := m.until()
+	look := func(r events.Record) error {
+		if until.past(&r); until.seen {
+			index = r.Last()
+			return errFound
+		}
+		return nil
+	}
+	if err = f.Source.Read(ctx, 0, look); errors.Is(err, events.ErrTrimmed) { // what is left of it may have it
+		err = f.Source.Read(ctx, f.Source.First()-1, look)
+	}
+	if errors.Is(err, errFound) {
+		err = nil
+	}
+	return index, err
 }

@@ -1,11 +1,14 @@
 package snapshot
 
 import (
+	"bytes"
+	"context"
 	"errors"
 	"testing"
 	"time"
 
 	"github.com/podman-swarm/podman-swarm/events"
+	"github.com/podman-swarm/podman-swarm/projection"
 )
 
 func TestParseMoment(t *testing.T) {
@@ -79,6 +82,64 @@ func TestMoment_byEvent(t *testing.T) {
 		}
 		if _, _, err := folder.At(t.Context(), "", Moment{Event: id}); !errors.Is(err, ErrNoMoment) {
 			t.Errorf("an event %s, by the folder: %v", what, err)
+		}
+	}
+}
+
+// shortened is a log that begins with an event: what was before it is trimmed off, and nowhere.
+type shortened struct {
+	Log
+	first uint64
+}
+
+func (l shortened) First() uint64 { return l.first }
+
+func (l shortened) Read(ctx context.Context, after uint64, fn func(events.Record) error) error {
+	if after+1 < l.first {
+		return events.ErrTrimmed
+	}
+	return l.Log.Read(ctx, after, fn)
+}
+
+// An event that was given up is in the log, and has its moment: a snapshot that does not cover it may well be of after it.
+func TestMoment_byEventThatWasGivenUp(t *testing.T) {
+	other, h := open(t, t.TempDir()), open(t, t.TempDir())
+	other.changes(t, 3)
+	h.changes(t, 2)
+	save := func() {
+		t.Helper()
+		if err := h.folds.Save(t.Context(), h.View().State); err != nil {
+			t.Fatal(err)
+		}
+	}
+	save()
+	was := map[events.ID]*projection.State{}
+	if err := other.log.Read(t.Context(), 0, func(r events.Record) error {
+		_, err := h.Admit(t.Context(), [][]byte{bytes.Clone(r.Payload)})
+		was[events.ID{Inc: r.Inc, Seq: r.Seq}] = h.View().State
+		return err
+	}); err != nil {
+		t.Fatal(err)
+	}
+	h.changes(t, 1)
+	inc := other.log.Incarnation()
+	if err := h.GiveUp(t.Context(), inc, 0, "a fork"); err != nil {
+		t.Fatal(err)
+	}
+	h.changes(t, 1)
+	save()
+	h.changes(t, 1)
+	whole := h.folds.Source
+	for what, source := range map[string]Log{"the whole log": whole, "what is left of it": shortened{whole, 2}} {
+		h.folds.Source = source
+		for id, want := range was {
+			got, err := h.folds.At(t.Context(), Moment{Event: id})
+			if err != nil || got.Index() != want.Index() || got.Digest() != want.Digest() {
+				t.Errorf("event %v, by %s: %v; want the state at event %d", id, what, err, want.Index())
+			}
+		}
+		if _, err := h.folds.At(t.Context(), Moment{Event: events.ID{Inc: inc, Seq: 4}}); len(was) != 3 || !errors.Is(err, ErrNoMoment) {
+			t.Errorf("an event that nobody has recorded, by %s: %v", what, err)
 		}
 	}
 }
