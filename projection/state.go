@@ -128,6 +128,20 @@ func (s *State) Lookup(key string) (Object, bool) {
 	return e.shown()
 }
 
+// Lives are the objects that the state holds of a key, by uid: those that live, each with its greatest version, and without one (Version is nil)
+// those that have ended and are not forgotten yet. Of another that it covers nothing matters any more: it has ended.
+func (s *State) Lives(key string) []Object {
+	e, ok := s.objects.Get(key)
+	if !ok {
+		return nil
+	}
+	var all []Object
+	for i := range e.lives {
+		all = append(all, Object{key, e.lives[i].uid, e.lives[i].top})
+	}
+	return all
+}
+
 // All gives every shown object whose key begins with prefix, in key order.
 func (s *State) All(prefix string) iter.Seq[Object] {
 	return func(yield func(Object) bool) {

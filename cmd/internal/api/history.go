@@ -116,6 +116,7 @@ func (s *Server) versions(q *request, lacking bool) (all []Was, typ string, err 
 	all = []Was{}
 	ends, of := chainEnds{}, lives{}
 	var last json.RawMessage
+	var jump []byte // the last one, where nothing has been told of the key since: most need not be read for it, and a state may be large
 	add := func(w Was) (err error) {
 		if w.Action == "" {
 			w.Action, w.Changes, err = step(typ, last, w.Object)
@@ -136,7 +137,11 @@ func (s *Server) versions(q *request, lacking bool) (all []Was, typ string, err 
 				}
 			}
 		}
-		if r.Inc == 0 || !mentions(r.Payload, key) {
+		if r.Inc == 0 {
+			jump = r.Payload
+			return nil
+		}
+		if !mentions(r.Payload, key) {
 			return nil
 		}
 		c, err := events.ParseCommit(r.Payload)
@@ -146,6 +151,12 @@ func (s *Server) versions(q *request, lacking bool) (all []Was, typ string, err 
 		for i, e := range c.Events {
 			if e.Key != key {
 				continue
+			}
+			if jump != nil {
+				if of, err = livesAfter(jump, key); err != nil {
+					return fmt.Errorf("before event %d: %w", r.Index, err)
+				}
+				jump, last = nil, of.best().object
 			}
 			w := Was{Index: r.Index + uint64(i), At: r.At, Event: c.ID(i), Node: c.Node, Actor: c.Actor, Cause: c.Cause, Object: e.Object}
 			shown, lost := of.pass(&e, c.Stamp(i))

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
@@ -40,8 +41,10 @@ func (c chainEnds) pass(r *events.Record) (lacked []NotHeld, cause string, err e
 	if err != nil {
 		return nil, "", err
 	}
+	was := maps.Clone(c)
+	clear(c) // what is not named counts as not heard of
 	for _, to := range heads {
-		had := c[to.Inc]
+		had := was[to.Inc]
 		if to.Anew {
 			had = Mark{}
 		}
