@@ -9,6 +9,12 @@ import (
 	"k8s.io/apimachinery/pkg/util/validation/field"
 )
 
+// The ports of hosts that a Service may be given, as Kubernetes has them unless told otherwise. Any other port of a host is its own.
+const (
+	FirstNodePort = 30000
+	LastNodePort  = 32767
+)
+
 // hostPort names a port of the host as Kubernetes' messages do.
 func hostPort(p corev1.ContainerPort) string {
 	return fmt.Sprintf("%s/%s/%d", p.Protocol, p.HostIP, p.HostPort)
@@ -136,7 +142,9 @@ func (c *checks) servicePorts(s *corev1.ServiceSpec, path *field.Path) {
 		if p.NodePort == 0 {
 			continue
 		}
-		c.port(at.Child("nodePort"), p.NodePort)
+		if p.NodePort < FirstNodePort || p.NodePort > LastNodePort { // it is taken from every host: 22, or the cluster's own, must not be
+			c.add(field.Invalid(at.Child("nodePort"), p.NodePort, fmt.Sprintf("provided port is not in the valid range. The range of valid ports is %d-%d", FirstNodePort, LastNodePort)))
+		}
 		if s.Type == corev1.ServiceTypeClusterIP || s.Type == corev1.ServiceTypeExternalName {
 			c.add(field.Forbidden(at.Child("nodePort"), fmt.Sprintf("may not be used when `type` is '%s'", s.Type)))
 		}

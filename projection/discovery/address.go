@@ -7,6 +7,8 @@ import (
 	"strconv"
 
 	corev1 "k8s.io/api/core/v1"
+
+	"github.com/podman-swarm/podman-swarm/events/manifest"
 )
 
 // DefaultCIDR is where virtual addresses are taken from when nobody says otherwise.
@@ -18,9 +20,6 @@ const (
 	reserved = 16
 	// drawn is how often an address or port is drawn, before they are gone through one after another.
 	drawn = 32
-
-	firstNodePort = 30000
-	lastNodePort  = 32767
 )
 
 // pool is a range of numbers to choose from.
@@ -114,17 +113,17 @@ type nodePort struct {
 
 // nodePorts are the ports that a port of a Service would take on the hosts.
 func nodePorts(n Name, p *corev1.ServicePort) func(k int) (nodePort, bool) {
-	of := pool{lastNodePort - firstNodePort + 1}
+	of := pool{manifest.LastNodePort - manifest.FirstNodePort + 1}
 	name := n.String() + ":" + p.Name + "/" + strconv.Itoa(int(p.Port)) + "/" + string(p.Protocol)
 	return func(k int) (nodePort, bool) {
-		if p.NodePort > 0 {
+		if p.NodePort >= manifest.FirstNodePort && p.NodePort <= manifest.LastNodePort {
 			if k == 0 {
 				return nodePort{p.Protocol, uint16(p.NodePort)}, true
 			}
 			k--
 		}
 		i, ok := of.choice(name, k)
-		return nodePort{p.Protocol, uint16(firstNodePort + i)}, ok
+		return nodePort{p.Protocol, uint16(manifest.FirstNodePort + i)}, ok
 	}
 }
 

@@ -169,8 +169,14 @@ func TestPool_goesThroughAll(t *testing.T) {
 			t.Errorf("of %d the list has %d", size, len(seen))
 		}
 	}
-	p := &corev1.ServicePort{Name: "http", Port: 80, Protocol: corev1.ProtocolUDP, NodePort: 40000}
-	if got, ok := nodePorts(Name{"a", "b"}, p)(0); !ok || got != (nodePort{corev1.ProtocolUDP, 40000}) {
+	p := &corev1.ServicePort{Name: "http", Port: 80, Protocol: corev1.ProtocolUDP, NodePort: 31000}
+	if got, ok := nodePorts(Name{"a", "b"}, p)(0); !ok || got != (nodePort{corev1.ProtocolUDP, 31000}) {
 		t.Errorf("a port that is asked for: got %v %v", got, ok)
+	}
+	for _, own := range []int32{22, 29999, 32768, 40000} { // which another version may have taken
+		p.NodePort = own
+		if got, ok := nodePorts(Name{"a", "b"}, p)(0); !ok || got.number < 30000 || got.number > 32767 {
+			t.Errorf("a port of the host's own, %d: got %v %v", own, got, ok)
+		}
 	}
 }
