@@ -110,7 +110,7 @@ func (k kept) Set(text string) error {
 func (c *config) flags(fs *pflag.FlagSet) {
 	fs.StringVar(&c.DataDir, "data-dir", "/var/lib/podman-swarm", "`folder` of the log and of state.json")
 	fs.StringVar(&c.NodeName, "node-name", "", "`name` of this host; it owns its containers by it (default: the host's name)")
-	fs.StringVar(&c.NodeAddress, "node-address", "", "`address` at which other hosts and users reach this host's containers (default: that of the default route)")
+	fs.StringVar(&c.NodeAddress, "node-address", "", "IP `address` at which other hosts and users reach this host's containers (default: that of the default route)")
 	fs.StringToStringVar(&c.NodeLabels, "node-label", nil, "`label=value` of this host, for nodeSelector; repeatable")
 	fs.StringVar(&c.APIAddr, "api-addr", "127.0.0.1:8080", "loopback `host:port` of the API, where kubectl looks by itself")
 	fs.StringVar(&c.PodmanURL, "podman-url", "", "`URL` of the Podman service (default: CONTAINER_HOST, else the rootful or rootless socket)")
@@ -244,8 +244,8 @@ func (c *config) check(getenv func(string) string) error {
 			wrong(d.flag, d.path, "there is something that is no folder")
 		}
 	}
-	if c.NodeAddress != "" && net.ParseIP(c.NodeAddress) == nil && len(validation.IsDNS1123Subdomain(c.NodeAddress)) > 0 {
-		wrong("node-address", c.NodeAddress, "want an IP address or a host name, without a port")
+	if c.NodeAddress != "" && net.ParseIP(c.NodeAddress) == nil {
+		wrong("node-address", c.NodeAddress, "want an IP address, without a port")
 	}
 	if host, port, err := net.SplitHostPort(c.APIAddr); err != nil {
 		wrong("api-addr", c.APIAddr, "want host:port")

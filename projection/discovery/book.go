@@ -113,7 +113,7 @@ func (b *book) lookAt(st *projection.State, name string) {
 	if !ok {
 		return
 	}
-	is := hostOf(st, name, b.heard)
+	is := hostOf(st, b.self, name, b.heard)
 	if is == was {
 		return
 	}
@@ -171,7 +171,7 @@ func (b *book) place(st *projection.State, p *pod) {
 	}
 	if b.on[name] == nil {
 		b.on[name] = map[projection.Pod]bool{}
-		b.hosts[name] = hostOf(st, name, b.heard)
+		b.hosts[name] = hostOf(st, b.self, name, b.heard)
 	}
 	b.on[name][p.Pod] = true
 }

@@ -109,6 +109,12 @@ func TestCatalog_endpointsFollowTheReplicas(t *testing.T) {
 	s.want("somebody says that it is dead", both[0], both[1]+" not ready", "web-1: somebody gave their word that host h2 is dead")
 	s.record(address("h2", "192.0.2.2"), put(events.Declared, projection.NodeKey("h2"), &projection.Node{}), put(events.Observed, projection.SightKey("h1"), &projection.Sight{}))
 	s.want("it is back", both...)
+	for _, wrong := range []string{"127.0.0.1", "::1", "0.0.0.0", "host2.example.com"} {
+		s.record(address("h2", wrong))
+		s.want("it says "+wrong+" of itself, where this host is, or nobody", both[0], "web-1 http: no address of host h2 is known at which other hosts reach its containers")
+	}
+	s.record(address("h2", "192.0.2.2"))
+	s.want("and then where it is", both...)
 	s.record(put(events.Trust, projection.MemberKey("h2"), &projection.Member{Removed: true}))
 	s.want("it is removed", both[0], both[1]+" not ready", "web-1: host h2 was removed from the cluster")
 	s.record(put(events.Decided, pods(1).PlacementKey(), nil), placed(pods(2), "", aWeb, an80))

@@ -13,12 +13,13 @@ type host struct {
 	away    string // why its replicas are not to be relied upon, for people; "" when it is here
 }
 
-// hostOf is how a host stands. One whose agent was stopped is here: its containers run on, unless all of it goes down.
-func hostOf(st *projection.State, name string, heard projection.Hearing) host {
+// hostOf is how a host stands, as self sees it. One whose agent was stopped is here: its containers run on, unless all of it goes down.
+func hostOf(st *projection.State, self, name string, heard projection.Hearing) host {
 	const wall = "2006-01-02 15:04:05 MST"
 	fact, _ := projection.Read[projection.Host](st, projection.HostKey(name))
 	var h host
-	if a, err := netip.ParseAddr(fact.Address); err == nil {
+	// One of which another host says that it is on its loopback would be this host's own.
+	if a, err := netip.ParseAddr(fact.Address); err == nil && (name == self || !a.Unmap().IsLoopback() && !a.IsUnspecified()) {
 		h.address = a.Unmap()
 	}
 	switch absence, since := heard.Absence(st, name); absence {
