@@ -84,7 +84,8 @@ func (p *pod) naming(s *Spec, resolver netip.Addr, host func(hostNetwork bool) n
 		svc := "svc." + clusterDomain
 		n.servers = []string{resolver.String()}
 		n.searches = append([]string{p.placed.Pod.Namespace + "." + svc, svc, clusterDomain}, host(p.spec.HostNetwork).searches...)
-		n.options = []string{"ndots:5", "timeout:2", "attempts:4"}
+		// The agent may be restarted meanwhile. 10 s in all for glibc; musl makes of timeout what there is for all attempts.
+		n.options = []string{"ndots:5", "timeout:5", "attempts:2"}
 	case own == nil:
 		return
 	default:

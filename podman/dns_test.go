@@ -29,11 +29,11 @@ func TestPod_naming(t *testing.T) {
 		resolver    string
 		want        string
 	}{
-		{"", false, nil, "10.0.0.1", "[10.0.0.1] " + cluster + "] [ndots:5 timeout:2 attempts:4]"},
-		{corev1.DNSClusterFirst, false, nil, "10.0.0.1", "[10.0.0.1] " + cluster + "] [ndots:5 timeout:2 attempts:4]"},
-		{corev1.DNSClusterFirst, false, own, "10.0.0.1", "[10.0.0.1 198.51.100.1] " + cluster + " mine] [timeout:2 attempts:4 ndots:2 use-vc]"},
+		{"", false, nil, "10.0.0.1", "[10.0.0.1] " + cluster + "] [ndots:5 timeout:5 attempts:2]"},
+		{corev1.DNSClusterFirst, false, nil, "10.0.0.1", "[10.0.0.1] " + cluster + "] [ndots:5 timeout:5 attempts:2]"},
+		{corev1.DNSClusterFirst, false, own, "10.0.0.1", "[10.0.0.1 198.51.100.1] " + cluster + " mine] [timeout:5 attempts:2 ndots:2 use-vc]"},
 		{corev1.DNSClusterFirst, true, nil, "10.0.0.1", "[] [] []"}, // as the host
-		{corev1.DNSClusterFirstWithHostNet, true, nil, "10.0.0.1", "[10.0.0.1] " + cluster + "] [ndots:5 timeout:2 attempts:4]"},
+		{corev1.DNSClusterFirstWithHostNet, true, nil, "10.0.0.1", "[10.0.0.1] " + cluster + "] [ndots:5 timeout:5 attempts:2]"},
 		{corev1.DNSClusterFirst, false, nil, "", "[] [] []"},
 		{corev1.DNSDefault, false, nil, "10.0.0.1", "[] [] []"},
 		{corev1.DNSDefault, false, own, "10.0.0.1", "[192.0.2.53 198.51.100.1 10.0.0.1] [example.org mine cluster.local] [rotate ndots:2 use-vc]"},

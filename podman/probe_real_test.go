@@ -48,7 +48,7 @@ func TestReal_probes(t *testing.T) {
 	}
 	fact("it is ready", ready)
 	conf := w.get(p, "/resolv.conf")
-	for _, want := range []string{"nameserver 192.0.2.10\n", "search default.svc.cluster.local svc.cluster.local cluster.local", "ndots:5", "timeout:2", "attempts:4"} {
+	for _, want := range []string{"nameserver 192.0.2.10\n", "search default.svc.cluster.local svc.cluster.local cluster.local", "ndots:5", "timeout:5", "attempts:2"} {
 		if !strings.Contains(conf, want) || strings.Count(conf, "nameserver") != 1 {
 			t.Errorf("resolv.conf is %q, want %q in it, and one name server", conf, want)
 		}

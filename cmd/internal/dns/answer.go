@@ -143,6 +143,7 @@ func (a *asked) short(ctx context.Context, z *zone, name string) bool {
 		return false
 	}
 	a.about, a.why = aboutCluster, nil
+	a.m.AuthenticatedData = false // which was said of the answer from elsewhere
 	a.m.Rcode, a.m.Answer, a.m.Ns, a.m.Extra = dns.RcodeSuccess, nil, nil, nil
 	a.local(ctx, z, f, z.domain)
 	return true

@@ -124,6 +124,9 @@ func (z *zone) service(labels []string, q dns.Question) found {
 			rand.Shuffle(len(all), func(i, j int) { all[i], all[j] = all[j], all[i] })
 			return addresses(q, all)
 		}
+		if !s.IP.IsValid() { // there was none left
+			return addresses(q, nil)
+		}
 		return addresses(q, []netip.Addr{s.IP})
 	case 1:
 		if s.Headless() {
@@ -189,7 +192,7 @@ func (z *zone) srv(s *discovery.Service, name, protocol, owner string) (f found)
 	target := z.name(s)
 	add := func(to string, port uint16, a netip.Addr) {
 		f.answer = append(f.answer, &dns.SRV{Hdr: header(owner, dns.TypeSRV), Weight: 100, Port: port, Target: to})
-		if rr := address(to, a); !slices.ContainsFunc(f.extra, func(o dns.RR) bool { return dns.IsDuplicate(o, rr) }) {
+		if rr := address(to, a); a.IsValid() && !slices.ContainsFunc(f.extra, func(o dns.RR) bool { return dns.IsDuplicate(o, rr) }) {
 			f.extra = append(f.extra, rr)
 		}
 	}

@@ -156,7 +156,9 @@ func TestServer_oddEndpoints(t *testing.T) {
 	odd.Ports[0].Endpoints = append(odd.Ports[0].Endpoints, nowhere)
 	out := external("default", "out", "example.com")
 	out.Ports = []discovery.Port{port("http", corev1.ProtocolTCP, 80)}
-	r := start(t, []*discovery.Service{odd, out, service("default", "plain", "10.96.0.7", port("", corev1.ProtocolTCP, 80))})
+	late := service("default", "late", "headless", port("http", corev1.ProtocolTCP, 80)) // which got no address, since there was none left
+	late.Spec.ClusterIP = ""
+	r := start(t, []*discovery.Service{odd, out, late, service("default", "plain", "10.96.0.7", port("", corev1.ProtocolTCP, 80))})
 	const name = "odd.default.svc.cluster.local"
 	for _, c := range []struct{ name, typ, want string }{
 		{name, "A", "NOERROR | aa | " + name + ". A 10.88.0.5 | " + name + ". A 10.88.0.6 | " + name + ". A 203.0.113.7"},
@@ -165,6 +167,9 @@ func TestServer_oddEndpoints(t *testing.T) {
 			". | extra: 10-88-0-5." + name + ". A 10.88.0.5 | extra: 10-88-0-6." + name + ". A 10.88.0.6 | extra: 203-0-113-7." + name + ". A 203.0.113.7"},
 		{"10-88-0-5." + name, "A", "NOERROR | aa | 10-88-0-5." + name + ". A 10.88.0.5"},
 		{"_http._tcp.out.default.svc.cluster.local", "SRV", "NXDOMAIN | aa" + soa},
+		{"late.default.svc.cluster.local", "A", "NOERROR | aa" + soa},
+		{"late.default.svc.cluster.local", "AAAA", "NOERROR | aa" + soa},
+		{"_http._tcp.late.default.svc.cluster.local", "SRV", "NOERROR | aa | _http._tcp.late.default.svc.cluster.local. SRV 0 100 80 late.default.svc.cluster.local."},
 		{"_tcp.plain.default.svc.cluster.local", "SRV", "NXDOMAIN | aa" + soa}, // its port has no name
 		{"ns.dns.cluster.local", "A", "NXDOMAIN | aa" + soa},                   // it has no address
 	} {

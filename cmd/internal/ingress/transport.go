@@ -54,6 +54,8 @@ func (p protocol) scheme() string {
 // newTransports makes what speaks to the backends. answer is how long one may take until its answer begins, once it has the
 // whole request; over h2c, where an answer begins with its first message, as long as it wants.
 func newTransports(answer time.Duration) (all [protocols]*http.Transport) {
+	// A host that has gone without a word is not noticed otherwise.
+	pinged := &http.HTTP2Config{SendPingTimeout: 15 * time.Second, PingTimeout: 5 * time.Second}
 	for p := range all {
 		t := &http.Transport{
 			DialContext:           dial,
@@ -72,12 +74,12 @@ func newTransports(answer time.Duration) (all [protocols]*http.Transport) {
 		case h2c:
 			t.Protocols.SetUnencryptedHTTP2(true)
 			t.ResponseHeaderTimeout = 0
-			// A host that has gone without a word is not noticed otherwise.
-			t.HTTP2 = &http.HTTP2Config{SendPingTimeout: 15 * time.Second, PingTimeout: 5 * time.Second}
+			t.HTTP2 = pinged
 		case https:
 			t.Protocols.SetHTTP1(true)
 			t.Protocols.SetHTTP2(true)
 			// A replica's certificate cannot be for its address, which is drawn when it starts.
+			t.HTTP2 = pinged
 			t.TLSClientConfig = &tls.Config{InsecureSkipVerify: true, MinVersion: tls.VersionTLS12}
 		}
 		all[p] = t
