@@ -5,6 +5,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"io/fs"
 	"maps"
@@ -13,6 +14,7 @@ import (
 	"slices"
 	"time"
 
+	"golang.org/x/sync/errgroup"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 
 	"github.com/podman-swarm/podman-swarm/cmd/internal/api"
@@ -96,7 +98,8 @@ func (a *agent) refusing() string {
 
 // host completes what there is to say of this host.
 func (a *agent) host(h projection.Host) projection.Host {
-	h.Cluster, h.Address, h.Version, h.Started = a.c.ClusterName, cmp.Or(a.c.NodeAddress, defaultAddress()), version, a.started.UTC()
+	said, _ := a.saidHost() // whose address stays as long as there is no other: a route may be away for a moment
+	h.Cluster, h.Address, h.Version, h.Started = a.c.ClusterName, cmp.Or(a.c.NodeAddress, defaultAddress(), said.Address, "127.0.0.1"), version, a.started.UTC()
 	h.Labels = map[string]string{
 		"kubernetes.io/hostname": a.c.NodeName, "kubernetes.io/os": runtime.GOOS, "kubernetes.io/arch": runtime.GOARCH}
 	maps.Copy(h.Labels, a.c.NodeLabels)
@@ -108,18 +111,17 @@ func (a *agent) host(h projection.Host) projection.Host {
 	return h
 }
 
-// defaultAddress is this host's address on the way to everywhere else; the loopback address when there is no way.
-// Nothing is sent.
+// defaultAddress is this host's address on the way to everywhere else; "" when there is no way. Nothing is sent.
 func defaultAddress() string {
 	c, err := net.Dial("udp", "192.0.2.1:9")
 	if err != nil {
-		return "127.0.0.1"
+		return ""
 	}
 	defer c.Close()
 	if a, ok := c.LocalAddr().(*net.UDPAddr); ok {
 		return a.IP.String()
 	}
-	return "127.0.0.1"
+	return ""
 }
 
 // document is the state as state.json has it.
@@ -187,3 +189,35 @@ type classed struct {
 
 // Unwrap gives both.
 func (c classed) Unwrap() []error { return []error{c.error, c.class} }
+
+// say logs what was found, as the first thing that people look for after a restart.
+func (a *agent) say(replayed uint64) {
+	v := a.ledger.View()
+	count := func(typ string) (n int) {
+		for range v.All(typ + "/") {
+			n++
+		}
+		return n
+	}
+	a.log.Info("storage initialized", "index", v.Index(), "replayed", replayed, "seconds", time.Since(a.started).Seconds())
+	a.log.Info(fmt.Sprintf("loaded state: %d deployments, %d services, %d ingresses, %d pods",
+		count("deployment"), count("service"), count("ingress"), count(projection.PlacementType)))
+	a.log.Info(fmt.Sprintf("cluster initialized with %d nodes", max(1, count(projection.HostType))))
+}
+
+// apart are actors whose errors end the agent like any other's, and whose end is not waited for with the others': group does that. Each runs until ctx ends.
+func apart(ctx context.Context, group *errgroup.Group, all []func(context.Context) error) (actors []func(context.Context) error) {
+	for _, run := range all {
+		actors = append(actors, func(parts context.Context) error {
+			done := make(chan error, 1)
+			group.Go(func() error { done <- run(ctx); return nil })
+			select {
+			case err := <-done:
+				return err
+			case <-parts.Done():
+				return nil
+			}
+		})
+	}
+	return actors
+}

@@ -197,23 +197,8 @@ func (a *agent) open(ctx context.Context) (err error) {
 
 func (a *agent) part(name string) *slog.Logger { return a.log.With("part", name) }
 
-// say logs what was found, as the first thing that people look for after a restart.
-func (a *agent) say(replayed uint64) {
-	v := a.ledger.View()
-	count := func(typ string) (n int) {
-		for range v.All(typ + "/") {
-			n++
-		}
-		return n
-	}
-	a.log.Info("storage initialized", "index", v.Index(), "replayed", replayed, "seconds", time.Since(a.started).Seconds())
-	a.log.Info(fmt.Sprintf("loaded state: %d deployments, %d services, %d ingresses, %d pods",
-		count("deployment"), count("service"), count("ingress"), count(projection.PlacementType)))
-	a.log.Info(fmt.Sprintf("cluster initialized with %d nodes", max(1, count(projection.HostType))))
-}
-
 // run starts every part, and ends them in the order in which they need each other: first those that record, then
-// the ledger, then the view of what was recorded.
+// the ledger, then the view of what was recorded. The others are told that this host leaves while what the ingress has begun goes on for some seconds.
 func (a *agent) run(ctx context.Context) error {
 	ledgerCtx, stopLedger := context.WithCancel(context.WithoutCancel(ctx))
 	viewCtx, stopViews := context.WithCancel(context.WithoutCancel(ctx))
@@ -223,7 +208,7 @@ func (a *agent) run(ctx context.Context) error {
 	views.Go(func() error { return a.keepView(viewCtx) })
 	views.Go(func() error { return a.folds.Run(viewCtx) })
 	views.Go(func() error { return a.keepAudit(viewCtx) })
-	// What speaks to the other hosts ends after what records, so that they hear of its last words.
+	// What speaks to the other hosts ends after what records, so that they hear of its last words; and names are answered for as long as anybody is served.
 	othersCtx, stopOthers := context.WithCancel(context.WithoutCancel(ctx))
 	defer stopOthers()
 	var others errgroup.Group
@@ -253,7 +238,8 @@ func (a *agent) run(ctx context.Context) error {
 		a.backups.Run,
 		a.restore,
 	}
-	actors = append(append(actors, a.archive.actors()...), a.serviceActors()...)
+	services, draining, last := a.serviceActors()
+	actors = append(append(actors, a.archive.actors()...), services...)
 	if a.c.traces {
 		actors = append(actors, a.trace)
 	}
@@ -270,19 +256,10 @@ func (a *agent) run(ctx context.Context) error {
 	}
 	if a.many() {
 		actors = append(actors, a.cluster.sight.Run, a.expel, a.stay, a.answer, a.remember)
-		for _, run := range []func(context.Context) error{a.cluster.mesh.Run, a.cluster.sync.Run} {
-			parts.Go(func() error { // its error ends the agent, and its end is not waited for
-				done := make(chan error, 1)
-				others.Go(func() error { done <- run(othersCtx); return nil })
-				select {
-				case err := <-done:
-					return err
-				case <-partsCtx.Done():
-					return nil
-				}
-			})
-		}
+		last = append(last, a.cluster.mesh.Run, a.cluster.sync.Run)
 	}
+	var drained errgroup.Group
+	actors = append(append(actors, apart(partsCtx, &drained, draining)...), apart(othersCtx, &others, last)...)
 	for _, run := range actors {
 		parts.Go(func() error {
 			if err := run(partsCtx); partsCtx.Err() == nil || !errors.Is(err, context.Canceled) {
@@ -296,6 +273,7 @@ func (a *agent) run(ctx context.Context) error {
 	if err == nil && a.many() && a.refusing() == "" { // a host that has not heard the others must not count on: its disk may be an old one
 		a.leave()
 	}
+	err = errors.Join(err, drained.Wait())
 	stopOthers()
 	err = errors.Join(err, others.Wait())
 	stopLedger()

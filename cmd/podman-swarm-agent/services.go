@@ -59,19 +59,20 @@ func (a *agent) openServices() {
 	a.metrics.registry.MustRegister(s.ingress)
 }
 
-// actors are what answers, each by itself.
-func (a *agent) serviceActors() []func(context.Context) error {
+// serviceActors are what answers, each by itself: routes, which go on for some seconds with what they have begun, names, which are asked for until then,
+// and all else.
+func (a *agent) serviceActors() (all, routes, names []func(context.Context) error) {
 	s := &a.services
-	all := []func(context.Context) error{s.catalog.Run, a.giveUpSockets}
+	all = []func(context.Context) error{s.catalog.Run, a.giveUpSockets}
 	if s.rules != nil {
-		all = append(all, a.address, a.name)
+		all, names = append(all, a.address), append(names, a.name)
 	}
 	for part, addr := range map[string]string{ingressHTTP: a.c.IngressHTTP, ingressHTTPS: a.c.IngressHTTPS} {
 		if addr != none {
-			all = append(all, func(ctx context.Context) error { return a.route(ctx, part, addr) })
+			routes = append(routes, func(ctx context.Context) error { return a.route(ctx, part, addr) })
 		}
 	}
-	return all
+	return all, routes, names
 }
 
 // note notes how a part is doing that a flag asks for: err says why it cannot be had.
