@@ -62,7 +62,7 @@ var mayImport = map[string]imports{
 	},
 	"snapshot": {
 		ours:   []string{"events", "events/manifest", "projection", "snapshot/seal"},
-		others: []string{"golang.org/x/sys", "github.com/klauspost/compress", "k8s.io/apimachinery"},
+		others: []string{"golang.org/x/sys", "github.com/klauspost/compress", "github.com/tidwall/gjson", "k8s.io/apimachinery"},
 	},
 	// What speaks S3 knows nothing of backups.
 	"snapshot/bucket": {

@@ -51,11 +51,11 @@ func WriteBackup(w io.Writer, a About, s *projection.State) error {
 	d.document(a.Node, s)
 	d.name("fold")
 	d.raw(`"`)
-	if d.err == nil {
+	if d.flush() == nil {
 		d.err = writeFold(d.w, s)
 	}
 	d.raw(`"`)
-	if d.err == nil {
+	if d.flush() == nil {
 		_, d.err = w.Write(tail(sum))
 	}
 	return d.err

@@ -81,7 +81,7 @@ func WriteDocument(w io.Writer, node string, s *projection.State) error {
 	d.raw("{")
 	d.document(node, s)
 	d.raw("\n}\n")
-	return d.err
+	return d.flush()
 }
 
 // document writes the fields of state.json.
@@ -95,19 +95,19 @@ func (d *writer) document(node string, s *projection.State) {
 		d.section(section.name)
 		for o := range s.All(section.typ + "/") {
 			ns, name := split(o.Key)
-			d.entry(o.Key[len(section.typ)+1:], Declared{name, ns, o.UID, o.Stamp, o.Version.Object})
+			d.entry(o.Key[len(section.typ)+1:], Declared{name, ns, o.UID, o.Stamp, nil}, o.Version.Object)
 		}
 	}
 	d.section("pods")
 	for p, err := range s.Placements("") {
 		if err == nil { // one that cannot be read stands among the facts
-			d.entry(p.Namespace+"/"+p.Name(), podOf(s, p))
+			d.entry(p.Namespace+"/"+p.Name(), podOf(s, p), nil)
 		}
 	}
 	d.section("facts")
 	for o := range s.All("") {
 		if !hasSection(o.Key) {
-			d.entry(o.Key, Fact{o.Kind, o.UID, o.Stamp, o.Version.Object})
+			d.entry(o.Key, Fact{o.Kind, o.UID, o.Stamp, nil}, o.Version.Object)
 		}
 	}
 	d.end("}")
@@ -131,24 +131,30 @@ func (d *writer) document(node string, s *projection.State) {
 // writer writes one JSON object of sections, each an object of entries on a line of their own.
 type writer struct {
 	w       io.Writer
+	buf     []byte // what is still to be written
 	err     error
 	fields  int
 	entries int
 	open    bool
 }
 
-func (d *writer) raw(s string) {
-	if d.err == nil {
-		_, d.err = io.WriteString(d.w, s)
-	}
-}
+func (d *writer) raw(s string) { d.buf = append(d.buf, s...) }
 
 func (d *writer) json(v any) {
 	b, err := json.Marshal(v)
 	if err != nil && d.err == nil {
 		d.err = fmt.Errorf("state.json: %w", err)
 	}
-	d.raw(string(b))
+	d.buf = append(d.buf, b...)
+}
+
+// flush writes what has been gathered.
+func (d *writer) flush() error {
+	if d.err == nil {
+		_, d.err = d.w.Write(d.buf)
+	}
+	d.buf = d.buf[:0]
+	return d.err
 }
 
 func (d *writer) name(name string) {
@@ -183,7 +189,9 @@ func (d *writer) end(s string) {
 	d.raw(s)
 }
 
-func (d *writer) entry(key string, v any) {
+// entry writes v under the key. An object is put where v ends with none: it is JSON as it stands in the log, and to marshal it with v would
+// be to read it twice more, which for a large state is most of the work.
+func (d *writer) entry(key string, v any, object json.RawMessage) {
 	if d.entries > 0 {
 		d.raw(",")
 	}
@@ -192,11 +200,18 @@ func (d *writer) entry(key string, v any) {
 	d.json(key)
 	d.raw(": ")
 	d.json(v)
+	if len(object) > 0 {
+		d.buf = append(d.buf[:len(d.buf)-len("null}")], object...)
+		d.raw("}")
+	}
+	if len(d.buf) > 1<<16 {
+		_ = d.flush() // an error stays until the end
+	}
 }
 
 func (d *writer) deployment(s *projection.State, o projection.Object) {
 	ns, name := split(o.Key)
-	e := Deployment{Name: name, Namespace: ns, DesiredReplicas: 1, Pods: []Pod{}, UID: o.UID, Stamp: o.Stamp, Object: o.Version.Object}
+	e := Deployment{Name: name, Namespace: ns, DesiredReplicas: 1, Pods: []Pod{}, UID: o.UID, Stamp: o.Stamp}
 	if n, ok := replicasOf(o.Version.Object); ok {
 		e.DesiredReplicas = n
 	}
@@ -205,7 +220,7 @@ func (d *writer) deployment(s *projection.State, o projection.Object) {
 			e.Pods = append(e.Pods, podOf(s, p))
 		}
 	}
-	d.entry(ns+"/"+name, e)
+	d.entry(ns+"/"+name, e, o.Version.Object)
 }
 
 func podOf(s *projection.State, p *projection.Placed) Pod {

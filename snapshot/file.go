@@ -12,19 +12,13 @@ import (
 // the folder. When it returns nil the new content is durable. A crash leaves the old content, or the new, and
 // perhaps the temporary file, which the next write replaces.
 func WriteFile(path, tmp string, perm os.FileMode, write func(io.Writer) error) error {
-	if err := replace(path, tmp, perm, write); err != nil {
-		return err
-	}
-	return syncFolder(filepath.Dir(path))
-}
-
-// replace is WriteFile but for the folder: on an error the old content stands, and on nil the new, which after a power
-// cut may be the old again.
-func replace(path, tmp string, perm os.FileMode, write func(io.Writer) error) error {
 	if err := prepare(path, tmp, perm, write); err != nil {
 		return err
 	}
-	return os.Rename(tmp, path)
+	if err := os.Rename(tmp, path); err != nil {
+		return err
+	}
+	return syncFolder(filepath.Dir(path))
 }
 
 // prepare writes at tmp what is to stand at path. On nil it is whole and on disk, but for its name.

@@ -10,6 +10,8 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/tidwall/gjson"
+
 	"github.com/podman-swarm/podman-swarm/events"
 	"github.com/podman-swarm/podman-swarm/events/manifest"
 	"github.com/podman-swarm/podman-swarm/projection"
@@ -135,13 +137,6 @@ func (e viewEntry) declared(key string) (json.RawMessage, error) {
 
 // replicasOf is what a Deployment says of how many replicas it wants.
 func replicasOf(object json.RawMessage) (n int, ok bool) {
-	var o struct {
-		Spec struct {
-			Replicas *int `json:"replicas"`
-		} `json:"spec"`
-	}
-	if json.Unmarshal(object, &o) != nil || o.Spec.Replicas == nil {
-		return 0, false
-	}
-	return *o.Spec.Replicas, true
+	r := gjson.GetBytes(object, "spec.replicas") // which reads that far, and no further: state.json is written once a second
+	return int(r.Int()), r.Type == gjson.Number
 }

@@ -32,7 +32,7 @@ func (x beside[T]) write(w io.Writer) error {
 	d.raw("{")
 	d.field("about", x.About)
 	d.field("sealed", x.Sealed)
-	if d.err == nil {
+	if d.flush() == nil {
 		_, d.err = w.Write(tail(sum))
 	}
 	return d.err

@@ -110,34 +110,14 @@ func (v *View) once(s *projection.State) {
 // Write writes the state to state.json, and returns its size. When it returns nil that is durable, and a later
 // Inspect knows the file for this agent's own.
 func (v *View) Write(s *projection.State) (int64, error) {
-	sum, n := sha256.New(), counter(0)
-	write, err := v.render(s)
+	sum, n, tmp := sha256.New(), counter(0), v.Path+".tmp"
+	err := prepare(v.Path, tmp, 0o640, func(w io.Writer) error { return v.render(io.MultiWriter(w, sum, &n), s) })
 	if err != nil {
-		return 0, err
-	}
-	// The state is rendered twice, first for its checksum alone: what is found under the name must be known for ours
-	// whenever the power goes.
-	if err := write(io.MultiWriter(sum, &n)); err != nil {
 		return 0, err
 	}
 	ours := hex.EncodeToString(sum.Sum(nil))
-	aside, err := v.Inspect()
-	if err != nil {
-		return 0, err
-	}
-	if aside != "" {
-		v.Log.Warn("state.json was changed by somebody else: it has been set aside and changes nothing", "file", aside, "to_apply_it", ToApply(aside))
-	}
-	err = WriteFile(v.Sums, v.Sums+".tmp", 0o640, func(w io.Writer) error {
-		_, err := io.WriteString(w, strings.Join(append(slices.Clone(v.stands), ours), "\n")+"\n")
-		return err
-	})
-	if err != nil {
-		return 0, err
-	}
-	err = replace(v.Path, v.Path+".tmp", 0o640, write)
-	if err != nil {
-		return 0, err
+	if err := v.name(tmp, ours); err != nil {
+		return 0, errors.Join(err, os.Remove(tmp))
 	}
 	v.stands = append(v.stands, ours)
 	v.mine, _ = os.Lstat(v.Path) // failing that, the next Inspect reads it
@@ -148,18 +128,37 @@ func (v *View) Write(s *projection.State) (int64, error) {
 	return int64(n), nil
 }
 
-// render gives what writes the state: the same bytes each time. What is sealed is so once, in memory.
-func (v *View) render(s *projection.State) (func(io.Writer) error, error) {
-	plain := func(w io.Writer) error { return WriteDocument(w, v.Node, s) }
+// name has what is at tmp stand as state.json. Its checksum is on disk before: what is found under the name must be known for ours whenever
+// the power goes.
+func (v *View) name(tmp, sum string) error {
+	aside, err := v.Inspect()
+	if err != nil {
+		return err
+	}
+	if aside != "" {
+		v.Log.Warn("state.json was changed by somebody else: it has been set aside and changes nothing", "file", aside, "to_apply_it", ToApply(aside))
+	}
+	err = WriteFile(v.Sums, v.Sums+".tmp", 0o640, func(w io.Writer) error {
+		_, err := io.WriteString(w, strings.Join(append(slices.Clone(v.stands), sum), "\n")+"\n")
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	return os.Rename(tmp, v.Path)
+}
+
+// render writes the state. What is sealed is so in memory.
+func (v *View) render(w io.Writer, s *projection.State) error {
 	if v.Key == nil {
-		return plain, nil
+		return WriteDocument(w, v.Node, s)
 	}
 	var b bytes.Buffer
-	if err := plain(&b); err != nil {
-		return nil, err
+	if err := WriteDocument(&b, v.Node, s); err != nil {
+		return err
 	}
-	sealed := v.Key.SealFile(filepath.Base(v.Path), b.Bytes())
-	return func(w io.Writer) error { _, err := w.Write(sealed); return err }, nil
+	_, err := w.Write(v.Key.SealFile(filepath.Base(v.Path), b.Bytes()))
+	return err
 }
 
 type counter int64

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -91,39 +92,48 @@ func TestView_inspectSetsAsideWhatIsNotItsOwn(t *testing.T) {
 	}
 }
 
-// A state.json that cannot be written stands on, and is known for this agent's own after any number of tries.
+// A state.json that cannot be written stands on, and is known for this agent's own after any number of tries. They leave nothing behind.
 func TestView_standsWhileItCannotBeReplaced(t *testing.T) {
 	for _, restart := range []bool{false, true} {
-		h := open(t, t.TempDir())
-		v := h.view
-		write := func(wantErr bool) {
-			t.Helper()
-			if _, err := v.Write(h.View().State); (err != nil) != wantErr {
-				t.Fatalf("Write: %v", err)
+		for _, kept := range []string{"state.json", "its checksums"} {
+			h := open(t, t.TempDir())
+			v := h.view
+			write := func(wantErr bool) {
+				t.Helper()
+				if _, err := v.Write(h.View().State); (err != nil) != wantErr {
+					t.Fatalf("Write: %v", err)
+				}
 			}
-		}
-		h.apply(t, "service/default/web", `{"a":0}`)
-		write(false)
-		if err := os.Mkdir(v.Path+".tmp", 0o750); err != nil { // state.sum can be written, and state.json cannot
-			t.Fatal(err)
-		}
-		for i := range 4 {
-			if i != 1 { // the second try is of the same state
-				h.apply(t, "service/default/web", fmt.Sprintf(`{"a":%d}`, i+1))
+			h.apply(t, "service/default/web", `{"a":0}`)
+			write(false)
+			inTheWay, free := v.Path+".tmp", v.Sums+".tmp"
+			if kept != "state.json" {
+				inTheWay, free = free, inTheWay
 			}
-			write(true)
-			again := &View{Path: v.Path, Sums: v.Sums, Log: v.Log}
-			if aside, err := again.Inspect(); aside != "" || err != nil {
-				t.Fatalf("try %d, restart %v: Inspect = %q, %v, want it left", i, restart, aside, err)
+			if err := os.Mkdir(inTheWay, 0o750); err != nil {
+				t.Fatal(err)
 			}
-			if restart {
-				v = again
+			for i := range 4 {
+				if i != 1 { // the second try is of the same state
+					h.apply(t, "service/default/web", fmt.Sprintf(`{"a":%d}`, i+1))
+				}
+				write(true)
+				again := &View{Path: v.Path, Sums: v.Sums, Log: v.Log}
+				if aside, err := again.Inspect(); aside != "" || err != nil {
+					t.Fatalf("%s cannot be written, try %d, restart %v: Inspect = %q, %v, want it left", kept, i, restart, aside, err)
+				}
+				if _, err := os.Lstat(free); !errors.Is(err, fs.ErrNotExist) {
+					t.Errorf("%s cannot be written: %s is left: %v", kept, free, err)
+				}
+				if restart {
+					v = again
+				}
 			}
+			if err := os.Remove(inTheWay); err != nil {
+				t.Fatal(err)
+			}
+			write(false)
 		}
-		if err := os.Remove(v.Path + ".tmp"); err != nil {
-			t.Fatal(err)
-		}
-		write(false)
 	}
 }
 

@@ -6,6 +6,7 @@ import (
 	"cmp"
 	"slices"
 	"strings"
+	"sync"
 
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
@@ -54,7 +55,10 @@ func (r Resource) typeMeta() metav1.TypeMeta {
 }
 
 // Resources is the table of kinds, ordered by kind.
-func Resources() []Resource {
+func Resources() []Resource { return slices.Clone(resources()) }
+
+// resources is the table, which is made once.
+var resources = sync.OnceValue(func() []Resource {
 	return []Resource{
 		row(Resource{
 			Kind: "Deployment", Type: "deployment", Plural: "deployments", Short: "deploy",
@@ -81,7 +85,7 @@ func Resources() []Resource {
 			Version: "v1", Namespaced: true, name: validation.NameIsDNS1035Label,
 		}, func(s *corev1.Service) any { return &s.Spec }, defaultService, validateService),
 	}
-}
+})
 
 // row fills in the columns that depend on the Go type T of a kind.
 func row[T any, P interface {
@@ -139,7 +143,7 @@ func Of(o Object) (Resource, bool) {
 }
 
 func find(match func(Resource) bool) (Resource, bool) {
-	rs := Resources()
+	rs := resources()
 	if i := slices.IndexFunc(rs, match); i >= 0 {
 		return rs[i], true
 	}
@@ -149,7 +153,7 @@ func find(match func(Resource) bool) (Resource, bool) {
 // kinds lists what manifests may hold, for messages.
 func kinds() string {
 	var names []string
-	for _, r := range Resources() {
+	for _, r := range resources() {
 		names = append(names, r.Kind)
 	}
 	return strings.Join(names, ", ")

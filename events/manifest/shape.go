@@ -7,6 +7,7 @@ import (
 	"reflect"
 	"strconv"
 	"strings"
+	"sync"
 
 	"k8s.io/apimachinery/pkg/api/resource"
 	"k8s.io/apimachinery/pkg/util/intstr"
@@ -28,7 +29,7 @@ func (s *shape) fits(t reflect.Type, v any, path string) bool {
 	if v == nil {
 		return true
 	}
-	if reflect.PointerTo(t).Implements(reflect.TypeFor[json.Unmarshaler]()) {
+	if readsItself(t) {
 		return s.own(t, v, path)
 	}
 	switch t.Kind() {
@@ -185,15 +186,52 @@ type jsonField struct {
 	index []int
 }
 
-// fieldsOf lists the fields of a struct as JSON has them, those of embedded structs among them.
+// fieldsOf are the fields of a struct as JSON has them, those of embedded structs among them.
 func fieldsOf(t reflect.Type) []jsonField {
+	if fs, ok := fields()[t]; ok {
+		return fs
+	}
+	return listFields(t)
+}
+
+// fields are those of all structs within an object of any kind; made when they are first asked for, and never changed. To list them again for
+// each object is half of the work of taking it.
+var fields = sync.OnceValue(func() map[reflect.Type][]jsonField {
+	all := map[reflect.Type][]jsonField{}
+	var visit func(reflect.Type)
+	visit = func(t reflect.Type) {
+		switch t.Kind() {
+		case reflect.Pointer, reflect.Slice, reflect.Map:
+			visit(t.Elem())
+		case reflect.Struct:
+			if _, ok := all[t]; ok || readsItself(t) {
+				return
+			}
+			all[t] = listFields(t)
+			for _, f := range all[t] {
+				visit(f.typ)
+			}
+		}
+	}
+	for _, r := range Resources() {
+		visit(reflect.TypeOf(r.New()))
+	}
+	return all
+})
+
+// readsItself reports whether a type has its own form in JSON.
+func readsItself(t reflect.Type) bool {
+	return reflect.PointerTo(t).Implements(reflect.TypeFor[json.Unmarshaler]())
+}
+
+func listFields(t reflect.Type) []jsonField {
 	var fs []jsonField
 	for f := range t.Fields() {
 		name, _, _ := strings.Cut(f.Tag.Get("json"), ",")
 		switch {
 		case name == "-" || !f.IsExported():
 		case f.Anonymous && name == "":
-			for _, in := range fieldsOf(f.Type) {
+			for _, in := range listFields(f.Type) {
 				in.index = append([]int{f.Index[0]}, in.index...)
 				fs = append(fs, in)
 			}
