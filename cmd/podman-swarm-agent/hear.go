@@ -180,3 +180,12 @@ func (a *agent) settle(ctx context.Context) error {
 		return nil
 	}
 }
+
+// ready is settle for who makes containers, which look up names where they are answered.
+func (a *agent) ready(ctx context.Context) error {
+	if err := a.settle(ctx); err != nil {
+		return err
+	}
+	a.services.known(ctx)
+	return ctx.Err()
+}

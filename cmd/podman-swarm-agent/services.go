@@ -34,7 +34,8 @@ type services struct {
 
 	secret ingress.SecretFunc // of the cluster, once they can be read
 
-	named atomic.Bool // whether the resolver answers
+	named atomic.Bool   // whether the resolver answers
+	sure  chan struct{} // closed once that is known for the first time
 	mu    sync.Mutex
 	parts map[string]standing
 }
@@ -47,11 +48,12 @@ type standing struct {
 
 func (a *agent) openServices() {
 	s := &a.services
-	s.parts = map[string]standing{}
+	s.parts, s.sure = map[string]standing{}, make(chan struct{})
 	s.catalog = &discovery.Catalog{Ledger: a.ledger, Host: a.c.NodeName, CIDR: a.c.cidr, Rootless: os.Geteuid() != 0, Log: a.part("discovery")}
 	counts := vip.NewMetrics(a.metrics.registry)
 	if !a.c.cidr.IsValid() {
 		s.catalog.CIDR = netip.PrefixFrom(netip.IPv4Unspecified(), 32) // in which there is none for anybody
+		close(s.sure)
 	} else {
 		s.rules = &vip.Rules{Source: s.catalog, Host: a.c.NodeName, Cluster: a.c.ClusterName, CIDR: a.c.cidr, Log: a.part("services"), Metrics: counts}
 	}
@@ -120,12 +122,14 @@ func (a *agent) address(ctx context.Context) error {
 // name answers DNS questions at the resolver's address.
 func (a *agent) name(ctx context.Context) error {
 	s := &a.services
+	sure := sync.OnceFunc(func() { close(s.sure) })
 	select {
 	case <-s.rules.Ready():
 	case <-ctx.Done():
 		return nil
 	}
 	if s.rules.Chosen() != vip.Kernel {
+		sure()
 		a.part("dns").Warn("names of Services are not answered: without CAP_NET_ADMIN, which root has unless somebody took it, there is no address that " +
 			"containers could ask at; they reach a Service by its NodePort, at this host's address")
 		return nil
@@ -134,13 +138,15 @@ func (a *agent) name(ctx context.Context) error {
 	return a.serveAgain(ctx, names, "service-cidr", func() (func(context.Context) error, error) {
 		packets, err := net.ListenUDP("udp4", net.UDPAddrFromAddrPort(at))
 		if err != nil {
+			sure()
 			return nil, err
 		}
 		stream, err := net.ListenTCP("tcp4", net.TCPAddrFromAddrPort(at))
 		if err != nil {
+			sure()
 			return nil, errors.Join(err, packets.Close())
 		}
-		near := &neighbours{}
+		near := &neighbours{inside: vip.Inside}
 		server := &dns.Server{Source: s.catalog, Host: a.c.NodeName, Address: at.Addr(), From: near.has,
 			Own:     func() []netip.Prefix { return append(near.containers(), a.c.cidr) },
 			Packets: []net.PacketConn{packets}, Listeners: []net.Listener{stream}, Log: a.part("dns"), Metrics: s.dns,
@@ -148,10 +154,25 @@ func (a *agent) name(ctx context.Context) error {
 		a.part("dns").Info("names are answered", "address", at)
 		return func(ctx context.Context) error {
 			s.named.Store(true)
+			sure()
 			defer s.named.Store(false)
 			return server.Run(ctx)
 		}, nil
 	})
+}
+
+// resolverWait is for how long containers are not made while it is not known whether names are answered: one that is made without the resolver
+// does without names of Services for as long as it is there.
+const resolverWait = 10 * time.Second
+
+// known waits until it is known whether names are answered, or for resolverWait.
+func (s *services) known(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, resolverWait)
+	defer cancel()
+	select {
+	case <-s.sure:
+	case <-ctx.Done():
+	}
 }
 
 // resolver is where new containers look up names; the zero Addr where the host's own resolvers are all there is.
@@ -219,6 +240,8 @@ func (a *agent) firstIngress(ctx context.Context) error {
 
 // neighbours are who may ask this host for names: itself and its containers, which are behind its bridges.
 type neighbours struct {
+	inside func() ([]netip.Prefix, error)
+
 	mu   sync.Mutex
 	at   time.Time
 	nets []netip.Prefix
@@ -251,12 +274,11 @@ func (n *neighbours) within(ip netip.Addr) bool {
 }
 
 func (n *neighbours) look() {
-	n.at = time.Now()
-	nets, err := vip.Inside()
+	nets, err := n.inside()
 	if err != nil {
-		return // it stays as it was until it can be known
+		return // it stays as it was, and whoever asks next has it looked at again
 	}
-	n.nets = nets
+	n.at, n.nets = time.Now(), nets
 }
 
 // asRoot is what a flag is unless told: the ports below 1024 are root's.

@@ -55,6 +55,51 @@ func TestNeighbours_containers(t *testing.T) {
 	}
 }
 
+// A look at the networks that failed is no look: what was known stands, and whoever asks next has it looked at again.
+func TestNeighbours_lookFails(t *testing.T) {
+	net, fails := netip.MustParsePrefix("10.88.0.0/16"), true
+	n := &neighbours{inside: func() ([]netip.Prefix, error) {
+		if fails {
+			return nil, errors.New("interrupted")
+		}
+		return []netip.Prefix{net}, nil
+	}}
+	if n.has(net.Addr().Next()) {
+		t.Error("known before there was a look")
+	}
+	if fails = false; !n.has(net.Addr().Next()) {
+		t.Error("refused after a look that went well")
+	}
+	if fails, n.at = true, time.Now().Add(-time.Minute); !n.has(net.Addr().Next()) {
+		t.Error("refused when another look failed")
+	}
+}
+
+// Containers are made when it is known whether names are answered, and when that takes too long all the same.
+func TestReady_waitsForNames(t *testing.T) {
+	for _, known := range []bool{true, false} {
+		synctest.Test(t, func(t *testing.T) {
+			a := &agent{heard: make(chan struct{})}
+			a.services.sure = make(chan struct{})
+			close(a.heard)
+			began, ready := time.Now(), make(chan error, 1)
+			go func() { ready <- a.ready(t.Context()) }()
+			synctest.Wait()
+			if len(ready) > 0 {
+				t.Error("ready before it is known whether names are answered")
+			}
+			want := resolverWait
+			if known {
+				close(a.services.sure)
+				want = 0
+			}
+			if err := <-ready; err != nil || time.Since(began) != want {
+				t.Errorf("known %v: ready after %v with %v, want after %v", known, time.Since(began), err, want)
+			}
+		})
+	}
+}
+
 // Who is not root is told why a port cannot be had, and what can be done; of another mistake nothing is made up.
 func TestWhoMay(t *testing.T) {
 	denied, taken := &net.OpError{Op: "listen", Err: os.NewSyscallError("bind", syscall.EACCES)}, &net.OpError{Op: "listen", Err: os.NewSyscallError("bind", syscall.EADDRINUSE)}
@@ -71,11 +116,17 @@ func TestName_notWithoutRoot(t *testing.T) {
 	var said bytes.Buffer
 	a := &agent{c: &config{}, log: slog.New(slog.NewTextHandler(&said, nil))}
 	a.services.rules = &vip.Rules{Source: noServices{}, CIDR: discovery.DefaultCIDR(), Mode: vip.UserSpace, Log: slog.New(slog.DiscardHandler)}
+	a.services.sure = make(chan struct{})
 	ctx, cancel := context.WithCancel(t.Context())
 	ran := make(chan error, 1)
 	go func() { ran <- a.services.rules.Run(ctx) }()
 	if err := a.name(ctx); err != nil || !strings.Contains(said.String(), "names of Services are not answered") {
 		t.Errorf("got %v, and said: %s", err, said.String())
+	}
+	select {
+	case <-a.services.sure:
+	default:
+		t.Error("containers wait for a resolver that will not be there")
 	}
 	if at := a.services.resolver(discovery.DefaultCIDR()); at.IsValid() {
 		t.Errorf("containers are told to ask %s for names", at)

@@ -11,6 +11,11 @@ import (
 // Inside are the networks from which this host's resolver may be asked: those of its bridges that lead to no other machine, where
 // its containers are, and its own addresses.
 func Inside() (all []netip.Prefix, err error) {
+	err = steady(func() error { all, err = inside(); return err })
+	return all, err
+}
+
+func inside() (all []netip.Prefix, err error) {
 	outer, err := outerBridges()
 	if err != nil {
 		return nil, err

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"sync/atomic"
 	"time"
 
 	"github.com/google/nftables"
@@ -27,7 +28,7 @@ type kernel struct {
 	metrics *Metrics
 
 	conn    *nftables.Conn
-	id      uint32                    // of conn, as others see who has changed something
+	id      atomic.Uint32             // of conn, as others see who has changed something; read beside run
 	written map[discovery.Name][]port // what the table holds; nil: it must be written as a whole
 	outer   []string                  // bridges that lead to other machines
 	mended  time.Time                 // when the table was last written anew because somebody had changed it
@@ -57,7 +58,8 @@ func (k *kernel) open() error {
 	if err != nil {
 		return fmt.Errorf("speak to the kernel of packet rules: %w", err)
 	}
-	k.conn, k.id = conn, id
+	k.conn = conn
+	k.id.Store(id)
 	return nil
 }
 
@@ -71,7 +73,7 @@ func (k *kernel) run(ctx context.Context) error {
 		return err
 	}
 	defer func() { _ = k.conn.CloseLasting() }() // nothing is under way
-	foreign, stop, err := watch(k.table.Name, func(sender uint32) bool { return sender == k.id })
+	foreign, stop, err := watch(k.table.Name, func(sender uint32) bool { return sender == k.id.Load() })
 	if err != nil {
 		return err
 	}
