@@ -29,8 +29,8 @@ type Reconciler struct {
 	Host    string        // name of this host
 	Cluster string        // name of the cluster; "" means "default"
 	Every   time.Duration // how often all containers are listed, whatever Podman's events say; 0 means 10s
-	// Settle returns once this host has heard enough of the others to act on what it knows; its error ends Run. nil
-	// does not wait. Until then nothing is started, made or removed.
+	// Settle returns once this host has heard enough of the others to act on what it knows, and knows what its containers are to ask for
+	// names; its error ends Run. nil does not wait. Until then nothing is started, made or removed.
 	Settle func(context.Context) error
 	// Resolver is asked, for each container that is made, where that is to ask for names, unless it is told otherwise (dnsPolicy);
 	// the zero Addr, and nil: where the host does. Containers that are there keep what they were made with.

@@ -189,8 +189,8 @@ func (d *writer) end(s string) {
 	d.raw(s)
 }
 
-// entry writes v under the key. An object is put where v ends with none: it is JSON as it stands in the log, and to marshal it with v would
-// be to read it twice more, which for a large state is most of the work.
+// entry writes v under the key. An object is put as it stands in the log where v ends with none: with v it would be marshalled as well, byte for
+// byte, which for a large state is most of the work.
 func (d *writer) entry(key string, v any, object json.RawMessage) {
 	if d.entries > 0 {
 		d.raw(",")
@@ -201,6 +201,9 @@ func (d *writer) entry(key string, v any, object json.RawMessage) {
 	d.raw(": ")
 	d.json(v)
 	if len(object) > 0 {
+		if d.err == nil && !json.Valid(object) { // by a faulty agent: nothing else looks into what it cannot use
+			d.err = fmt.Errorf("state.json: the object of %s is no JSON", key)
+		}
 		d.buf = append(d.buf[:len(d.buf)-len("null}")], object...)
 		d.raw("}")
 	}

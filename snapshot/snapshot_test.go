@@ -4,8 +4,10 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"io"
 	"log/slog"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -135,6 +137,21 @@ func TestWriteDocument(t *testing.T) {
 	}
 	if d.Version != DocumentVersion || d.Index != s.Index() || d.Digest != s.Digest() || d.Modified.IsZero() {
 		t.Errorf("version %d, index %d, digest %q, last modified %v", d.Version, d.Index, d.Digest, d.Modified)
+	}
+}
+
+// What a faulty agent of another host has recorded for an object does not make a state.json, or a backup, that nobody can read.
+func TestWriteDocument_noJSON(t *testing.T) {
+	for _, object := range []string{`{"a":`, `{"a":1}}`, `{"a":1},"b":{}`} {
+		id := events.ID{Inc: 7, Seq: 1}
+		c := &events.Commit{Inc: id.Inc, Seq: id.Seq, Events: []events.Event{{Kind: events.Declared, Key: "service/default/web", UID: id, Object: []byte(object)}}}
+		s := projection.NewState().Fold(c, events.Hash{}, 1, time.Now())
+		if err := WriteDocument(io.Discard, "a", s); err == nil || !strings.Contains(err.Error(), "default/web") {
+			t.Errorf("%s: state.json: got %v", object, err)
+		}
+		if err := WriteBackup(io.Discard, About{}, s); err == nil {
+			t.Errorf("%s: a backup was made of it", object)
+		}
 	}
 }
 

@@ -137,6 +137,30 @@ func TestView_standsWhileItCannotBeReplaced(t *testing.T) {
 	}
 }
 
+// When the power goes after the checksum of what is coming is on disk, again and again, what stands is still known.
+func TestView_knownWhileTheNextHasNoName(t *testing.T) {
+	for _, restart := range []bool{false, true} {
+		h := open(t, t.TempDir())
+		v := h.view
+		h.apply(t, "service/default/web", `{"a":0}`)
+		if _, err := v.Write(h.View().State); err != nil {
+			t.Fatal(err)
+		}
+		for i := range 4 {
+			if err := v.name(v.Path+".none", fmt.Sprintf("%064d", i)); !errors.Is(err, fs.ErrNotExist) {
+				t.Fatalf("naming what is not there: %v", err)
+			}
+			again := &View{Path: v.Path, Sums: v.Sums, Log: v.Log}
+			if aside, err := again.Inspect(); aside != "" || err != nil {
+				t.Fatalf("try %d, restart %v: Inspect = %q, %v, want it left", i, restart, aside, err)
+			}
+			if restart {
+				v = again
+			}
+		}
+	}
+}
+
 func TestView_setsAsideWhatItCannotKnow(t *testing.T) {
 	for name, put := range map[string]func(v *View) error{
 		"folder":          func(v *View) error { return errors.Join(os.Remove(v.Path), os.Mkdir(v.Path, 0o750)) },

@@ -342,16 +342,37 @@ func (h *history) check() {
 		h.found()
 	}
 	for _, n := range h.sim.sorted() {
-		if !n.up || h.forks {
-			continue // where two commits have one number, a state may be wrong until the hosts have told each other
+		if !n.up {
+			continue
 		}
 		s := n.ledger.View().State
+		h.halves(n.id, s)
+		if h.forks {
+			continue // where two commits have one number, a state may be wrong until the hosts have told each other
+		}
 		m, d := markOf(s.Vector()), s.Digest()
 		if was, ok := h.digests[m]; ok && was != d {
 			h.t.Fatalf("after %v, %s has another state than a host with the same commits had: %s", h.now.Sub(simStart), n.id, heads(s))
 		}
 		h.digests[m] = d
 		h.judge(n.id, s)
+	}
+}
+
+// halves wants no commit to be there by half: one that gave two keys a version, of which one is shown, and in the place of the other what it took.
+// That is so whatever numbers commits have.
+func (h *history) halves(host string, s *projection.State) {
+	shown := map[int]bool{}
+	for o := range s.All("deployment/") {
+		shown[contentOf(o.Version.Object).Version] = true
+	}
+	for _, c := range h.changes {
+		if len(c.gives) < 2 || !slices.ContainsFunc(c.gives, func(v int) bool { return shown[v] }) {
+			continue
+		}
+		if i := slices.IndexFunc(c.takes, func(v int) bool { return shown[v] }); i >= 0 {
+			h.t.Fatalf("after %v, %s has half of the commit %v: it shows one of %v, and %d", h.now.Sub(simStart), host, c.stamp, c.gives, c.takes[i])
+		}
 	}
 }
 

@@ -33,12 +33,10 @@ func (a *agent) server() *api.Server {
 		Observe:    a.metrics.answered,
 		Streams:    func(more int) { a.metrics.streams.Add(float64(more)) },
 		Spread:     a.spread,
+		Cluster:    a.seen,
 	}
 	if a.cluster.member != nil {
 		s.User = a.user
-	}
-	if a.many() {
-		s.Cluster = a.seen
 	}
 	if a.c.ClusterAddr != "" {
 		s.JoinToken = a.joinToken // refused as all changes are until there is a cluster

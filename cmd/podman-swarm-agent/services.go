@@ -238,13 +238,17 @@ func (a *agent) firstIngress(ctx context.Context) error {
 	}
 }
 
+// lookPause is between two looks at the networks: strangers who ask must not keep the host busy with them.
+const lookPause = 100 * time.Millisecond
+
 // neighbours are who may ask this host for names: itself and its containers, which are behind its bridges.
 type neighbours struct {
 	inside func() ([]netip.Prefix, error)
 
-	mu   sync.Mutex
-	at   time.Time
-	nets []netip.Prefix
+	mu    sync.Mutex
+	tried time.Time // to look
+	at    time.Time // of the last look that went well
+	nets  []netip.Prefix
 }
 
 func (n *neighbours) has(ip netip.Addr) bool {
@@ -274,9 +278,13 @@ func (n *neighbours) within(ip netip.Addr) bool {
 }
 
 func (n *neighbours) look() {
+	if time.Since(n.tried) < lookPause {
+		return
+	}
+	n.tried = time.Now()
 	nets, err := n.inside()
 	if err != nil {
-		return // it stays as it was, and whoever asks next has it looked at again
+		return // it stays as it was, and whoever asks after the pause has it looked at again
 	}
 	n.at, n.nets = time.Now(), nets
 }

@@ -55,24 +55,35 @@ func TestNeighbours_containers(t *testing.T) {
 	}
 }
 
-// A look at the networks that failed is no look: what was known stands, and whoever asks next has it looked at again.
+// A look at the networks that failed is no look: what was known stands, and whoever asks a moment later has it looked at again. A stranger
+// has it looked at no oftener than that.
 func TestNeighbours_lookFails(t *testing.T) {
-	net, fails := netip.MustParsePrefix("10.88.0.0/16"), true
-	n := &neighbours{inside: func() ([]netip.Prefix, error) {
-		if fails {
-			return nil, errors.New("interrupted")
+	synctest.Test(t, func(t *testing.T) {
+		network, fails, looks := netip.MustParsePrefix("10.88.0.0/16"), true, 0
+		n := &neighbours{inside: func() ([]netip.Prefix, error) {
+			if looks++; fails {
+				return nil, errors.New("interrupted")
+			}
+			return []netip.Prefix{network}, nil
+		}}
+		near := network.Addr().Next()
+		for range 3 {
+			if n.has(near) {
+				t.Error("known before there was a look")
+			}
 		}
-		return []netip.Prefix{net}, nil
-	}}
-	if n.has(net.Addr().Next()) {
-		t.Error("known before there was a look")
-	}
-	if fails = false; !n.has(net.Addr().Next()) {
-		t.Error("refused after a look that went well")
-	}
-	if fails, n.at = true, time.Now().Add(-time.Minute); !n.has(net.Addr().Next()) {
-		t.Error("refused when another look failed")
-	}
+		if looks != 1 {
+			t.Errorf("%d looks at once", looks)
+		}
+		time.Sleep(lookPause)
+		if fails = false; !n.has(near) {
+			t.Error("refused after a look that went well")
+		}
+		time.Sleep(time.Minute)
+		if fails = true; !n.has(near) {
+			t.Error("refused when another look failed")
+		}
+	})
 }
 
 // Containers are made when it is known whether names are answered, and when that takes too long all the same.

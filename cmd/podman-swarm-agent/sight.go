@@ -232,8 +232,13 @@ func (s *sight) record(ctx context.Context, at time.Time, first bool, peers []pl
 	return err
 }
 
-// seen is what the API shows of the other hosts.
+// seen is what the API shows of the other hosts, and, of one that is alone, of what should leave it.
 func (a *agent) seen() api.Cluster {
+	if !a.many() {
+		var c api.Cluster
+		c.Unmoved, c.Waiting = unmoved(placement.Stuck(a.ledger.View().State, a.lookingAt(nil)))
+		return c
+	}
 	st, _ := a.cluster.sync.Status()
 	view := a.ledger.View()
 	peers, _ := a.cluster.sight.Peers()

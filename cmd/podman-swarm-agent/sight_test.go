@@ -6,11 +6,13 @@ import (
 	"errors"
 	"log/slog"
 	"maps"
+	"net/http"
 	"path/filepath"
 	"slices"
 	"testing"
 	"time"
 
+	"github.com/podman-swarm/podman-swarm/cmd/internal/api"
 	"github.com/podman-swarm/podman-swarm/events"
 	"github.com/podman-swarm/podman-swarm/podman"
 	"github.com/podman-swarm/podman-swarm/projection"
@@ -269,4 +271,17 @@ func TestAlone(t *testing.T) {
 			t.Errorf("%+v: got %d, want %d", c.peers, got, c.want)
 		}
 	}
+}
+
+// A host that is alone says why nothing leaves it that should.
+func TestStatus_drainedAndAlone(t *testing.T) {
+	h := newHost(t, "a", "--cluster-addr=")
+	h.start(t)
+	h.ask(t, "POST", "/api/v1/manifests", `{"apiVersion":"apps/v1","kind":"Deployment","metadata":{"name":"web"},"spec":{"selector":{"matchLabels":{"app":"web"}},`+
+		`"template":{"metadata":{"labels":{"app":"web"}},"spec":{"containers":[{"name":"web","image":"web"}]}}}}`, http.StatusOK)
+	h.status(t, "placed", func(st *api.Status) bool {
+		return len(st.NotRunning) == 1 && st.NotRunning[0].Host == "a" && !st.NotRunning[0].Stays
+	})
+	h.ask(t, "POST", "/swarm/v1/nodes/a/drain", "", http.StatusOK)
+	h.status(t, "it stays", func(st *api.Status) bool { return len(st.NotRunning) == 1 && st.NotRunning[0].Stays })
 }

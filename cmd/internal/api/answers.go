@@ -83,7 +83,7 @@ type Status struct {
 	Replicas      int                `json:"replicas"`                // placed
 	Running       int                `json:"running"`
 	NotRunning    []NotRunning       `json:"not_running,omitempty"`
-	NotMoved      []NotRunning       `json:"not_moved,omitempty"` // those that run on a host that is drained
+	NotMoved      []NotRunning       `json:"not_moved,omitempty"` // those that run on a host that they are to leave
 	// Cluster is its name; Hosts are all that are known, this one included. Agree is since when all that are alive have
 	// the same state; absent while they have not, or are alone.
 	Cluster  string     `json:"cluster,omitempty"`

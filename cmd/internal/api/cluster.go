@@ -10,13 +10,13 @@ import (
 	"github.com/podman-swarm/podman-swarm/snapshot"
 )
 
-// Cluster is what this host knows of the others beside what is recorded.
+// Cluster is what this host knows of the others beside what is recorded. One that is alone has no name for it, and no peers.
 type Cluster struct {
 	Name   string
 	Digest string    // of this host's state
 	Agrees time.Time // since when all hosts that are alive have the same state; zero: they have not, or are not known to
 	Peers  []Peer    // the other hosts
-	// Unmoved says of replicas on hosts that are silent or drained, and that cannot be moved as things are, why, by pod:
+	// Unmoved says of replicas on hosts that are silent, drained or tainted with NoExecute, and that cannot be moved as things are, why, by pod:
 	// "default/web-0". Those that are merely not moved yet are not in it.
 	Unmoved map[string]string
 	Waiting map[string]string // of those that are merely not moved yet, what they wait for
@@ -173,7 +173,7 @@ func (s *Server) status(q *request) error {
 		case why != "":
 			st.NotRunning = append(st.NotRunning, NotRunning{Pod: pod, Host: p.Host, Why: why, Stays: stays})
 			continue
-		case said(l.State, p.Host).Draining:
+		case stays, c.Waiting[pod] != "", said(l.State, p.Host).Draining:
 			why = cmp.Or(c.Unmoved[pod], c.Waiting[pod], "it has not been given another host yet")
 			st.NotMoved = append(st.NotMoved, NotRunning{Pod: pod, Host: p.Host, Why: why, Stays: stays})
 		}

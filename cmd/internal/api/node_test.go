@@ -449,6 +449,28 @@ func TestStatus_cluster(t *testing.T) {
 	}
 }
 
+// Of a replica that runs where it is not to be, as on a host that was tainted with NoExecute, it says why it does not move.
+func TestStatus_notMoved(t *testing.T) {
+	c := Cluster{Unmoved: map[string]string{"default/web-0": "stays on h1, which is tainted dead:NoExecute: there is no other host"},
+		Waiting: map[string]string{"default/web-1": "leaves h1, which is tainted dead:NoExecute, once another runs in its place"}}
+	a := start(t, t.TempDir(), func(s *Server) { s.Cluster = func() Cluster { return c } })
+	a.want(200, "POST", apply, deployment("web", 3, "w"))
+	a.join("h1", "h2")
+	a.runs(0, "h1")
+	a.runs(1, "h1")
+	a.runs(2, "h2")
+	got := a.want(200, "GET", "/swarm/v1/status", "")
+	for field, want := range map[string]string{
+		"running": "3", "not_running": "",
+		"not_moved.0.pod": "default/web-0", "not_moved.0.stays": "true", "not_moved.0.why": c.Unmoved["default/web-0"],
+		"not_moved.1.pod": "default/web-1", "not_moved.1.stays": "", "not_moved.1.why": c.Waiting["default/web-1"], "not_moved.2": "",
+	} {
+		if got.field(field) != want {
+			t.Errorf("%s: got %s, want %s", field, got.field(field), want)
+		}
+	}
+}
+
 // A host that only others hear is alive, as for all else: what does not work is the link to it.
 func TestStatus_heardByOthersOnly(t *testing.T) {
 	now := time.Now().UTC().Truncate(time.Second)

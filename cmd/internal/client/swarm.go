@@ -26,7 +26,7 @@ type Status struct {
 	Replicas     int          `json:"replicas"` // placed
 	Running      int          `json:"running"`
 	NotRunning   []NotRunning `json:"not_running"`
-	NotMoved     []NotRunning `json:"not_moved"` // those that run on a host that is drained
+	NotMoved     []NotRunning `json:"not_moved"` // those that run on a host that they are to leave
 	Cluster      string       `json:"cluster"`   // its name
 	Digest       string       `json:"digest"`    // of the asked host's state
 	Agree        time.Time    `json:"agree_since"`
