@@ -28,7 +28,8 @@ type node struct {
 	full     atomic.Bool                   // its disk
 	up       bool
 	starting bool
-	since    time.Time // when it started
+	since    time.Time         // when it started
+	begin    *projection.State // what it has kept of its log's fold when it starts; nil: nothing
 
 	log      *events.Log
 	ledger   *projection.Ledger
@@ -92,7 +93,7 @@ func (n *node) start() {
 	}
 	n.log = log
 	source := fickle{log, n}
-	n.ledger, err = projection.OpenLedger(source, nil, 1, func() time.Time { return n.now.Add(n.skew) })
+	n.ledger, err = projection.OpenLedger(source, n.begin, log.End().Record+1, func() time.Time { return n.now.Add(n.skew) })
 	if err != nil {
 		n.t.Fatalf("%s: %v", n.id, err)
 	}

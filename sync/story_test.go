@@ -1,13 +1,16 @@
 package sync
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"flag"
 	"fmt"
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -20,7 +23,7 @@ var update = flag.Bool("update", false, "write down what the stories in testdata
 
 // TestStories has clusters live through the stories in testdata. A line that begins with ">" is what the line before
 // came to: what was said between the hosts (beats and hellos left out), and what they said to people. A line "# A14" names the line of
-// failures-to-beat that the story answers.
+// failures-to-beat that the story answers, "# §13" the rule of the design.
 func TestStories(t *testing.T) {
 	files, err := filepath.Glob("testdata/*.txt")
 	if err != nil || len(files) == 0 {
@@ -65,6 +68,7 @@ type player struct {
 	*sim
 	out    strings.Builder
 	images map[string]string
+	backup projection.Declarations
 }
 
 func (p *player) do(words []string) {
@@ -186,6 +190,23 @@ func (p *player) host(n *node, what string, words []string) {
 			p.t.Fatal(err)
 		}
 		n.skew = d
+	case "damage": // what its disk holds of the commit that gives an object this value
+		p.damage(n, words[0])
+	case "overlook": // the last commit
+		n.overlook()
+	case "remove": // a host from the cluster
+		p.record(n, projection.Change{Kind: events.Trust, Key: projection.MemberKey(words[0]), Object: projection.Encode(projection.Member{Removed: true})})
+	case "backup":
+		p.backup = n.ledger.View().Declarations()
+	case "restore": // the backup, as that name
+		r := projection.Restore{Host: n.name, From: "the backup", Asked: n.now.Add(n.skew)}
+		r.Saw(n.ledger.View().State)
+		p.record(n, r.Next(words[0], n.ledger.View().State, p.backup, nil, nil, 1<<20, r.Asked)...)
+	case "unseen": // that survived the restore of that name
+		r, _ := n.ledger.View().LookupRestore(words[0])
+		for _, o := range r.Unseen(n.ledger.View().State) {
+			p.line("%s lists %s as not seen by the restore: %s", n.id, o.Key, valueOf(o.Version.Object))
+		}
 	case "trim":
 		for _, h := range n.ledger.View().Vector() {
 			n.floor[h.Inc] = h.Seq
@@ -228,6 +249,49 @@ func (p *player) record(n *node, all ...projection.Change) {
 	n.step(func() {})
 }
 
+// damage flips a bit on the disk.
+func (p *player) damage(n *node, value string) {
+	files, _ := filepath.Glob(filepath.Join(n.dir, "*"))
+	for _, file := range files {
+		b, err := os.ReadFile(file)
+		if err != nil {
+			continue // a folder
+		}
+		if at := bytes.Index(b, fmt.Appendf(nil, `"value":%q`, value)); at >= 0 {
+			f, err := os.OpenFile(file, os.O_WRONLY, 0)
+			if err == nil {
+				_, err = f.WriteAt([]byte{b[at+9] ^ 1}, int64(at+9))
+				err = errors.Join(err, f.Close())
+			}
+			if err != nil {
+				p.t.Fatal(err)
+			}
+			return
+		}
+	}
+	p.t.Fatalf("%s holds no %s", n.id, value)
+}
+
+// overlook has the agent begin with a state that does not follow from its log, as by a mistake of the version before it: nothing that the last
+// commit says is in it.
+func (n *node) overlook() {
+	v := n.ledger.View()
+	steps, ok := v.Since(v.Index() - 1)
+	if !ok || len(steps) == 0 {
+		n.t.Fatalf("%s has no last commit", n.id)
+	}
+	last := steps[len(steps)-1]
+	c := *last.Commit
+	c.Events = slices.Clone(c.Events)
+	for i := range c.Events {
+		c.Events[i].Object, c.Events[i].Ends = nil, nil
+	}
+	n.begin = last.Before.Fold(&c, v.Head(c.Inc).Hash, last.First(), v.At())
+	n.crash()
+	n.start()
+	n.begin, n.starting = nil, false
+}
+
 // later has all others hear a commit in a format that comes later, of an incarnation of its own.
 func (p *player) later(n *node, inc string) {
 	b := fmt.Appendf(nil, `{"v":2,"inc":"%016s","seq":1,"time":"019b76dabb880000","new":true}`, inc)
@@ -253,7 +317,7 @@ func (t *teller) Handle(_ context.Context, r slog.Record) error {
 		return true
 	})
 	if r.Message != "a host is heard" {
-		t.n.line("%s: %s: %s", t.n.id, strings.ToLower(r.Level.String()), t.n.named(text))
+		t.n.line("%s: %s: %s", t.n.id, strings.ToLower(r.Level.String()), t.n.named(strings.ReplaceAll(text, t.n.sim.dir+"/", "")))
 	}
 	return nil
 }

@@ -94,10 +94,13 @@ func (s *sim) commits(b []byte) string {
 		}
 		for _, e := range c.Events {
 			name := e.Key[strings.LastIndexByte(e.Key, '/')+1:]
-			if e.Object == nil {
+			switch value := valueOf(e.Object); {
+			case e.Object == nil:
 				text += " " + name + " deleted"
-			} else {
-				text += " " + name + "=" + valueOf(e.Object)
+			case value == "": // of another type
+				text += " " + e.Key
+			default:
+				text += " " + name + "=" + value
 			}
 		}
 		all = append(all, text)
