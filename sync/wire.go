@@ -12,7 +12,7 @@ import (
 	"github.com/podman-swarm/podman-swarm/projection"
 )
 
-// The subjects, all of them. Version 1 of what is said on them; CLUSTER and NODE are names. DESIGN.md shows the messages.
+// The subjects of this package, all of them. Version 1 of what is said on them; CLUSTER and NODE are names. DESIGN.md shows the messages.
 //
 //	swarm.1.CLUSTER.log.commit.NODE   commits that NODE has written, one a line, as they are in its log
 //	swarm.1.CLUSTER.log.beat.NODE     how far NODE has come, every Beat
