@@ -2,6 +2,7 @@ package events
 
 import (
 	"context"
+	"errors"
 	"maps"
 	"math"
 )
@@ -12,6 +13,9 @@ import (
 //
 // gone are the incarnations of which something is lacked that this log does not hold: it jumped over it. Nothing of
 // them is given. It takes no lock for long and waits for no fsync.
+//
+// What is damaged holds up no other incarnation: those of which something cannot be read are gone as well, given up to there, and err is
+// a *CorruptError, joined to fn's where both are. Of an incarnation nothing is given that does not follow on what was given before.
 func (l *Log) Missing(ctx context.Context, have func(Incarnation) uint64, from uint64, fn func(Record) error) (gone []Incarnation, err error) {
 	l.headMu.Lock()
 	all := maps.Clone(l.heads)
@@ -31,16 +35,34 @@ func (l *Log) Missing(ctx context.Context, have func(Incarnation) uint64, from u
 	if len(lacked) == 0 {
 		return gone, ctx.Err()
 	}
-	return gone, l.Scan(max(first, from, l.tail.Load().markAt(0).number), func(r Record) error {
+	given := maps.Clone(lacked)
+	next, whole := max(first, from, l.tail.Load().markAt(0).number), true
+	damage, err := l.scanAround(next, func(r Record) error {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
+		whole, next = whole && r.Number == next, r.Number+1
 		had, ok := lacked[r.Inc]
-		if h := all[r.Inc]; !ok || r.Seq+uint64(r.Count)-1 <= had || !h.holds(&r) {
+		last := r.Seq + uint64(r.Count) - 1
+		if h := all[r.Inc]; !ok || last <= had || !h.holds(&r) || !whole && r.Seq > given[r.Inc]+1 {
 			return nil
 		}
+		given[r.Inc] = last
 		return fn(r)
 	})
+	if damage == nil {
+		return gone, err
+	}
+	torn := false
+	for inc, last := range given {
+		if last < all[inc].last {
+			gone, torn = append(gone, inc), true
+		}
+	}
+	if torn {
+		err = errors.Join(err, damage)
+	}
+	return gone, err
 }
 
 // Floor is the event of an incarnation up to which not all are here, since the log was trimmed, or jumped over them; zero where all are.

@@ -2,7 +2,10 @@ package events
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"os"
+	"path/filepath"
 	"sort"
 )
 
@@ -40,6 +43,76 @@ func (l *Log) Scan(from uint64, fn func(Record) error) error {
 		}
 		return fn(f.record())
 	})
+}
+
+// scanAround is Scan that goes on behind what is damaged: the first such place is damage, and no error. Some of what stands behind it may be left
+// out, up to the next mark.
+func (l *Log) scanAround(from uint64, fn func(Record) error) (damage, err error) {
+	t := l.tail.Load()
+	if from >= t.next.number {
+		return nil, nil
+	}
+	if err := l.gone(max(from, 1), nil); err != nil {
+		return nil, err
+	}
+	for m, ok := t.markOf(from), true; ok; {
+		var inner error
+		at, err := walk(l.dir, l.o.Key, t.spans(m.seg), m, true, func(f *frame, _ *mark) error {
+			if f.number >= from {
+				inner = fn(f.record())
+			}
+			return inner
+		})
+		var corrupt *CorruptError
+		switch {
+		case inner != nil || err == nil:
+			return damage, inner
+		case !errors.As(err, &corrupt):
+			return damage, fmt.Errorf("read log %s: %w", l.dir, l.gone(from, err))
+		case damage == nil:
+			damage = fmt.Errorf("read log %s: %w", l.dir, err)
+		}
+		m, ok = l.behind(t, at)
+	}
+	return damage, nil
+}
+
+// behind is where to go on behind the damaged record at m: the next one, if the length of the damaged one still leads there, and else the next
+// mark; false when there is neither.
+func (l *Log) behind(t *tail, m mark) (mark, bool) {
+	if next, ok := l.oneOn(t, m); ok {
+		return next, true
+	}
+	i := sort.Search(len(t.marks), func(i int) bool { return t.marks[i].number > m.number })
+	if i == len(t.marks) {
+		return mark{}, false
+	}
+	return t.marks[i], true
+}
+
+// oneOn is the place of the record after the one at m, in the same segment.
+func (l *Log) oneOn(t *tail, m mark) (mark, bool) {
+	f, err := os.Open(filepath.Join(l.dir, segmentName(m.seg)))
+	if err != nil {
+		return mark{}, false
+	}
+	defer f.Close()
+	r := reader{f: f, limit: t.spans(m.seg)[0].size, off: m.off, key: l.o.Key}
+	if r.fill(min(r.limit-r.off, 10)) != nil {
+		return mark{}, false
+	}
+	prefix, size, err := recordLen(r.buf)
+	if err != nil || r.off+int64(prefix+size) >= r.limit {
+		return mark{}, false
+	}
+	next := mark{seg: m.seg, off: m.off + int64(prefix+size)}
+	r.off, r.buf = next.off, nil
+	var is frame
+	if _, err := r.next(&is); err != nil || is.number != m.number+1 {
+		return mark{}, false
+	}
+	next.place = place{number: is.number, index: is.index, crc: is.prev, at: is.at, pos: is.pos}
+	return next, true
 }
 
 // Read is Replay from the record that holds the event after index after, until ctx ends.

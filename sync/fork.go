@@ -259,8 +259,8 @@ func (c *core) countAnew(inc events.Incarnation) {
 }
 
 // even ends it that a host has another state of the same commits. Where one number has meant two commits for a while, what is folded depends on
-// the order in which they came: each folds anew what its log holds, in the same order. Only if that does not help, or the log
-// does not hold all, what the other has is taken over.
+// the order in which they came: each folds anew what its log holds, in the same order. Only if the log does not hold all, what the other has is
+// taken over: what is absent there has ended by then, and a state that is what the log says must not lose an object by that.
 func (c *core) even(p *peer) {
 	cause := "host " + p.name + " had another state with the same commits"
 	changed, err := c.ledger.Refold(c.ctx, cause)
@@ -269,11 +269,10 @@ func (c *core) even(p *peer) {
 		c.say.Error("the own commits cannot be folded anew", "err", err)
 	case changed:
 		delete(c.digests, markOf(c.ledger.View().Vector())) // it was that of another state
-	case err != nil || p.wait > 2*c.every.sync: // the other has had the time to do the same
-		if c.transfer == nil {
-			if c.wantState(p, cause); c.transfer != nil {
-				c.transfer.even = true
-			}
+	case err == nil && p.wait <= 2*c.every.sync: // the other has yet to do the same
+	case c.transfer == nil:
+		if c.wantState(p, cause); c.transfer != nil {
+			c.transfer.even, c.transfer.keep = true, err == nil
 		}
 	}
 }

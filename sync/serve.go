@@ -152,7 +152,13 @@ func (c *core) serveCommits(q *ask) *answer {
 		c.counts.Served += uint64(r.Count)
 		return nil
 	})
-	if err != nil && !errors.Is(err, errEnough) {
+	var damage *events.CorruptError
+	switch {
+	case errors.As(err, &damage): // gone says of what; the other asks for that elsewhere, and there is no more to be had here
+		a.Record, a.More = 0, false
+		c.problem("damage", "the own log cannot be read: "+damage.Error()+"; other hosts are asked for what is damaged",
+			"stop the agent, look at the disk, move its events folder aside and start it: the others tell it their state; "+aside)
+	case err != nil && !errors.Is(err, errEnough):
 		c.say.Error("the own log cannot be read for another host", "peer", q.From, "err", err)
 		return nil
 	}

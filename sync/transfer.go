@@ -17,6 +17,7 @@ type transfer struct {
 	cause string
 	yield *point // from here on, what is held here of an incarnation is given up for what the other holds
 	even  bool   // it is asked for since it differs, not for commits that are lacked
+	keep  bool   // and only to say in what: what is held here is what the log says
 	id    uint64
 	until time.Time
 }
@@ -65,6 +66,9 @@ func (c *core) onState(a *answer) {
 		if p.parts, _ = s.Differs(c.ledger.View().State); p.parts != "" {
 			c.say.Error("the first object that differs", "peer", p.name, "key", p.parts)
 		}
+	}
+	if err == nil && t.keep {
+		return
 	}
 	if err == nil && t.even {
 		if _, known := c.seen.at[markOf(s.Vector())]; !known {

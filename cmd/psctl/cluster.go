@@ -203,7 +203,7 @@ func hostConcerns(h *client.Host) []string {
 		add(h.Lag > 0 && h.Behind > behind, "host %s is %s behind, the oldest %.0f s old. If that lasts, look into the logs of both agents",
 			h.Host, plural(int(h.Lag), "event"), h.Behind)
 	}
-	add(strings.HasPrefix(h.Digest, "differs"), "host %s has another state although it has the same events: it %s. Both tell each other their state anew; "+
+	add(strings.HasPrefix(h.Digest, "differs"), "host %s has another state although it has the same events: it %s. Both fold their events anew; "+
 		"if this lasts, keep both logs and report it", h.Host, h.Digest)
 	add(h.Stuck != "", "host %s: %s", h.Host, h.Stuck)
 	return all
