@@ -15,10 +15,10 @@ import (
 var (
 	// ErrSealed says that something is sealed, and that no key was given to open it.
 	ErrSealed = errors.New("it is sealed, and there is no key")
-	// ErrPlain says that a key was given, and that the log is not sealed.
-	ErrPlain = errors.New("the log is not sealed, and a key was given")
 	// ErrWrongKey says that the key is not the one that something was sealed with.
 	ErrWrongKey = errors.New("it is sealed with another key")
+
+	errPlain = errors.New("the log is not sealed, and a key was given")
 )
 
 // KeyBytes is how long the secret of a Key is.
@@ -90,7 +90,7 @@ func (k *Key) SealFile(of string, plain []byte) []byte {
 func SealedFile(data []byte) bool { return bytes.HasPrefix(data, []byte(fileHead)) }
 
 // OpenFile opens what SealFile made; what is not sealed at all it returns as it is only if there is no key. The error is ErrSealed or ErrWrongKey where
-// the key is missing or another, and ErrPlain where there is one and the file is not sealed.
+// the key is missing or another, and a third one where there is one and the file is not sealed.
 func (k *Key) OpenFile(of string, data []byte) ([]byte, error) {
 	switch {
 	case k == nil && !SealedFile(data):
@@ -98,7 +98,7 @@ func (k *Key) OpenFile(of string, data []byte) ([]byte, error) {
 	case k == nil:
 		return nil, ErrSealed
 	case !SealedFile(data):
-		return nil, ErrPlain
+		return nil, errPlain
 	}
 	sealed := data[len(fileHead):]
 	if len(sealed) < len(k.id) || !bytes.Equal(sealed[:len(k.id)], k.id[:]) {

@@ -92,7 +92,7 @@ func TestSealed_keys(t *testing.T) {
 		dir  string
 		key  *Key
 		want error
-	}{{dir, nil, ErrSealed}, {dir, keyOfBytes(8), ErrWrongKey}, {plain, keyOfBytes(7), ErrPlain}} {
+	}{{dir, nil, ErrSealed}, {dir, keyOfBytes(8), ErrWrongKey}, {plain, keyOfBytes(7), errPlain}} {
 		before := content(t, c.dir)
 		o.Key = c.key
 		if l, err := Open(c.dir, o); !errors.Is(err, c.want) {
@@ -101,7 +101,7 @@ func TestSealed_keys(t *testing.T) {
 		if after := content(t, c.dir); after != before {
 			t.Errorf("%v: something was changed", c.want)
 		}
-		if err := Dump(c.dir, c.key, 1, func(Record, *Commit) error { return nil }); c.want != ErrPlain && !errors.Is(err, c.want) || c.want == ErrPlain && err != nil {
+		if err := Dump(c.dir, c.key, 1, func(Record, *Commit) error { return nil }); c.want != errPlain && !errors.Is(err, c.want) || c.want == errPlain && err != nil {
 			t.Errorf("dump: %v, want %v", err, c.want)
 		}
 	}
@@ -236,7 +236,7 @@ func TestKey_file(t *testing.T) {
 	for want, err := range map[error]error{
 		ErrWrongKey: second(other.OpenFile("state.json", b)),
 		ErrSealed:   second((*Key)(nil).OpenFile("state.json", b)),
-		ErrPlain:    second(k.OpenFile("state.json", plain)),
+		errPlain:    second(k.OpenFile("state.json", plain)),
 	} {
 		if !errors.Is(err, want) {
 			t.Errorf("got %v, want %v", err, want)

@@ -20,7 +20,7 @@ import (
 //
 // What a crash left unfinished is cut off, set aside beside its segment and said in Stats and a log line; that was
 // never acknowledged. Any other damage is refused with a *CorruptError, and nothing is changed. A log that another
-// has open is refused with ErrLocked, and one that is sealed otherwise than o.Key says with ErrSealed, ErrPlain or ErrWrongKey. A crash within Open leaves a folder that Open takes.
+// has open is refused with ErrLocked, and one that is sealed otherwise than o.Key says with ErrSealed or ErrWrongKey, or, where it is plain, another error. A crash within Open leaves a folder that Open takes.
 func Open(dir string, o Options) (*Log, error) {
 	o.defaults()
 	l, err := open(dir, o)

@@ -59,7 +59,7 @@ func (m *manifest) fits(key *Key) error {
 	case m.sealed && key == nil:
 		return fmt.Errorf("the log: %w", ErrSealed)
 	case !m.sealed && key != nil:
-		return ErrPlain
+		return errPlain
 	case m.sealed && m.key != key.id:
 		return fmt.Errorf("the log: %w: it wants %v, and was given %v", ErrWrongKey, m.key, key.id)
 	}

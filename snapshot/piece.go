@@ -110,9 +110,6 @@ func appendChecksum(b, of []byte) []byte {
 
 const checksumLen = len(`"checksum":"sha256:"}`) + 2*sha256.Size + 1
 
-// ErrNoPiece says that something is no piece of a log at all, while one that is damaged is another error.
-var ErrNoPiece = errors.New("not a piece of a log: it does not begin as one")
-
 // ErrPieceVersion says that a piece is whole and of a form that this agent does not read.
 var ErrPieceVersion = errors.New("of another version")
 
@@ -128,7 +125,7 @@ func ReadPiece(b []byte) (*Piece, error) {
 		Log *PieceHead `json:"log"`
 	}
 	if !ok || !bytes.HasPrefix(line, []byte(`{"log":{"version":`)) || json.Unmarshal(line, &head) != nil || head.Log == nil {
-		return nil, ErrNoPiece
+		return nil, errors.New("not a piece of a log: it does not begin as one")
 	}
 	body := b[:max(0, len(b)-checksumLen)]
 	if len(body) <= len(line) || !bytes.Equal(b[len(body):], appendChecksum(nil, body)) {

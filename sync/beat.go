@@ -320,8 +320,7 @@ func (c *core) twins(p *peer, b *beat) {
 	c.question(p.name, &ask{Ask: askTwin, Beat: elder})
 }
 
-// ErrSecond says that another agent of the same name was there first.
-var ErrSecond = errors.New("another agent of this name is alive")
+var errSecond = errors.New("another agent of this name is alive")
 
 // second finds out that another agent has this host's name. The one that has been up for less long ends: that is measured
 // by each on its own, whatever the clocks say.
@@ -338,7 +337,7 @@ func (c *core) second(b *beat) {
 	older := time.Duration(b.Up)*time.Millisecond - c.now.Sub(c.born)
 	if older > time.Second || older > -time.Second && b.Boot < c.boot {
 		if c.clash++; c.clash >= 2 {
-			c.fatal = fmt.Errorf("%w: %s, started at %s; give this host another name (--node-name)", ErrSecond, c.node, started.Format(time.RFC3339))
+			c.fatal = fmt.Errorf("%w: %s, started at %s; give this host another name (--node-name)", errSecond, c.node, started.Format(time.RFC3339))
 		}
 	}
 }

@@ -73,7 +73,7 @@ const inbox = 256
 // tickEvery is how often is looked at what time alone changes.
 const tickEvery = 200 * time.Millisecond
 
-// Run syncs until ctx ends, and then it is nil. It ends before that, with ErrSecond, when another agent of this host's name
+// Run syncs until ctx ends, and then it is nil. It ends before that, with an error, when another agent of this host's name
 // was there first, or when the Bus cannot be listened to. It records nothing of its own; a crash leaves what the ledger has.
 func (s *Sync) Run(ctx context.Context) error {
 	defer close(s.ended)

@@ -217,8 +217,8 @@ func TestRun_oneOfTwoOfANameEnds(t *testing.T) {
 		s.Open()
 		go func() { ended <- s.Run(ctx) }()
 	}
-	if err := <-ended; !errors.Is(err, ErrSecond) || ctx.Err() != nil {
-		t.Errorf("got %v, want %v, by itself", err, ErrSecond)
+	if err := <-ended; !errors.Is(err, errSecond) || ctx.Err() != nil {
+		t.Errorf("got %v, want %v, by itself", err, errSecond)
 	}
 	cancel()
 	if err := <-ended; err != nil {

@@ -47,7 +47,7 @@ func TestBeat_twinsAreToldByAThird(t *testing.T) {
 		s.now = s.now.Add(time.Second)
 		b.hear(b.core.subject.host("b"), m)
 	}
-	if !errors.Is(b.core.fatal, ErrSecond) {
+	if !errors.Is(b.core.fatal, errSecond) {
 		t.Errorf("the younger goes on: %v", b.core.fatal)
 	}
 	// An agent that was started again is not its own twin.
