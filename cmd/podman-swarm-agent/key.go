@@ -6,11 +6,13 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
 
 	"github.com/podman-swarm/podman-swarm/events"
+	"github.com/podman-swarm/podman-swarm/snapshot"
 )
 
 // keyName is the name of the key's file, in the data dir and among systemd's credentials.
@@ -141,30 +143,15 @@ func readKey(path string, private bool) (*events.Key, error) {
 // writeKey draws a key and writes it, whole or not at all.
 func writeKey(path string) (*events.Key, error) {
 	secret := events.NewSecret()
-	f, err := os.OpenFile(path+".tmp", os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o600)
-	if err != nil {
-		return nil, err
-	}
-	_, err = f.WriteString(hex.EncodeToString(secret) + "\n")
-	if err = errors.Join(err, f.Chmod(0o600), f.Sync(), f.Close()); err != nil {
-		return nil, err
-	}
-	if err := os.Rename(path+".tmp", path); err != nil {
-		return nil, err
-	}
-	if err := syncFolder(filepath.Dir(path)); err != nil {
+	if err := writePrivate(path, hex.EncodeToString(secret)+"\n"); err != nil {
 		return nil, err
 	}
 	return events.NewKey(secret)
 }
 
-// syncFolder makes the names in a folder durable.
-func syncFolder(dir string) error {
-	d, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	return errors.Join(d.Sync(), d.Close())
+// writePrivate puts text at path, whole or not at all, for the owner alone to read; on nil it is durable.
+func writePrivate(path, text string) error {
+	return snapshot.WriteFile(path, path+".tmp", 0o600, func(w io.Writer) error { _, err := io.WriteString(w, text); return err })
 }
 
 // key is the key that log and state.json are sealed with; nil where they are plain.

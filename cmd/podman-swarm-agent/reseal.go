@@ -257,3 +257,12 @@ func finishReseal(ring keyring, key *events.Key) error {
 	}
 	return os.RemoveAll(path(resealFolder))
 }
+
+// syncFolder makes the names in a folder durable.
+func syncFolder(dir string) error {
+	d, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	return errors.Join(d.Sync(), d.Close())
+}

@@ -56,18 +56,7 @@ func (k secretKeys) write(all [][]byte) error {
 	for _, one := range all {
 		b.WriteString(hex.EncodeToString(one) + "\n")
 	}
-	f, err := os.OpenFile(k.path()+".tmp", os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o600)
-	if err != nil {
-		return err
-	}
-	_, err = f.WriteString(b.String())
-	if err = errors.Join(err, f.Chmod(0o600), f.Sync(), f.Close()); err != nil {
-		return err
-	}
-	if err := os.Rename(k.path()+".tmp", k.path()); err != nil {
-		return err
-	}
-	return syncFolder(k.dataDir)
+	return writePrivate(k.path(), b.String())
 }
 
 // draw makes the first key of a host that is alone, durable when it is returned.

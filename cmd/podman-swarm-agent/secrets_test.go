@@ -122,9 +122,15 @@ func TestSecrets_theKeyIsTheClusters(t *testing.T) {
 
 func TestSecretKeys_file(t *testing.T) {
 	k := secretKeys{t.TempDir()}
+	if err := os.WriteFile(k.path()+".tmp", bytes.Repeat([]byte("x"), 100), 0o644); err != nil { // a crash left it
+		t.Fatal(err)
+	}
 	one, err := k.draw()
 	if err != nil {
 		t.Fatal(err)
+	}
+	if info, err := os.Stat(k.path()); err != nil || info.Size() != 2*secret.KeyBytes+1 || info.Mode().Perm() != 0o600 {
+		t.Errorf("what was written: %v, %v", info, err)
 	}
 	if again, err := k.draw(); err != nil || !bytes.Equal(again, one) {
 		t.Errorf("drawn again: %v", err)
