@@ -47,8 +47,11 @@ func (l *Log) Missing(ctx context.Context, have func(Incarnation) uint64, from u
 		if h := all[r.Inc]; !ok || last <= had || !h.holds(&r) || !whole && r.Seq > given[r.Inc]+1 {
 			return nil
 		}
+		if err := fn(r); err != nil {
+			return err
+		}
 		given[r.Inc] = last
-		return fn(r)
+		return nil
 	})
 	if damage == nil {
 		return gone, err

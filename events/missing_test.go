@@ -3,6 +3,7 @@ package events
 import (
 	"context"
 	"errors"
+	"io"
 	"os"
 	"path/filepath"
 	"slices"
@@ -47,6 +48,17 @@ func TestMissing_aroundDamage(t *testing.T) {
 						t.Fatalf("record %d, byte %d: event %d of %v is given after %d", i+1, at, r.Seq, r.Inc, had[r.Inc])
 					}
 					had[r.Inc] = r.Seq + uint64(r.Count) - 1
+				}
+				var last Incarnation // whose last commit there is no room for
+				left, err := l.Missing(context.Background(), func(Incarnation) uint64 { return 0 }, 0, func(r Record) error {
+					if r.Seq+uint64(r.Count)-1 == l.heads[r.Inc].last {
+						last = r.Inc
+						return io.ErrShortBuffer
+					}
+					return nil
+				})
+				if last != 0 && (!errors.Is(err, io.ErrShortBuffer) || i < 4*many-2 && !slices.Contains(left, last)) {
+					t.Errorf("record %d, byte %d: the end of %v had no room, and gone are %v, %v", i+1, at, last, left, err)
 				}
 				if at > 1 { // its length leads to the next one: of the other incarnation all can be had
 					if other := 30 - records[i].Inc; had[other] != l.heads[other].last || slices.Contains(gone, other) {

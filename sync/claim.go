@@ -140,7 +140,7 @@ func (c *core) lacks(q *ask) {
 			has = q.Have[n].Seq
 		}
 		at := point{k.Inc, k.Seq, k.Hash}
-		if has < k.Seq && k.Seq <= c.ledger.View().OnDisk().Head(k.Inc).Seq && (unsaid(k.Hash) || c.onChainOf(&at)) {
+		if has < k.Seq && k.Seq <= c.ledger.View().OnDisk().Head(k.Inc).Seq && (unsaid(k.Hash) || c.passes(&at)) {
 			c.find(Finding{Host: q.From, Inc: k.Inc, First: has + 1, Had: k.Seq, Has: has})
 		}
 		k.Boot = p.Boot

@@ -146,7 +146,8 @@ func (c *core) floor(inc events.Incarnation) point {
 
 // passes reports whether the own chain goes through a point.
 func (c *core) passes(p *point) bool {
-	return p.Seq <= c.ledger.View().OnDisk().Head(p.Inc).Seq && c.onChainOf(p)
+	on, _ := c.onChainOf(p) // what cannot be read may be
+	return on && p.Seq <= c.ledger.View().OnDisk().Head(p.Inc).Seq
 }
 
 // only is having everything, but of one incarnation nothing after an event.

@@ -136,9 +136,11 @@ func (c *core) serveCommits(q *ask) *answer {
 	have := map[events.Incarnation]uint64{}
 	a := &answer{Answer: askCommits, Vector: markOf(c.ledger.View().OnDisk().Vector()), body: c.page[:0]}
 	most := min(max(q.Most, pageBytes), pageMost)
+	unsure := map[events.Incarnation]bool{} // whether what would be sent follows on what the other has
 	for _, p := range q.Have {
 		have[p.Inc] = p.Seq
-		if !c.onChainOf(&p) {
+		on, err := c.onChainOf(&p)
+		if unsure[p.Inc] = err != nil; !on {
 			a.Astray = append(a.Astray, p.Inc)
 			have[p.Inc] = 1<<64 - 1 // what would be sent does not follow on what the other has
 		}
@@ -153,12 +155,14 @@ func (c *core) serveCommits(q *ask) *answer {
 		return nil
 	})
 	var damage *events.CorruptError
-	switch {
-	case errors.As(err, &damage): // gone says of what; the other asks for that elsewhere, and there is no more to be had here
-		a.Record, a.More = 0, false
-		c.problem("damage", "the own log cannot be read: "+damage.Error()+"; other hosts are asked for what is damaged",
+	if errors.As(err, &damage) {
+		c.problem("damage", "the own log cannot be read: "+damage.Error()+"; who lacks what is damaged asks other hosts for it",
 			"stop the agent, look at the disk, move its events folder aside and start it: the others tell it their state; "+aside)
-	case err != nil && !errors.Is(err, errEnough):
+		if slices.ContainsFunc(gone, func(inc events.Incarnation) bool { return unsure[inc] }) {
+			return nil // it may be a fork, which a state that is taken over would end unseen
+		}
+		a.Record, a.More = 0, false // gone says of what there is no more to be had here: the other asks elsewhere
+	} else if err != nil && !errors.Is(err, errEnough) {
 		c.say.Error("the own log cannot be read for another host", "peer", q.From, "err", err)
 		return nil
 	}
@@ -170,21 +174,24 @@ func (c *core) serveCommits(q *ask) *answer {
 	return a
 }
 
-// onChainOf reports whether the point is on the chain that is held here, or beyond its end.
-func (c *core) onChainOf(p *point) bool {
+// onChainOf reports whether the point is on the chain that is held here, or beyond its end. The error says that this cannot be read; then it may be.
+func (c *core) onChainOf(p *point) (bool, error) {
 	head := c.ledger.View().OnDisk().Head(p.Inc)
 	switch {
 	case p.Seq > head.Seq:
-		return true
+		return true, nil
 	case p.Seq == head.Seq:
-		return p.Hash == head.Hash
+		return p.Hash == head.Hash, nil
 	}
 	found := true // a point that is not held any more
 	_, err := c.log.Missing(c.ctx, only(p.Inc, p.Seq-1), 0, func(r events.Record) error {
 		found = r.Seq+uint64(r.Count)-1 == p.Seq && r.Hash == p.Hash
 		return errEnough
 	})
-	return found || err != nil && !errors.Is(err, errEnough)
+	if err != nil && !errors.Is(err, errEnough) {
+		return true, err
+	}
+	return found, nil
 }
 
 // serveChain says up to which of the points this host agrees, and gives what it holds next. Of what its log does not hold any more it cannot say
