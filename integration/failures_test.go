@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"math"
 	"net/http"
 	"os"
 	"os/exec"
@@ -341,7 +342,7 @@ func TestFailure_A30_bytesPerApply(t *testing.T) {
 	}
 }
 
-// bytesOfApply is by how much the log grows with one changed Deployment.
+// bytesOfApply is by how much the log grows with one changed Deployment: the least of some, as the agent may note something by itself meanwhile.
 func bytesOfApply(t *testing.T, a *trial.Agent, say string) int {
 	t.Helper()
 	size := func() (n int) {
@@ -364,9 +365,13 @@ func bytesOfApply(t *testing.T, a *trial.Agent, say string) int {
 			return nil
 		})
 	}
-	quiet()
-	before := size()
-	apply(t, a, trial.Deployment("web", 0, say))
-	quiet()
-	return size() - before
+	least := math.MaxInt
+	for i := range 3 {
+		quiet()
+		before := size()
+		apply(t, a, trial.Deployment("web", 0, say+strconv.Itoa(i)))
+		quiet()
+		least = min(least, size()-before)
+	}
+	return least
 }
