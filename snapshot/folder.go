@@ -30,7 +30,48 @@ func (f Folder) pieces(log string, digest bool) *pieces {
 // before the moment. Of a time after what the folder has it is the last state that there is. The error wraps ErrNoMoment where the folder does
 // not cover the moment.
 func (f Folder) At(ctx context.Context, name string, m Moment) (*projection.State, About, error) {
-	s, about, err := f.base(name, m)
+	s, about, err := f.at(ctx, name, "", m)
+	if name != "" || m.Event.IsZero() || !errors.Is(err, ErrNoMoment) {
+		return s, about, err
+	}
+	// What a backup does not cover need not come after it: it may have been given up before, or be of another log.
+	log, index, ferr := f.find(ctx, m)
+	if index == 0 {
+		return s, about, errors.Join(err, ferr)
+	}
+	return f.at(ctx, "", log, Moment{Index: index})
+}
+
+// find is the log whose pieces have a moment's event, and the index at which its commit ends; zero where none has it, and then the error tells of those
+// that cannot be read. Nothing is folded.
+func (f Folder) find(ctx context.Context, m Moment) (log string, index uint64, err error) {
+	logs, err := f.logs()
+	for _, log := range logs {
+		until, p := m.until(), f.pieces(log, false)
+		all, lerr := listPieces(p.folder)
+		err = errors.Join(err, lerr)
+		for _, file := range all {
+			if ctx.Err() != nil {
+				return "", 0, ctx.Err()
+			}
+			piece, rerr := readPieceFile(p.folder, file, f.Keys)
+			if rerr != nil {
+				err = errors.Join(err, rerr)
+				continue
+			}
+			for i := range piece.Records {
+				if until.past(&piece.Records[i]); until.seen {
+					return log, piece.Records[i].Last(), nil
+				}
+			}
+		}
+	}
+	return "", 0, err
+}
+
+// at is At, of the one log that is meant; of any, where that is "".
+func (f Folder) at(ctx context.Context, name, log string, m Moment) (*projection.State, About, error) {
+	s, about, err := f.base(name, log, m)
 	if err != nil {
 		return nil, about, err
 	}
@@ -50,8 +91,8 @@ func (f Folder) At(ctx context.Context, name string, m Moment) (*projection.Stat
 	return s, about, err
 }
 
-// base is what is to be folded from.
-func (f Folder) base(name string, m Moment) (*projection.State, About, error) {
+// base is what is to be folded from, of the one log that is meant, or, where that is "", of any.
+func (f Folder) base(name, log string, m Moment) (*projection.State, About, error) {
 	all := f.backups()
 	if name != "" {
 		b, err := all.Read(name)
@@ -76,6 +117,9 @@ func (f Folder) base(name string, m Moment) (*projection.State, About, error) {
 			errs = append(errs, fmt.Errorf("%s: %w", file.Name, err))
 			continue
 		}
+		if log != "" && about.Log != log {
+			continue
+		}
 		if abouts[file.Name] = about; about.Log != "" {
 			logs[about.Log] = true
 		}
@@ -98,7 +142,7 @@ func (f Folder) base(name string, m Moment) (*projection.State, About, error) {
 		b, err := all.Read(file.Name)
 		if err == nil && m.reaches(b.State) {
 			if about.Log == "" { // increments that go back to the beginning tell more than a backup of which it is not known where they go on from it
-				if s, about, err := f.fromNothing(m, nil); err == nil {
+				if s, about, err := f.fromNothing(log, m, nil); err == nil {
 					return s, about, nil
 				}
 			}
@@ -106,12 +150,15 @@ func (f Folder) base(name string, m Moment) (*projection.State, About, error) {
 		}
 		errs = append(errs, err)
 	}
-	return f.fromNothing(m, errs)
+	return f.fromNothing(log, m, errs)
 }
 
 // fromNothing is the state before the first event, where the folder has a log from there on.
-func (f Folder) fromNothing(m Moment, errs []error) (*projection.State, About, error) {
+func (f Folder) fromNothing(log string, m Moment, errs []error) (*projection.State, About, error) {
 	logs, err := f.logs()
+	if log != "" {
+		logs = []string{log}
+	}
 	if err == nil && len(logs) == 1 {
 		folder := filepath.Join(f.Dir, IncrementsFolder, logs[0])
 		if all, err := listPieces(folder); err == nil && len(all) > 0 && all[0].First == 1 {

@@ -113,6 +113,8 @@ func TestMoment_byEventThatWasGivenUp(t *testing.T) {
 		}
 	}
 	save()
+	p := h.increments(t)
+	p.turn(t) // makes the first backup
 	was := map[events.ID]*projection.State{}
 	if err := other.log.Read(t.Context(), 0, func(r events.Record) error {
 		_, err := h.Admit(t.Context(), [][]byte{bytes.Clone(r.Payload)})
@@ -128,7 +130,27 @@ func TestMoment_byEventThatWasGivenUp(t *testing.T) {
 	}
 	h.changes(t, 1)
 	save()
+	p.turn(t)
+	if _, err := p.Backups.Create(t.Context(), "", false); err != nil { // which does not cover it either
+		t.Fatal(err)
+	}
 	h.changes(t, 1)
+	p.turn(t)
+	second := open(t, t.TempDir()) // which has its backups, and the newest of all, in the same folder
+	q := second.increments(t)
+	q.Backups.Dir = p.Backups.Dir
+	second.changes(t, 2)
+	q.turn(t)
+	folder := Folder{Dir: p.Backups.Dir}
+	for id, want := range was {
+		got, about, err := folder.At(t.Context(), "", Moment{Event: id})
+		if err != nil || got.Index() != want.Index() || got.Digest() != want.Digest() || about.Log != p.Of() {
+			t.Errorf("event %v, by the folder: %v; want the state at event %d", id, err, want.Index())
+		}
+	}
+	if _, _, err := folder.At(t.Context(), "", Moment{Event: events.ID{Inc: inc, Seq: 4}}); !errors.Is(err, ErrNoMoment) {
+		t.Errorf("an event that nobody has recorded, by the folder: %v", err)
+	}
 	whole := h.folds.Source
 	for what, source := range map[string]Log{"the whole log": whole, "what is left of it": shortened{whole, 2}} {
 		h.folds.Source = source
