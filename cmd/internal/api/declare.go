@@ -164,11 +164,15 @@ func (s *Server) record(q *request, otherwise string, keys []string,
 	by, before := q.by(otherwise), s.Ledger.View().State
 	changes, err := decide(before)
 	if err != nil || len(changes) == 0 {
-		q.unchanged(before, keys)
+		r := projection.Receipt{State: before}
 		if err == nil {
-			q.warnOfConflicts(before, keys)
+			r, err = s.unrecorded(before, decide)
 		}
-		return projection.Receipt{State: before}, err
+		q.unchanged(r.State, keys)
+		if err == nil {
+			q.warnOfConflicts(r.State, keys)
+		}
+		return r, err
 	}
 	r, err := s.Ledger.Record(q.Context(), by, func(st *projection.State) ([]projection.Change, error) {
 		for _, key := range keys {
@@ -180,6 +184,9 @@ func (s *Server) record(q *request, otherwise string, keys []string,
 		}
 		return changes, nil
 	})
+	if err == nil && r.Stamp.IsZero() {
+		r, err = s.unrecorded(r.State, decide)
+	}
 	if err == nil {
 		q.warnOfConflicts(r.State, keys)
 	}
@@ -193,6 +200,20 @@ func (s *Server) record(q *request, otherwise string, keys []string,
 		}
 	}
 	return r, err
+}
+
+// unrecorded is the receipt where decide wanted no change of a state: with that, or, where not all of it is on disk, with what is, since other events
+// may yet get the indexes of the rest. If of that it wants one, it was content with what may be lost, and the full disk is the answer.
+func (s *Server) unrecorded(st *projection.State, decide func(*projection.State) ([]projection.Change, error)) (projection.Receipt, error) {
+	disk := s.Ledger.View().Durable().State
+	if disk.Index() >= st.Index() {
+		return projection.Receipt{State: st}, nil
+	}
+	changes, err := decide(disk)
+	if err == nil && len(changes) > 0 {
+		err = events.ErrFull
+	}
+	return projection.Receipt{State: disk}, err
 }
 
 // decode reads the one object of a body, strictly or as fieldValidation says: the fields that the kind does not have are

@@ -164,6 +164,9 @@ func (s *Server) changeDNSAllow(q *request, cause string, decide func(*projectio
 		changes, err = decide(st)
 		return changes, err
 	})
+	if err == nil && r.Stamp.IsZero() {
+		r, err = s.unrecorded(r.State, decide)
+	}
 	if err != nil {
 		return err
 	}

@@ -121,3 +121,30 @@ func TestWatch_timePassesOnAFullDisk(t *testing.T) {
 		t.Errorf("told is %s", o.body)
 	}
 }
+
+// Who wants what is so already is told an index that is on disk; and of what is not there yet, that the disk is full.
+func TestApply_unchangedOnAFullDisk(t *testing.T) {
+	a, disk, fill := onFullDisk(t)
+	fill()
+	same := strings.Replace(deployment("a", 1, "w"), "replicas:", "minReadySeconds: 60\n  replicas:", 1)
+	if o := a.want(200, "POST", apply, same); o.field("index") != "1" || o.field("results.0.action") != "unchanged" {
+		t.Errorf("applied again: %s", o.body)
+	}
+	if o := a.want(200, "PUT", deploymentsPath+"/a", string(a.want(200, "GET", deploymentsPath+"/a", "").body)); o.field("metadata.resourceVersion") != a.resourceVersion(1) {
+		t.Errorf("put again: %s", o.body)
+	}
+	a.want(507, "POST", apply, deployment("p", 1, "w"))
+	const hosts = "/api/v1/dns/whitelist"
+	if o := a.want(200, "PUT", hosts, `{"hosts":[]}`); o.field("index") != "1" || o.field("changed") != "false" {
+		t.Errorf("the list of names said again: %s", o.body)
+	}
+	if o := a.want(200, "DELETE", deploymentsPath+"?labelSelector=app%3Dnone", ""); o.field("metadata.resourceVersion") != a.resourceVersion(1) {
+		t.Errorf("none is deleted: %s", o.body)
+	}
+	w := a.follow(allDeployments + "&resourceVersion=" + a.resourceVersion(1))
+	disk.full.Store(false)
+	w.wantEvents("ADDED p", "ADDED q")
+	if o := a.want(200, "POST", apply, deployment("p", 1, "w")); o.field("index") != "3" || o.field("results.0.action") != "unchanged" {
+		t.Errorf("applied once it is on disk: %s", o.body)
+	}
+}

@@ -291,7 +291,10 @@ func (s *Server) within(q *request, cause string, decide func(*projection.State)
 		changes, err = decide(st)
 		return changes, err
 	})
-	if err == nil && !r.Stamp.IsZero() {
+	if err == nil && r.Stamp.IsZero() {
+		return s.unrecorded(r.State, decide)
+	}
+	if err == nil {
 		q.recorded(r.Stamp.ID)
 		for _, c := range changes {
 			s.log().Info("recorded", "key", c.Key, "deleted", c.Object == nil, "actor", by.Actor, "cause", by.Cause, "index", r.First)
