@@ -37,8 +37,8 @@ type Backups struct {
 	For      seal.For      // whom they are sealed for; the zero value: they are plain
 	Keys     seal.Keys     // what opens sealed ones on this host, if anything does
 	Every    time.Duration // between two backups; zero: none is made unasked
-	// Of names the folder of the increments that go on from a backup that is made now. Nil: there are none.
-	Of   func() string
+	// Of names the folder of the increments that go on from a backup that is made now; "": it cannot be told. Nil: there are none.
+	Of   func(context.Context) string
 	Keep Keep
 	Log  *slog.Logger
 	Now  func() time.Time // nil: time.Now
@@ -153,7 +153,7 @@ func (b *Backups) createOf(ctx context.Context, why string, pinned bool) (Backup
 	}
 	begun := time.Now()
 	s := b.Ledger.View().OnDisk()
-	f, err := b.create(s, why, pinned)
+	f, err := b.create(ctx, s, why, pinned)
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.made.Failed = err; err != nil {
@@ -179,7 +179,7 @@ func (b *Backups) Changed() <-chan struct{} {
 	return b.next
 }
 
-func (b *Backups) create(s *projection.State, why string, pinned bool) (BackupFile, error) {
+func (b *Backups) create(ctx context.Context, s *projection.State, why string, pinned bool) (BackupFile, error) {
 	now := b.now().UTC()
 	if err := b.folder(); err != nil {
 		return BackupFile{}, fmt.Errorf("make a backup: %w", err)
@@ -190,7 +190,7 @@ func (b *Backups) create(s *projection.State, why string, pinned bool) (BackupFi
 	}
 	about := About{Cluster: b.Cluster, Node: b.Node, Agent: b.Agent, Made: now, Why: why}
 	if b.Of != nil {
-		about.Log = b.Of()
+		about.Log = b.Of(ctx)
 	}
 	write := func(w io.Writer) error { return WriteBackup(w, about, s) }
 	if b.Compress {

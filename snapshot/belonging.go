@@ -14,7 +14,7 @@ import (
 
 // Which folder the increments of a log are in, and whether they are of that log as it is.
 
-// Of names the folder of the pieces of this host's log; "" as long as it is not known, before the first Once.
+// Of names the folder of the pieces of this host's log; "" as long as it is not known, before the first Once or Find.
 func (p *Increments) Of() string {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -22,6 +22,12 @@ func (p *Increments) Of() string {
 		return ""
 	}
 	return filepath.Base(p.folder)
+}
+
+// Find is Of, once it is found out, and "" where it cannot be told now: Once says why.
+func (p *Increments) Find(ctx context.Context) string {
+	_ = p.find(ctx)
+	return p.Of()
 }
 
 func (p *Increments) use(folder string) {
@@ -33,6 +39,8 @@ func (p *Increments) use(folder string) {
 // find finds the folder of this log. Its name has the log's id: a new log begins again at event 1, and its pieces must not come between those of
 // another. Where a log has been put back to an earlier time, pieces that are there have what is not in it any more: then it begins another.
 func (p *Increments) find(ctx context.Context) error {
+	p.finding.Lock() // not busy: a backup must not wait for increments, of which making the first may take long
+	defer p.finding.Unlock()
 	if p.folder != "" {
 		return nil
 	}

@@ -165,7 +165,7 @@ func TestDrill_backupOfAnotherState(t *testing.T) {
 	h.apply(t, "deployment/default/web", `{"n":1}`)
 	other.apply(t, "deployment/default/web", `{"n":2}`)
 	p.turn(t)
-	wrong := &Backups{Dir: p.Backups.Dir, Cluster: "default", Node: "a", Ledger: other.Ledger, Log: h.view.Log, Of: p.Of}
+	wrong := &Backups{Dir: p.Backups.Dir, Cluster: "default", Node: "a", Ledger: other.Ledger, Log: h.view.Log, Of: p.Find}
 	f, err := wrong.Create(t.Context(), "", false)
 	if err != nil {
 		t.Fatal(err)

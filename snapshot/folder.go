@@ -124,7 +124,7 @@ func (f Folder) base(name, log string, m Moment) (*projection.State, About, erro
 			logs[about.Log] = true
 		}
 	}
-	// One that was made before the agent knew of which log its increments are has none: it is the last to go from.
+	// Where it could not be told of which log its increments are, and in earlier versions, it says none: it is the last to go from.
 	named := func(f BackupFile) int { return len(abouts[f.Name].Log) }
 	slices.SortStableFunc(files, func(x, y BackupFile) int { return min(named(x), 1) - min(named(y), 1) })
 	for _, file := range slices.Backward(files) {

@@ -26,8 +26,10 @@ type Increments struct {
 	All bool
 	Log *slog.Logger
 
+	finding sync.Mutex // held until folder is known
+	folder  string     // of this log; "": not known yet; written under finding and mu, and then never again
+
 	busy   sync.Mutex // held while the folder is changed
-	folder string     // of this log; "": not known yet; written under both locks
 	merged uint64     // the last event that was in the newest piece when pieces were merged
 	abouts map[string]About
 
@@ -134,12 +136,12 @@ func (p *Increments) Once(ctx context.Context) error {
 
 // once also says why what is not needed could not be removed.
 func (p *Increments) once(ctx context.Context) (made int, stays, err error) {
+	if err := p.find(ctx); err != nil {
+		return 0, nil, err
+	}
 	s := p.Backups.Ledger.View().OnDisk()
 	if s.Index() == 0 {
 		return 0, nil, nil
-	}
-	if err := p.find(ctx); err != nil {
-		return 0, nil, err
 	}
 	if err := p.there(); err != nil {
 		return 0, nil, err

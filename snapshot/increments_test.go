@@ -21,7 +21,7 @@ func (h *host) increments(t testing.TB) *Increments {
 	t.Helper()
 	b := &Backups{Dir: filepath.Join(h.dir, "backups"), Cluster: "default", Node: "a", Agent: "1.2", Ledger: h.Ledger, Log: h.view.Log}
 	p := &Increments{Backups: b, Source: h.log, Every: time.Minute, Log: h.view.Log}
-	b.Of = p.Of
+	b.Of = p.Find
 	return p
 }
 
@@ -556,9 +556,11 @@ func TestFolder_backupThatKnewNoLog(t *testing.T) {
 	h := open(t, t.TempDir())
 	p := h.increments(t)
 	p.All = true
+	p.Backups.Of = nil // as in earlier versions, or where it could not be told
 	if _, err := p.Backups.Create(t.Context(), "", false); err != nil {
 		t.Fatal(err)
 	}
+	p.Backups.Of = p.Find
 	states := h.changes(t, 4)
 	if all := p.turn(t); len(all) == 0 || all[0].First != 1 {
 		t.Fatalf("increments: %+v, want them from event 1 on", all)
@@ -570,6 +572,28 @@ func TestFolder_backupThatKnewNoLog(t *testing.T) {
 		s, _, err := Folder{Dir: p.Backups.Dir}.At(t.Context(), "", c.Moment)
 		if err != nil || s.Digest() != c.want.Digest() {
 			t.Errorf("at %+v: %v, want the state after event %d", c.Moment, err, c.want.Index())
+		}
+	}
+}
+
+// A backup that is made before the first increments of an agent's life, of an empty log too, has those that come go on from it.
+func TestBackups_beforeTheFirstIncrements(t *testing.T) {
+	for _, n := range []int{0, 3} {
+		h := open(t, t.TempDir())
+		p := h.increments(t)
+		h.changes(t, n)
+		b, err := p.Backups.Create(t.Context(), "", false)
+		if err != nil {
+			t.Fatal(err)
+		}
+		states := h.changes(t, 4)
+		p.turn(t)
+		if names := p.Backups.names(t); len(names) != 1 {
+			t.Errorf("after %d events: for increments to go on from there are %v", n, names)
+		}
+		s, about, err := Folder{Dir: p.Backups.Dir}.At(t.Context(), b.Name, Moment{Index: states[1].Index()})
+		if err != nil || s.Digest() != states[1].Digest() || about.Log == "" {
+			t.Errorf("after %d events: from %+v: %v, want the state after event %d", n, about, err, states[1].Index())
 		}
 	}
 }

@@ -55,7 +55,7 @@ func (r *Restorer) newest(ctx context.Context, name string) (Newest, error) {
 		return n, err
 	}
 	n.Last = b.State.At()
-	if b.Log == "" { // made before the agent knew which log its increments are of: what goes from an older one may be newer
+	if b.Log == "" { // made where that could not be told, or by an earlier version: what goes from an older one may be newer
 		name = ""
 	}
 	end := Moment{Time: time.Unix(1<<40, 0)} // after all that there can be, also what was made while the clock was ahead

@@ -2,6 +2,7 @@ package snapshot
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -182,6 +183,7 @@ func TestTrimmer_waits(t *testing.T) {
 		}
 	}
 	keeps("nothing is there", "a backup that has been verified", "")
+	tr.Increments.Backups.Of = nil // as in earlier versions, or where it could not be told
 	if _, err := tr.Increments.Backups.Create(t.Context(), "", false); err != nil {
 		t.Fatal(err)
 	}
@@ -189,6 +191,7 @@ func TestTrimmer_waits(t *testing.T) {
 		t.Fatal(err)
 	}
 	keeps("a backup of before there were increments", "a verified backup that the increments go with", "")
+	tr.Increments.Backups.Of = tr.Increments.Find
 	tr.Drill = &Drill{Backups: tr.Increments.Backups, Log: h.view.Log}
 	tr.Increments.turn(t)
 	if _, err := tr.Increments.Backups.Create(t.Context(), "", false); err != nil {
@@ -332,7 +335,7 @@ func TestTrimmer_behindWhatIsVerified(t *testing.T) {
 	if err := os.Remove(filepath.Join(b.Dir, f.Name)); err != nil {
 		t.Fatal(err)
 	}
-	b.Of = func() string { return "log-0123" }
+	b.Of = func(context.Context) string { return "log-0123" }
 	if f, err = b.Create(t.Context(), "", false); err != nil {
 		t.Fatal(err)
 	}

@@ -44,7 +44,7 @@ func (a *agent) openArchive() {
 	a.archive.trimmer = &snapshot.Trimmer{Source: a.events, Increments: a.archive.increments, Drill: a.archive.drill, Folds: a.folds,
 		Age: a.c.logKeep.age, Bytes: a.c.logKeep.bytes, Log: a.part("log")}
 	if every > 0 {
-		a.backups.Of, a.restorer.Increments = a.archive.increments.Of, a.archive.increments
+		a.backups.Of, a.restorer.Increments = a.archive.increments.Find, a.archive.increments
 	}
 	a.archive.copies = &snapshot.Copies{Backups: a.backups, To: a.c.to, Log: a.part("backup")}
 }

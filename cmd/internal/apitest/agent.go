@@ -172,7 +172,7 @@ func (a *Agent) server(log *events.Log, ledger *projection.Ledger) *api.Server {
 	backups := &snapshot.Backups{Dir: filepath.Join(a.dir, "backups"), Cluster: "default", Node: Node, Agent: "v9.9.9", Ledger: ledger,
 		Keep: snapshot.Keep{Last: 2}, For: a.sealFor, Log: quiet}
 	a.increments = &snapshot.Increments{Backups: backups, Source: log, Every: time.Hour, Log: quiet}
-	backups.Of = a.increments.Of
+	backups.Of = a.increments.Find
 	folds := &snapshot.Folds{Dir: filepath.Join(a.dir, "events"), Source: log, Log: quiet}
 	secrets, err := secret.NewKeys(make([]byte, secret.KeyBytes)) // the same after each start
 	if err != nil {
