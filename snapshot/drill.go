@@ -127,7 +127,7 @@ func (d *Drill) read(ctx context.Context, all []BackupFile) (f BackupFile, err e
 
 // fold folds the newest backup, and the increments after it and between one before and it.
 func (d *Drill) fold(ctx context.Context, found Checked, name string, older []BackupFile) error {
-	folder := Folder{d.Backups.Dir, d.Backups.Keys}
+	folder := Folder{Dir: d.Backups.Dir, Keys: d.Backups.Keys}
 	if !found.Opened { // no more can be found out here than that the bytes, of the increments too, are those that were written
 		if err := folder.pieces(found.About.Log, false).check(ctx, found.About.Index); err != nil {
 			return fmt.Errorf("the increments after %s: %w", name, err)

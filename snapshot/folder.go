@@ -18,6 +18,8 @@ import (
 type Folder struct {
 	Dir  string
 	Keys seal.Keys // what opens those that are sealed
+
+	host *Increments // of the host whose folder it is: what is only in its log yet is folded too. Nil: it may be anybody's
 }
 
 func (f Folder) backups() *Backups { return &Backups{Dir: f.Dir, Keys: f.Keys} }
@@ -78,7 +80,12 @@ func (f Folder) at(ctx context.Context, name, log string, m Moment) (*projection
 	until := m.until()
 	later := func(r events.Record) bool { return ctx.Err() != nil || until.past(&r) }
 	if about.Log != "" && (m.Index == 0 || m.Index > s.Index()) { // after one that is pinned the increments may have gone
-		if s, err = f.pieces(about.Log, false).fold(s, later); err == nil {
+		s, err = f.pieces(about.Log, false).fold(s, later)
+		if err == nil && f.host != nil && about.Log == f.host.Of() {
+			index := s.Index()
+			s, err = projection.FoldUntil(scan(func(fn func(events.Record) error) error { return f.host.Source.Read(ctx, index, fn) }), s, 0, later)
+		}
+		if err == nil {
 			err = ctx.Err()
 		}
 	}
@@ -261,6 +268,12 @@ func (a after) Scan(_ uint64, fn func(events.Record) error) error {
 	}
 	return nil
 }
+
+// scan calls fn with some records.
+type scan func(fn func(events.Record) error) error
+
+// Scan is scan itself, wherever that begins.
+func (s scan) Scan(_ uint64, fn func(events.Record) error) error { return s(fn) }
 
 // Verify reads a backup of the folder and folds all increments after it, comparing each digest. It gives the state at the end. One that is pinned is enough by itself:
 // that the increments after it have gone is no damage.

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -595,5 +596,40 @@ func TestBackups_beforeTheFirstIncrements(t *testing.T) {
 		if err != nil || s.Digest() != states[1].Digest() || about.Log == "" {
 			t.Errorf("after %d events: from %+v: %v, want the state after event %d", n, about, err, states[1].Index())
 		}
+	}
+}
+
+// To look at what would be restored changes nothing on the disk, and shows what was done just now all the same.
+func TestRestorer_sourceAtDry(t *testing.T) {
+	h := open(t, t.TempDir())
+	p := h.increments(t)
+	h.changes(t, 3)
+	p.turn(t) // makes the first backup
+	h.changes(t, 3)
+	p.turn(t)
+	states := h.changes(t, 4) // which are in no piece
+	r := h.restorer(t)
+	r.Backups, r.Increments = p.Backups, p
+	backup := p.Backups.names(t)[0]
+	was := names(t, p.Backups.Dir) + names(t, p.folder)
+	inc := h.log.Incarnation()
+	for m, want := range map[Moment]*projection.State{{Index: states[1].Index()}: states[1], {Event: events.ID{Inc: inc, Seq: states[2].Head(inc).Seq}}: states[2], {Time: time.Now()}: states[3]} {
+		dry, err := r.SourceAt(t.Context(), backup, m, true)
+		if err != nil {
+			t.Fatalf("%+v: %v", m, err)
+		}
+		if now := names(t, p.Backups.Dir) + names(t, p.folder); now != was {
+			t.Errorf("%+v: there are %s, and were %s", m, now, was)
+		}
+		if !dry.Made.Equal(want.At()) || !reflect.DeepEqual(dry.Want, want.Declarations()) {
+			t.Errorf("%+v: %s, want the state at event %d", m, dry.File, want.Index())
+		}
+	}
+	if _, err := r.SourceAt(t.Context(), backup, Moment{Index: states[3].Index() + 1}, true); !errors.Is(err, ErrNoMoment) {
+		t.Errorf("an event to come: %v", err)
+	}
+	from, err := r.SourceAt(t.Context(), backup, Moment{Index: states[1].Index()}, false)
+	if err != nil || !reflect.DeepEqual(from.Want, states[1].Declarations()) {
+		t.Errorf("in earnest: %v", err)
 	}
 }

@@ -52,7 +52,7 @@ func TestMoment_byEvent(t *testing.T) {
 	}
 	h.changes(t, 2)
 	p.turn(t)
-	folder := Folder{p.Backups.Dir, keys}
+	folder := Folder{Dir: p.Backups.Dir, Keys: keys}
 	tried := 0
 	err := h.log.Read(t.Context(), 0, func(r events.Record) error {
 		if r.Inc == 0 {

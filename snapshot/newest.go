@@ -59,7 +59,7 @@ func (r *Restorer) newest(ctx context.Context, name string) (Newest, error) {
 		name = ""
 	}
 	end := Moment{Time: time.Unix(1<<40, 0)} // after all that there can be, also what was made while the clock was ahead
-	data, about, err := Folder{r.Backups.Dir, r.Backups.Keys}.Extract(ctx, name, end, r.Backups.Agent, r.Backups.Compress)
+	data, about, err := Folder{Dir: r.Backups.Dir, Keys: r.Backups.Keys}.Extract(ctx, name, end, r.Backups.Agent, r.Backups.Compress)
 	newer := about.Index > b.Index // whatever the clock said meanwhile
 	if b.Log == "" {
 		newer = about.Made.After(n.Last)

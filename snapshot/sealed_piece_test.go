@@ -238,7 +238,7 @@ func TestFolder_sealed(t *testing.T) {
 		p.turn(t)
 	}
 	files := mustList(t, p.Backups)
-	with, without := Folder{p.Backups.Dir, keys}, Folder{Dir: p.Backups.Dir}
+	with, without := Folder{Dir: p.Backups.Dir, Keys: keys}, Folder{Dir: p.Backups.Dir}
 	for _, want := range states[1:] {
 		if got, _, err := with.At(t.Context(), "", Moment{Index: want.Index()}); err != nil || got.Digest() != want.Digest() {
 			t.Fatalf("event %d: %v", want.Index(), err)
@@ -313,7 +313,7 @@ func TestIncrements_mergeSealed(t *testing.T) {
 		t.Errorf("got %+v, %v", piece, err)
 	}
 	for _, want := range states {
-		if got, _, err := (Folder{p.Backups.Dir, keys}).At(t.Context(), "", Moment{Index: want.Index()}); err != nil || got.Digest() != want.Digest() {
+		if got, _, err := (Folder{Dir: p.Backups.Dir, Keys: keys}).At(t.Context(), "", Moment{Index: want.Index()}); err != nil || got.Digest() != want.Digest() {
 			t.Errorf("event %d: %v", want.Index(), err)
 		}
 	}
@@ -555,7 +555,7 @@ func TestCopies_sealedTogether(t *testing.T) {
 	if err := c.Once(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	if s, _, err := (Folder{string(there), keys}).At(t.Context(), "", Moment{Index: h.View().Index()}); err != nil || s.Digest() != h.View().Digest() {
+	if s, _, err := (Folder{Dir: string(there), Keys: keys}).At(t.Context(), "", Moment{Index: h.View().Index()}); err != nil || s.Digest() != h.View().Digest() {
 		t.Errorf("got %v", err)
 	}
 	// Made again: as large, and sealed with another key of the file; of the copies one is lost.
