@@ -74,6 +74,40 @@ func TestMissing_aroundDamage(t *testing.T) {
 	}
 }
 
+// So does what the disk gives an error for, and a segment that is not there.
+func TestMissing_aroundWhatCannotBeRead(t *testing.T) {
+	for what, spoil := range map[string]func(path string) error{
+		"gone":        os.Remove,
+		"not read":    func(path string) error { return errors.Join(os.Remove(path), os.Mkdir(path, 0o755)) }, // opens, and gives EISDIR
+		"cut to half": func(path string) error { return os.Truncate(path, 200) },
+	} {
+		l := mustOpen(t, ram(t), small())
+		a, b := &author{inc: 10}, &author{inc: 20}
+		for len(l.tail.Load().sealed) < 3 {
+			mustAppend(t, l, a.entry(t, 1, 1))
+		}
+		bad := segmentName(l.tail.Load().sealed[1].first)
+		for range 10 {
+			mustAppend(t, l, b.entry(t, 1, 1))
+		}
+		if err := spoil(filepath.Join(l.dir, bad)); err != nil {
+			t.Fatal(err)
+		}
+		had := map[Incarnation]uint64{}
+		gone, err := l.Missing(context.Background(), func(Incarnation) uint64 { return 0 }, 0, func(r Record) error {
+			had[r.Inc] = r.Seq
+			return nil
+		})
+		var corrupt *CorruptError
+		if !errors.As(err, &corrupt) || corrupt.Segment != bad {
+			t.Errorf("%s: got %v, want that %s is damaged", what, err, bad)
+		}
+		if !slices.Equal(gone, []Incarnation{10}) || had[10] == 0 || had[20] != 10 {
+			t.Errorf("%s: up to %v is given, and gone are %v", what, had, gone)
+		}
+	}
+}
+
 // flip turns a bit of a file over.
 func flip(t *testing.T, path string, at int64) {
 	t.Helper()

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"sort"
@@ -45,7 +46,7 @@ func (l *Log) Scan(from uint64, fn func(Record) error) error {
 	})
 }
 
-// scanAround is Scan that goes on behind what is damaged: the first such place is damage, and no error. Some of what stands behind it may be left
+// scanAround is Scan that goes on behind what is damaged, or cannot be read: the first such place is damage, and no error. Some of what stands behind it may be left
 // out, up to the next mark.
 func (l *Log) scanAround(from uint64, fn func(Record) error) (damage, err error) {
 	t := l.tail.Load()
@@ -63,14 +64,19 @@ func (l *Log) scanAround(from uint64, fn func(Record) error) (damage, err error)
 			}
 			return inner
 		})
-		var corrupt *CorruptError
-		switch {
-		case inner != nil || err == nil:
+		if inner != nil || err == nil {
 			return damage, inner
+		}
+		var corrupt *CorruptError
+		var failed *fs.PathError // the disk gives an error, or the segment is not there
+		switch err = l.gone(from, err); {
+		case errors.As(err, &failed):
+			corrupt = at.corrupt(err.Error())
 		case !errors.As(err, &corrupt):
-			return damage, fmt.Errorf("read log %s: %w", l.dir, l.gone(from, err))
-		case damage == nil:
-			damage = fmt.Errorf("read log %s: %w", l.dir, err)
+			return damage, fmt.Errorf("read log %s: %w", l.dir, err)
+		}
+		if damage == nil {
+			damage = fmt.Errorf("read log %s: %w", l.dir, corrupt)
 		}
 		m, ok = l.behind(t, at)
 	}

@@ -103,7 +103,7 @@ func (c *core) lostFork(s *search) {
 	if slices.ContainsFunc(c.findings, func(f Finding) bool { return f.Host == s.peer && f.Inc == s.inc && f.Cut() }) {
 		which = s.peer + ", whose disk was put back"
 	}
-	c.problem("fork "+s.inc.String(), fmt.Sprintf("hosts %s and %s hold different commits of incarnation %v, and where they part was trimmed from the logs",
+	c.problem("fork "+s.inc.String(), fmt.Sprintf("hosts %s and %s hold different commits of incarnation %v, and where they part was trimmed from a log, or cannot be read",
 		c.node, s.peer, s.inc), "stop the agent of the host "+which+
 		", move its events folder aside and start it: the others tell it their state; "+aside)
 }
@@ -260,18 +260,22 @@ func (c *core) countAnew(inc events.Incarnation) {
 }
 
 // even ends it that a host has another state of the same commits. Where one number has meant two commits for a while, what is folded depends on
-// the order in which they came: each folds anew what its log holds, in the same order. Only if the log does not hold all, what the other has is
+// the order in which they came: each folds anew what its log holds, in the same order. Only if the log does not hold all, or not whole, what the other has is
 // taken over: what is absent there has ended by then, and a state that is what the log says must not lose an object by that.
 func (c *core) even(p *peer) {
 	cause := "host " + p.name + " had another state with the same commits"
 	changed, err := c.ledger.Refold(c.ctx, cause)
+	var damage *events.CorruptError
+	if errors.As(err, &damage) {
+		c.damaged(damage)
+	}
 	switch {
-	case err != nil && !errors.Is(err, projection.ErrEntangled):
+	case err != nil && damage == nil && !errors.Is(err, projection.ErrEntangled):
 		c.say.Error("the own commits cannot be folded anew", "err", err)
 	case changed:
 		delete(c.digests, markOf(c.ledger.View().Vector())) // it was that of another state
 	case err == nil && p.wait <= 2*c.every.sync: // the other has yet to do the same
-	case c.transfer == nil:
+	case c.transfer == nil && (err != nil || p.parts == ""):
 		if c.wantState(p, cause); c.transfer != nil {
 			c.transfer.even, c.transfer.keep = true, err == nil
 		}
@@ -339,6 +343,10 @@ const (
 
 // fails tells of what will be tried again, once; and as a problem when that does not help.
 func (c *core) fails(what string, err error) {
+	var damage *events.CorruptError
+	if errors.As(err, &damage) {
+		c.damaged(damage)
+	}
 	since, ok := c.failing[what]
 	switch {
 	case c.ends(err):

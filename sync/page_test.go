@@ -83,3 +83,29 @@ func TestPull_asksForAsMuchAsComesSoon(t *testing.T) {
 		}
 	}
 }
+
+// Of a damaged log, what there is no room for in one answer is had with the next, and no state is taken over in its place.
+func TestPull_goesOnAsLongAsADamagedLogGivesSomething(t *testing.T) {
+	s := newSim(t, 1, "a", "b")
+	a, b := s.nodes["a"], s.nodes["b"]
+	s.run(10 * time.Second)
+	b.crash()
+	sound := large(t, 8, 100, 100_000)
+	if _, err := a.ledger.Admit(context.Background(), append(large(t, 9, 2, 100), sound...)); err != nil {
+		t.Fatal(err)
+	}
+	a.damage(`"inc":"0000000000000009","seq":2`)
+	b.start()
+	s.run(time.Minute)
+	var got int
+	gone, err := b.log.Missing(context.Background(), only(8, 0), 0, func(events.Record) error {
+		got++
+		return nil
+	})
+	if err != nil || len(gone) > 0 || got != len(sound) {
+		t.Errorf("of %d commits that can be read of the other's disk, %d have come, gone are %v, %v", len(sound), got, gone, err)
+	}
+	if wrong := s.agree(); wrong != "" || b.core.counts.Transfers != 1 {
+		t.Errorf("what cannot be read is had with the state, once: %d times; %s", b.core.counts.Transfers, wrong)
+	}
+}

@@ -156,8 +156,7 @@ func (c *core) serveCommits(q *ask) *answer {
 	})
 	var damage *events.CorruptError
 	if errors.As(err, &damage) {
-		c.problem("damage", "the own log cannot be read: "+damage.Error()+"; who lacks what is damaged asks other hosts for it",
-			"stop the agent, look at the disk, move its events folder aside and start it: the others tell it their state; "+aside)
+		c.damaged(damage)
 		if slices.ContainsFunc(gone, func(inc events.Incarnation) bool { return unsure[inc] }) {
 			return nil // it may be a fork, which a state that is taken over would end unseen
 		}
@@ -172,6 +171,12 @@ func (c *core) serveCommits(q *ask) *answer {
 		c.page = a.body // which is sent before the next ask is looked at
 	}
 	return a
+}
+
+// damaged tells that the own log cannot be read where it was whole when the agent started.
+func (c *core) damaged(err *events.CorruptError) {
+	c.problem("damage", "the own log cannot be read: "+err.Error()+"; who lacks what is damaged asks other hosts for it",
+		"stop the agent, look at the disk, move its events folder aside and start it: the others tell it their state; "+aside)
 }
 
 // onChainOf reports whether the point is on the chain that is held here, or beyond its end. The error says that this cannot be read; then it may be.

@@ -1,12 +1,14 @@
 package sync
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
 	"os"
+	"path/filepath"
 	"slices"
 	"sync/atomic"
 	"testing"
@@ -227,4 +229,29 @@ func (n *node) put(image string) {
 	if err := os.CopyFS(n.dir, os.DirFS(image)); err != nil {
 		n.t.Fatal(err)
 	}
+}
+
+// damage flips the last bit of what stands on the disk.
+func (n *node) damage(what string) {
+	n.t.Helper()
+	files, _ := filepath.Glob(filepath.Join(n.dir, "*"))
+	for _, file := range files {
+		b, err := os.ReadFile(file)
+		if err != nil {
+			continue // a folder
+		}
+		if at := bytes.Index(b, []byte(what)); at >= 0 {
+			at += len(what) - 1
+			f, err := os.OpenFile(file, os.O_WRONLY, 0)
+			if err == nil {
+				_, err = f.WriteAt([]byte{b[at] ^ 1}, int64(at))
+				err = errors.Join(err, f.Close())
+			}
+			if err != nil {
+				n.t.Fatal(err)
+			}
+			return
+		}
+	}
+	n.t.Fatalf("%s does not hold %s", n.id, what)
 }

@@ -1,10 +1,8 @@
 package sync
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
-	"errors"
 	"flag"
 	"fmt"
 	"log/slog"
@@ -191,7 +189,7 @@ func (p *player) host(n *node, what string, words []string) {
 		}
 		n.skew = d
 	case "damage": // what its disk holds of the commit that gives an object this value
-		p.damage(n, words[0])
+		n.damage(fmt.Sprintf(`"value":%q`, words[0]))
 	case "overlook": // the last commit
 		n.overlook()
 	case "remove": // a host from the cluster
@@ -247,29 +245,6 @@ func (p *player) record(n *node, all ...projection.Change) {
 	}
 	p.line("%s records %s", n.id, p.event(r.Stamp.ID))
 	n.step(func() {})
-}
-
-// damage flips a bit on the disk.
-func (p *player) damage(n *node, value string) {
-	files, _ := filepath.Glob(filepath.Join(n.dir, "*"))
-	for _, file := range files {
-		b, err := os.ReadFile(file)
-		if err != nil {
-			continue // a folder
-		}
-		if at := bytes.Index(b, fmt.Appendf(nil, `"value":%q`, value)); at >= 0 {
-			f, err := os.OpenFile(file, os.O_WRONLY, 0)
-			if err == nil {
-				_, err = f.WriteAt([]byte{b[at+9] ^ 1}, int64(at+9))
-				err = errors.Join(err, f.Close())
-			}
-			if err != nil {
-				p.t.Fatal(err)
-			}
-			return
-		}
-	}
-	p.t.Fatalf("%s holds no %s", n.id, value)
 }
 
 // overlook has the agent begin with a state that does not follow from its log, as by a mistake of the version before it: nothing that the last

@@ -158,13 +158,13 @@ func (c *core) askCommits(peer string, record uint64) {
 	for _, inc := range slices.Compact(spared) {
 		q.Have = append(q.Have, point{Inc: inc, Seq: 1<<64 - 1})
 	}
-	taken, without := 0, len(c.forgone) > 0
-	q.Most = pageBytes
-	if c.pull != nil {
-		taken, q.Most, without = c.pull.taken, c.pull.next(c.now), without || c.pull.spared
+	next := pull{peer: peer, record: record, most: pageBytes, fetched: c.counts.Fetched, asked: c.now, until: c.now.Add(c.every.answer), spared: len(c.forgone) > 0}
+	if before := c.pull; before != nil {
+		next.most, next.fetched, next.taken, next.spared = before.next(c.now), before.fetched, before.taken, next.spared || before.spared
 	}
-	id := c.question(peer, &q)
-	c.pull = &pull{peer: peer, id: id, record: record, most: q.Most, asked: c.now, until: c.now.Add(c.every.answer), taken: taken, spared: without}
+	q.Most = next.most
+	next.id = c.question(peer, &q)
+	c.pull = &next
 	c.counts.Asked++
 }
 
@@ -219,6 +219,8 @@ func (c *core) pulled(done *pull, a *answer, commits [][]byte) {
 	switch {
 	case p == nil:
 	case len(a.Astray) > 0: // first must be known whose chain stands: a state has both folded that have it
+	case len(a.Gone) > 0 && c.counts.Fetched > done.fetched: // what there was no room for is called gone too, and what came has made room
+		c.want[p.name] = true
 	case len(a.Gone) > 0:
 		c.gone(p, a.Gone)
 	case !c.missed && !done.spared && c.covers(commits):
