@@ -86,7 +86,7 @@ func (b *bed) keep(name string, whom seal.For) *kept {
 	quiet := slog.New(slog.DiscardHandler)
 	backups := &snapshot.Backups{Dir: filepath.Join(b.dir, "backups-"+name), Node: "bench", Ledger: b.ledger, Compress: true, For: whom, Log: quiet}
 	k := &kept{inc: &snapshot.Increments{Backups: backups, Source: b.log, Log: quiet}}
-	backups.Of = k.inc.Of
+	backups.Of = k.inc.Find
 	return k
 }
 
