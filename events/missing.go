@@ -15,7 +15,7 @@ import (
 // them is given. It takes no lock for long and waits for no fsync.
 //
 // What is damaged holds up no other incarnation: those of which something cannot be read are gone as well, given up to there, and err is
-// a *CorruptError, joined to fn's where both are. Of an incarnation nothing is given that does not follow on what was given before.
+// a *CorruptError, joined to fn's where both are; then gone are also those to whose end it did not come. Of an incarnation nothing is given that does not follow on what was given before.
 func (l *Log) Missing(ctx context.Context, have func(Incarnation) uint64, from uint64, fn func(Record) error) (gone []Incarnation, err error) {
 	l.headMu.Lock()
 	all := maps.Clone(l.heads)

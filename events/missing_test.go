@@ -4,10 +4,13 @@ import (
 	"context"
 	"errors"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
 	"testing"
+
+	"golang.org/x/sys/unix"
 )
 
 // What is damaged holds up nothing that does not follow on it: the log is read on behind it, wherever that is, and says of what it lacks something.
@@ -102,8 +105,25 @@ func TestMissing_aroundWhatCannotBeRead(t *testing.T) {
 		if !errors.As(err, &corrupt) || corrupt.Segment != bad {
 			t.Errorf("%s: got %v, want that %s is damaged", what, err, bad)
 		}
-		if !slices.Equal(gone, []Incarnation{10}) || had[10] == 0 || had[20] != 10 {
+		least := l.tail.Load().sealed[1].first - 1 // what comes before the bad place, a record an event
+		if !slices.Equal(gone, []Incarnation{10}) || had[10] < least || had[20] != 10 {
 			t.Errorf("%s: up to %v is given, and gone are %v", what, had, gone)
+		}
+	}
+}
+
+// What passes by itself is no damage: a person would be told to set the log aside.
+func TestMark_unread(t *testing.T) {
+	for _, c := range []struct {
+		err    fs.PathError
+		damage bool
+	}{
+		{fs.PathError{Op: "read", Err: unix.EIO}, true}, {fs.PathError{Op: "open", Err: unix.ENOENT}, true},
+		{fs.PathError{Op: "open", Err: unix.EMFILE}, false}, {fs.PathError{Op: "open", Err: unix.EACCES}, false},
+	} {
+		var corrupt *CorruptError
+		if err := (&mark{seg: 1}).unread(&c.err); errors.As(err, &corrupt) != c.damage {
+			t.Errorf("%v: got %v", &c.err, err)
 		}
 	}
 }

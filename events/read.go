@@ -67,20 +67,26 @@ func (l *Log) scanAround(from uint64, fn func(Record) error) (damage, err error)
 		if inner != nil || err == nil {
 			return damage, inner
 		}
+		err = fmt.Errorf("read log %s: %w", l.dir, at.unread(l.gone(from, err)))
 		var corrupt *CorruptError
-		var failed *fs.PathError // the disk gives an error, or the segment is not there
-		switch err = l.gone(from, err); {
-		case errors.As(err, &failed):
-			corrupt = at.corrupt(err.Error())
-		case !errors.As(err, &corrupt):
-			return damage, fmt.Errorf("read log %s: %w", l.dir, err)
+		if !errors.As(err, &corrupt) { // it may pass, and then nothing is known to be damaged
+			return nil, err
 		}
 		if damage == nil {
-			damage = fmt.Errorf("read log %s: %w", l.dir, corrupt)
+			damage = err
 		}
 		m, ok = l.behind(t, at)
 	}
 	return damage, nil
+}
+
+// unread is a *CorruptError in the place of an error of the disk that does not pass: a record that it does not give, or a segment that is not there.
+func (m *mark) unread(err error) error {
+	var failed *fs.PathError
+	if errors.As(err, &failed) && (failed.Op == "read" || errors.Is(err, fs.ErrNotExist)) {
+		return m.corrupt(err.Error())
+	}
+	return err
 }
 
 // behind is where to go on behind the damaged record at m: the next one, if the length of the damaged one still leads there, and else the next
@@ -144,13 +150,12 @@ func (l *Log) Read(ctx context.Context, after uint64, fn func(Record) error) err
 
 func (l *Log) read(t *tail, from mark, reuse bool, fn func(*frame, *mark) error) error {
 	var inner error
-	_, err := walk(l.dir, l.o.Key, t.spans(from.seg), from, reuse, func(f *frame, m *mark) error {
+	at, err := walk(l.dir, l.o.Key, t.spans(from.seg), from, reuse, func(f *frame, m *mark) error {
 		inner = fn(f, m)
 		return inner
 	})
 	if inner == nil && err != nil {
-		err = l.gone(from.number, err)
-		return fmt.Errorf("read log %s: %w", l.dir, err)
+		return fmt.Errorf("read log %s: %w", l.dir, at.unread(l.gone(from.number, err)))
 	}
 	return inner
 }

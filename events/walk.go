@@ -159,18 +159,19 @@ func (r *reader) fill(n int64) error {
 	if int64(have) >= n {
 		return nil
 	}
+	wanted := int(n)
 	n = max(n, min(chunk, r.limit-r.off))
 	if !r.reuse || int64(cap(r.mem)) < n {
 		r.mem = make([]byte, n)
 	}
 	b := r.mem[:n]
 	copy(b, r.buf)
-	if _, err := r.f.ReadAt(b[have:], r.off+int64(have)); err != nil {
-		if err == io.EOF {
-			return errors.New("the file is shorter than it was")
-		}
-		return err
+	got, err := r.f.ReadAt(b[have:], r.off+int64(have))
+	switch r.buf = b[:have+got]; {
+	case len(r.buf) >= wanted: // what comes before a place that cannot be read is whole
+		return nil
+	case err == io.EOF:
+		return errors.New("the file is shorter than it was")
 	}
-	r.buf = b
-	return nil
+	return err
 }

@@ -151,15 +151,15 @@ type peer struct {
 
 // pull is an ask for commits that is under way.
 type pull struct {
-	peer    string
-	id      uint64
-	record  uint64
-	most    int // bytes
-	asked   time.Time
-	until   time.Time
-	fetched uint64 // events that had been fetched when the first piece was asked for
-	taken   int    // commits so far
-	spared  bool   // something is left out that the other may hold in the place of what was given up
+	peer   string
+	id     uint64
+	record uint64
+	most   int // bytes
+	asked  time.Time
+	until  time.Time
+	taken  int  // commits so far
+	spared bool // something is left out that the other may hold in the place of what was given up
+	torn   bool // a piece said so
 }
 
 // vectors are marks of vectors that this host has had, or has found to hold nothing that it lacks.

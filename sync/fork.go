@@ -274,7 +274,7 @@ func (c *core) even(p *peer) {
 		c.say.Error("the own commits cannot be folded anew", "err", err)
 	case changed:
 		delete(c.digests, markOf(c.ledger.View().Vector())) // it was that of another state
-	case err == nil && p.wait <= 2*c.every.sync: // the other has yet to do the same
+	case (err == nil || damage != nil) && p.wait <= 2*c.every.sync: // the other has yet to do the same
 	case c.transfer == nil && (err != nil || p.parts == ""):
 		if c.wantState(p, cause); c.transfer != nil {
 			c.transfer.even, c.transfer.keep = true, err == nil

@@ -130,6 +130,8 @@ func toOne(t *testing.T) []meant {
 			answer{Answer: askCommits, From: "b", ID: 3, Vector: 0xfc87528d96db15c4, Record: 813, More: true, body: []byte("{\"v\":1}\n{\"v\":1}\n")}},
 		{`{"answer":"commits","from":"b","id":3,"vector":"00000000000000ff","gone":["0000000000001111","0000000000002222"],"astray":["0000000000003333"]}`,
 			answer{Answer: askCommits, From: "b", ID: 3, Vector: 0xff, Gone: []events.Incarnation{0x1111, 0x2222}, Astray: []events.Incarnation{0x3333}}},
+		{`{"answer":"commits","from":"b","id":3,"vector":"00000000000000ff","record":813,"more":true,"torn":true}` + "\n{\"v\":1}\n",
+			answer{Answer: askCommits, From: "b", ID: 3, Vector: 0xff, Record: 813, More: true, Torn: true, body: []byte("{\"v\":1}\n")}},
 		{`{"ask":"chain","from":"c","id":4,"have":[{"i":"0000000000001111","s":1,"h":""}],"inc":"0000000000001111","points":[{"i":"0000000000001111","s":2,"h":"` + beganHash + `"},` +
 			`{"i":"0000000000001111","s":6,"h":"` + headHash + `"}]}`,
 			ask{Ask: askChain, From: "c", ID: 4, Have: []point{{Inc: 0x1111, Seq: 1}}, Inc: 0x1111, Points: []point{{0x1111, 2, first}, {0x1111, 6, head}}}},

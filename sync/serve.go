@@ -157,10 +157,12 @@ func (c *core) serveCommits(q *ask) *answer {
 	var damage *events.CorruptError
 	if errors.As(err, &damage) {
 		c.damaged(damage)
+		if a.Torn = a.More || q.Record > 0; a.Torn { // gone may only not have been come to yet, or have been given before
+			gone = slices.DeleteFunc(gone, func(inc events.Incarnation) bool { return have[inc] >= c.log.Floor(inc) })
+		}
 		if slices.ContainsFunc(gone, func(inc events.Incarnation) bool { return unsure[inc] }) {
 			return nil // it may be a fork, which a state that is taken over would end unseen
 		}
-		a.Record, a.More = 0, false // gone says of what there is no more to be had here: the other asks elsewhere
 	} else if err != nil && !errors.Is(err, errEnough) {
 		c.say.Error("the own log cannot be read for another host", "peer", q.From, "err", err)
 		return nil

@@ -158,9 +158,9 @@ func (c *core) askCommits(peer string, record uint64) {
 	for _, inc := range slices.Compact(spared) {
 		q.Have = append(q.Have, point{Inc: inc, Seq: 1<<64 - 1})
 	}
-	next := pull{peer: peer, record: record, most: pageBytes, fetched: c.counts.Fetched, asked: c.now, until: c.now.Add(c.every.answer), spared: len(c.forgone) > 0}
+	next := pull{peer: peer, record: record, most: pageBytes, asked: c.now, until: c.now.Add(c.every.answer), spared: len(c.forgone) > 0}
 	if before := c.pull; before != nil {
-		next.most, next.fetched, next.taken, next.spared = before.next(c.now), before.fetched, before.taken, next.spared || before.spared
+		next.most, next.taken, next.spared, next.torn = before.next(c.now), before.taken, next.spared || before.spared, before.torn
 	}
 	q.Most = next.most
 	next.id = c.question(peer, &q)
@@ -189,7 +189,7 @@ func (c *core) onCommits(a *answer) (page []arrival, then func()) {
 	if c.pull == nil || c.pull.id != a.ID || c.pull.peer != a.From {
 		return page, func() {} // it came too late, as all do where the link is slow: without them nothing would ever get on
 	}
-	c.pull.taken += len(commits)
+	c.pull.taken, c.pull.torn = c.pull.taken+len(commits), c.pull.torn || a.Torn
 	done := c.pull
 	if done.record == 0 {
 		c.missed = false
@@ -219,10 +219,10 @@ func (c *core) pulled(done *pull, a *answer, commits [][]byte) {
 	switch {
 	case p == nil:
 	case len(a.Astray) > 0: // first must be known whose chain stands: a state has both folded that have it
-	case len(a.Gone) > 0 && c.counts.Fetched > done.fetched: // what there was no room for is called gone too, and what came has made room
-		c.want[p.name] = true
 	case len(a.Gone) > 0:
 		c.gone(p, a.Gone)
+	case done.torn: // in one piece it can say what it does not hold
+		c.want[p.name] = true
 	case !c.missed && !done.spared && c.covers(commits):
 		p.folded, p.strange, p.strayed, p.gone = true, 0, time.Time{}, time.Time{}
 		v := c.ledger.View()

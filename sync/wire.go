@@ -134,6 +134,7 @@ type answer struct {
 	Record  uint64               `json:"record,omitempty"`
 	More    bool                 `json:"more,omitempty"`
 	Gone    []events.Incarnation `json:"gone,omitempty"`   // commits: some that are lacked are not held here any more
+	Torn    bool                 `json:"torn,omitempty"`   // commits: so may be more of them, as damage is in the way: who asks anew once these are folded is told
 	Astray  []events.Incarnation `json:"astray,omitempty"` // commits: what is had of these is not on the chain held here
 	Inc     events.Incarnation   `json:"inc,omitzero"`
 	Common  uint64               `json:"common,omitempty"` // chain: the last event of the last of Points that is on the chain here
