@@ -44,6 +44,11 @@ func (p *Increments) find(ctx context.Context) error {
 	if p.folder != "" {
 		return nil
 	}
+	if p.Backups.Apart { // or what is on a disk that is not mounted would be taken not to be
+		if err := p.Backups.folder(); err != nil {
+			return err
+		}
+	}
 	folder, n := newestPieces(p.Backups.Dir, p.Source.ID())
 	pieces, err := listPieces(folder)
 	if err != nil {

@@ -37,38 +37,41 @@ func (f Folder) At(ctx context.Context, name string, m Moment) (*projection.Stat
 		return s, about, err
 	}
 	// What a backup does not cover need not come after it: it may have been given up before, or be of another log.
-	log, index, ferr := f.find(ctx, m)
-	if index == 0 {
-		return s, about, errors.Join(err, ferr)
+	logs, lerr := f.logs()
+	err = errors.Join(err, lerr)
+	for _, log := range logs {
+		index, ferr := f.find(ctx, log, m)
+		if index > 0 {
+			if s, about, ferr := f.at(ctx, "", log, Moment{Index: index}); !errors.Is(ferr, ErrNoMoment) { // else another log may have what was before it
+				return s, about, ferr
+			}
+		}
+		err = errors.Join(err, ferr)
 	}
-	return f.at(ctx, "", log, Moment{Index: index})
+	return s, about, err
 }
 
-// find is the log whose pieces have a moment's event, and the index at which its commit ends; zero where none has it, and then the error tells of those
+// find is the index at which the commit of a moment's event ends in the pieces of a log; zero where they do not have it, and then the error tells of those
 // that cannot be read. Nothing is folded.
-func (f Folder) find(ctx context.Context, m Moment) (log string, index uint64, err error) {
-	logs, err := f.logs()
-	for _, log := range logs {
-		until, p := m.until(), f.pieces(log, false)
-		all, lerr := listPieces(p.folder)
-		err = errors.Join(err, lerr)
-		for _, file := range all {
-			if ctx.Err() != nil {
-				return "", 0, ctx.Err()
-			}
-			piece, rerr := readPieceFile(p.folder, file, f.Keys)
-			if rerr != nil {
-				err = errors.Join(err, rerr)
-				continue
-			}
-			for i := range piece.Records {
-				if until.past(&piece.Records[i]); until.seen {
-					return log, piece.Records[i].Last(), nil
-				}
+func (f Folder) find(ctx context.Context, log string, m Moment) (index uint64, err error) {
+	until, p := m.until(), f.pieces(log, false)
+	all, err := listPieces(p.folder)
+	for _, file := range all {
+		if ctx.Err() != nil {
+			return 0, ctx.Err()
+		}
+		piece, rerr := readPieceFile(p.folder, file, f.Keys)
+		if rerr != nil {
+			err = errors.Join(err, rerr)
+			continue
+		}
+		for i := range piece.Records {
+			if until.past(&piece.Records[i]); until.seen {
+				return piece.Records[i].Last(), nil
 			}
 		}
 	}
-	return "", 0, err
+	return 0, err
 }
 
 // at is At, of the one log that is meant; of any, where that is "".
@@ -77,11 +80,14 @@ func (f Folder) at(ctx context.Context, name, log string, m Moment) (*projection
 	if err != nil {
 		return nil, about, err
 	}
-	until := m.until()
-	later := func(r events.Record) bool { return ctx.Err() != nil || until.past(&r) }
+	until, reached := m.until(), false
+	later := func(r events.Record) bool {
+		reached = ctx.Err() != nil || until.past(&r)
+		return reached
+	}
 	if about.Log != "" && (m.Index == 0 || m.Index > s.Index()) { // after one that is pinned the increments may have gone
 		s, err = f.pieces(about.Log, false).fold(s, later)
-		if err == nil && f.host != nil && about.Log == f.host.Of() {
+		if err == nil && !reached && f.host != nil && about.Log == f.host.Of() {
 			index := s.Index()
 			s, err = projection.FoldUntil(scan(func(fn func(events.Record) error) error { return f.host.Source.Read(ctx, index, fn) }), s, 0, later)
 		}

@@ -10,7 +10,7 @@ import (
 )
 
 // SourceAt is the state at a moment, to be restored: folded from the backup of that name and the increments after it. If it is only looked
-// at (dry), nothing is changed, once the first increment of this life is made. Else it is put into the folder of backups as one more, pinned, so that
+// at (dry), nothing is changed, if it can be told of which log the increments are. Else it is put into the folder of backups as one more, pinned, so that
 // a restore that is interrupted can go on, and can be told of. The error wraps ErrNoMoment where there is no such moment, fs.ErrNotExist, or seal.ErrNoKey where a part of it is sealed and no key here opens it.
 func (r *Restorer) SourceAt(ctx context.Context, name string, m Moment, dry bool) (Source, error) {
 	if _, err := r.Backups.Stat(name); err != nil {
@@ -19,7 +19,7 @@ func (r *Restorer) SourceAt(ctx context.Context, name string, m Moment, dry bool
 	folder := Folder{Dir: r.Backups.Dir, Keys: r.Backups.Keys}
 	switch { // or what was appended since the last increment would not be there yet, and be taken for undone
 	case r.Increments == nil:
-	case dry && r.Increments.Of() != "": // to look changes nothing
+	case dry && r.Increments.Find(ctx) != "": // to look changes nothing
 		folder.host = r.Increments
 	default:
 		if err := r.Increments.Once(ctx); err != nil {

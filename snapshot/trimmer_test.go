@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -436,6 +437,29 @@ func TestTrimmer_damagedBetween(t *testing.T) {
 		}
 		if got := read(t, path); len(got) != len(whole)-1 {
 			t.Errorf("sealed %v: it is another", sealed)
+		}
+	}
+}
+
+// What a restore to a moment would change can be seen also of what was trimmed off the log, as the restore itself finds it.
+func TestRestorer_sourceAtDryOfATrimmedLog(t *testing.T) {
+	h := openWith(t, t.TempDir(), shortSegments())
+	h.changes(t, 3)
+	tr := h.trimmer(t)
+	tr.ready(t)
+	states := h.changes(t, 60)
+	tr.ready(t)
+	tr.turn(t)
+	r := h.restorer(t)
+	r.Backups, r.Increments = tr.Increments.Backups, tr.Increments
+	want := states[5]
+	if first := h.log.First(); want.Index()+1 >= first {
+		t.Fatalf("the log begins with event %d", first)
+	}
+	for _, dry := range []bool{true, false} {
+		from, err := r.SourceAt(t.Context(), r.Backups.names(t)[0], Moment{Index: want.Index()}, dry)
+		if err != nil || !reflect.DeepEqual(from.Want, want.Declarations()) {
+			t.Errorf("dry %v: %v", dry, err)
 		}
 	}
 }

@@ -83,6 +83,9 @@ func (s *Server) undo(q *request) error {
 	// All of it within the ledger: whether a namespace is empty is not a question of those keys alone.
 	by := q.by("undo")
 	r, err := s.Ledger.Record(q.Context(), by, decide)
+	if err == nil && r.Stamp.IsZero() {
+		r, err = s.unrecorded(r.State, decide)
+	}
 	if err != nil {
 		return err
 	}
