@@ -17,6 +17,7 @@ import (
 // What is damaged holds up no other incarnation: those of which something cannot be read are gone as well, given up to there, and err is
 // a *CorruptError, joined to fn's where both are; then gone are also those to whose end it did not come. Of an incarnation nothing is given that does not follow on what was given before.
 func (l *Log) Missing(ctx context.Context, have func(Incarnation) uint64, from uint64, fn func(Record) error) (gone []Incarnation, err error) {
+	begin := l.tail.Load().markAt(0).number // before the floors are read: what is trimmed off in between is found to be gone then
 	l.headMu.Lock()
 	all := maps.Clone(l.heads)
 	l.headMu.Unlock()
@@ -36,7 +37,7 @@ func (l *Log) Missing(ctx context.Context, have func(Incarnation) uint64, from u
 		return gone, ctx.Err()
 	}
 	given := maps.Clone(lacked)
-	next, whole := max(first, from, l.tail.Load().markAt(0).number), true
+	next, whole := max(first, from, begin), true
 	damage, err := l.scanAround(next, func(r Record) error {
 		if err := ctx.Err(); err != nil {
 			return err

@@ -1,6 +1,7 @@
 package podman
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -39,18 +40,11 @@ func readPod(placed *projection.Placed) (*pod, error) {
 		p.security = *s
 	}
 	if s := p.spec.SecurityContext; s != nil { // what the container itself says wins
-		p.security.RunAsUser = or(p.security.RunAsUser, s.RunAsUser)
-		p.security.RunAsGroup = or(p.security.RunAsGroup, s.RunAsGroup)
-		p.security.RunAsNonRoot = or(p.security.RunAsNonRoot, s.RunAsNonRoot)
+		p.security.RunAsUser = cmp.Or(p.security.RunAsUser, s.RunAsUser)
+		p.security.RunAsGroup = cmp.Or(p.security.RunAsGroup, s.RunAsGroup)
+		p.security.RunAsNonRoot = cmp.Or(p.security.RunAsNonRoot, s.RunAsNonRoot)
 	}
 	return p, nil
-}
-
-func or[T any](a, b *T) *T {
-	if a != nil {
-		return a
-	}
-	return b
 }
 
 func is(b *bool) bool { return b != nil && *b }

@@ -101,13 +101,13 @@ func (p *Increments) carry(from, to string, pieces []PieceFile) error {
 			}
 		}
 	}
-	if err := syncFolder(begun); err != nil {
+	if err := SyncFolder(begun); err != nil {
 		return err
 	}
 	if err := os.Rename(begun, to); err != nil {
 		return err
 	}
-	return syncFolder(filepath.Dir(to))
+	return SyncFolder(filepath.Dir(to))
 }
 
 // link gives a piece, and what stands beside it if anything does, another name in another folder.

@@ -18,7 +18,7 @@ func WriteFile(path, tmp string, perm os.FileMode, write func(io.Writer) error) 
 	if err := os.Rename(tmp, path); err != nil {
 		return err
 	}
-	return syncFolder(filepath.Dir(path))
+	return SyncFolder(filepath.Dir(path))
 }
 
 // prepare writes at tmp what is to stand at path. On nil it is whole and on disk, but for its name.
@@ -50,7 +50,8 @@ func prepare(path, tmp string, perm os.FileMode, write func(io.Writer) error) (e
 	return f.Close()
 }
 
-func syncFolder(dir string) error {
+// SyncFolder makes the names in a folder durable: what was made, renamed or removed in it.
+func SyncFolder(dir string) error {
 	f, err := os.Open(dir)
 	if err != nil {
 		return err

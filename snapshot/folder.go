@@ -1,6 +1,7 @@
 package snapshot
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -39,16 +40,22 @@ func (f Folder) At(ctx context.Context, name string, m Moment) (*projection.Stat
 	// What a backup does not cover need not come after it: it may have been given up before, or be of another log.
 	logs, lerr := f.logs()
 	err = errors.Join(err, lerr)
+	var failed error // where it is, and yet cannot be had: another log may have what was before it whole
 	for _, log := range logs {
 		index, ferr := f.find(ctx, log, m)
-		if index > 0 {
-			if s, about, ferr := f.at(ctx, "", log, Moment{Index: index}); !errors.Is(ferr, ErrNoMoment) { // else another log may have what was before it
-				return s, about, ferr
-			}
+		if index == 0 {
+			err = errors.Join(err, ferr)
+			continue
 		}
-		err = errors.Join(err, ferr)
+		s, about, ferr := f.at(ctx, "", log, Moment{Index: index})
+		if ferr == nil || ctx.Err() != nil {
+			return s, about, ferr
+		}
+		if failed == nil && !errors.Is(ferr, ErrNoMoment) {
+			failed = ferr
+		}
 	}
-	return s, about, err
+	return s, about, cmp.Or(failed, err)
 }
 
 // find is the index at which the commit of a moment's event ends in the pieces of a log; zero where they do not have it, and then the error tells of those

@@ -27,7 +27,7 @@ func (d FolderStore) Put(ctx context.Context, name string, data []byte) error {
 		} else if err != nil {
 			return d.missing(err)
 		}
-		if err := syncFolder(folder); err != nil {
+		if err := SyncFolder(folder); err != nil {
 			return err
 		}
 		folder = within

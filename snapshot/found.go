@@ -88,7 +88,7 @@ func settle(path string) error {
 	if err != nil {
 		return err
 	}
-	return errors.Join(f.Sync(), f.Close(), syncFolder(filepath.Dir(path)))
+	return errors.Join(f.Sync(), f.Close(), SyncFolder(filepath.Dir(path)))
 }
 
 // older refuses a file of version 1 where the log has something, unless it stood there when the log had nothing: this host was stopped since, before it

@@ -215,7 +215,7 @@ func (p *Increments) remove(pieces []PieceFile) error {
 	if len(pieces) == 0 {
 		return nil
 	}
-	return errors.Join(sweepPieces(p.folder), syncFolder(p.folder))
+	return errors.Join(sweepPieces(p.folder), SyncFolder(p.folder))
 }
 
 // stretch is the events from one to another.

@@ -153,7 +153,7 @@ func (b *Backups) prune(dry bool) ([]Kept, error) {
 	}
 	errs = append(errs, b.sweep())
 	if some {
-		errs = append(errs, syncFolder(b.Dir))
+		errs = append(errs, SyncFolder(b.Dir))
 	}
 	return plan, errors.Join(errs...)
 }

@@ -101,7 +101,7 @@ func (r *Restorer) hold(from Source) error {
 		data = r.Key.SealFile(from.Hash, data)
 	}
 	err := WriteFile(path, path+".tmp", 0o600, func(w io.Writer) error { _, err := w.Write(data); return err })
-	return errors.Join(err, syncFolder(filepath.Dir(r.Opened)))
+	return errors.Join(err, SyncFolder(filepath.Dir(r.Opened)))
 }
 
 // letGo removes what was held, once no restore of this host is unfinished.

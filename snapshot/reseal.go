@@ -49,7 +49,7 @@ func (r Reseal) Write() error {
 			return err
 		}
 	}
-	return syncFolder(r.To)
+	return SyncFolder(r.To)
 }
 
 // again writes a file in its new form, if it is of those that have one, and else as it is.
@@ -129,5 +129,5 @@ func DropView(path, sums string, key *events.Key) error {
 	if err := os.Remove(path); err != nil {
 		return fmt.Errorf("remove state.json in its old form: %w", err)
 	}
-	return syncFolder(filepath.Dir(path))
+	return SyncFolder(filepath.Dir(path))
 }

@@ -10,7 +10,7 @@ import (
 )
 
 // SourceAt is the state at a moment, to be restored: folded from the backup of that name and the increments after it. If it is only looked
-// at (dry), nothing is changed, if it can be told of which log the increments are. Else it is put into the folder of backups as one more, pinned, so that
+// at (dry), no increment is made, if it can be told of which log they are. Else it is put into the folder of backups as one more, pinned, so that
 // a restore that is interrupted can go on, and can be told of. The error wraps ErrNoMoment where there is no such moment, fs.ErrNotExist, or seal.ErrNoKey where a part of it is sealed and no key here opens it.
 func (r *Restorer) SourceAt(ctx context.Context, name string, m Moment, dry bool) (Source, error) {
 	if _, err := r.Backups.Stat(name); err != nil {

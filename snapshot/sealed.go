@@ -123,7 +123,7 @@ func place[T any](path, tmp string, about T, sealed []byte) error {
 	if err := os.Rename(tmp, path); err != nil {
 		return err
 	}
-	return syncFolder(filepath.Dir(path))
+	return SyncFolder(filepath.Dir(path))
 }
 
 // sweep removes what stands beside files that are not there any more, of those that are ours by their name.

@@ -88,5 +88,5 @@ func (b *Backups) drop(name string) error {
 	if err := os.Remove(filepath.Join(b.Dir, name)); err != nil {
 		return err
 	}
-	return errors.Join(b.sweep(), syncFolder(b.Dir))
+	return errors.Join(b.sweep(), SyncFolder(b.Dir))
 }

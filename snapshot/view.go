@@ -121,7 +121,7 @@ func (v *View) Write(s *projection.State) (int64, error) {
 	}
 	v.stands = append(v.stands, ours)
 	v.mine, _ = os.Lstat(v.Path) // failing that, the next Inspect reads it
-	if err := syncFolder(filepath.Dir(v.Path)); err != nil {
+	if err := SyncFolder(filepath.Dir(v.Path)); err != nil {
 		return 0, err
 	}
 	v.stands = []string{ours}
@@ -176,7 +176,7 @@ func (v *View) Inspect() (aside string, err error) {
 	if err := os.Rename(v.Path, aside); err != nil {
 		return "", fmt.Errorf("set %s aside: %w", v.Path, err)
 	}
-	return aside, syncFolder(filepath.Dir(v.Path))
+	return aside, SyncFolder(filepath.Dir(v.Path))
 }
 
 // aside is a name for what stands as state.json and is none of this agent's.
@@ -200,7 +200,7 @@ func (v *View) Replace(data []byte) (aside string, err error) {
 	if err := os.Rename(tmp, v.Path); err != nil {
 		return aside, err
 	}
-	return aside, syncFolder(filepath.Dir(v.Path))
+	return aside, SyncFolder(filepath.Dir(v.Path))
 }
 
 // Foreign reports whether something stands as state.json that this agent did not write last.

@@ -131,6 +131,7 @@ type peer struct {
 	strayed time.Time     // since when they do
 	folded  bool          // this host has all that it had when it was heard first, or again after a silence
 	gone    time.Time     // when it said that it does not hold what is lacked here
+	told    time.Time     // when it had given all of what was lacked here that it has
 	bad     time.Time     // when it sent what cannot be read
 	agrees  time.Time     // since when its state is this host's; zero: it is not
 	differs bool          // its digest is another, with the same vector

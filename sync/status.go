@@ -11,6 +11,7 @@ import (
 type Counts struct {
 	Published, Taken, Known, Served uint64
 	Fetched                         uint64 // of those taken: with an answer to an ask for them, what had waited for them included
+	Own                             uint64 // and of those this host's own, which its log did not have any more
 	Gaps, Astray, Unreadable, Lost  uint64 // commits that came too early; off the chain; messages that made no sense; asks without an answer
 	Asked, Forks, Transfers         uint64 // asks for commits; forks ended here; states taken over
 	Pieces                          uint64 // of states that are to be taken over

@@ -59,6 +59,9 @@ func (c *core) fate(of *arrival, a *projection.Admission) []arrival {
 		if of.fetched {
 			c.counts.Fetched += a.Last - a.Seq + 1
 		}
+		if a.Inc == c.log.Incarnation() {
+			c.counts.Own += a.Last - a.Seq + 1
+		}
 		c.lateSaid = c.lateSaid || a.Late
 		return arrivals(c.stash.next(a.Inc, a.Last), "", of.fetched)
 	case projection.Known:
@@ -76,6 +79,7 @@ func (c *core) fate(of *arrival, a *projection.Admission) []arrival {
 		c.forgone[a.Inc] = c.now
 	case projection.Astray:
 		c.missed = true
+		c.garbled = c.garbled || of.fetched
 		c.counts.Astray++
 		c.suspect(of.peer, a.Inc)
 	case projection.Unread:
@@ -216,6 +220,9 @@ func (c *core) pulled(done *pull, a *answer, commits [][]byte) {
 		c.suspect(a.From, inc)
 	}
 	p := c.peers[a.From]
+	if p != nil && !done.torn {
+		p.told = c.now
+	}
 	switch {
 	case p == nil:
 	case len(a.Astray) > 0: // first must be known whose chain stands: a state has both folded that have it
@@ -244,9 +251,13 @@ func (c *core) covers(commits [][]byte) bool {
 
 // gone is told that a host does not hold what is lacked here any more. Another may; if none does, it tells its state.
 func (c *core) gone(p *peer, incs []events.Incarnation) {
+	before := p.gone
 	p.gone = c.now
 	for _, o := range c.sorted() {
-		if _, known := c.seen.at[o.Vector]; o != p && c.alive(o) && !known && (o.gone.IsZero() || c.now.Sub(o.gone) > c.every.sync) {
+		_, known := c.seen.at[o.Vector]
+		// While all go on writing, what another says to have is never what was had here, also where it has been asked since.
+		asked := c.now.Sub(before) < c.every.sync && o.told.After(before)
+		if o != p && c.alive(o) && !known && !asked && c.now.Sub(o.gone) > c.every.sync {
 			c.want[o.name] = true
 			return
 		}

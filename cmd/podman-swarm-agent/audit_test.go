@@ -9,6 +9,8 @@ import (
 	"testing"
 	"time"
 
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
 	"github.com/podman-swarm/podman-swarm/cmd/internal/api"
 )
 
@@ -69,6 +71,10 @@ func TestAgent_diskThatWasPutBackIsNoticed(t *testing.T) {
 		}
 		time.Sleep(50 * time.Millisecond)
 	}
+	var third metav1.PartialObjectMetadata
+	if err := json.Unmarshal([]byte(b.ask(t, "GET", "/api/v1/namespaces/default/services/third", "", http.StatusOK)), &third); err != nil {
+		t.Fatal(err)
+	}
 	a.end(t)
 	b.end(t)
 	written := filepath.Join(t.TempDir(), "heads.txt")
@@ -111,6 +117,10 @@ func TestAgent_diskThatWasPutBackIsNoticed(t *testing.T) {
 	})
 	b.ask(t, "GET", "/api/v1/namespaces/default/services/third", "", http.StatusOK)
 	b.status(t, "two alive and agreeing", alive(2))
+	// Its log has them in another order now: what a client goes on from may mean another event.
+	if said := b.ask(t, "GET", "/api/v1/services?watch=true&resourceVersion="+third.ResourceVersion, "", http.StatusOK); !strings.Contains(said, `"reason":"Expired"`) {
+		t.Errorf("a watch from resourceVersion %s, given before: %s", third.ResourceVersion, said)
+	}
 	got := b.audit(t, `{"peers":["a"]}`)
 	if !got.Good || len(got.Findings) != 1 || got.Findings[0].By != "a" || got.Findings[0].Host != "b" || got.Findings[0].Had <= got.Findings[0].Has {
 		t.Errorf("b has it all back, and a found it gone; the audit says %+v", got)

@@ -63,7 +63,7 @@ const grace = 3 * time.Second
 // hearOthers returns once everything that a majority of the hosts had is folded here, or when patience is over: nothing of what they have has come for
 // --recover-alone-after, or not all in ten times as long. Unless it is
 // everything that all of them had, this host then counts its events under another incarnation: one that was not heard may
-// know more of the old one than this host does, if its disk is not the newest.
+// know more of the old one than this host does, if its disk is not the newest. So it does where its disk was not the newest, as the others told.
 func (a *agent) hearOthers(ctx context.Context) error {
 	wait := a.c.RecoverAloneAfter
 	if len(a.known()) > 1 && len(a.awaited(nil)) == 1 {
@@ -87,6 +87,10 @@ func (a *agent) hearOthers(ctx context.Context) error {
 		// Who knows of no other host has heard none that could tell it anything, but perhaps one that is as new.
 		enough := max(len(known)/2+1, 2)
 		switch reached := folded >= enough && len(a.known()) > 1; {
+		case reached && all && st.Counts.Own > 0:
+			a.log.Warn("the log of this host was put back to an earlier time, and what it lacked came from the others: it counts its events anew, "+
+				"since what clients have been told of it as resourceVersion may mean other events now", "events", st.Counts.Own, "heard", folded-1)
+			return a.ledger.Renew(ctx)
 		case reached && all:
 			a.log.Info("heard the other hosts", "heard", folded-1)
 			return nil

@@ -163,14 +163,14 @@ func (r *resealer) swap() error {
 	if err != nil {
 		return fmt.Errorf("exchange %s and %s: %w; nothing was changed", r.path(resealFolder), r.path("events"), err)
 	}
-	if err := syncFolder(r.ring.dataDir); err != nil {
+	if err := snapshot.SyncFolder(r.ring.dataDir); err != nil {
 		return err
 	}
 	if err := r.step("view"); err != nil {
 		return err
 	}
 	if _, err := os.Stat(r.path(viewNext)); err == nil {
-		if err := errors.Join(os.Rename(r.path(viewNext), r.path("state.json")), syncFolder(r.ring.dataDir)); err != nil {
+		if err := errors.Join(os.Rename(r.path(viewNext), r.path("state.json")), snapshot.SyncFolder(r.ring.dataDir)); err != nil {
 			return err
 		}
 	}
@@ -230,7 +230,7 @@ func liesOpen(path string) (open bool, err error) {
 func finishReseal(ring keyring, key *events.Key) error {
 	path := func(name string) string { return filepath.Join(ring.dataDir, name) }
 	if _, err := os.Lstat(path(resealFolder)); err == nil { // it may have been killed right after the exchange: before what was goes, what is must be there to stay
-		if err := syncFolder(ring.dataDir); err != nil {
+		if err := snapshot.SyncFolder(ring.dataDir); err != nil {
 			return err
 		}
 	}
@@ -252,17 +252,8 @@ func finishReseal(ring keyring, key *events.Key) error {
 	if err := snapshot.DropView(path("state.json"), path("events/state.sum"), key); err != nil {
 		return err
 	}
-	if err := syncFolder(ring.dataDir); err != nil {
+	if err := snapshot.SyncFolder(ring.dataDir); err != nil {
 		return err
 	}
 	return os.RemoveAll(path(resealFolder))
-}
-
-// syncFolder makes the names in a folder durable.
-func syncFolder(dir string) error {
-	d, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	return errors.Join(d.Sync(), d.Close())
 }
