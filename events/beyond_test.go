@@ -51,7 +51,7 @@ func verified(t *testing.T, im image, known ...Known) string {
 	t.Helper()
 	dir := ram(t)
 	im.put(t, dir)
-	_, err := Verify(t.Context(), dir, testKey(), known...)
+	_, err := Verify(t.Context(), dir, testKey(), nil, known...)
 	return fmt.Sprint(err)
 }
 

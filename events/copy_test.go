@@ -99,7 +99,7 @@ func TestCopy_ofATrimmedLog(t *testing.T) {
 		mustAppend(t, l, e)
 		all = append(all, e)
 		mustClose(t, l)
-		if _, err := Verify(t.Context(), to, key); err != nil {
+		if _, err := Verify(t.Context(), to, key, nil); err != nil {
 			t.Fatal(err)
 		}
 		l = mustOpen(t, to, o)

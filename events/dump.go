@@ -39,7 +39,7 @@ func Dump(dir string, key *Key, from uint64, fn func(Record, *Commit) error) err
 // whole walks through all of a log that is whole, as Open would find it, and changes nothing. floor, unless nil, is told first where each incarnation
 // stands before the log's first record, unless MANIFEST is lost. Nothing is locked, so the log may be trimmed meanwhile: the error is a
 // *TrimmedError where the record that fn was to get next is gone by that, and no word of damage.
-func whole(dir string, key *Key, floor func(heads), fn func(*frame, *mark) error) error {
+func whole(dir string, key *Key, floor func(place, heads) error, fn func(*frame, *mark) error) error {
 	m, _, _, lost := readManifest(dir) // before the segments: what it says is durable is in them
 	next := m.first.number
 	var inner error
@@ -60,13 +60,15 @@ func whole(dir string, key *Key, floor func(heads), fn func(*frame, *mark) error
 }
 
 // walk is that of whole through a log of which MANIFEST says this, unless that is lost.
-func (m *manifest) walk(dir string, key *Key, lost error, floor func(heads), fn func(*frame, *mark) error) error {
+func (m *manifest) walk(dir string, key *Key, lost error, floor func(place, heads) error, fn func(*frame, *mark) error) error {
 	if floor != nil && lost == nil {
 		at, err := readFloor(dir, m.first.number)
 		if err != nil {
 			return err
 		}
-		floor(at)
+		if err := floor(m.first, at); err != nil {
+			return err
+		}
 	}
 	spans, err := listSegments(dir)
 	if err != nil {

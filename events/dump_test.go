@@ -160,7 +160,7 @@ func TestDump_findsWhatOpenRefuses(t *testing.T) {
 		if _, _, err := dumped(dir, 0); !errors.As(err, &c) {
 			t.Errorf("%s: Dump finds %v", what, err)
 		}
-		if _, err := Verify(t.Context(), dir, testKey()); !errors.As(err, &c) {
+		if _, err := Verify(t.Context(), dir, testKey(), nil); !errors.As(err, &c) {
 			t.Errorf("%s: Verify finds %v", what, err)
 		}
 		mustRefuse(t, dir, what)
@@ -186,7 +186,7 @@ func TestVerify_chains(t *testing.T) {
 	mustAppend(t, l, a.entry(t, 2, 10), b.entry(t, 1, 10), a.entry(t, 1, 10))
 	b.last += 4
 	mustAppend(t, l, jump(t, JumpHead{Inc: 77, Seq: 5, Hash: b.hash}, JumpHead{Inc: a.inc, Seq: 3, Hash: a.hash}), b.entry(t, 1, 10))
-	chains, err := Verify(t.Context(), l.dir, testKey())
+	chains, err := Verify(t.Context(), l.dir, testKey(), nil)
 	want := []Chain{{Inc: a.inc, Node: "alpha", First: 1, Last: 3, Records: 2, Head: a.hash},
 		{Inc: 77, Node: "alpha", First: 1, Last: 6, Records: 2, Lacks: []Range{{2, 5}}, Head: b.hash}}
 	if err != nil || !reflect.DeepEqual(chains, want) || chains[1].Holds() != 2 {
@@ -196,7 +196,7 @@ func TestVerify_chains(t *testing.T) {
 	wrong.Hash[0]++
 	b.hash = wrong.Hash
 	mustAppend(t, l, wrong, b.entry(t, 1, 10), a.entry(t, 1, 10))
-	chains, err = Verify(t.Context(), l.dir, testKey())
+	chains, err = Verify(t.Context(), l.dir, testKey(), nil)
 	if err == nil || !strings.Contains(err.Error(), `host "alpha", incarnation 000000000000004d, event 7`) {
 		t.Errorf("got %v, want the host, the incarnation and the event", err)
 	}
@@ -226,7 +226,7 @@ func TestVerify_anotherNumberOfEvents(t *testing.T) {
 	e := (&author{inc: l.Incarnation()}).entry(t, 1, 10)
 	e.Count = 2
 	mustAppend(t, l, e)
-	if chains, err := Verify(t.Context(), l.dir, testKey()); err == nil || len(chains) != 1 || chains[0].Bad == nil {
+	if chains, err := Verify(t.Context(), l.dir, testKey(), nil); err == nil || len(chains) != 1 || chains[0].Bad == nil {
 		t.Errorf("got %+v, %v", chains, err)
 	}
 }

@@ -72,7 +72,7 @@ func TestSealed_tellsNothing(t *testing.T) {
 	if err := Dump(dir, keyOfBytes(7), 1, func(_ Record, c *Commit) error { n += len(c.Events); return nil }); err != nil || n != 6 {
 		t.Errorf("dumped %d events, %v", n, err)
 	}
-	if chains, err := Verify(t.Context(), dir, keyOfBytes(7)); err != nil || len(chains) != 1 || chains[0].Last != 6 {
+	if chains, err := Verify(t.Context(), dir, keyOfBytes(7), nil); err != nil || len(chains) != 1 || chains[0].Last != 6 {
 		t.Errorf("got %+v, %v", chains, err)
 	}
 }

@@ -95,7 +95,7 @@ func TestTrim_wholeSegmentsAtTheFront(t *testing.T) {
 		holdsFrom(t, l, all)
 		all = append(all, grow(t, l, a, l.Stats().Segments+1)...) // the chain goes on
 	}
-	if chains, err := Verify(t.Context(), dir, testKey()); err != nil || len(chains) != 1 || chains[0].Head != a.hash {
+	if chains, err := Verify(t.Context(), dir, testKey(), nil); err != nil || len(chains) != 1 || chains[0].Head != a.hash {
 		t.Errorf("verify: %+v, %v", chains, err)
 	}
 	n := 0
@@ -137,7 +137,7 @@ func TestTrim_besideReaders(t *testing.T) {
 		}
 	}
 	known := Known{Inc: a.inc, Seq: a.last, Hash: a.hash.String(), From: "paper"}
-	chains, err := Verify(asked{t.Context(), new(sync.Once), trim}, l.dir, testKey(), known)
+	chains, err := Verify(asked{t.Context(), new(sync.Once), trim}, l.dir, testKey(), nil, known)
 	if err != nil || l.First() == 1 || len(chains) != 1 || chains[0].Head != a.hash || chains[0].First != chains[0].Trimmed+1 || chains[0].Agreed != 1 ||
 		chains[0].Holds() != a.last-chains[0].Trimmed {
 		t.Errorf("verify: %v, %+v", err, chains)
@@ -158,7 +158,7 @@ func TestTrim_besideReaders(t *testing.T) {
 	var wg sync.WaitGroup
 	for _, read := range []func() error{
 		func() error {
-			chains, err := Verify(t.Context(), l.dir, testKey())
+			chains, err := Verify(t.Context(), l.dir, testKey(), nil)
 			if err == nil && (len(chains) != 1 || chains[0].First != chains[0].Trimmed+1) {
 				t.Errorf("verify: %+v", chains)
 			}
@@ -410,4 +410,73 @@ func missed(t *testing.T, l *Log, inc Incarnation, had uint64) (seqs []uint64, g
 		t.Fatal(err)
 	}
 	return seqs, lacks != nil
+}
+
+// What was trimmed off is held to the log as if it still stood there: whatever was changed, left out or put in is found, and whose it is, also where whoever
+// did it has made the hashes anew.
+func TestVerify_trimmed(t *testing.T) {
+	l := mustOpen(t, ram(t), small())
+	a, b := &author{inc: 10}, &author{inc: 20}
+	var gone []Record
+	for l.Stats().Segments < 6 {
+		mustAppend(t, l, a.entry(t, 1, 300), b.entry(t, 2, 100))
+	}
+	if err := l.Replay(1, func(r Record) error {
+		gone = append(gone, r)
+		return nil
+	}); err != nil {
+		t.Fatal(err)
+	}
+	early := Known{Inc: 10, Seq: 2, Hash: gone[2].Hash.String(), From: "paper"}
+	if err := l.Trim(math.MaxUint64); err != nil || l.First() < 10 {
+		t.Fatalf("the log begins with event %d, %v", l.First(), err)
+	}
+	verify := func(all []Record) ([]Chain, error) {
+		return Verify(t.Context(), l.dir, testKey(), func(_ context.Context, before uint64, fn func(Record) error) error {
+			for _, r := range all {
+				if r.Index >= before {
+					break
+				}
+				if err := fn(r); err != nil {
+					return err
+				}
+			}
+			return nil
+		}, early)
+	}
+	chains, err := verify(gone)
+	if err != nil || len(chains) != 2 || chains[0].Trimmed != 0 || chains[0].Last != a.last || chains[0].Holds() != a.last || chains[0].Agreed != 1 || chains[1].Holds() != b.last {
+		t.Fatalf("as it was: %v, %+v", err, chains)
+	}
+	if chains, err := verify(nil); err != nil || chains[0].Trimmed == 0 || chains[0].Unheld != 1 {
+		t.Errorf("where it is not to be had: %v, %+v", err, chains)
+	}
+	if chains, err := verify(gone[4:]); err != nil || chains[0].Trimmed != 2 || chains[1].Trimmed != 4 || chains[0].Unheld+chains[0].Agreed != 1 {
+		t.Errorf("without its beginning: %v, %+v", err, chains)
+	}
+	other := &author{inc: 10, last: gone[4].Seq - 1, hash: gone[2].Hash}
+	forged := other.entry(t, 1, 280)
+	changed := slices.Clone(gone)
+	changed[4].Payload, changed[4].Hash = forged.Payload, forged.Hash
+	foreign := (&author{inc: 30}).entry(t, 1, 50)
+	last := slices.IndexFunc(gone, func(r Record) bool { return r.Last() >= l.First()-1 })
+	put := slices.Clone(gone)
+	put[last] = Record{Number: put[last].Number, Index: put[last].Index, Count: 1, Inc: 30, Seq: 1, Hash: foreign.Hash, Payload: foreign.Payload}
+	for what, c := range map[string]struct {
+		all []Record
+		inc Incarnation
+	}{
+		"changed, with its hash": {changed, 10}, "left out": {slices.Delete(slices.Clone(gone), 6, 7), gone[6].Inc},
+		"its end left out": {gone[:last], gone[last].Inc}, "put in": {put, 30},
+	} {
+		chains, err := verify(c.all)
+		i := slices.IndexFunc(chains, func(x Chain) bool { return x.Inc == c.inc })
+		if err == nil || i < 0 || chains[i].Bad == nil {
+			t.Errorf("%s: of %v nothing is found: %v", what, c.inc, err)
+		}
+	}
+	wrong := errors.New("damaged")
+	if _, err := Verify(t.Context(), l.dir, testKey(), func(context.Context, uint64, func(Record) error) error { return wrong }); !errors.Is(err, wrong) {
+		t.Errorf("what cannot be read: %v", err)
+	}
 }

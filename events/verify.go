@@ -18,7 +18,7 @@ type Chain struct {
 	Last    uint64  // of the last one found good
 	Records int     // found good
 	Head    Hash    // of the last one found good
-	Trimmed uint64  // its events up to this one were trimmed off
+	Trimmed uint64  // its events up to this one were trimmed off, and not to be had
 	Lacks   []Range // its events that this log does not hold, since it jumped over them
 	Bad     error   // what is wrong with the next one; nil when all are good
 	// Differs is where the chain is not what others know of it, the first place first.
@@ -65,17 +65,29 @@ func (d *Difference) First(last uint64) uint64 {
 // they first occur, and holds each to what others know of it. It needs no lock and changes nothing. The error says that the log itself is
 // damaged, that chains are broken, or that they are not as they are known, naming host, incarnation and event; the chains are returned in either case.
 // Of damage, whose event it is is told from what stands around it, where that suffices; nothing behind it is held to anything.
+// What was trimmed off the log is held to it as if it still stood there, if trimmed gives it; nil: it is not looked at.
 // key is as in Dump. When ctx ends, so does the reading, with its error.
-func Verify(ctx context.Context, dir string, key *Key, known ...Known) ([]Chain, error) {
+func Verify(ctx context.Context, dir string, key *Key, trimmed Trimmed, known ...Known) ([]Chain, error) {
 	var v *verifying
+	var unread error
 	err := ErrTrimmed
 	for errors.Is(err, ErrTrimmed) { // while it was read: it is read anew, from where it begins now
 		v = newVerifying(known)
-		err = whole(dir, key, v.floor, func(f *frame, at *mark) error {
+		err = whole(dir, key, func(first place, all heads) (err error) {
+			ends := heads{}
+			if unread = v.trimmed(ctx, first, trimmed, ends); unread != nil || len(v.chains) == 0 {
+				*v = *newVerifying(known)
+				v.floor(all)
+				return ctx.Err()
+			}
+			v.joins(all, ends)
+			return nil
+		}, func(f *frame, _ *mark) error {
 			if err := ctx.Err(); err != nil {
 				return err
 			}
-			return v.record(f, at)
+			r := f.record()
+			return v.record(&r)
 		})
 	}
 	var damage *CorruptError
@@ -83,6 +95,9 @@ func Verify(ctx context.Context, dir string, key *Key, known ...Known) ([]Chain,
 		err = errors.Join(err, v.damaged(dir, damage))
 	}
 	v.judge()
+	if unread != nil && !errors.Is(unread, ErrTrimmed) {
+		err = errors.Join(err, fmt.Errorf("what was trimmed off the log cannot be verified: %w", unread))
+	}
 	for i := range v.chains {
 		c := &v.chains[i]
 		err = errors.Join(err, c.Bad)
@@ -95,6 +110,10 @@ func Verify(ctx context.Context, dir string, key *Key, known ...Known) ([]Chain,
 	}
 	return v.chains, nil
 }
+
+// Trimmed gives the records that were trimmed off a log, in its order, all that there are before the event with that index. None, or ErrTrimmed: they
+// cannot be had.
+type Trimmed func(ctx context.Context, before uint64, fn func(Record) error) error
 
 func sortedIncs(all heads) []Incarnation {
 	var incs []Incarnation
@@ -110,6 +129,8 @@ type verifying struct {
 	chains []Chain
 	at     map[Incarnation]int
 	held   map[Incarnation][]held
+
+	partly bool // what was trimmed off is not there from the first event on
 }
 
 // held is a place that the log is held to.
@@ -148,23 +169,23 @@ func (v *verifying) chain(inc Incarnation) *Chain {
 	return &v.chains[i]
 }
 
-func (v *verifying) record(f *frame, _ *mark) error {
-	if f.inc == 0 {
-		return v.jump(f)
+func (v *verifying) record(r *Record) error {
+	if r.Inc == 0 {
+		return v.jump(r)
 	}
-	c := v.chain(f.inc)
+	c := v.chain(r.Inc)
 	if c.Bad != nil {
 		return nil
 	}
-	if c.Bad = c.follow(f); c.Bad == nil {
-		v.pass(f.inc, f.seq, c.Last, f.hash)
+	if c.Bad = c.follow(r); c.Bad == nil {
+		v.pass(r.Inc, r.Seq, c.Last, r.Hash)
 	}
 	return nil
 }
 
 // jump moves all chains to where the state that was taken over has them. It is this log's own word: its checksum has been checked.
-func (v *verifying) jump(f *frame) error {
-	j, err := parseJump(f.payload)
+func (v *verifying) jump(r *Record) error {
+	j, err := parseJump(r.Payload)
 	if err != nil {
 		return err
 	}
@@ -253,27 +274,27 @@ func (c *Chain) Explain(d *Difference) string {
 
 // follow takes in the next record of the chain. That it follows on the one before, by the hashes put down, is seen
 // before it comes here.
-func (c *Chain) follow(f *frame) error {
+func (c *Chain) follow(r *Record) error {
 	bad := func(format string, a ...any) error {
-		return fmt.Errorf("host %q, incarnation %v, event %d, record %d: %w", c.Node, c.Inc, f.seq, f.number, fmt.Errorf(format, a...))
+		return fmt.Errorf("host %q, incarnation %v, event %d, record %d: %w", c.Node, c.Inc, r.Seq, r.Number, fmt.Errorf(format, a...))
 	}
-	if h := HashOf(f.payload); h != f.hash {
-		return bad("its hash is %v, and it was put down as %v", h, f.hash)
+	if h := HashOf(r.Payload); h != r.Hash {
+		return bad("its hash is %v, and it was put down as %v", h, r.Hash)
 	}
-	m, err := ParseCommit(f.payload)
+	m, err := ParseCommit(r.Payload)
 	if err != nil && !errors.Is(err, ErrVersion) {
 		return bad("%w", err)
 	}
 	if err == nil {
 		c.Node = m.Node
-		if m.Inc != f.inc || m.Seq != f.seq || len(m.Events) != int(f.count) {
+		if m.Inc != r.Inc || m.Seq != r.Seq || len(m.Events) != int(r.Count) {
 			return bad("it says that it is %d events of incarnation %v from %d on", len(m.Events), m.Inc, m.Seq)
 		}
 	}
 	if c.First == 0 {
-		c.First = f.seq
+		c.First = r.Seq
 	}
-	c.Last, c.Head = f.seq+uint64(f.count)-1, f.hash
+	c.Last, c.Head = r.Seq+uint64(r.Count)-1, r.Hash
 	c.Records++
 	return nil
 }

@@ -54,7 +54,7 @@ func TestVerify_whatIsKnownElsewhere(t *testing.T) {
 		all = append(all, placeOf(inc, &records[i]))
 	}
 	head := all[len(all)-1:]
-	if chains, err := Verify(t.Context(), l.dir, testKey(), all...); err != nil || chains[0].Agreed != len(all) || chains[0].Unheld+len(chains[0].Differs) > 0 {
+	if chains, err := Verify(t.Context(), l.dir, testKey(), nil, all...); err != nil || chains[0].Agreed != len(all) || chains[0].Unheld+len(chains[0].Differs) > 0 {
 		t.Fatalf("a log that nobody has touched: %v, %+v", err, chains)
 	}
 
@@ -76,29 +76,29 @@ func TestVerify_whatIsKnownElsewhere(t *testing.T) {
 		{"another log", nil, 1},
 	} {
 		dir := forged(t, inc, c.commits)
-		if _, err := Verify(t.Context(), dir, testKey()); err != nil {
+		if _, err := Verify(t.Context(), dir, testKey(), nil); err != nil {
 			t.Errorf("%s: by itself the log shows it, which it cannot: %v", c.what, err)
 		}
 		want := fmt.Sprintf("host \"alpha\", incarnation %v, event %d: ", inc, c.first)
-		chains, err := Verify(t.Context(), dir, testKey(), all...)
+		chains, err := Verify(t.Context(), dir, testKey(), nil, all...)
 		if err == nil || !strings.Contains(strings.Split(err.Error(), "\n")[0], want) {
 			t.Errorf("%s: held to all that is known, Verify says %v, want %s…", c.what, err, want)
 		}
 		if len(chains) != 1 || len(chains[0].Differs) == 0 {
 			t.Errorf("%s: got %+v", c.what, chains)
 		}
-		if _, err := Verify(t.Context(), dir, testKey(), head...); err == nil || !strings.Contains(err.Error(), fmt.Sprintf("incarnation %v", inc)) {
+		if _, err := Verify(t.Context(), dir, testKey(), nil, head...); err == nil || !strings.Contains(err.Error(), fmt.Sprintf("incarnation %v", inc)) {
 			t.Errorf("%s: held to one head, Verify says %v", c.what, err)
 		}
 	}
 	later := head[0]
 	later.Seq, later.May = later.Seq+5, true
-	if _, err := Verify(t.Context(), l.dir, testKey(), later); err != nil {
+	if _, err := Verify(t.Context(), l.dir, testKey(), nil, later); err != nil {
 		t.Errorf("what has not come yet is no damage: %v", err)
 	}
 	short := head[0]
 	short.Hash = short.Hash[:KnownDigits-1]
-	if _, err := Verify(t.Context(), l.dir, testKey(), short); err == nil {
+	if _, err := Verify(t.Context(), l.dir, testKey(), nil, short); err == nil {
 		t.Error("a hash that is too short to tell is taken for proof")
 	}
 }
@@ -124,12 +124,12 @@ func TestVerify_knownAcrossJumps(t *testing.T) {
 	mustAppend(t, l, jump(t, JumpHead{Inc: 77, Seq: 8, Hash: b.hash}))
 	over := Known{Inc: 77, Seq: 5, Hash: two.Hash, From: "paper"}
 	at := Known{Inc: 77, Seq: 8, Hash: b.hash.String(), From: "paper"}
-	chains, err := Verify(t.Context(), l.dir, testKey(), two, again, over, at)
+	chains, err := Verify(t.Context(), l.dir, testKey(), nil, two, again, over, at)
 	if err != nil || len(chains) != 1 || chains[0].Agreed != 3 || chains[0].Unheld != 1 || chains[0].Holds() != 2 {
 		t.Errorf("got %+v, %v", chains, err)
 	}
 	at.Hash = two.Hash
-	if _, err := Verify(t.Context(), l.dir, testKey(), at); err == nil {
+	if _, err := Verify(t.Context(), l.dir, testKey(), nil, at); err == nil {
 		t.Error("a jump to another chain than is known passes")
 	}
 }
@@ -141,7 +141,7 @@ func TestVerify_endsWithItsContext(t *testing.T) {
 	mustClose(t, l)
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if _, err := Verify(ctx, l.dir, testKey()); !errors.Is(err, context.Canceled) {
+	if _, err := Verify(ctx, l.dir, testKey(), nil); !errors.Is(err, context.Canceled) {
 		t.Errorf("got %v, want that it is not read", err)
 	}
 }

@@ -77,6 +77,37 @@ func (h *History) both(log func(func(events.Record) error) error, wanted func(*e
 	}
 }
 
+// Trimmed gives what was trimmed off the log before an event, from the increments: all that there is. Where no key here opens some of it the error is
+// events.ErrTrimmed; one that is damaged is an error of its own.
+func (h *History) Trimmed(ctx context.Context, before uint64, fn func(events.Record) error) error {
+	folder, _ := newestPieces(h.Dir, h.ID())
+	all, err := listPieces(folder)
+	if err != nil {
+		return err
+	}
+	for _, f := range all {
+		if f.First >= before {
+			break
+		}
+		p, err := readPieceFile(folder, f, h.Keys)
+		if errors.Is(err, seal.ErrNoKey) {
+			return fmt.Errorf("%w: %w", events.ErrTrimmed, err)
+		}
+		if err != nil {
+			return err
+		}
+		for _, r := range p.Records {
+			if r.Index >= before {
+				break
+			}
+			if err := errors.Join(ctx.Err(), fn(r)); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
 // trimmed reads from the increments what has an event after the index and is not in the log.
 func (h *History) trimmed(ctx context.Context, after uint64, fn func(events.Record) error) error {
 	folder, _ := newestPieces(h.Dir, h.ID())

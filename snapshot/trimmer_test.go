@@ -93,6 +93,10 @@ func TestTrimmer_historyStaysReadable(t *testing.T) {
 			}
 		}
 	}
+	chains, err := events.Verify(t.Context(), filepath.Join(dir, "events"), nil, all.Trimmed)
+	if err != nil || len(chains) != 1 || chains[0].Trimmed != 0 || chains[0].Holds() != h.log.End().Index {
+		t.Errorf("verified: %v, %+v", err, chains)
+	}
 	lost := errors.New("lost")
 	if err := all.Read(t.Context(), 0, func(events.Record) error { return lost }); !errors.Is(err, lost) {
 		t.Errorf("got %v", err)

@@ -34,7 +34,7 @@ func (t *trail) Verify(ctx context.Context, known []events.Known) ([]events.Chai
 	if err != nil {
 		return nil, err
 	}
-	return events.Verify(ctx, filepath.Join(t.a.c.DataDir, "events"), key, known...)
+	return events.Verify(ctx, filepath.Join(t.a.c.DataDir, "events"), key, t.a.history.Trimmed, known...)
 }
 
 // Host is whose events an incarnation counts, as its last commit says, or who has said so in a beat.

@@ -102,7 +102,7 @@ all of a folder. Host, incarnation and the first event that is not as it was are
 			if err != nil {
 				return err
 			}
-			chains, err := events.Verify(cmd.Context(), logDir(cmd), key, known...)
+			chains, err := events.Verify(cmd.Context(), logDir(cmd), key, nil, known...)
 			for _, c := range chains {
 				word, more := "ok", ""
 				if c.Bad != nil || len(c.Differs) > 0 {

@@ -178,7 +178,7 @@ func chainLines(b *strings.Builder, c *client.AuditChain) {
 	}
 	fmt.Fprintf(b, "%s  %s  %s  %s up to number %d", word, host, c.Incarnation, plural(int(c.Events), "event"), c.Last)
 	if c.Trimmed > 0 {
-		fmt.Fprintf(b, "; up to %d in the increments beside the backups", c.Trimmed)
+		fmt.Fprintf(b, "; up to %d trimmed off, and not to be read here", c.Trimmed)
 	}
 	var lacks uint64
 	for _, r := range c.Lacks {
@@ -186,6 +186,9 @@ func chainLines(b *strings.Builder, c *client.AuditChain) {
 	}
 	if lacks > 0 {
 		fmt.Fprintf(b, "; %s of %s not held here", plural(int(lacks), "change"), host)
+	}
+	if c.Unheld > 0 {
+		fmt.Fprintf(b, "; %s not compared, since what it is of is not to be read here", plural(c.Unheld, "place"))
 	}
 	b.WriteString("\n")
 	if c.Bad != "" {

@@ -39,7 +39,7 @@ func (t *trying) found(ctx context.Context, dir string, c *touched) (alone, peer
 }
 
 func (t *trying) verify(ctx context.Context, dir string, key *events.Key, known []events.Known) verdict {
-	_, err := events.Verify(ctx, dir, key, known...)
+	_, err := events.Verify(ctx, dir, key, nil, known...)
 	return verdict{err != nil, fmt.Sprint(err)}
 }
 
@@ -57,7 +57,7 @@ func (t *trying) askPeers(ctx context.Context, dir string, key *events.Key) verd
 		}
 	}
 	for asked := map[events.Ask]bool{}; ; {
-		chains, err := events.Verify(ctx, dir, key, known...)
+		chains, err := events.Verify(ctx, dir, key, nil, known...)
 		more := false
 		for _, ask := range events.Asks(chains, holds) {
 			if asked[ask] {

@@ -84,7 +84,7 @@ type AuditChain struct {
 	Last        uint64             `json:"last"`              // event
 	Events      uint64             `json:"events"`            // of it that are held here
 	Commits     int                `json:"commits"`           // that they came in
-	Trimmed     uint64             `json:"trimmed,omitempty"` // its events up to this one are in the increments alone
+	Trimmed     uint64             `json:"trimmed,omitempty"` // its events up to this one were trimmed off, and cannot be read here
 	Lacks       []AuditRange       `json:"lacks,omitempty"`   // what this host took over as state
 	Head        events.Hash        `json:"head"`
 	Agreed      int                `json:"agreed"`           // places at which it is as others know it

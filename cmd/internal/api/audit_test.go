@@ -27,7 +27,7 @@ type disk struct {
 }
 
 func (d *disk) Verify(ctx context.Context, known []events.Known) ([]events.Chain, error) {
-	return events.Verify(ctx, d.dir, nil, known...)
+	return events.Verify(ctx, d.dir, nil, nil, known...)
 }
 
 func (d *disk) Host(inc events.Incarnation) string { return "h1" }

@@ -13,7 +13,7 @@ import (
 type trail struct{ dir string }
 
 func (t trail) Verify(ctx context.Context, known []events.Known) ([]events.Chain, error) {
-	return events.Verify(ctx, filepath.Join(t.dir, "events"), nil, known...)
+	return events.Verify(ctx, filepath.Join(t.dir, "events"), nil, nil, known...)
 }
 
 func (t trail) Host(events.Incarnation) string { return Node }
