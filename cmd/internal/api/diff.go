@@ -3,14 +3,18 @@ package api
 import (
 	"bytes"
 	"context"
+	"errors"
 	"maps"
 	"net/http"
 	"slices"
 	"strings"
 
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
 	"github.com/podman-swarm/podman-swarm/events/manifest"
 	"github.com/podman-swarm/podman-swarm/projection"
 	"github.com/podman-swarm/podman-swarm/snapshot"
+	"github.com/podman-swarm/podman-swarm/snapshot/seal"
 )
 
 // diff answers with the objects that are declared otherwise at ?to= than at ?from=, each of which is now (or ""), a moment as ?at=
@@ -77,6 +81,10 @@ func (s *Server) declared(ctx context.Context, when string) (projection.Declarat
 		return nil, notServed("backups")
 	}
 	from, err := s.Restorer.Source(when)
+	if errors.Is(err, seal.ErrNoKey) {
+		return nil, refused(http.StatusConflict, metav1.StatusReasonConflict,
+			err.Error()+": psctl restore "+when+" --dry-run --identity FILE, where the key is, shows what differs from now")
+	}
 	if err != nil {
 		return nil, noBackup(when, err)
 	}
