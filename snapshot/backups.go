@@ -341,9 +341,7 @@ func (b *Backups) Run(ctx context.Context) error {
 			f, err = b.Create(ctx, why, false)
 		}
 		b.Log.Info("a backup was made", "file", f.Name, "bytes", f.Bytes)
-		if _, err := b.Prune(false); err != nil {
-			b.Log.Warn("old backups cannot be removed", "err", err)
-		}
+		b.Tidy()
 	}
 }
 
