@@ -47,7 +47,7 @@ func (r *Restorer) Found(path string, mine, fresh bool) (*Source, error) {
 	from, err := source(data, r.Backups.Keys)
 	switch {
 	case errors.Is(err, ErrNoBackup):
-		return nil, fmt.Errorf("%s: %w", path, errForeign)
+		return nil, fmt.Errorf("%s: %w: %w", path, errForeign, err)
 	case errors.Is(err, seal.ErrNoKey):
 		return nil, fmt.Errorf("%s: %w", path, err)
 	case err != nil: // it is damaged, or of a later form

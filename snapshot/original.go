@@ -44,7 +44,7 @@ func CheckBytes(data []byte) (Checked, error) {
 	want, refused, verr := ReadVersion1(text)
 	switch {
 	case errors.Is(verr, ErrNotVersion1):
-		return Checked{}, err
+		return Checked{}, fmt.Errorf("%w: %w", err, verr)
 	case verr != nil:
 		return Checked{}, verr
 	}

@@ -149,7 +149,7 @@ func source(data []byte, keys seal.Keys) (Source, error) {
 			return from, err
 		}
 		if from.Want, from.Refused, err = ReadVersion1(text); errors.Is(err, ErrNotVersion1) {
-			err = ErrNoBackup
+			err = fmt.Errorf("%w: %w", ErrNoBackup, err)
 		}
 		return from, err
 	}

@@ -32,11 +32,11 @@ type Refusal struct {
 // refused with its reason, one by one; an error says that it cannot be read as a whole.
 func ReadVersion1(data []byte) (want projection.Declarations, refused []Refusal, err error) {
 	var doc struct {
-		Modified    time.Time                             `json:"last_modified"`
-		Version     *int                                  `json:"version"`
-		Deployments map[string]map[string]json.RawMessage `json:"deployments"`
-		Services    map[string]map[string]json.RawMessage `json:"services"`
-		Ingresses   map[string]map[string]json.RawMessage `json:"ingresses"`
+		Modified    json.RawMessage `json:"last_modified"`
+		Version     *int            `json:"version"`
+		Deployments json.RawMessage `json:"deployments"`
+		Services    json.RawMessage `json:"services"`
+		Ingresses   json.RawMessage `json:"ingresses"`
 	}
 	if err := json.Unmarshal(data, &doc); err != nil {
 		return nil, nil, fmt.Errorf("%w: %w", ErrNotVersion1, err)
@@ -44,19 +44,27 @@ func ReadVersion1(data []byte) (want projection.Declarations, refused []Refusal,
 	if doc.Version == nil || *doc.Version != 1 {
 		return nil, nil, ErrNotVersion1
 	}
+	var modified time.Time
+	if err := unmarshal1("last_modified", doc.Modified, &modified); err != nil {
+		return nil, nil, err
+	}
 	want = projection.Declarations{}
 	for _, section := range []struct {
-		typ     string
-		objects map[string]map[string]json.RawMessage
-		convert func(*fields) any
-	}{{"deployment", doc.Deployments, deploymentOf}, {"service", doc.Services, serviceOf}, {"ingress", doc.Ingresses, ingressOf}} {
-		for _, name := range slices.Sorted(maps.Keys(section.objects)) {
-			key, object, why := declare1(section.typ, name, section.objects[name], section.convert, doc.Modified)
+		name, typ string
+		raw       json.RawMessage
+		convert   func(*fields) any
+	}{{"deployments", "deployment", doc.Deployments, deploymentOf}, {"services", "service", doc.Services, serviceOf}, {"ingresses", "ingress", doc.Ingresses, ingressOf}} {
+		var objects map[string]json.RawMessage // each is read by itself: one that is something else leaves the others as they are
+		if err := unmarshal1(section.name, section.raw, &objects); err != nil {
+			return nil, nil, err
+		}
+		for _, name := range slices.Sorted(maps.Keys(objects)) {
+			key, object, why := declare1(section.typ, name, objects[name], section.convert, modified)
 			if why == "" {
 				want[key] = object
 				continue
 			}
-			original, err := json.Marshal(section.objects[name])
+			original, err := json.Marshal(objects[name])
 			if err != nil {
 				return nil, nil, err
 			}
@@ -67,14 +75,29 @@ func ReadVersion1(data []byte) (want projection.Declarations, refused []Refusal,
 	return want, refused, nil
 }
 
+// unmarshal1 reads a field of a file of version 1 that there may be. That it is something else makes the file unreadable, but of version 1 it is.
+func unmarshal1(field string, raw json.RawMessage, into any) error {
+	if len(raw) == 0 {
+		return nil
+	}
+	if err := json.Unmarshal(raw, into); err != nil {
+		return fmt.Errorf("state.json of version 1 that cannot be read: %s: %w", field, err)
+	}
+	return nil
+}
+
 // declare1 makes a declaration of one object, or says why there is none.
-func declare1(typ, name string, of map[string]json.RawMessage, convert func(*fields) any, at time.Time) (key string, object json.RawMessage, why string) {
+func declare1(typ, name string, original json.RawMessage, convert func(*fields) any, at time.Time) (key string, object json.RawMessage, why string) {
 	ns, name, ok := strings.Cut(name, "/")
 	if !ok {
 		ns, name = "", ns
 	}
 	ns = cmp.Or(ns, "default")
 	key = typ + "/" + ns + "/" + name
+	var of map[string]json.RawMessage
+	if err := json.Unmarshal(original, &of); err != nil {
+		return key, nil, "it is no object of version 1: " + err.Error()
+	}
 	f := &fields{of: map[string]json.RawMessage{}}
 	for k, v := range of {
 		f.of[strings.ToLower(strings.ReplaceAll(k, "_", ""))] = v

@@ -12,6 +12,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/podman-swarm/podman-swarm/snapshot/seal"
 )
 
 // What the original wrote, as its files are: each is read whole, or refused; what cannot be declared is named with the
@@ -150,4 +152,50 @@ func lacks(was, is any) string {
 		}
 	}
 	return ""
+}
+
+// One entry that is something else is refused, by its key and kept as it is, and costs no other. Where a whole section is, the file is not
+// taken over in part, and the reason is told: it is of version 1 all the same.
+func TestReadVersion1_oneEntryOfAWrongType(t *testing.T) {
+	whole := read(t, "testdata/version1/02-example-1node.json")
+	all, _, err := ReadVersion1(whole)
+	if err != nil || len(all) != 3 {
+		t.Fatalf("got %v, %v", all, err)
+	}
+	with := func(field, value string) []byte {
+		var doc map[string]json.RawMessage
+		if err := json.Unmarshal(whole, &doc); err != nil {
+			t.Fatal(err)
+		}
+		doc[field] = json.RawMessage(value)
+		b, err := json.Marshal(doc)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return b
+	}
+	for _, entry := range []string{`"here"`, `[1,2]`, `7`} {
+		got, refused, err := ReadVersion1(with("services", `{"default/odd":`+entry+`}`))
+		if err != nil || got["deployment/default/nginx-deployment"] == nil || got["ingress/default/nginx-ingress"] == nil {
+			t.Errorf("%s: the others: got %v, %v", entry, slices.Sorted(maps.Keys(got)), err)
+		}
+		if o, ok := got["service/default/odd"]; !ok || o != nil {
+			t.Errorf("%s: got %s, %v; want that whatever is there stays", entry, o, ok)
+		}
+		if len(refused) != 1 || refused[0].Key != "service/default/odd" || string(refused[0].Original) != entry || !strings.Contains(refused[0].Why, "cannot unmarshal") {
+			t.Errorf("%s: got %+v", entry, refused)
+		}
+	}
+	for field, value := range map[string]string{"services": `[]`, "last_modified": `"yesterday"`} {
+		if _, _, err := ReadVersion1(with(field, value)); err == nil || errors.Is(err, ErrNotVersion1) || !strings.Contains(err.Error(), "version 1 that cannot be read: "+field+": ") {
+			t.Errorf("%s: got %v", field, err)
+		}
+		if _, err := source(with(field, value), seal.Keys{}); err == nil || errors.Is(err, ErrNoBackup) || !strings.Contains(err.Error(), field) {
+			t.Errorf("%s, to restore from: got %v", field, err)
+		}
+	}
+	var syntax *json.SyntaxError
+	if _, err := source(whole[:len(whole)/2], seal.Keys{}); !errors.Is(err, ErrNoBackup) || !errors.As(err, &syntax) {
+		t.Errorf("half of it: got %v, want ErrNoBackup and where it breaks off", err)
+	}
 }
