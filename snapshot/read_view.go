@@ -21,6 +21,17 @@ import (
 // ErrNoView says that something is no state.json of DocumentVersion.
 var ErrNoView = errors.New("not a state.json of version 2")
 
+// ErrNewer says that something is a state.json of a later version than DocumentVersion.
+var ErrNewer = errors.New("a newer agent is needed")
+
+// readable is nil unless a state.json is of a later version than this agent reads: what such a one says may mean anything.
+func readable(version int) error {
+	if version <= DocumentVersion {
+		return nil
+	}
+	return fmt.Errorf("state.json of version %d; this agent reads up to %d: %w", version, DocumentVersion, ErrNewer)
+}
+
 // ToApply is the command that would apply what was set aside of state.json, if it is something that people edited, or a backup; "" for anything else.
 func ToApply(aside string) string {
 	data, err := os.ReadFile(aside)
@@ -30,7 +41,11 @@ func ToApply(aside string) string {
 	if seal.Sealed(data) {
 		return "psctl restore " + aside + " --identity FILE"
 	}
-	if _, err := ReadView(data); !errors.Is(err, ErrNoView) {
+	_, err = ReadView(data)
+	if errors.Is(err, ErrNewer) {
+		return ""
+	}
+	if !errors.Is(err, ErrNoView) {
 		return "psctl restore " + aside
 	}
 	if _, err := ReadBackup(data); err != nil {
@@ -47,11 +62,25 @@ type viewEntry struct {
 }
 
 // ReadView reads what a state.json declares, as somebody may have edited it: each object must be one that could be applied. It is for who
-// asks for just that, since the log is the truth. The error wraps ErrNoView, or tells of all mistakes, each with its object and field.
+// asks for just that, since the log is the truth. The error wraps ErrNoView or ErrNewer, or tells of all mistakes, each with its object and field.
 func ReadView(data []byte) (projection.Declarations, error) {
+	var is struct { // before all else: in a later version that may have another form
+		Version int             `json:"version"`
+		Backup  json.RawMessage `json:"backup"`
+	}
+	if err := json.Unmarshal(data, &is); err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrNoView, err)
+	}
+	if is.Backup != nil { // a backup has a checksum: it is read as that, or damaged
+		return nil, ErrNoView
+	}
+	if err := readable(is.Version); err != nil {
+		return nil, err
+	}
+	if is.Version != DocumentVersion {
+		return nil, ErrNoView
+	}
 	var doc struct {
-		Version     int                  `json:"version"`
-		Backup      json.RawMessage      `json:"backup"`
 		Deployments map[string]viewEntry `json:"deployments"`
 		Services    map[string]viewEntry `json:"services"`
 		Ingresses   map[string]viewEntry `json:"ingresses"`
@@ -60,9 +89,6 @@ func ReadView(data []byte) (projection.Declarations, error) {
 	}
 	if err := json.Unmarshal(data, &doc); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrNoView, err)
-	}
-	if doc.Version != DocumentVersion || doc.Backup != nil { // a backup has a checksum: it is read as that, or damaged
-		return nil, ErrNoView
 	}
 	want, errs := projection.Declarations{}, []error(nil)
 	take := func(key string, e viewEntry) {

@@ -103,7 +103,7 @@ func TestReadView(t *testing.T) {
 			}
 		}
 	}
-	for _, no := range []string{"", "null", "{}", "[]", `{"version":1}`, `{"version":3}`, `{"version":2,"backup":{}}`, text[:len(text)/2]} {
+	for _, no := range []string{"", "null", "{}", "[]", `{"version":1}`, `{"version":3,"backup":{}}`, `{"version":2,"backup":{}}`, text[:len(text)/2]} {
 		if _, err := ReadView([]byte(no)); !errors.Is(err, ErrNoView) {
 			t.Errorf("%.30s: got %v, want ErrNoView", no, err)
 		}
@@ -180,5 +180,41 @@ func TestToApply(t *testing.T) {
 		if got := ToApply(aside); got != c.want {
 			t.Errorf("%s: got %q, want %q", name, got, c.want)
 		}
+	}
+}
+
+// A state.json of a later version, whatever its form, is refused by the version that is needed, wherever it is read, and stays as it is.
+func TestReadView_newer(t *testing.T) {
+	const newer, want = `{"deployments":[],"last_modified":7,"version":9}`, "state.json of version 9; this agent reads up to 2: a newer agent is needed"
+	h := open(t, t.TempDir())
+	r := h.restorer(t)
+	r.Stood = filepath.Join(h.dir, "stood")
+	if err := os.WriteFile(h.view.Path, []byte(newer), 0o640); err != nil {
+		t.Fatal(err)
+	}
+	for name, read := range map[string]func() error{
+		"as edited":    func() error { _, err := ReadView([]byte(newer)); return err },
+		"as version 1": func() error { _, _, err := ReadVersion1([]byte(newer)); return err },
+		"brought":      func() error { _, err := r.Brought("state.json", []byte(newer)); return err },
+		"uploaded":     func() error { _, err := r.Take([]byte(newer)); return err },
+		"verified":     func() error { _, err := CheckBytes([]byte(newer)); return err },
+		"found":        func() error { _, err := r.Found(h.view.Path, false, false); return err },
+		"found, with a new log": func() error {
+			_, err := r.Found(h.view.Path, false, true)
+			if !errors.Is(err, ErrUnread) {
+				t.Errorf("got %v, want ErrUnread", err)
+			}
+			return err
+		},
+	} {
+		if err := read(); !errors.Is(err, ErrNewer) || !strings.Contains(err.Error(), want) || errors.Is(err, ErrNoView) || errors.Is(err, ErrNotVersion1) {
+			t.Errorf("%s: got %v, want %q", name, err, want)
+		}
+	}
+	if got := ToApply(h.view.Path); got != "" {
+		t.Errorf("this agent would be asked to apply it: %s", got)
+	}
+	if is, err := os.ReadFile(h.view.Path); err != nil || string(is) != newer {
+		t.Errorf("it is now %s, %v", is, err)
 	}
 }

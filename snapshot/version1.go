@@ -29,17 +29,23 @@ type Refusal struct {
 
 // ReadVersion1 reads the state.json, or a backup, of the agent that had no log, in both spellings that there are of its fields
 // (DesiredReplicas, desired_replicas). What it says of pods is of then, and is not taken. What cannot be declared is
-// refused with its reason, one by one; an error says that it cannot be read as a whole.
+// refused with its reason, one by one; an error says that it cannot be read as a whole, and wraps ErrNotVersion1 or ErrNewer where it is of another.
 func ReadVersion1(data []byte) (want projection.Declarations, refused []Refusal, err error) {
 	var doc struct {
 		Modified    json.RawMessage `json:"last_modified"`
 		Version     *int            `json:"version"`
+		Backup      json.RawMessage `json:"backup"`
 		Deployments json.RawMessage `json:"deployments"`
 		Services    json.RawMessage `json:"services"`
 		Ingresses   json.RawMessage `json:"ingresses"`
 	}
 	if err := json.Unmarshal(data, &doc); err != nil {
 		return nil, nil, fmt.Errorf("%w: %w", ErrNotVersion1, err)
+	}
+	if doc.Version != nil && doc.Backup == nil {
+		if err := readable(*doc.Version); err != nil {
+			return nil, nil, err
+		}
 	}
 	if doc.Version == nil || *doc.Version != 1 {
 		return nil, nil, ErrNotVersion1

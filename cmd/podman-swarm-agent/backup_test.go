@@ -328,6 +328,27 @@ func TestRestore_nothingIsBegunOverDamage(t *testing.T) {
 	r.end(t)
 }
 
+// A state.json that a newer agent wrote is no damage, in whose place an older backup would be put, nor a reason to begin with nothing: the agent does not start, says of
+// which version it is, and leaves it as it is.
+func TestRestore_newerStateJSON(t *testing.T) {
+	const newer = `{"deployments":{},"version":9}`
+	dir := t.TempDir()
+	state := filepath.Join(dir, "state.json")
+	if err := os.WriteFile(state, []byte(newer), 0o640); err != nil {
+		t.Fatal(err)
+	}
+	copyFile(t, "../../snapshot/testdata/version1/02-example-1node.json", filepath.Join(dir, "state-backup-20260121-120000.json"))
+	for range 2 {
+		r := start(t, dir)
+		if said, ended := r.refuses(t); !ended || !strings.Contains(said, "state.json of version 9; this agent reads up to 2: a newer agent is needed") {
+			t.Errorf("it starts: %v; it says:\n%s", !ended, said)
+		}
+		if b, err := os.ReadFile(state); err != nil || string(b) != newer {
+			t.Errorf("it is now %q, %v", b, err)
+		}
+	}
+}
+
 // What an agent left that had no log is taken over at the first start, as its README says of each file; what cannot be declared is kept and listed.
 func TestRestore_version1(t *testing.T) {
 	for name, want := range map[string]struct{ deployments, services, ingresses, refused int }{

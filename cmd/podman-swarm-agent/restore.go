@@ -62,6 +62,9 @@ func (a *agent) find(ctx context.Context) error {
 		return fmt.Errorf("%w. The log is empty, and nothing is begun in its place: start with --backup-identity-file FILE, or put there what age -d makes of it where the key is; "+
 			"or, to begin with nothing, move it elsewhere", err)
 	}
+	if errors.Is(err, snapshot.ErrNewer) && a.empty && !joins { // nor is that damage, in whose place an older backup would be put
+		return fmt.Errorf("%w. The log is empty, nothing is begun in its place, and it stays as it is: start the newer agent; or, to begin with nothing, move it elsewhere", err)
+	}
 	if errors.Is(err, snapshot.ErrUnread) && a.empty && !joins {
 		if err := a.fallBack(ctx, err); err != nil {
 			return err
