@@ -38,7 +38,10 @@ type listed struct {
 // List implements Engine.
 func (c *Client) List(ctx context.Context, label, value string) ([]Container, error) {
 	var all []listed
-	query := url.Values{"all": {"true"}, "filters": {filters("label", label+"="+value)}}
+	query := url.Values{"all": {"true"}}
+	if label != "" {
+		query.Set("filters", filters("label", label+"="+value))
+	}
 	if err := c.call(ctx, request{method: http.MethodGet, path: "/containers/json", query: query}, &all); err != nil {
 		return nil, fmt.Errorf("list containers: %w", err)
 	}

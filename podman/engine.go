@@ -28,8 +28,8 @@ type Engine interface {
 	// Info says what Podman and its host are.
 	Info(ctx context.Context) (Info, error)
 
-	// List gives all containers, running or not, that have the label with this very value. Of each it leaves out what
-	// Container says that only Inspect knows.
+	// List gives all containers, running or not, that have the label with this very value; all that there are, whoever made
+	// them, where the label is "". Of each it leaves out what Container says that only Inspect knows.
 	List(ctx context.Context, label, value string) ([]Container, error)
 	// Inspect gives one container by id or name.
 	Inspect(ctx context.Context, container string) (Container, error)

@@ -29,6 +29,7 @@ type loop struct {
 	clock     uint64                  // counts lists that began and turns that ended
 	wake      time.Time               // when the next replica may be tried again; zero: none waits
 	sweepAt   time.Time
+	besideAt  time.Time       // when what runs beside the replicas is looked for again
 	known     map[string]bool // orphans that have been told of
 }
 
@@ -274,6 +275,11 @@ func (l *loop) tick(ctx context.Context) {
 		state := l.view.State
 		l.goes(func() { l.sweep(ctx, state) })
 	}
+	if !l.besideAt.After(now) && l.stage == Ready {
+		l.besideAt = now.Add(besideEvery)
+		state := l.view.State
+		l.goes(func() { l.lookBeside(ctx, state) })
+	}
 }
 
 // next is how long to wait for news before something is due anyway.
@@ -282,7 +288,7 @@ func (l *loop) next() time.Duration {
 	if l.listing {
 		at = time.Time{}
 	}
-	for _, t := range []time.Time{l.wake, l.deadline(), l.sweepDue()} {
+	for _, t := range []time.Time{l.wake, l.deadline(), l.sweepDue(), l.besideDue()} {
 		if !t.IsZero() && (at.IsZero() || t.Before(at)) {
 			at = t
 		}
@@ -291,6 +297,13 @@ func (l *loop) next() time.Duration {
 		return time.Hour
 	}
 	return max(0, time.Until(at))
+}
+
+func (l *loop) besideDue() time.Time {
+	if l.stage != Ready {
+		return time.Time{}
+	}
+	return l.besideAt
 }
 
 func (l *loop) sweepDue() time.Time {

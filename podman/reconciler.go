@@ -47,6 +47,7 @@ type Reconciler struct {
 	stats  Stats
 	mu     sync.Mutex
 	public public
+	beside []string // what Beside gives; replaced, never changed in place
 }
 
 // Stats counts what the Reconciler has done. It goes on counting.

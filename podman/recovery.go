@@ -171,7 +171,7 @@ func (l *loop) recovered(ctx context.Context) {
 		}
 	}
 	l.report.Orphans += len(l.strays)
-	l.sweepAt = time.Now()
+	l.sweepAt, l.besideAt = time.Now(), time.Now()
 	if l.Log != nil {
 		r := l.report
 		l.Log.Info(fmt.Sprintf("recovery completed: %d recovered, %d failed", len(deployments)-len(failed), len(failed)),

@@ -12,6 +12,7 @@ import (
 	"net"
 	"runtime"
 	"slices"
+	"strings"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -59,7 +60,7 @@ func (a *agent) trace(ctx context.Context) error {
 
 // health is what the agent knows of itself beside its state.
 func (a *agent) health() api.Health {
-	h := api.Health{Podman: a.reconciler.Progress().Podman, Problems: slices.Concat(a.archive.problems(), a.audit.problems(), a.services.problems(), a.unfinished())}
+	h := api.Health{Podman: a.reconciler.Progress().Podman, Problems: slices.Concat(a.archive.problems(), a.audit.problems(), a.services.problems(), a.unfinished(), beside(a.reconciler.Beside()))}
 	if err := a.events.Writable(); err != nil {
 		h.ReadOnly = err.Error()
 	}
@@ -73,6 +74,16 @@ func (a *agent) health() api.Health {
 		}
 	}
 	return h
+}
+
+// beside is what a person ought to see of the containers of those names, which run beside replicas of this host and are none of this agent's.
+func beside(names []string) []api.Problem {
+	if len(names) == 0 {
+		return nil
+	}
+	return []api.Problem{{What: "containers that no agent made have names as the original program gave to replicas: " + strings.Join(names, ", "),
+		Why: "they run beside the new replicas of those Deployments, get no requests from Services here, and are not touched",
+		Do:  "podman stop " + strings.Join(names, " ") + ", on this host, once the new replicas run. It is looked again within a minute"}}
 }
 
 // logs opens the log of one of this host's containers.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -25,6 +26,7 @@ func Conformance(t *testing.T, e podman.Engine, image string, port int) {
 	}{
 		{"info", s.info},
 		{"life", s.life},
+		{"a list of all", s.listAll},
 		{"exit", s.exit},
 		{"grace", s.grace},
 		{"a shorter grace", s.shorterGrace},
@@ -163,6 +165,23 @@ func (s *suite) life(t *testing.T) {
 	}
 	if _, err := s.Inspect(t.Context(), id); !errors.Is(err, podman.ErrNotFound) {
 		t.Errorf("removed: got %v, want ErrNotFound", err)
+	}
+}
+
+// listAll: without a label all are listed, also what has none; with one, what has none is not.
+func (s *suite) listAll(t *testing.T) {
+	spec := s.spec(t)
+	labelled := s.start(t, spec)
+	bare := *spec
+	bare.Name, bare.Labels = spec.Name+"-bare", nil
+	for _, id := range []string{s.start(t, &bare), labelled} {
+		is := func(c podman.Container) bool { return c.ID == id && c.Name != "" && c.Status == podman.StatusRunning }
+		if all, err := s.List(t.Context(), "", ""); err != nil || !slices.ContainsFunc(all, is) {
+			t.Errorf("got %+v, %v, want %s in it", all, err, id)
+		}
+		if slices.ContainsFunc(s.list(t), is) != (id == labelled) {
+			t.Errorf("by the label: got %+v", s.list(t))
+		}
 	}
 }
 

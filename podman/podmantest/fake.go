@@ -135,7 +135,7 @@ func (f *Fake) List(ctx context.Context, label, value string) ([]podman.Containe
 	defer f.mu.Unlock()
 	var all []podman.Container
 	for _, c := range f.containers {
-		if v, ok := c.Labels[label]; ok && v == value {
+		if v, ok := c.Labels[label]; label == "" || ok && v == value {
 			listed := c.Container
 			listed.OOMKilled, listed.IP, listed.Grace = false, "", 0
 			listed.Started, listed.Finished = listed.Started.Truncate(time.Second), listed.Finished.Truncate(time.Second)
