@@ -275,20 +275,28 @@ func (w *working) verify(ctx context.Context, a *trial.Agent, at int, report *tr
 	if err == nil || at < w.begun && strings.Contains(string(out), "there is no backup") {
 		return nil
 	}
-	whole := 0
-	for line := range strings.Lines(string(out)) {
-		switch {
-		case strings.Contains(line, "is whole"):
-			whole++
-		case strings.Contains(line, "not a backup: it does not begin as one"): // the copy of what was of version 1
-		case strings.TrimSpace(line) != "":
-			report.Wrong = append(report.Wrong, "backup verify: "+line)
-		}
-	}
+	whole, wrong := verified(string(out))
+	report.Wrong = append(report.Wrong, wrong...)
 	if whole == 0 && at >= w.begun {
 		report.Lost = append(report.Lost, "there is no whole backup")
 	}
 	return nil
+}
+
+// verified reads what the agent's command says of the backups: how many backups are whole, and what is wrong.
+func verified(out string) (whole int, wrong []string) {
+	for line := range strings.Lines(out) {
+		switch {
+		case strings.Contains(line, "is whole"):
+			if strings.HasPrefix(line, "state-backup-") { // and not an increment
+				whole++
+			}
+		case strings.Contains(line, " is of version 1, kept as it was"): // what was taken over
+		case strings.TrimSpace(line) != "":
+			wrong = append(wrong, "backup verify: "+line)
+		}
+	}
+	return whole, wrong
 }
 
 // counts compares the writers' changes.

@@ -256,9 +256,6 @@ func known(ctx context.Context, agent string) (n int, unfinished string, err err
 	return len(all), unfinished, err
 }
 
-// notOurs is what is said of the copy of a state.json of version 1.
-const notOurs = "not a backup: it does not begin as one"
-
 // whole reads backups: what stands there under a backup's name is one, whole, and there is at least one.
 func (r *Restores) whole(ctx context.Context, agent string, all bool) (report Report, err error) {
 	var backups []struct{ Name string }
@@ -279,9 +276,6 @@ func (r *Restores) whole(ctx context.Context, agent string, all bool) (report Re
 		}
 		if err != nil {
 			v.Damage = err.Error()
-		}
-		if strings.Contains(v.Damage, notOurs) { // what was taken over: there is nothing in it by which it could be verified
-			continue
 		}
 		if v.Damage != "" {
 			report.Wrong = append(report.Wrong, fmt.Sprintf("backup %s: %s", name, v.Damage))
