@@ -1,6 +1,7 @@
 package projection
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"maps"
@@ -189,6 +190,23 @@ func (r *Restore) touched(key string, shown Object, there bool) bool {
 		return r.made(shown.Stamp.ID)
 	}
 	return slices.Contains(r.Ended, key)
+}
+
+// Kept are the keys of the restore at which an undo of it leaves what differs from what was there before (was): somebody has changed it since, or ended it.
+func (r *Restore) Kept(s *State, was Declarations) (keys []string) {
+	all := s.Declarations()
+	maps.Copy(all, was)
+	for _, key := range slices.Sorted(maps.Keys(all)) {
+		shown, there := s.Lookup(key)
+		o, before := was[key]
+		if !r.inScope(key) || before && o == nil || r.touched(key, shown, there) { // nil: of that nobody knows what it was
+			continue
+		}
+		if there != before || there && !bytes.Equal(shown.Version.Object, o) {
+			keys = append(keys, key)
+		}
+	}
+	return keys
 }
 
 // passed reports whether somebody has changed what a key shows, or ended it, since the restore began, which had not come to the key yet: it was there then (was), or was

@@ -126,8 +126,8 @@ asked host. What has been changed since elsewhere in the object stays; where the
 take back first. Of several events all are taken back in one commit, or none; --commit takes back all events of their commits,
 such as the objects of one manifest, or of a namespace that was deleted.
 
-undo RESTORE has what a restore changed be again what it was before. What somebody has changed since then stays as it is. One that is unfinished
-is ended by it, also where there is nothing to take back. The host that
+undo RESTORE has what a restore changed be again what it was before. What somebody has changed, or deleted, since then stays as it is, and is listed as
+kept where that is not what was before. One that is unfinished is ended by it, also where there is nothing to take back. The host that
 did the restore is to be asked: it has the backup. psctl restores lists the restores. Where that is sealed and the host has no key, its log tells what was
 before; where that is trimmed too, --identity or --passphrase-file opens the backup here: the agent is sent what is in it, and no key.
 
@@ -282,7 +282,11 @@ func (r *restorer) asked(ctx context.Context, what, path string, query url.Value
 	if r.dry && r.form.value != asTable {
 		return nil, r.value(raw, r.form.value)
 	}
-	if strings.HasPrefix(path, restoresPath+"/") && len(plan.Results) == 0 && !plan.Unfinished && r.form.value == asTable {
+	takes := func(x client.Result) bool { return x.Action != "kept" }
+	if strings.HasPrefix(path, restoresPath+"/") && !slices.ContainsFunc(plan.Results, takes) && !plan.Unfinished && r.form.value == asTable {
+		if err := r.results(plan.Results); err != nil {
+			return nil, err
+		}
 		err := r.printf("nothing to take back: all of it has been taken back, or changed, since\n")
 		if err != nil || r.on.WaitFor == "" {
 			return nil, err

@@ -24,7 +24,7 @@ type Result struct {
 	Kind      string        `json:"kind"`
 	Namespace string        `json:"namespace,omitempty"`
 	Name      string        `json:"name"`
-	Action    string        `json:"action"`              // created, configured, unchanged, deleted
+	Action    string        `json:"action"`              // created, configured, unchanged, deleted; kept: changed since what is taken back, and left
 	Changes   []FieldChange `json:"changes,omitempty"`   // of a configured one
 	Conflicts []events.ID   `json:"conflicts,omitempty"` // changes of it that were lost unseen, and are still to be looked at
 }

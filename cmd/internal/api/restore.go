@@ -21,7 +21,7 @@ import (
 // RestorePlan is what a restore would change, or has changed.
 type RestorePlan struct {
 	*snapshot.Restored          // nil: it was a dry run
-	Results            []Result `json:"results"` // also of what is the same, and is stamped anew
+	Results            []Result `json:"results"` // also of what is the same, and is stamped anew, and of what an undo leaves (kept)
 	Containers         Effect   `json:"containers"`
 	Unseen             []Unseen `json:"unseen,omitempty"`
 	// Unfinished says that what is taken back was not done yet: it ends with that, also where nothing changes.
@@ -196,8 +196,10 @@ func (s *Server) undoRestore(q *request) error {
 	if err != nil {
 		return err
 	}
+	takes := len(plan.Results) > 0
+	plan.kept(undone.Kept(st, was.Want))
 	plan.Unfinished = slices.ContainsFunc(s.Restorer.Unfinished(), func(x snapshot.Restored) bool { return x.ID == id })
-	if !dry && (len(plan.Results) > 0 || plan.Unfinished) { // by the record of an undo alone is one over that would go on
+	if !dry && (takes || plan.Unfinished) { // by the record of an undo alone is one over that would go on
 		if err := q.writable(); err != nil {
 			return err
 		}
@@ -282,6 +284,14 @@ func (s *Server) planOf(st *projection.State, changes []projection.Change) (*Res
 	order := map[string]int{"created": 0, "configured": 1, "deleted": 2, "unchanged": 3}
 	slices.SortStableFunc(p.Results, func(a, b Result) int { return order[a.Action] - order[b.Action] })
 	return p, nil
+}
+
+// kept adds what an undo leaves, since somebody else has changed it after the restore.
+func (p *RestorePlan) kept(keys []string) {
+	for _, key := range keys {
+		typ, namespace, name := manifest.SplitKey(key)
+		p.Results = append(p.Results, Result{Kind: kindOf(typ), Namespace: namespace, Name: name, Action: "kept"})
+	}
 }
 
 // add adds what becomes of one object, of which so many containers are there.

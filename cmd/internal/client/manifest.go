@@ -20,7 +20,7 @@ type Result struct {
 	Kind      string   `json:"kind"`
 	Namespace string   `json:"namespace,omitempty"`
 	Name      string   `json:"name"`
-	Action    string   `json:"action"` // created, configured, unchanged
+	Action    string   `json:"action"` // created, configured, unchanged, deleted, kept
 	Changes   []Change `json:"changes,omitempty"`
 	Conflicts []string `json:"conflicts,omitempty"` // events by which it was changed too, and that were lost unseen
 }
