@@ -299,12 +299,18 @@ func (f Folder) Verify(ctx context.Context, name string) (*projection.State, err
 		return b.State, nil
 	}
 	s, err := f.pieces(b.Log, true).fold(b.State, func(events.Record) bool { return ctx.Err() != nil })
-	var gap *gapError
-	if file, _ := parseBackupName(name); file.Pinned && errors.As(err, &gap) && gap.first == b.State.Index()+1 {
+	if goneAfterPinned(name, b.Index, err) {
 		return b.State, nil
 	}
 	if err == nil {
 		err = ctx.Err()
 	}
 	return s, err
+}
+
+// goneAfterPinned reports whether all that an error says is that what comes after a pinned backup, which is of an index, has gone.
+func goneAfterPinned(name string, index uint64, err error) bool {
+	var gap *gapError
+	file, _ := parseBackupName(name)
+	return file.Pinned && errors.As(err, &gap) && gap.first == index+1
 }

@@ -102,7 +102,8 @@ func (p *program) backupVerify() *cobra.Command {
 		Long: `verify has the agent read backups of its folder from end to end: the checksum must fit, the state in them must be one that can
 be restored, and have the digest that is written beside it. Without a name it is the newest. Exit code 1 says that one is damaged; the
 others are told of all the same. A file of version 1, which an agent that had no log wrote, is told of as that. With all, the increments are
-read as well. With -o json it is [{"name", "made", "bytes", "about": {…}} or, of a damaged one, {…, "damage"}, of one of version 1
+read as well, folded from each backup that the agent can open, and their digests compared; that one is missing after a backup, or of what was trimmed off
+the log, is said. With -o json it is [{"name", "made", "bytes", "about": {…}} or, of a damaged one, {…, "damage"}, of one of version 1
 {…, "original": {"objects", "refused", "recorded"}}], and of the increments of a log {"name", "first", "last", "pieces", "bytes", "unread", "damage": […]}.
 
 Of a sealed backup that the agent cannot open it finds out whether its bytes are those that were written ("unopened": true). With --identity or

@@ -104,7 +104,11 @@ func (s *Server) backupRoutes(handle func(string, func(*request) error)) {
 		return q.json(http.StatusOK, v)
 	})
 	route("GET /swarm/v1/increments/verify", func(q *request) error {
-		all, err := snapshot.Folder{Dir: s.Backups.Dir, Keys: s.Backups.Keys}.CheckIncrements(q.Context())
+		folder := snapshot.Folder{Dir: s.Backups.Dir, Keys: s.Backups.Keys}
+		if s.Restorer != nil && s.Restorer.Increments != nil { // whose log must go on from them
+			folder = s.Restorer.Increments.Folder()
+		}
+		all, err := folder.CheckAll(q.Context())
 		if err != nil {
 			return err
 		}
