@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/podman-swarm/podman-swarm/events"
 	"github.com/podman-swarm/podman-swarm/projection"
 )
 
@@ -56,6 +57,38 @@ func TestFolds_at(t *testing.T) {
 	now, err := h.folds.At(t.Context(), Moment{Time: time.Now().Add(time.Hour)})
 	if err != nil || now.Digest() != h.View().Digest() {
 		t.Errorf("the state now: %v", err)
+	}
+}
+
+// A moment that is asked for by its time is folded without a look into the snapshots that are later.
+func TestFolds_atTimeLeavesLaterOnesUnread(t *testing.T) {
+	h := open(t, t.TempDir())
+	h.apply(t, "deployment/default/web", web)
+	was := h.View().State
+	if err := h.folds.Save(t.Context(), was); err != nil {
+		t.Fatal(err)
+	}
+	time.Sleep(2 * time.Millisecond)
+	const many = 3000
+	if _, err := h.Record(t.Context(), projection.By{Actor: "test"}, func(*projection.State) (all []projection.Change, err error) {
+		for i := range many {
+			all = append(all, projection.Change{Kind: events.Declared, Key: fmt.Sprintf("deployment/default/d%d", i), Object: []byte(`{}`)})
+		}
+		return all, nil
+	}); err != nil {
+		t.Fatal(err)
+	}
+	if err := h.folds.Save(t.Context(), h.View().State); err != nil {
+		t.Fatal(err)
+	}
+	allocs := testing.AllocsPerRun(1, func() {
+		got, err := h.folds.At(t.Context(), Moment{Time: was.At()})
+		if err != nil || got.Digest() != was.Digest() {
+			t.Errorf("got %v", err)
+		}
+	})
+	if allocs > many {
+		t.Errorf("it took %v allocations: the later snapshot, of %d objects, was read", allocs, many)
 	}
 }
 

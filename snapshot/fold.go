@@ -117,11 +117,11 @@ func (f *Folds) load(ctx context.Context, name string) (*projection.State, uint6
 	if err != nil {
 		return nil, 0, err
 	}
-	at, hash, err := f.recordAt(ctx, s.Index())
+	last, err := f.recordAt(ctx, s.Index())
 	if err != nil {
 		return nil, 0, err
 	}
-	if at != record || !bytes.Equal(hash[:], head[8:]) {
+	if last.Number != record || !bytes.Equal(last.Hash[:], head[8:]) {
 		return nil, 0, errors.New("of another log")
 	}
 	return s, record + 1, nil
@@ -170,23 +170,22 @@ func checksum(f io.ReadSeeker, n int64) error {
 
 var errFound = errors.New("found")
 
-// recordAt is the number and hash of the log's record that ends with event index.
-func (f *Folds) recordAt(ctx context.Context, index uint64) (uint64, events.Hash, error) {
+// recordAt is the log's record that ends with event index.
+func (f *Folds) recordAt(ctx context.Context, index uint64) (rec events.Record, err error) {
 	if index == 0 || index > f.Source.End().Index {
-		return 0, events.Hash{}, fmt.Errorf("event %d is not in the log, which ends at %d", index, f.Source.End().Index)
+		return rec, fmt.Errorf("event %d is not in the log, which ends at %d", index, f.Source.End().Index)
 	}
-	var rec events.Record
-	err := f.Source.Read(ctx, index-1, func(r events.Record) error {
+	err = f.Source.Read(ctx, index-1, func(r events.Record) error {
 		rec = r
 		return errFound
 	})
 	if !errors.Is(err, errFound) {
-		return 0, events.Hash{}, fmt.Errorf("read event %d: %w", index, err)
+		return rec, fmt.Errorf("read event %d: %w", index, err)
 	}
 	if rec.Last() != index {
-		return 0, events.Hash{}, fmt.Errorf("event %d is not the end of a commit", index)
+		return rec, fmt.Errorf("event %d is not the end of a commit", index)
 	}
-	return rec.Number, rec.Hash, nil
+	return rec, nil
 }
 
 // Run makes a snapshot whenever enough events have come since the last, until ctx ends. It makes none then: folding
@@ -218,7 +217,7 @@ func (f *Folds) Run(ctx context.Context) error {
 // Save writes a snapshot of the state and removes those that are not needed any more. When it returns nil the
 // snapshot is durable.
 func (f *Folds) Save(ctx context.Context, s *projection.State) error {
-	record, hash, err := f.recordAt(ctx, s.Index())
+	last, err := f.recordAt(ctx, s.Index())
 	if err != nil {
 		return err
 	}
@@ -226,8 +225,8 @@ func (f *Folds) Save(ctx context.Context, s *projection.State) error {
 	write := func(w io.Writer) error {
 		sum := sha256.New()
 		all := io.MultiWriter(w, sum)
-		head := binary.LittleEndian.AppendUint64([]byte(foldMagic), record)
-		if _, err := all.Write(append(head, hash[:]...)); err != nil {
+		head := binary.LittleEndian.AppendUint64([]byte(foldMagic), last.Number)
+		if _, err := all.Write(append(head, last.Hash[:]...)); err != nil {
 			return err
 		}
 		if err := s.Encode(all); err != nil {

@@ -112,6 +112,11 @@ func (f *Folds) At(ctx context.Context, m Moment) (*projection.State, error) {
 		if _, err := fmt.Sscanf(filepath.Base(name), "fold-%d.snap", &index); err != nil || m.Index > 0 && index > m.Index {
 			continue
 		}
+		if m.byTime() { // the log tells sooner than the snapshot whether that is later
+			if r, err := f.recordAt(ctx, index); err == nil && r.At.After(m.Time) {
+				continue
+			}
+		}
 		s, next, err := f.load(ctx, name)
 		if err == nil && m.reaches(s) {
 			start, from = s, next
