@@ -38,7 +38,8 @@ asked for it. Each may be given several times; then one must fit.
 
 -o json prints each event whole, one JSON object a line: index, position, time (by the clock of the host that wrote it), user_agent, at (when the
 asked host wrote it), node, stamp, kind, key, uid, base, for, ends, actor, cause, commit and object. -o cloudevents prints a CloudEvent 1.0 a line, and
--o wide all but the object for people.`,
+-o wide all but the object for people. Where the log goes on from the state of another host, a line has jump (cause, heads) instead, and one of a
+later version unread: a line for people says so.`,
 		Example: `  psctl events --since 1h
   psctl events deployment/web --follow
   psctl events --kind declared --actor alice --since 24h -o wide
@@ -108,8 +109,12 @@ type event struct {
 	Cause  string          `json:"cause"`
 	Object json.RawMessage `json:"object"`
 	Agent  string          `json:"user_agent"`
-	Mark   string          `json:"bookmark"` // instead of an event: how far the agent has looked
-	End    *struct {       // instead of an event: why there are no more
+	Jump   *struct {       // instead of an event: the log goes on from a state that was taken over
+		Cause string `json:"cause"`
+	} `json:"jump"`
+	Unread string    `json:"unread"`   // instead of an event: a commit that the agent does not understand
+	Mark   string    `json:"bookmark"` // instead of an event: how far the agent has looked
+	End    *struct { // instead of an event: why there are no more
 		Reason   string `json:"reason"`
 		Message  string `json:"message"`
 		Position string `json:"position"`
@@ -259,11 +264,11 @@ func (e *eventReader) show(raw json.RawMessage) error {
 			return err
 		}
 	}
-	by := ev.Actor
-	if ev.Cause != "" {
-		by += ": " + ev.Cause
+	by := ""
+	if ev.isOne() {
+		by = "  [" + ev.Actor + led(": ", ev.Cause) + "]"
 	}
-	return e.printf("%6d  %-8s  %-10s  %-28s  %s\n", ev.Index, e.clock(ev.At), ev.Node, ev.Key, strings.TrimRight(ev.what()+"  ["+by+"]", " "))
+	return e.printf("%6d  %-8s  %-10s  %-28s  %s\n", ev.Index, e.clock(ev.At), cmp.Or(ev.Node, "-"), cmp.Or(ev.Key, "-"), strings.TrimRight(ev.what()+by, " "))
 }
 
 // wide prints an event with all but its object, on one line.
@@ -279,8 +284,8 @@ func (e *eventReader) wide(ev *event) error {
 	if at.IsZero() { // of this log alone
 		at = ev.At
 	}
-	return e.printf("%6d  %-24s  %-10s  %-9s  %-28s  %-24s  %-24s  %s\n", ev.Index, at.UTC().Format("2006-01-02T15:04:05.000Z"), ev.Node, ev.Kind, ev.Key,
-		cmp.Or(who, "-"), cmp.Or(ev.Agent, "-"), ev.what()+led(": ", ev.Cause))
+	return e.printf("%6d  %-24s  %-10s  %-9s  %-28s  %-24s  %-24s  %s\n", ev.Index, at.UTC().Format("2006-01-02T15:04:05.000Z"), cmp.Or(ev.Node, "-"), cmp.Or(ev.Kind, "-"),
+		cmp.Or(ev.Key, "-"), cmp.Or(who, "-"), cmp.Or(ev.Agent, "-"), ev.what()+led(": ", ev.Cause))
 }
 
 // ended is what follows when the agent tells no more.
@@ -296,8 +301,17 @@ func (e *eventReader) ended(ev *event) error {
 	return fmt.Errorf("%s (psctl events --since %s)", ev.End.Message, ev.End.Position)
 }
 
+// isOne reports whether the line is an event, which has a key and who made it, and not the log's own word.
+func (ev *event) isOne() bool { return ev.Jump == nil && ev.Unread == "" }
+
 // what tells an event in a few words.
 func (ev *event) what() string {
+	switch {
+	case ev.Jump != nil:
+		return "the state was taken over" + led(": ", ev.Jump.Cause)
+	case ev.Unread != "":
+		return "of a later version, not understood"
+	}
 	typ, _, _ := strings.Cut(ev.Key, "/")
 	if text := ev.aboutHosts(typ); text != "" {
 		return text
