@@ -15,6 +15,7 @@ import (
 
 	"github.com/podman-swarm/podman-swarm/events"
 	"github.com/podman-swarm/podman-swarm/podman"
+	"github.com/podman-swarm/podman-swarm/podman/podmantest"
 	"github.com/podman-swarm/podman-swarm/projection"
 )
 
@@ -107,6 +108,22 @@ func TestReconciler_crashLoop(t *testing.T) {
 		}
 		if got := w.Stats().Restarts.Load(); got != uint64(len(starts)-1) {
 			t.Errorf("counted %d restarts, want %d", got, len(starts)-1)
+		}
+	})
+}
+
+// A program that is killed for memory again and again is said to be, while it waits to be started.
+func TestReconciler_crashLoopForMemory(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		fake := podmantest.New(image)
+		w := worldOn(t, killsForMemory{fake}, fake)
+		w.run()
+		w.ready()
+		w.place(host, template(args("-exit-after=1s", "-exit-code=137")), pod("web", 0))
+		w.settled(5 * time.Second)
+		f := w.fact(pod("web", 0))
+		if f.Reason != "CrashLoopBackOff" || f.Message != "back-off 10s restarting the container, which exited with code 137, killed for memory" {
+			t.Errorf("while it waits: got %+v", f)
 		}
 	})
 }

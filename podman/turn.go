@@ -253,6 +253,9 @@ func (t *turn) hold(ctx context.Context, c Container) error {
 	if r := t.Recorded; r != nil && r.Reason == unhealthy && r.Container == c.ID {
 		fact.Message = fmt.Sprintf("back-off %s restarting the container, which was ended: %s", t.wait, r.Message)
 	}
+	if c.OOMKilled { // the reason, which would say it, is another now
+		fact.Message += ", killed for memory"
+	}
 	return t.put(ctx, fact)
 }
 

@@ -18,6 +18,15 @@ type losesAnswers struct {
 	done atomic.Int32
 }
 
+// killsForMemory is an engine of whose containers the kernel has ended each that has ended.
+type killsForMemory struct{ podman.Engine }
+
+func (e killsForMemory) Inspect(ctx context.Context, name string) (podman.Container, error) {
+	c, err := e.Engine.Inspect(ctx, name)
+	c.OOMKilled = c.Status.Ended()
+	return c, err
+}
+
 func (e *losesAnswers) Create(ctx context.Context, spec *podman.Spec) (string, error) {
 	id, err := e.Engine.Create(ctx, spec)
 	if err == nil && e.done.Add(1) <= e.n {

@@ -324,6 +324,8 @@ func (ev *event) what() string {
 		Message      string `json:"message"`
 		Container    string `json:"container"`
 		Restarts     int    `json:"restarts"`
+		ExitCode     int    `json:"exit_code"` // of the last run that has ended
+		OOMKilled    bool   `json:"oom_killed"`
 		Done         string `json:"done"`
 		Adopted      int    `json:"adopted"`
 		StartedAgain int    `json:"started_again"`
@@ -350,7 +352,8 @@ func (ev *event) what() string {
 	case typ == "placement":
 		return "to run on " + o.Host + led(": ", o.Why)
 	case typ == "replica":
-		return o.Phase + led(" ", o.Reason) + led(", container ", o.Container[:min(12, len(o.Container))]) + again(o.Restarts) + led(": ", oneLine(o.Message, 200))
+		return o.Phase + led(" ", o.Reason) + led(", container ", o.Container[:min(12, len(o.Container))]) +
+			again(o.Restarts, o.Phase == "Exited" && o.Message == "", o.ExitCode, o.OOMKilled) + led(": ", oneLine(o.Message, 200))
 	case typ == "recovery" && o.Done == "":
 		return "recovering"
 	case typ == "recovery":
@@ -368,12 +371,24 @@ func (ev *event) what() string {
 	return "changed"
 }
 
-// again tells of restarts.
-func again(restarts int) string {
-	if restarts == 0 {
-		return ""
+// again tells of restarts, and how the run before the last one ended; or, of a container that has ended, how this one did.
+func again(restarts int, ended bool, code int, oom bool) (text string) {
+	how, after := fmt.Sprintf("exit code %d", code), ""
+	if oom {
+		how, after = "killed for memory", "it was "
 	}
-	return ", " + plural(restarts, "restart")
+	if restarts > 0 {
+		text = ", " + plural(restarts, "restart")
+	}
+	switch {
+	case ended:
+		text += ", " + how
+	case restarts == 1:
+		text += ", after " + after + how
+	case restarts > 1:
+		text += ", the last after " + after + how
+	}
+	return text
 }
 
 // led is text after what leads to it; nothing when there is no text.

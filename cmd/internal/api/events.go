@@ -6,6 +6,7 @@ import (
 	"hash/fnv"
 	"slices"
 	"sort"
+	"strconv"
 	"strings"
 
 	corev1 "k8s.io/api/core/v1"
@@ -197,12 +198,19 @@ func happenPod(step *projection.Step, e *events.Event) *happening {
 		if is.Restarts > 0 {
 			h.message += fmt.Sprintf(", restarted %d times", is.Restarts)
 		}
+		if is.Restarts > was.Restarts { // else the last run that ended is told of already
+			h.message += ", the last time after exit code " + strconv.Itoa(is.ExitCode)
+			if is.OOMKilled {
+				h.message += ", " + killedForMemory
+			}
+			h.warning = is.ExitCode != 0 || is.OOMKilled
+		}
 	case is.Phase == projection.Exited:
 		h.reason = cmp.Or(is.Reason, "Exited")
 		h.message = cmp.Or(is.Message, fmt.Sprintf("container %s ended with exit code %d", short(is.Container), is.ExitCode))
 		h.warning = is.ExitCode != 0 || is.OOMKilled || is.Reason != ""
-		if is.OOMKilled {
-			h.message += " (out of memory)"
+		if is.OOMKilled && !strings.Contains(h.message, killedForMemory) { // what an earlier version recorded does not say it
+			h.message += ", " + killedForMemory
 		}
 	case is.Reason != "":
 		h.reason, h.message, h.warning = is.Reason, is.Message, is.Reason != "ContainerCreating" && is.Reason != "Pulling"
@@ -211,6 +219,9 @@ func happenPod(step *projection.Step, e *events.Event) *happening {
 	}
 	return h
 }
+
+// killedForMemory says of a program that the kernel ended it, since it took more memory than it may: in the words of the facts themselves.
+const killedForMemory = "killed for memory"
 
 // short is the beginning of a container's id, as people know it.
 func short(id string) string { return id[:min(len(id), 12)] }

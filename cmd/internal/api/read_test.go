@@ -1,6 +1,7 @@
 package api
 
 import (
+	"encoding/json"
 	"fmt"
 	"net/http"
 	"strings"
@@ -299,6 +300,38 @@ func TestNodes(t *testing.T) {
 		t.Errorf("got %s", got.body)
 	}
 	a.want(404, "GET", "/api/v1/nodes/h2", "")
+}
+
+// Why a pod was started again is told with it, where the restarts have risen, and is a warning unless its program ended well.
+func TestEvents_howTheRunBeforeEnded(t *testing.T) {
+	a := start(t, t.TempDir())
+	a.want(200, "POST", apply, deployment("web", 1, "web:1"))
+	p := projection.Pod{Namespace: "default", Deployment: "web"}
+	id := a.place(p, "h1", "least loaded")
+	for _, c := range []struct {
+		is            projection.Replica
+		typ, contains string
+	}{
+		{projection.Replica{Phase: projection.Running, Container: "cafe"}, "Normal Started", "container cafe runs on h1"},
+		{projection.Replica{Phase: projection.Running, Container: "cafe", Restarts: 1}, "Normal Started", "runs on h1, restarted 1 times, the last time after exit code 0"},
+		{projection.Replica{Phase: projection.Running, Container: "cafe", Restarts: 2, ExitCode: 3}, "Warning Started", "restarted 2 times, the last time after exit code 3"},
+		{projection.Replica{Phase: projection.Running, Container: "cafe", Restarts: 2, ExitCode: 3, Reason: "Paused"}, "Normal Started", "container cafe runs on h1, restarted 2 times"},
+		{projection.Replica{Phase: projection.Running, Container: "cafe", Restarts: 3, ExitCode: 137, OOMKilled: true}, "Warning Started", "restarted 3 times, the last time after exit code 137, killed for memory"},
+		{projection.Replica{Phase: projection.Exited, Container: "cafe", Restarts: 3, ExitCode: 137, OOMKilled: true, Reason: "OOMKilled"}, "Warning OOMKilled", "container cafe ended with exit code 137, killed for memory"},
+		{projection.Replica{Phase: projection.Exited, Container: "cafe", Restarts: 3, ExitCode: 137, OOMKilled: true, Reason: "CrashLoopBackOff", Message: "back-off 10s, killed for memory"},
+			"Warning CrashLoopBackOff", "back-off 10s, killed for memory"},
+	} {
+		c.is.Placement = id
+		a.observe(p, "h1", &c.is)
+		var all corev1.EventList
+		if err := json.Unmarshal(a.want(200, "GET", "/api/v1/namespaces/default/events", "").body, &all); err != nil {
+			t.Fatal(err)
+		}
+		e := all.Items[len(all.Items)-1]
+		if e.Type+" "+e.Reason != c.typ || !strings.HasSuffix(e.Message, c.contains) {
+			t.Errorf("of %+v: got %s %s: %s; want %s: …%s", c.is, e.Type, e.Reason, e.Message, c.typ, c.contains)
+		}
+	}
 }
 
 // What happened to an object, why, and how often, is told from what the ledger remembers.
