@@ -51,9 +51,9 @@ func text(t *testing.T, name string) []byte {
 	return b
 }
 
-// ruleTests are the files with what makes each alert fire.
+// ruleTests are the files with what makes each alert fire, and with what is recorded.
 func ruleTests() []string {
-	return []string{"rules_test.yaml", "rules_services_test.yaml", "rules_loops_test.yaml", "rules_hours_test.yaml", "rules_days_test.yaml"}
+	return []string{"rules_test.yaml", "rules_services_test.yaml", "rules_loops_test.yaml", "rules_hours_test.yaml", "rules_days_test.yaml", "rules_recorded_test.yaml"}
 }
 
 // Prometheus' own tool takes the rules, and each alert fires when it should, with what it should say, and clears.
@@ -131,12 +131,48 @@ func TestRunbooks_eachAlertHasOne(t *testing.T) {
 	}
 }
 
-// What is recorded is named by Prometheus' convention, level:metric:operation, and looked at by somebody.
+// What is recorded is named by Prometheus' convention, level:metric:operation, looked at by an alert, a panel or who reads README.md, and it is tested
+// what it comes to.
 func TestRules_recorded(t *testing.T) {
 	name := regexp.MustCompile(`^(instance|job):podman_swarm_[a-z_]+:[a-z0-9_]+$`)
+	used := string(text(t, "../../README.md"))
+	for _, a := range alerts(t) {
+		used += "\n" + a.Expr
+	}
+	for _, p := range board(t).Panels {
+		for _, q := range p.Targets {
+			used += "\n" + q.Expr
+		}
+	}
+	tested := map[string]bool{}
+	for _, file := range ruleTests() {
+		var all struct {
+			Tests []struct {
+				Exprs []struct {
+					Expr    string
+					Samples []any `json:"exp_samples"`
+				} `json:"promql_expr_test"`
+			}
+		}
+		read(t, file, &all)
+		for _, test := range all.Tests {
+			for _, e := range test.Exprs {
+				tested[e.Expr] = tested[e.Expr] || len(e.Samples) > 0
+			}
+		}
+	}
 	for _, r := range rules(t) {
-		if r.Record != "" && !name.MatchString(r.Record) {
+		if r.Record == "" {
+			continue
+		}
+		if !name.MatchString(r.Record) {
 			t.Errorf("%s: want level:metric:operation", r.Record)
+		}
+		if !strings.Contains(used, r.Record) {
+			t.Errorf("%s: no alert, no panel and no line of README.md uses it", r.Record)
+		}
+		if !tested[r.Record] {
+			t.Errorf("%s: no promql_expr_test says what it comes to", r.Record)
 		}
 	}
 }
