@@ -130,43 +130,6 @@ func (a *agent) ownHeads(w http.ResponseWriter, _ *http.Request) {
 	_ = json.NewEncoder(w).Encode(all) // one that has left is not told
 }
 
-// ownPoints answers another member where the commits of an incarnation end, one a line.
-func (a *agent) ownPoints(w http.ResponseWriter, r *http.Request) {
-	a.ownChain(w, r, func(r events.Record) (last uint64, line []byte) {
-		last = r.Seq + uint64(r.Count) - 1
-		line, _ = json.Marshal(api.Mark{Incarnation: r.Inc, Seq: last, Hash: r.Hash}) // of numbers and texts
-		return last, line
-	})
-}
-
-// ownCommits answers another member with commits of an incarnation, one a line.
-func (a *agent) ownCommits(w http.ResponseWriter, r *http.Request) {
-	a.ownChain(w, r, func(r events.Record) (last uint64, line []byte) { return r.Seq, r.Payload })
-}
-
-// ownChain answers with a line for each commit of an incarnation after an event, up to another.
-func (a *agent) ownChain(w http.ResponseWriter, r *http.Request, of func(events.Record) (last uint64, line []byte)) {
-	q := r.URL.Query()
-	var inc events.Incarnation
-	after, err1 := strconv.ParseUint(q.Get("after"), 10, 64)
-	upTo, err2 := strconv.ParseUint(q.Get("up_to"), 10, 64)
-	if err := errors.Join(inc.UnmarshalText([]byte(q.Get("incarnation"))), err1, err2); err != nil {
-		http.Error(w, err.Error(), http.StatusBadRequest)
-		return
-	}
-	_, err := a.events.Missing(r.Context(), onlyOf(inc, after), 0, func(r events.Record) error {
-		last, line := of(r)
-		if last > upTo {
-			return errWriter
-		}
-		_, err := w.Write(append(line[:len(line):len(line)], '\n'))
-		return err
-	})
-	if err != nil && !errors.Is(err, errWriter) {
-		panic(http.ErrAbortHandler) // so that it is not taken for the end
-	}
-}
-
 // Commits asks another member for commits.
 func (t *trail) Commits(ctx context.Context, host string, inc events.Incarnation, after, upTo uint64, fn func(payload []byte) error) error {
 	r, err := t.a.askMember(ctx, host, "/v1/audit/commits?"+chainQuery(inc, after, upTo))

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -184,7 +185,7 @@ func (a *agent) askMember(ctx context.Context, host, path string) (io.ReadCloser
 	}
 	defer resp.Body.Close()
 	b, _ := io.ReadAll(io.LimitReader(resp.Body, 4096))
-	err = fmt.Errorf("host %s says: %s", host, b)
+	err = fmt.Errorf("host %s says: %s", host, bytes.TrimSpace(b))
 	if resp.StatusCode == http.StatusNotFound {
 		return nil, classed{err, fs.ErrNotExist}
 	}
