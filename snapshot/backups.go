@@ -240,7 +240,17 @@ func ending(compressed, sealed bool) string {
 
 // free is the name for a backup that is made now, which no other has.
 func (b *Backups) free(now time.Time, pinned bool, end string) (BackupFile, error) {
-	for n := range 1000 {
+	all, err := b.List()
+	if err != nil {
+		return BackupFile{}, err
+	}
+	first := 0 // behind all of this second: a number that has become free again would be older than those, and go first
+	for _, f := range all {
+		if f.Made.Equal(now.Truncate(time.Second)) {
+			first = max(first, f.same+1)
+		}
+	}
+	for n := first; n < 1000; n++ {
 		name := "state-backup-" + now.Format(nameTime)
 		if n > 0 {
 			name += fmt.Sprintf("-%d", n)
