@@ -25,6 +25,7 @@ type Case struct {
 	Recorded *projection.Replica // what it has recorded of its container; nil for nothing
 	There    []Container         // its containers with this pod's labels
 	InTheWay string              // what another pod that is placed here needs of what these hold; "" for nothing
+	Boot     string              // of this host, as projection.Replica.Boot; "" when it is not known
 	Probed   *Probed             // what its probes have found of a run of its container; nil: nothing is asked of it
 }
 
@@ -109,7 +110,7 @@ func Plan(known Known, host string, c Case) (Decision, error) {
 	}
 	switch {
 	case d.Placed != nil:
-		d.carryOut(c.Recorded, mine, c.Probed)
+		d.carryOut(&c, mine)
 	case d.Kept != "": // what is recorded says whose it is
 	case c.Recorded != nil:
 		d.Steps = append(d.Steps, Step{Action: Forget, Why: over(held, host)})
@@ -145,7 +146,8 @@ func over(held *projection.Placed, host string) string {
 }
 
 // carryOut adds the steps after which exactly one of mine is there, and runs.
-func (d *Decision) carryOut(recorded *projection.Replica, mine []Container, probed *Probed) {
+func (d *Decision) carryOut(of *Case, mine []Container) {
+	recorded, probed := of.Recorded, of.Probed
 	if len(mine) == 0 {
 		d.Steps = append(d.Steps, Step{Action: Create, Why: "it is placed here"})
 		return
@@ -167,7 +169,7 @@ func (d *Decision) carryOut(recorded *projection.Replica, mine []Container, prob
 	switch {
 	case best.Status.Runs():
 		d.Runs = best.ID
-		if !agrees(recorded, d.Placed.Event(), &best) {
+		if !agrees(of, d.Placed.Event(), &best) {
 			d.Steps = append(d.Steps, Step{Action: Adopt, Container: best, Why: "it runs as placed"})
 		} else if probed.of(&best) && probed.Dead != "" { // before that it could not be ended yet is taken back
 			d.Steps = append(d.Steps, Step{Action: Stop, Container: best, Why: probed.Dead})
@@ -200,8 +202,9 @@ func truth(a, b bool) int {
 const paused = "Paused"
 
 // agrees reports whether what is recorded says of the container, which runs, what Podman says.
-func agrees(recorded *projection.Replica, placement events.ID, c *Container) bool {
+func agrees(of *Case, placement events.ID, c *Container) bool {
+	recorded := of.Recorded
 	return recorded != nil && recorded.Placement == placement && recorded.Container == c.ID &&
 		recorded.Phase == projection.Running && recorded.Started.Unix() == c.Started.Unix() &&
-		(recorded.Reason == paused) == (c.Status == StatusPaused)
+		(recorded.Reason == paused) == (c.Status == StatusPaused) && (of.Boot == "" || recorded.Boot == of.Boot)
 }

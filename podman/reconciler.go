@@ -28,6 +28,7 @@ type Reconciler struct {
 	Ledger  Ledger
 	Host    string        // name of this host
 	Cluster string        // name of the cluster; "" means "default"
+	Boot    string        // of this host, as projection.Replica.Boot; "" when it is not known
 	Every   time.Duration // how often all containers are listed, whatever Podman's events say; 0 means 10s
 	// Settle returns once this host has heard enough of the others to act on what it knows, and knows what its containers are to ask for
 	// names; its error ends Run. nil does not wait. Until then nothing is started, made or removed.

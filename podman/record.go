@@ -50,7 +50,7 @@ func (t *turn) fact(c *Container) *projection.Replica {
 	}
 	switch {
 	case c.Status.Runs():
-		f.Phase, f.IP = projection.Running, c.IP
+		f.Phase, f.IP, f.Boot = projection.Running, c.IP, t.Reconciler.Boot
 		f.Unready = before.Unready
 		became(f, t.unready(c, &before))
 		if c.Status == StatusPaused {
@@ -108,7 +108,7 @@ func (t *turn) note(ctx context.Context) error {
 func (t *turn) pending(reason, message string) *projection.Replica {
 	f := t.before()
 	f.Phase, f.Reason, f.Message = projection.Pending, reason, message
-	f.Container, f.Name, f.IP, f.Unready = "", "", "", ""
+	f.Container, f.Name, f.IP, f.Boot, f.Unready = "", "", "", "", ""
 	return &f
 }
 

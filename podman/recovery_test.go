@@ -140,6 +140,45 @@ func TestRecovery_afterReboot(t *testing.T) {
 	})
 }
 
+// What is recorded of a container that runs tells in which boot of the host it does: so nobody takes it for one that runs after the next. A restart
+// of the agent in the same boot writes nothing; the first after an update, of what an earlier version recorded, writes it once.
+func TestRecovery_bootIsRecorded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		w.place(host, template(), three...)
+		w.run()
+		w.ready()
+		for i, boot := range []string{"first", "first", "", "first"} {
+			before, runs := w.ledger.View().Index(), w.stamps(three...)
+			w.restart(func(r *podman.Reconciler) { r.Boot = boot })
+			w.ready()
+			w.settled(time.Minute)
+			for _, p := range three {
+				if f := w.fact(p); f.Phase != projection.Running || f.Boot != "first" {
+					t.Errorf("start %d in boot %q: got %+v", i, boot, f)
+				}
+			}
+			want := uint64(1) // the report of the recovery
+			if i == 0 {
+				want += uint64(len(three))
+			}
+			if n := w.ledger.View().Index() - before; n != want || !slices.Equal(w.stamps(three...), runs) {
+				t.Errorf("start %d in boot %q: %d events, want %d; now %v run, before %v", i, boot, n, want, w.stamps(three...), runs)
+			}
+		}
+		w.stop()
+		w.fake.Reboot()
+		w.restart(func(r *podman.Reconciler) { r.Boot = "second" })
+		w.settled(time.Minute)
+		for _, p := range three {
+			w.runs(p)
+			if f := w.fact(p); f.Phase != projection.Running || f.Boot != "second" {
+				t.Errorf("after a reboot: got %+v", f)
+			}
+		}
+	})
+}
+
 // Until it has heard the others the agent changes nothing; what runs is adopted at once.
 func TestRecovery_waitsToSettle(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

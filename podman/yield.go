@@ -30,6 +30,7 @@ func (k known) Serves(p *projection.Placed) bool {
 // caseOf is what Plan is asked about the pod.
 func (l *loop) caseOf(r *replica) Case {
 	c := r.Case
+	c.Boot = l.Boot
 	if len(c.There) == 0 || !r.placement.IsZero() {
 		return c
 	}

@@ -129,7 +129,10 @@ type Replica struct {
 	ExitCode  int       `json:"exit_code,omitempty"`
 	OOMKilled bool      `json:"oom_killed,omitempty"`
 	Started   time.Time `json:"started,omitzero"`
-	Finished  time.Time `json:"finished,omitzero"` // of the last run that ended
+	// Boot tells by which start of its host's kernel the container ran: once the host has another, that run is over, whatever the clocks
+	// say. "" where that is not known.
+	Boot     string    `json:"boot,omitempty"`
+	Finished time.Time `json:"finished,omitzero"` // of the last run that ended
 	// Unready is why it takes no requests although it runs, in a probe's words; "" when it does, and when nothing asks it.
 	Unready string `json:"unready,omitempty"`
 	// Readied is when it last became ready after it ran and was not; zero when it never was: it has been since Started then.
@@ -157,7 +160,8 @@ type Host struct {
 	OS      string            `json:"os,omitempty"`
 	Kernel  string            `json:"kernel,omitempty"`
 	Arch    string            `json:"arch,omitempty"`
-	Started time.Time         `json:"started"` // the agent
+	Started time.Time         `json:"started"`        // the agent
+	Boot    string            `json:"boot,omitempty"` // of its kernel, as Replica.Boot; another one after each reboot
 	// Left is when the agent was told to stop and said so: it means to come back. Zero while it runs, and when it ended
 	// without a word.
 	Left time.Time `json:"left,omitzero"`

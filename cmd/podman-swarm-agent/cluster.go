@@ -350,6 +350,7 @@ func (a *agent) leave() {
 		return
 	}
 	asking, asked := context.WithTimeout(context.Background(), time.Second)
+	h.Boot = a.boot // it may not have said so yet
 	h.Left, h.Off = time.Now().UTC().Truncate(time.Millisecond), goingDown(asking)
 	asked()
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second) // two slow disks write it down

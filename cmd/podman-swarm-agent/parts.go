@@ -10,6 +10,7 @@ import (
 	"io/fs"
 	"maps"
 	"net"
+	"os"
 	"runtime"
 	"slices"
 	"strings"
@@ -109,6 +110,7 @@ func (a *agent) refusing() string {
 
 // host completes what there is to say of this host.
 func (a *agent) host(h projection.Host) projection.Host {
+	h.Boot = a.boot
 	said, _ := a.saidHost() // whose address stays as long as there is no other: a route may be away for a moment
 	h.Cluster, h.Address, h.Version, h.Started = a.c.ClusterName, cmp.Or(a.c.NodeAddress, defaultAddress(), said.Address, "127.0.0.1"), version, a.started.UTC()
 	h.Labels = map[string]string{
@@ -120,6 +122,15 @@ func (a *agent) host(h projection.Host) projection.Host {
 		h.Started = n.Down.Add(time.Millisecond).UTC()
 	}
 	return h
+}
+
+// bootID tells one start of this host's kernel from every other, also where a clock is wrong; "" where it cannot be read: then nothing follows from it.
+func bootID() string {
+	b, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
+	if err != nil {
+		return ""
+	}
+	return strings.TrimSpace(string(b))
 }
 
 // defaultAddress is this host's address on the way to everywhere else; "" when there is no way. Nothing is sent.

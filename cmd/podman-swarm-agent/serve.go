@@ -58,12 +58,13 @@ type agent struct {
 	waiting    atomic.Value  // what it waits for before that, a string
 	unrestored atomic.Value  // why what is to be restored is not yet, a string
 	started    time.Time
-	empty      bool // the log was, at the start
+	boot       string // of this host, as projection.Replica.Boot
+	empty      bool   // the log was, at the start
 }
 
 func newAgent(c *config, log *slog.Logger) *agent {
 	return &agent{c: c, log: log, metrics: newMetrics(), engine: &podman.Client{URL: c.podman}, heard: make(chan struct{}), restored: make(chan struct{}),
-		started: time.Now(), now: wallClock()}
+		started: time.Now(), boot: bootID(), now: wallClock()}
 }
 
 // serve runs the agent until ctx ends, and leaves the containers running. When it returns nil, every commit that
@@ -154,7 +155,7 @@ func (a *agent) open(ctx context.Context) (err error) {
 	if err := a.sameName(); err != nil {
 		return err
 	}
-	a.reconciler = &podman.Reconciler{Engine: a.engine, Ledger: a.ledger, Host: a.c.NodeName, Cluster: a.c.ClusterName, Log: a.part("podman"),
+	a.reconciler = &podman.Reconciler{Engine: a.engine, Ledger: a.ledger, Host: a.c.NodeName, Cluster: a.c.ClusterName, Boot: a.boot, Log: a.part("podman"),
 		Settle: a.ready, Tell: a.starts.tell, Observe: a.metrics.reconciled, Resolver: func() netip.Addr { return a.services.resolver(a.c.cidr) },
 		Begun: projection.Recovery{Started: a.started, Replayed: replayed,
 			Seconds: map[string]float64{"replay": time.Since(a.started).Seconds()}}}

@@ -49,7 +49,7 @@ type standing struct {
 func (a *agent) openServices() {
 	s := &a.services
 	s.parts, s.sure = map[string]standing{}, make(chan struct{})
-	s.catalog = &discovery.Catalog{Ledger: a.ledger, Host: a.c.NodeName, CIDR: a.c.cidr, Rootless: os.Geteuid() != 0, Log: a.part("discovery")}
+	s.catalog = &discovery.Catalog{Ledger: a.ledger, Host: a.c.NodeName, CIDR: a.c.cidr, Rootless: os.Geteuid() != 0, Boot: a.boot, Log: a.part("discovery")}
 	counts := vip.NewMetrics(a.metrics.registry)
 	if !a.c.cidr.IsValid() {
 		s.catalog.CIDR = netip.PrefixFrom(netip.IPv4Unspecified(), 32) // in which there is none for anybody

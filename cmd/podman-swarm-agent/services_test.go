@@ -44,6 +44,14 @@ func TestServices_addressesAreTriedAgain(t *testing.T) {
 	})
 }
 
+// What this host says of itself tells in which boot of it: the same for as long as it is not booted.
+func TestHost_boot(t *testing.T) {
+	boot := bootID()
+	if len(boot) != 36 || bootID() != boot {
+		t.Fatalf("got %q, then %q", boot, bootID())
+	}
+}
+
 // Reverse names of containers' networks are told here alone; that of the host's own address, elsewhere.
 func TestNeighbours_containers(t *testing.T) {
 	n := &neighbours{at: time.Now(), nets: []netip.Prefix{netip.MustParsePrefix("10.88.0.0/16"), netip.MustParsePrefix("192.0.2.7/32")}}

@@ -100,6 +100,8 @@ func TestStarts_hostIsSaidOnce(t *testing.T) {
 	say(0, "it was merely started")
 	a.c.NodeLabels = map[string]string{"disk": "fast"}
 	say(1, "a label")
+	a.boot = "another"
+	say(1, "it was booted")
 	a.tell(t, projection.HostKey("a"), func() projection.Host { h, _ := a.saidHost(); h.Left = time.Now(); return h }())
 	say(1, "it had said that it stops")
 	a.tell(t, projection.NodeKey("a"), projection.Node{Down: a.started.Add(1500 * time.Millisecond)})

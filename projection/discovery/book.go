@@ -19,6 +19,7 @@ import (
 // found without going through everything. It is kept in step with the state by looking at what has changed.
 type book struct {
 	self     string
+	boot     string // of this host
 	rootless bool
 	log      *slog.Logger
 
@@ -62,8 +63,8 @@ type claims struct {
 // label is one label in a namespace.
 type label struct{ namespace, key, value string }
 
-func newBook(self string, cidr netip.Prefix, rootless bool, log *slog.Logger) *book {
-	return &book{self: self, rootless: rootless, log: log, services: map[Name]*declared{}, given: map[Name][]corev1.EndpointSubset{}, pods: map[projection.Pod]*pod{},
+func newBook(self, boot string, cidr netip.Prefix, rootless bool, log *slog.Logger) *book {
+	return &book{self: self, boot: boot, rootless: rootless, log: log, services: map[Name]*declared{}, given: map[Name][]corev1.EndpointSubset{}, pods: map[projection.Pod]*pod{},
 		behind: map[projection.Pod]map[Name]bool{}, selectors: map[label]map[*declared]bool{},
 		labelled: map[label]map[projection.Pod]bool{}, hosts: map[string]host{}, on: map[string]map[projection.Pod]bool{},
 		templates: templates{}, addresses: newAddresses(cidr), ips: newAllotment[Name, netip.Addr](),
@@ -113,7 +114,7 @@ func (b *book) lookAt(st *projection.State, name string) {
 	if !ok {
 		return
 	}
-	is := hostOf(st, b.self, name, b.heard)
+	is := b.hostOf(st, name)
 	if is == was {
 		return
 	}
@@ -171,7 +172,7 @@ func (b *book) place(st *projection.State, p *pod) {
 	}
 	if b.on[name] == nil {
 		b.on[name] = map[projection.Pod]bool{}
-		b.hosts[name] = hostOf(st, b.self, name, b.heard)
+		b.hosts[name] = b.hostOf(st, name)
 	}
 	b.on[name][p.Pod] = true
 }

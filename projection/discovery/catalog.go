@@ -29,7 +29,10 @@ type Catalog struct {
 	CIDR   netip.Prefix // where virtual addresses are taken from, the same on every host; zero: DefaultCIDR
 	// Rootless says that this host does not reach containers at addresses of their own: Endpoint.Local is then a published port.
 	Rootless bool
-	Log      *slog.Logger // nil: silent
+	// Boot is of this host, as projection.Replica.Boot has it; "" when it is not known. What ran before it is behind no Service, also before
+	// this host has said a word of its replicas since.
+	Boot string
+	Log  *slog.Logger // nil: silent
 
 	mu      sync.Mutex
 	book    *book
@@ -150,7 +153,7 @@ func (c *Catalog) newBook() *book {
 	if log == nil {
 		log = slog.New(slog.DiscardHandler)
 	}
-	return newBook(c.Host, c.CIDR, c.Rootless, log)
+	return newBook(c.Host, c.Boot, c.CIDR, c.Rootless, log)
 }
 
 // catchUp takes over what has happened in the ledger, and gives its newest view and how things are at that.

@@ -168,11 +168,11 @@ func (h history) change() projection.Change {
 		if gone {
 			return put(events.Observed, pod.ReplicaKey(host), nil)
 		}
-		return h.says(pod, host, projection.Replica{Phase: one(r, projection.Running, projection.Running, projection.Exited), IP: one(r, "", "10.88.0.7"),
+		return h.says(pod, host, projection.Replica{Phase: one(r, projection.Running, projection.Running, projection.Exited), IP: one(r, "", "10.88.0.7"), Boot: one(r, "", "1", "2"),
 			Unready: one(r, "", "", "HTTP 500"), Ports: []projection.Port{{Container: one(r, 80, 8080), Host: 20000 + r.IntN(9), HostIP: one(r, "", "", "127.0.0.1"), Protocol: "TCP"}}})
 	case 9:
 		at := time.Unix(int64(r.IntN(50)), 0)
-		return put(events.Observed, projection.HostKey(host), &projection.Host{Address: one(r, "192.0.2.1", "192.0.2.2", ""), Started: at, Left: one(r, time.Time{}, at)})
+		return put(events.Observed, projection.HostKey(host), &projection.Host{Address: one(r, "192.0.2.1", "192.0.2.2", ""), Started: at, Boot: one(r, "", "1", "2"), Left: one(r, time.Time{}, at)})
 	case 10:
 		switch r.IntN(4) {
 		case 3:

@@ -61,7 +61,7 @@ func (b *book) reach(s *Service, p *pod) {
 	h := b.hosts[p.host()]
 	why := p.unready(h)
 	ready := why == ""
-	if p.replica != nil && p.replica.Phase == projection.Running && h.away == "" && s.Spec.PublishNotReadyAddresses {
+	if p.replica != nil && p.replica.Phase == projection.Running && h.away == "" && !p.ended(h) && s.Spec.PublishNotReadyAddresses {
 		ready = true
 	}
 	if why != "" {
@@ -99,6 +99,8 @@ func (p *pod) unready(h host) string {
 		return h.away
 	case r == nil:
 		return "host " + p.host() + " has not started its container yet"
+	case p.ended(h):
+		return "its container ran before host " + p.host() + " was last booted"
 	case r.Phase == projection.Running && r.Reason == paused:
 		return "its container is paused: podman unpause " + cmp.Or(r.Name, r.Container) + " on host " + p.host() + " lets it go on"
 	case r.Phase == projection.Running && r.Unready != "":
@@ -107,6 +109,13 @@ func (p *pod) unready(h host) string {
 		return ""
 	}
 	return "not running: " + string(r.Phase) + led(", ", r.Reason) + led(": ", r.Message)
+}
+
+// ended reports whether the replica's container has ended with an earlier boot of its host, which has not spoken of it since: the address
+// that stands in what it said may be another container's by now.
+func (p *pod) ended(h host) bool {
+	r := p.replica
+	return r.Phase == projection.Running && r.Boot != "" && h.boot != "" && r.Boot != h.boot
 }
 
 // led is text behind what leads to it; "" when there is no text.

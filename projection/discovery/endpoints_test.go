@@ -121,6 +121,47 @@ func TestCatalog_endpointsFollowTheReplicas(t *testing.T) {
 	s.want("and the replica with it", both[0], "web-2: it is placed nowhere: no host has room")
 }
 
+// After a reboot, or a power cut, what was said of replicas stands in the log for as long as it takes to start them again, and none of them is
+// there: they are behind no Service, as this host knows of itself at once, and of another by its next word. A restart of the agent alone ends none.
+func TestFailure_B4_whatRanBeforeABootIsNotThere(t *testing.T) {
+	s := newSwarm(t, "")
+	s.Boot = "first"
+	booted := func(host, ip, boot string) projection.Change {
+		return put(events.Observed, projection.HostKey(host), &projection.Host{Address: ip, Started: time.Unix(100, 0), Boot: boot})
+	}
+	ran := func(ip string, port int, boot string) projection.Replica {
+		r := running(ip, port, "")
+		r.Boot = boot
+		return r
+	}
+	s.record(service("default/web", toWeb), booted("h1", "192.0.2.1", "first"), booted("h2", "192.0.2.2", "one"),
+		placed(pods(0), "h1", aWeb, an80), placed(pods(1), "h2", aWeb, an80))
+	s.record(s.says(pods(0), "h1", ran("10.88.0.5", 20001, "first")), s.says(pods(1), "h2", ran("10.88.0.9", 20002, "one")))
+	both := []string{"web-0 10.88.0.5:8080 elsewhere 192.0.2.1:20001", "web-1 192.0.2.2:20002"}
+	s.want("once both run", both...)
+	again := func(boot string) {
+		s.Catalog = &Catalog{Ledger: s.ledger, Host: "h1", Boot: boot}
+	}
+	again("first")
+	s.want("the agent was restarted", both...)
+	again("")
+	s.want("by one that cannot tell boots apart", both...)
+	again("second")
+	ended := []string{both[0] + " not ready", "web-0: its container ran before host h1 was last booted"}
+	s.want("this host was booted", ended[0], both[1], ended[1])
+	s.record(service("default/web", `"publishNotReadyAddresses":true,`+toWeb))
+	s.want("what is not there is not published either", ended[0], both[1], ended[1])
+	s.record(service("default/web", toWeb), s.says(pods(0), "h1", ran("10.88.0.6", 20001, "second")))
+	both[0] = "web-0 10.88.0.6:8080 elsewhere 192.0.2.1:20001"
+	s.want("its replica runs again, and the host has not spoken of itself yet", both...)
+	s.record(booted("h1", "192.0.2.1", "second"), booted("h2", "192.0.2.2", "two"))
+	s.want("another host was booted", both[0], both[1]+" not ready", "web-1: its container ran before host h2 was last booted")
+	s.record(s.says(pods(1), "h2", ran("10.88.0.9", 20002, "two")))
+	s.want("and its replica runs again", both...)
+	s.record(s.says(pods(1), "h2", ran("10.88.0.9", 20002, "")))
+	s.want("an agent that says nothing of boots is believed", both...)
+}
+
 func TestCatalog_portsOfContainers(t *testing.T) {
 	const undeclared = `"containers":[{"name":"web"}]`
 	for name, try := range map[string]struct {

@@ -1,6 +1,7 @@
 package discovery
 
 import (
+	"cmp"
 	"net/netip"
 	"strings"
 
@@ -10,19 +11,23 @@ import (
 // host is what matters of a host to who wants to reach its replicas.
 type host struct {
 	address netip.Addr
+	boot    string // of its kernel; "" when it is not known
 	away    string // why its replicas are not to be relied upon, for people; "" when it is here
 }
 
-// hostOf is how a host stands, as self sees it. One whose agent was stopped is here: its containers run on, unless all of it goes down.
-func hostOf(st *projection.State, self, name string, heard projection.Hearing) host {
+// hostOf is how a host stands, as this one sees it. One whose agent was stopped is here: its containers run on, unless all of it goes down.
+func (b *book) hostOf(st *projection.State, name string) host {
 	const wall = "2006-01-02 15:04:05 MST"
 	fact, _ := projection.Read[projection.Host](st, projection.HostKey(name))
-	var h host
+	h := host{boot: fact.Boot}
+	if name == b.self { // which knows better than what it recorded before its last boot
+		h.boot = cmp.Or(b.boot, fact.Boot)
+	}
 	// One of which another host says that it is on its loopback would be this host's own.
-	if a, err := netip.ParseAddr(fact.Address); err == nil && (name == self || !a.Unmap().IsLoopback() && !a.IsUnspecified()) {
+	if a, err := netip.ParseAddr(fact.Address); err == nil && (name == b.self || !a.Unmap().IsLoopback() && !a.IsUnspecified()) {
 		h.address = a.Unmap()
 	}
-	switch absence, since := heard.Absence(st, name); absence {
+	switch absence, since := b.heard.Absence(st, name); absence {
 	case projection.HostRemoved:
 		h.away = "host " + name + " was removed from the cluster"
 	case projection.HostDown:
