@@ -104,6 +104,8 @@ func (s *server) failed(w http.ResponseWriter, r *http.Request, err error) {
 		return
 	case errors.Is(err, errNoneLeft):
 		a.unavailable("what serves this host and path has no replica that is ready")
+	case errors.As(err, &unreachable) && s.Recovering != nil && s.Recovering(): // what the table says of replicas may be from before a reboot
+		a.unavailable("what serves this host and path cannot be reached yet: this host has just started")
 	case timedOut(err) && errors.As(err, &unreachable):
 		a.say(http.StatusGatewayTimeout, "what serves this host and path could not be reached in time")
 	case timedOut(err):

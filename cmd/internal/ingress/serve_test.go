@@ -83,6 +83,8 @@ func TestFailure_A28_B4_theFirstRequestIsAnswered(t *testing.T) {
 	down.Ports[0].Endpoints[0].Ready = false
 	r.put(t, []*discovery.Service{down}, ing)
 	all("before a replica is ready", 503, true)
+	r.put(t, []*discovery.Service{service("web", "127.83.46.211:8083")}, ing)
+	all("while what was said of a replica before a reboot stands", 503, true)
 	up := service("web", down.Ports[0].Endpoints[0].Address.String())
 	r.put(t, []*discovery.Service{up}, ing)
 	all("once one is", 200, false)

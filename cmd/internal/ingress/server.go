@@ -45,7 +45,8 @@ type Server struct {
 	HTTP, HTTPS net.Listener
 	// Secret gives the certificates that Ingresses name. It is asked at most once a second for each, from many goroutines. Nil: there are none.
 	Secret SecretFunc
-	// Recovering reports whether this host may not know all Ingresses yet: then what has no rule gets 503 and not 404. Nil: it does.
+	// Recovering reports whether this host may not know all Ingresses yet: then what has no rule gets 503 and not 404,
+	// and so does what no replica can be reached for, instead of 502 or 504. Nil: it does.
 	Recovering func() bool
 	// Trusted are the proxies whose word of a client (X-Forwarded-For and its like) is believed and handed on.
 	Trusted []netip.Prefix
