@@ -77,7 +77,7 @@ Traces go where OpenTelemetry's variables say (OTEL_EXPORTER_OTLP_ENDPOINT=http:
 	cmd.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return fmt.Errorf("%w\n%w", err, errUsage) })
 	cmd.SetVersionTemplate("podman-swarm-agent {{.Version}}\n")
 	cmd.CompletionOptions.DisableDefaultCmd = true
-	cmd.AddCommand(logCommand(getenv), tokenCommand(getenv), kubeconfigCommand(getenv), backupCommand(), resealCommand(getenv), cleanupCommand())
+	cmd.AddCommand(logCommand(getenv), tokenCommand(getenv), kubeconfigCommand(getenv), backupCommand(), resealCommand(getenv), cleanupCommand(getenv))
 	return cmd
 }
 

@@ -12,8 +12,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/spf13/cobra"
-
 	"github.com/podman-swarm/podman-swarm/cmd/internal/dns"
 	"github.com/podman-swarm/podman-swarm/cmd/internal/ingress"
 	"github.com/podman-swarm/podman-swarm/cmd/internal/sockets"
@@ -326,29 +324,4 @@ func (c *config) checkServices() (errs []error) {
 		c.trusted = append(c.trusted, p)
 	}
 	return errs
-}
-
-func cleanupCommand() *cobra.Command {
-	cluster := "default"
-	cmd := &cobra.Command{
-		Use:   "cleanup",
-		Short: "Remove what an agent has set up in this host's network, once it will not run here again",
-		Long: `Remove what an agent has set up in this host's network for the addresses of Services: a table of nftables, a route, and an address
-of lo. It stays while no agent runs, so that what runs is still reached; one that starts again sets it up again. Nothing else is
-touched: containers run on (podman ps --filter label=io.podman-swarm.cluster=NAME lists them), and the data dir is kept.`,
-		Args: usage(cobra.NoArgs),
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			err := vip.Cleanup(cluster)
-			if errors.Is(err, os.ErrPermission) {
-				return fmt.Errorf("%w: this needs root; an agent that is not root's has set nothing up", err)
-			}
-			if err != nil {
-				return err
-			}
-			_, err = fmt.Fprintf(cmd.OutOrStdout(), "what there was of cluster %s in this host's network is gone\n", cluster)
-			return err
-		},
-	}
-	cmd.Flags().StringVar(&cluster, "cluster-name", cluster, "`name` of the cluster, as the agent had it")
-	return cmd
 }

@@ -161,6 +161,31 @@ func TestCleanup_ofOthers(t *testing.T) {
 	must(t, disconnect(lo, cidr)) // nor that all of it has been
 }
 
+// While an agent runs, of whatever cluster, there is nothing to clean up: it would only set it up again.
+func TestCleanup_whileAnAgentRuns(t *testing.T) {
+	newStreet(t)
+	stop := start(t, newRules(t, newTables(), Kernel))
+	lo, err := netlink.LinkByName("lo")
+	must(t, err)
+	for _, cluster := range []string{"test", "other"} {
+		if err := Cleanup(cluster); err == nil || !strings.Contains(err.Error(), "an agent runs on this host, process ") {
+			t.Errorf("cluster %s: got %v", cluster, err)
+		}
+		tables, err := Tables()
+		must(t, err)
+		routes, err := ours(lo)
+		must(t, err)
+		if len(tables) != 1 || tables[0] != TableName("test") || len(routes) != 1 {
+			t.Errorf("there are tables %v and routes %v, want one of each", tables, routes)
+		}
+	}
+	stop()
+	must(t, Cleanup("test"))
+	if tables, err := Tables(); err != nil || len(tables) != 0 {
+		t.Errorf("then there are %v, %v", tables, err)
+	}
+}
+
 // A NodePort, open or closed, is a port of this host's addresses: what goes to another host, or to what listens on the loopback, goes there.
 func TestKernel_nodePortIsThisHosts(t *testing.T) {
 	s := newStreet(t)

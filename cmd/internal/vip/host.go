@@ -267,30 +267,3 @@ func addrPort(ip net.IP, port uint16) netip.AddrPort {
 	a, _ := netip.AddrFromSlice(ip)
 	return netip.AddrPortFrom(a.Unmap(), port)
 }
-
-// Cleanup removes what Run in mode Kernel has set up for a cluster of that name, and nothing else: the table, and, whatever the virtual
-// addresses are or were, the route to them and the resolver's address. Nothing of it being there is no error. No agent may run.
-// Connections through a virtual address may end.
-func Cleanup(cluster string) error {
-	lo, err := netlink.LinkByName("lo")
-	if err != nil {
-		return fmt.Errorf("remove the virtual addresses: %w", err)
-	}
-	conn, err := nftables.New()
-	if err != nil {
-		return fmt.Errorf("remove the virtual addresses: %w", err)
-	}
-	t := &nftables.Table{Name: TableName(cluster), Family: nftables.TableFamilyIPv4}
-	conn.AddTable(t) // so that there is one to remove
-	conn.DelTable(t)
-	errs := []error{conn.Flush()}
-	routes, err := ours(lo)
-	errs = append(errs, err)
-	for _, cidr := range routes {
-		errs = append(errs, disconnect(lo, cidr))
-	}
-	if err := errors.Join(errs...); err != nil {
-		return fmt.Errorf("remove the virtual addresses: %w", err)
-	}
-	return nil
-}

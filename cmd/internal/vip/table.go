@@ -38,9 +38,12 @@ type table struct {
 	shared   map[string]*nftables.Set
 }
 
+// tablePrefix begins the name of every table of ours.
+const tablePrefix = "podman_swarm_"
+
 // TableName is the name of the table, in family ip, of a cluster of that name.
 func TableName(cluster string) string {
-	return "podman_swarm_" + strings.Map(func(r rune) rune {
+	return tablePrefix + strings.Map(func(r rune) rune {
 		if r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' {
 			return r
 		}

@@ -94,10 +94,13 @@ func about(m mdnetlink.Message, table string) bool {
 	return false
 }
 
+// claimed is where who keeps virtual addresses listens: in the network namespace, and nowhere in a folder.
+func claimed() *net.UnixAddr { return &net.UnixAddr{Net: "unix", Name: "@podman-swarm/vip"} }
+
 // claim waits until no other agent keeps virtual addresses in this network: two would undo each other's work. It ends when
 // release is called, and with the process in whatever way.
 func (k *kernel) claim(ctx context.Context) (release func(), err error) {
-	at := &net.UnixAddr{Net: "unix", Name: "@podman-swarm/vip"} // in the network namespace, and nowhere in a folder
+	at := claimed()
 	every := time.NewTicker(retry)
 	defer every.Stop()
 	for {
