@@ -134,7 +134,8 @@ var alsoInTests = imports{
 	ours: []string{"integration/podmanhost", "integration/trial", "podman/podmantest", "sync/peertest"},
 	others: []string{"golang.org/x/sys", "github.com/rogpeppe/go-internal", "sigs.k8s.io/yaml",
 		"github.com/nats-io/nats.go", "github.com/cloudevents/sdk-go/v2", // as others read the events,
-		"go.opentelemetry.io/proto/otlp", "google.golang.org/protobuf"}, // and the traces
+		"go.opentelemetry.io/proto/otlp", "google.golang.org/protobuf", // and the traces,
+		"github.com/google/nftables"}, // and look at the kernel's rules
 }
 
 // topLevel is all that the repository's root may hold, beside files whose names begin with a dot and build output.
