@@ -351,7 +351,9 @@ func (b *Backups) Run(ctx context.Context) error {
 			f, err = b.Create(ctx, why, false)
 		}
 		b.Log.Info("a backup was made", "file", f.Name, "bytes", f.Bytes)
-		b.Tidy()
+		if _, err := b.Prune(false); err != nil {
+			b.Log.Warn("old backups cannot be removed", "err", err)
+		}
 	}
 }
 

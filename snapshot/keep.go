@@ -124,13 +124,6 @@ func (b *Backups) Prune(dry bool) ([]Kept, error) {
 	return plan, err
 }
 
-// Tidy is the Prune that follows on each backup. What it must leave is said (Made.Stays), and makes that backup no worse.
-func (b *Backups) Tidy() {
-	if _, err := b.Prune(false); err != nil {
-		b.Log.Warn("old backups cannot be removed", "err", err)
-	}
-}
-
 func (b *Backups) prune(dry bool) ([]Kept, error) {
 	plan, err := b.Plan()
 	if err != nil {
