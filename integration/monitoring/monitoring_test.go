@@ -157,7 +157,8 @@ func TestRules_recorded(t *testing.T) {
 		read(t, file, &all)
 		for _, test := range all.Tests {
 			for _, e := range test.Exprs {
-				tested[e.Expr] = tested[e.Expr] || len(e.Samples) > 0
+				record := strings.TrimSuffix(strings.TrimPrefix(e.Expr, "round("), ", 0.001)") // a sum's last digit depends on the order
+				tested[record] = tested[record] || len(e.Samples) > 0
 			}
 		}
 	}
