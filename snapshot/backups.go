@@ -43,11 +43,11 @@ type Backups struct {
 	Log  *slog.Logger
 	Now  func() time.Time // nil: time.Now
 
-	busy   sync.Mutex // held while the folder is changed
-	mu     sync.Mutex // for a moment
-	made   Made
-	source string        // the backup that a restore is done from just now, which no rule removes; "": there is none
-	next   chan struct{} // closed when another is made; nil: nobody waits for that
+	busy sync.Mutex // held while the folder is changed
+	mu   sync.Mutex // for a moment
+	made Made
+	held map[string]string // by a reason why no rule removes it just now: the name of the backup that it is the reason for
+	next chan struct{}     // closed when another is made; nil: nobody waits for that
 }
 
 // Made is how the making of backups goes.
@@ -351,9 +351,7 @@ func (b *Backups) Run(ctx context.Context) error {
 			f, err = b.Create(ctx, why, false)
 		}
 		b.Log.Info("a backup was made", "file", f.Name, "bytes", f.Bytes)
-		if _, err := b.Prune(false); err != nil {
-			b.Log.Warn("old backups cannot be removed", "err", err)
-		}
+		b.Tidy()
 	}
 }
 

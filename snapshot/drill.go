@@ -110,19 +110,36 @@ func (b *Backups) standing(read func([]BackupFile) (BackupFile, error)) (BackupF
 // read reads the newest of the backups and the increments after it; and folds those between the one before and it, which must come to the same.
 func (d *Drill) read(ctx context.Context, all []BackupFile) (f BackupFile, err error) {
 	for i, f := range slices.Backward(all) {
-		if err := forget(filepath.Join(d.Backups.Dir, f.Name)); err != nil {
+		use, err := d.readOne(ctx, f, all[:i])
+		if use || err != nil {
 			return f, err
 		}
-		found, err := d.Backups.Check(f.Name)
-		if err == nil && found.Original != nil {
-			continue
-		}
-		if err == nil {
-			err = d.fold(ctx, found, f.Name, all[:i])
-		}
-		return f, err
 	}
 	return f, nil
+}
+
+// readOne reads a backup, and reports whether it is of use as one. From then on no rule removes it, until a newer is found whole: the trimming of the
+// log goes by what was found. Nor does one while it is read, however long that takes and however many are made meanwhile.
+func (d *Drill) readOne(ctx context.Context, f BackupFile, older []BackupFile) (use bool, err error) {
+	release, err := d.Backups.reserve(beingRead, f.Name)
+	if err != nil {
+		return false, err
+	}
+	defer release()
+	if err := forget(filepath.Join(d.Backups.Dir, f.Name)); err != nil {
+		return false, err
+	}
+	found, err := d.Backups.Check(f.Name)
+	if err == nil && found.Original != nil {
+		return false, nil
+	}
+	if err == nil {
+		err = d.fold(ctx, found, f.Name, older)
+	}
+	if err == nil {
+		d.Backups.hold(verified, f.Name)
+	}
+	return true, err
 }
 
 // fold folds the newest backup, and the increments after it and between one before and it.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -148,6 +149,67 @@ func TestDrill_prunedMeanwhile(t *testing.T) {
 	if _, err := b.standing(func([]BackupFile) (BackupFile, error) { times++; return BackupFile{}, damaged }); !errors.Is(err, damaged) || times != 1 {
 		t.Errorf("with all of them there: read %d times: %v, want that it is damaged", times, err)
 	}
+}
+
+// askedMeanwhile is a context in which something happens once when it is asked whether it has ended.
+type askedMeanwhile struct {
+	context.Context
+	do func()
+}
+
+func (m *askedMeanwhile) Err() error {
+	if do := m.do; do != nil {
+		m.do = nil
+		do()
+	}
+	return m.Context.Err()
+}
+
+// No rule removes a backup while it is read, nor the newest that was found whole, behind which the log is trimmed: not where more are made meanwhile than stay.
+func TestDrill_holdsWhatItReads(t *testing.T) {
+	h := open(t, t.TempDir())
+	b := h.backups(t)
+	b.Keep = Keep{Last: 1}
+	var made []string
+	more := func() {
+		h.changes(t, 1)
+		f, err := b.Create(t.Context(), "", false)
+		if err != nil {
+			t.Fatal(err)
+		}
+		made = append(made, f.Name)
+		if _, err := b.Prune(false); err != nil {
+			t.Fatal(err)
+		}
+	}
+	stay := func(when string, want ...int) {
+		t.Helper()
+		var names []string
+		for _, i := range want {
+			names = append(names, made[i])
+		}
+		if got := b.names(t); !slices.Equal(got, names) {
+			t.Errorf("%s: got %v, want %v", when, got, names)
+		}
+	}
+	more()
+	d := &Drill{Backups: b, Log: h.view.Log}
+	if f, err := d.Once(&askedMeanwhile{t.Context(), func() { more(); more() }}); err != nil || f.Name != made[0] || len(made) != 3 {
+		t.Fatalf("read %s: %v; made are %v", f.Name, err, made)
+	}
+	stay("read while two were made", 0, 2)
+	more()
+	stay("found whole", 0, 3)
+	for _, k := range mustPlan(t, b) {
+		if k.Name == made[0] && !slices.Equal(k.Why, []string{"newest that was verified"}) {
+			t.Errorf("it stays because of %q", k.Why)
+		}
+	}
+	if f, err := d.Once(t.Context()); err != nil || f.Name != made[3] {
+		t.Fatalf("read %s: %v", f.Name, err)
+	}
+	more()
+	stay("a newer one found whole", 3, 4)
 }
 
 // A backup that is whole in itself, and of another state than the log had by then, is found by the increments that lead there.

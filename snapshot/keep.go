@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -78,36 +79,53 @@ func (b *Backups) Plan() ([]Kept, error) {
 	files, err := b.List()
 	plan := b.Keep.Plan(files)
 	b.mu.Lock()
-	source := b.source
+	held := maps.Clone(b.held)
 	b.mu.Unlock()
-	sources := []string{source}
-	for _, x := range unfinished(b.Ledger.View().State, b.Node) {
-		sources = append(sources, x.From)
-	}
+	restores := unfinished(b.Ledger.View().State, b.Node)
 	for i := range plan {
-		if slices.Contains(sources, plan[i].Name) {
-			plan[i].Why = append(plan[i].Why, "an unfinished restore is from it") // and could not go on without
+		k := &plan[i]
+		if slices.ContainsFunc(restores, func(x Restored) bool { return x.From == k.Name }) {
+			k.Why = append(k.Why, forRestore) // and could not go on without
+		}
+		for _, why := range slices.Sorted(maps.Keys(held)) {
+			if held[why] == k.Name && !slices.Contains(k.Why, why) {
+				k.Why = append(k.Why, why)
+			}
 		}
 	}
 	return plan, err
 }
 
-// reserve keeps a backup that is restored from, until release is called: the restore is not known to be unfinished before its first commit, and could
-// not go on without it. The error wraps fs.ErrNotExist where it has been removed since it was read.
-func (b *Backups) reserve(name string) (release func(), err error) {
-	set := func(name string) {
-		b.mu.Lock()
-		defer b.mu.Unlock()
-		b.source = name
+// Why a backup is held.
+const (
+	forRestore = "an unfinished restore is from it"
+	beingRead  = "it is being verified"
+	verified   = "newest that was verified" // what the log has been trimmed behind, or is about to be
+)
+
+// hold keeps a backup for a reason from being removed by a rule, in place of the one that was kept for it before; "": none any more.
+func (b *Backups) hold(why, name string) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.held == nil {
+		b.held = map[string]string{}
 	}
-	set(name)
+	if b.held[why] = name; name == "" {
+		delete(b.held, why)
+	}
+}
+
+// reserve keeps a backup that is about to be read, until release is called: a restore is not known to be unfinished before its first commit, and could
+// not go on without it. The error wraps fs.ErrNotExist where it has been removed since it was listed.
+func (b *Backups) reserve(why, name string) (release func(), err error) {
+	b.hold(why, name)
 	b.busy.Lock() // until a Prune that has not seen it is done
 	defer b.busy.Unlock()
 	if _, err := b.Stat(name); err != nil {
-		set("")
+		b.hold(why, "")
 		return nil, err
 	}
-	return func() { set("") }, nil
+	return func() { b.hold(why, "") }, nil
 }
 
 // Prune removes the backups that are not to be kept, and says of each what was decided. The newest that is whole always stays: if the
@@ -122,6 +140,13 @@ func (b *Backups) Prune(dry bool) ([]Kept, error) {
 		b.made.Stays = err
 	}
 	return plan, err
+}
+
+// Tidy is the Prune that follows on each backup. What it must leave is said (Made.Stays), and makes that backup no worse.
+func (b *Backups) Tidy() {
+	if _, err := b.Prune(false); err != nil {
+		b.Log.Warn("old backups cannot be removed", "err", err)
+	}
 }
 
 func (b *Backups) prune(dry bool) ([]Kept, error) {

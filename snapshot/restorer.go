@@ -226,7 +226,7 @@ func (r *Restorer) begin(ctx context.Context, by projection.By, fact projection.
 	defer r.mu.Unlock()
 	fact.From, fact.Hash, fact.Index, fact.Stood = from.File, from.Hash, from.Index, from.Stood
 	if !from.brought && from.Index == 0 {
-		release, err := r.Backups.reserve(from.File)
+		release, err := r.Backups.reserve(forRestore, from.File)
 		if err != nil {
 			return nil, fmt.Errorf("nothing is restored: %w", err)
 		}

@@ -248,8 +248,9 @@ func TestBackupKeep_someStay(t *testing.T) {
 	r := start(t, dir, "--backup-keep-last=1", "--backup-keep-hourly=0", "--backup-keep-daily=0", "--backup-keep-weekly=0", "--backup-interval=0")
 	r.ask(t, "POST", "/api/v1/manifests", svc("web"), http.StatusOK)
 	r.shows(t, "/metrics", "podman_swarm_backup_last_success_timestamp_seconds 0\n")
-	for range 2 {
-		r.ask(t, "POST", "/swarm/v1/backups", "", http.StatusCreated)
+	r.ask(t, "POST", "/swarm/v1/backups", "", http.StatusCreated)
+	for _, path := range glob(t, dir, "state-backup-202[0-9]*.json") { // an older one, which it did not have when it made this
+		copyFile(t, path, filepath.Join(dir, "state-backup-20200121-120000.json"))
 	}
 	for _, path := range glob(t, dir, "state-backup-*.json") {
 		if err := os.Truncate(path, 10); err != nil {

@@ -153,9 +153,10 @@ const left = "\ue012" // the arrow key, in WebDriver's words
 // TestUI_inChromium looks at the page of an agent of two in a real browser: what it shows, that it follows, goes back in time by
 // the keyboard, and that everything has a name for who cannot see it.
 func TestUI_inChromium(t *testing.T) {
-	a := newHost(t, "a").start(t)
+	a := newHost(t, "a", "--backup-interval=0", "--backup-increment-interval=0").start(t) // no backup but those that are asked for, as they are counted
 	other := newHost(t, "b", "--join="+a.cluster, "--join-token="+a.token(t)).start(t)
 	a.status(t, "two alive and agreeing", alive(2))
+	a.ask(t, "POST", "/swarm/v1/backups", "", http.StatusCreated)
 	deployment := func(name string, replicas int) string {
 		return fmt.Sprintf("apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: %s}\nspec:\n  replicas: %d\n  selector: {matchLabels: {app: %[1]s}}\n"+
 			"  template:\n    metadata: {labels: {app: %[1]s}}\n    spec: {containers: [{name: web, image: localhost/web}]}\n", name, replicas)

@@ -39,7 +39,7 @@ func (p *program) backupCreate() *cobra.Command {
 		Use:   "create",
 		Short: "Make a backup now",
 		Long: `create makes a backup and prints its name, once it is whole and on the agent's disk. It can be made also while the agent is
-read-only or recovers. With --pin no rule removes it; it can be removed by hand.`,
+read-only or recovers. With --pin no rule removes it; it can be removed by hand. Then those go that no rule of --backup-keep-… keeps, as after each backup.`,
 		Args: usageArgs(cobra.NoArgs, "create takes no arguments: the name is made of the time"),
 	}
 	c.Flags().BoolVar(&pin, "pin", false, "no rule is to remove it")

@@ -37,6 +37,7 @@ func (s *Server) backupRoutes(handle func(string, func(*request) error)) {
 		if err != nil {
 			return err
 		}
+		s.Backups.Tidy() // on a host that makes none unasked nothing else would
 		return q.json(http.StatusCreated, f)
 	})
 	route("POST /swarm/v1/backups/upload", func(q *request) error {
