@@ -30,16 +30,16 @@ func stateOf(ctx context.Context, h *street.Host) (r reached, err error) {
 	return r, trial.JSON(ctx, h.Client(), h.URL()+"/swarm/v1/state", &r)
 }
 
-// agree asks all hosts until they have folded the same events to the same state, and gives how long that took.
-func agree(ctx context.Context, hosts []*street.Host) (time.Duration, error) {
+// agree asks all hosts until they have folded the same events to the same state.
+func agree(ctx context.Context, hosts []*street.Host) error {
 	began := time.Now()
 	for {
 		same, why, err := compare(ctx, hosts)
 		if err != nil || same {
-			return time.Since(began), err
+			return err
 		}
 		if ctx.Err() != nil {
-			return 0, fmt.Errorf("after %.0f s the hosts do not agree: %s", time.Since(began).Seconds(), why)
+			return fmt.Errorf("after %.0f s the hosts do not agree: %s", time.Since(began).Seconds(), why)
 		}
 		pause(ctx, 100*time.Millisecond)
 	}

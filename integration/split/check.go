@@ -16,13 +16,13 @@ import (
 
 // check waits until the hosts of a cluster agree and all that is declared runs, and compares what there is then with
 // what was promised. What is wrong goes to the report; an error is what keeps it from looking.
-func (c *cluster) check(ctx context.Context, t *trying, blind map[int]bool) error {
+func (c *cluster) check(ctx context.Context, t *trying, healed time.Time, blind map[int]bool) error {
 	ctx, cancel := context.WithTimeout(ctx, t.deadline)
 	defer cancel()
-	took, err := agree(ctx, c.hosts)
-	if err != nil {
+	if err := agree(ctx, c.hosts); err != nil {
 		return err
 	}
+	took := time.Since(healed) // the start of hosts that were off, and the last that clients asked for, are in it
 	t.report.mu.Lock()
 	t.report.agreed = append(t.report.agreed, took)
 	t.report.mu.Unlock()

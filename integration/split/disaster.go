@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -21,6 +22,7 @@ type disaster struct {
 	name   string
 	host   int  // whom it befalls; -1: the wires
 	silent bool // nobody hears the host meanwhile
+	apart  bool // some hosts do not hear each other meanwhile, though each is heard by one
 	blind  bool // its disk is lost
 	begin  func(ctx context.Context) error
 	end    func(ctx context.Context) error
@@ -62,9 +64,13 @@ func (t *trying) any(n int) disaster {
 		d.silent = true
 		return d
 	case 2:
-		return wires(pair("cut %s-%s"), -1, func() { t.street.CutPair(n, other) })
+		d := wires(pair("cut %s-%s"), -1, func() { t.street.CutPair(n, other) })
+		d.apart = true
+		return d
 	case 3:
-		return wires(pair("cut one way %s>%s"), -1, func() { t.street.CutOneWay(n, other) })
+		d := wires(pair("cut one way %s>%s"), -1, func() { t.street.CutOneWay(n, other) })
+		d.apart = true
+		return d
 	case 4:
 		l := street.Link{Delay: time.Duration(t.rnd.IntN(50)) * time.Millisecond, Jitter: time.Duration(t.rnd.IntN(40)) * time.Millisecond,
 			Loss: 0.15 * t.rnd.Float64(), Duplicate: 0.2 * t.rnd.Float64()}
@@ -118,18 +124,23 @@ func (t *trying) clock(n int) disaster {
 	return disaster{name: fmt.Sprintf("clock %s %s", offset, h.Name), host: n, begin: restart(clockOffset + "=" + offset), end: restart()}
 }
 
-// befall lets the disasters happen for the time and puts an end to them. On return everything has been healed.
-func (t *trying) befall(ctx context.Context, all []disaster, long time.Duration) error {
+// befall lets the disasters happen for the time and puts an end to them. It gives when that was begun; on return it is done.
+func (t *trying) befall(ctx context.Context, all []disaster, long time.Duration) (healed time.Time, err error) {
+	if slices.ContainsFunc(all, func(d disaster) bool { return d.silent || d.apart }) {
+		t.watch.whole(false)
+	}
 	for _, d := range all {
 		pause(ctx, time.Duration(t.rnd.IntN(1500))*time.Millisecond)
 		if d.silent {
 			t.watch.silent(d.host, true)
 		}
 		if err := d.begin(ctx); err != nil {
-			return fmt.Errorf("%s: %w", d.name, err)
+			return healed, fmt.Errorf("%s: %w", d.name, err)
 		}
 	}
 	pause(ctx, long)
+	healed = time.Now()
+	t.watch.whole(true) // those that were off have yet to start
 	t.street.Heal()
 	together, ctx := errgroup.WithContext(ctx)
 	for _, d := range all {
@@ -140,13 +151,13 @@ func (t *trying) befall(ctx context.Context, all []disaster, long time.Duration)
 			return nil
 		})
 	}
-	err := together.Wait()
+	err = together.Wait()
 	for _, d := range all {
 		if d.silent {
 			t.watch.silent(d.host, false)
 		}
 	}
-	return err
+	return healed, err
 }
 
 // pause waits for d, or until ctx ends.

@@ -204,23 +204,20 @@ func (t *trying) round(ctx context.Context) error {
 			load.Go(func() { w.run(loading) })
 		}
 	}
-	t.watch.whole(false)
-	err := t.befall(ctx, disasters, long)
-	t.watch.whole(err == nil)
+	healed, err := t.befall(ctx, disasters, long)
 	stop()
 	load.Wait()
 	if err != nil {
 		fmt.Println()
 		return err
 	}
-	began := time.Now()
 	for _, c := range t.clusters {
-		if err := c.check(ctx, t, blind); err != nil {
+		if err := c.check(ctx, t, healed, blind); err != nil {
 			fmt.Println()
 			return err
 		}
 	}
-	took := time.Since(began)
+	took := time.Since(healed)
 	if err := t.linearizable(ctx, asked, blind); err != nil {
 		return err
 	}
