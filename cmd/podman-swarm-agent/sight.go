@@ -59,7 +59,8 @@ func (s *sight) look(st *peersync.Status) []placement.Peer {
 	return s.see(st, placement.Peer{Host: s.a.c.NodeName, Ready: !starting, Writable: !readOnly, Hears: []string{s.a.c.NodeName}})
 }
 
-// see reads how the hosts are heard. This one is not ready to decide while it catches up with one that it hears again: a host that it takes for silent may
+// see reads how the hosts are heard. Since when one is silent is told as it was measured, and neither rounded nor put into a zone: that would leave
+// the time of the wall clock alone, which can be set while a host is waited for. This one is not ready to decide while it catches up with one that it hears again: a host that it takes for silent may
 // have said to the other meanwhile that it will be back.
 func (s *sight) see(st *peersync.Status, self placement.Peer) []placement.Peer {
 	all := []placement.Peer{}
@@ -75,7 +76,6 @@ func (s *sight) see(st *peersync.Status, self placement.Peer) []placement.Peer {
 			if o.Silent = p.Heard; o.Silent.IsZero() {
 				o.Silent = s.since
 			}
-			o.Silent = o.Silent.UTC().Truncate(time.Millisecond)
 		default:
 			o.Hears = s.recorded(p.Host)
 		}
@@ -84,7 +84,7 @@ func (s *sight) see(st *peersync.Status, self placement.Peer) []placement.Peer {
 	if st.At.Sub(s.since) >= silence {
 		for _, host := range s.a.known() {
 			if !heard[host] {
-				all = append(all, placement.Peer{Host: host, Silent: s.since.UTC().Truncate(time.Millisecond)})
+				all = append(all, placement.Peer{Host: host, Silent: s.since})
 			}
 		}
 	}
@@ -201,7 +201,7 @@ func (s *sight) record(ctx context.Context, at time.Time, first bool, peers []pl
 		switch {
 		case !slices.Contains(known, p.Host), p.Host == s.a.c.NodeName:
 		case !p.Silent.IsZero():
-			silent[p.Host] = p.Silent
+			silent[p.Host] = at.Add(-at.Sub(p.Silent)).UTC().Truncate(time.Millisecond) // by the clock as it is set now
 		case !p.Ready && (unheard || first || slices.Contains(saw.Recovering, p.Host)):
 			recovering = append(recovering, p.Host)
 		}

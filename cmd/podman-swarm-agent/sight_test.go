@@ -11,6 +11,7 @@ import (
 	"slices"
 	"testing"
 	"time"
+	"unsafe"
 
 	"github.com/podman-swarm/podman-swarm/cmd/internal/api"
 	"github.com/podman-swarm/podman-swarm/events"
@@ -284,4 +285,37 @@ func TestStatus_drainedAndAlone(t *testing.T) {
 	})
 	h.ask(t, "POST", "/swarm/v1/nodes/a/drain", "", http.StatusOK)
 	h.status(t, "it stays", func(st *api.Status) bool { return len(st.NotRunning) == 1 && st.NotRunning[0].Stays })
+}
+
+// For how long a host is silent is measured, whatever the wall clock is set to meanwhile; recorded is since when that is by the clock as it is then.
+func TestSight_clockIsSet(t *testing.T) {
+	for _, set := range []time.Duration{0, time.Hour, -time.Hour, 490_003 * time.Hour} {
+		a := seeing(t, "b", "c")
+		begun := time.Now()
+		st := &peersync.Status{At: stepped(t, begun.Add(20*time.Second), set), Peers: []peersync.Peer{{Host: "c", Heard: begun.Add(time.Second)}}}
+		a.cluster.sight.since = begun // b is not heard since
+		peers := a.cluster.sight.look(st)
+		for host, want := range map[string]time.Duration{"b": 20 * time.Second, "c": 19 * time.Second} {
+			if got := st.At.Sub(peerNamed(t, peers, host).Silent); got != want {
+				t.Errorf("set by %v: %s is silent for %v, want %v", set, host, got, want)
+			}
+		}
+		if err := a.cluster.sight.record(t.Context(), st.At, true, peers); err != nil {
+			t.Fatal(err)
+		}
+		if got, want := a.ledger.View().HeardBy("a").Silent["b"], begun.Add(set).UTC().Truncate(time.Millisecond); !got.Equal(want) {
+			t.Errorf("set by %v: recorded is %v, want %v", set, got, want)
+		}
+	}
+}
+
+// stepped is the moment at as a wall clock has it that was set by d before: as long after every other moment as it was.
+func stepped(t *testing.T, at time.Time, d time.Duration) time.Time {
+	t.Helper()
+	read := at
+	*(*uint64)(unsafe.Pointer(&read)) += uint64(d/time.Second) << 30 // package time gives no way to do that
+	if read.Sub(at) != 0 || read.Round(0).Sub(at.Round(0)) != d {
+		t.Fatalf("%v, set by %v, is %v", at, d, read)
+	}
+	return read
 }

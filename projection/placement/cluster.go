@@ -11,11 +11,13 @@ import (
 
 // Peer is what is known now of one host of the cluster by being heard, or not. No state holds it: it is handed in.
 type Peer struct {
-	Host     string
-	Silent   time.Time // since when nobody whom this host hears has heard of it; zero: it is alive
-	Ready    bool      // it has recovered
-	Writable bool      // its log takes changes
-	Hears    []string  // whom it hears, by its own word
+	Host string
+	// Silent is since when nobody whom this host hears has heard of it; zero: it is alive. It keeps its monotonic reading (so no UTC, no
+	// Truncate): how long that is must not change with the wall clock, which is set where a host has no clock of its own that runs while it is off.
+	Silent   time.Time
+	Ready    bool     // it has recovered
+	Writable bool     // its log takes changes
+	Hears    []string // whom it hears, by its own word
 	// Since is since when it is heard without a pause; zero: for long enough. One that was away may not have heard again yet who lives.
 	Since time.Time
 }
@@ -28,7 +30,7 @@ type Cluster struct {
 	// is ready and writable, and hears all who are alive.
 	Peers []Peer
 	Since time.Time // since when Host listens: a host of which nothing was heard has been silent since then
-	Now   time.Time
+	Now   time.Time // like Since and what is said of Peers, as time.Now gave it
 
 	RescheduleAfter time.Duration // how long a host must be silent before its replicas move; zero: 60 s
 	ReturnAfter     time.Duration // how long one that said it would be back must be silent; zero: 15 min
@@ -55,7 +57,7 @@ type fixed struct {
 type host struct {
 	*fixed
 	self, known bool
-	silent      time.Time // zero: alive
+	silent      time.Time // by the clock as it is set now; zero: alive
 	ready       bool
 	writable    bool
 	down        bool      // a person says that it is dead
@@ -120,6 +122,9 @@ func (hs *hosts) hear(h *host, p *Peer) {
 	// A person's word holds until the host is heard again. What was never heard since this host listens has not spoken.
 	down := h.node.Down
 	h.down = !down.IsZero() && down.After(h.fact.Started) && !h.silent.IsZero() && (!h.silent.After(down) || !h.silent.After(c.Since))
+	if !h.silent.IsZero() {
+		h.silent = c.Now.Add(-c.Now.Sub(h.silent)) // the same moment; but what others say, and people read, is by the clock of now
+	}
 }
 
 // decide finds out who is on this host's side, whether that is a majority, and who decides.

@@ -43,6 +43,11 @@
 // What hosts said of their replicas holds no longer once they are silent ([AsSeen]): such replicas are neither ready nor
 // available.
 //
+// # When clocks are wrong
+//
+// For how long a host is silent, and this side a majority, is elapsed time: what is handed in keeps its monotonic readings, so it matters to nobody
+// that a clock is set meanwhile. What is shown of it is put as the clock has it now.
+//
 // # When events are recorded again
 //
 // A fork ends with one side recorded again under other numbers. A placement keeps those that it had ([projection.Placement].Was): its
