@@ -82,7 +82,7 @@ func (r *Rollout) deadline() (time.Time, bool) {
 	}
 	underWay := st.UpdatedReplicas != int32(r.Wanted()) || st.Replicas != st.UpdatedReplicas
 	progress := r.Object.Stamp.Time.Wall()
-	minReady := time.Duration(spec.MinReadySeconds) * time.Second
+	minReady := r.minReady()
 	for i := range r.Replicas {
 		rep := &r.Replicas[i]
 		switch {
@@ -92,9 +92,9 @@ func (r *Rollout) deadline() (time.Time, bool) {
 			progress = later(progress, rep.Object.Stamp.Time.Wall())
 		}
 		if rep.Available {
-			progress = later(progress, readied(rep.Seen).Add(max(minReady, steady))) // only then does an old one go for it
+			progress = later(progress, rep.since.Add(max(minReady, steady))) // only then does an old one go for it
 		} else if rep.Ready {
-			progress = later(progress, readied(rep.Seen))
+			progress = later(progress, rep.since)
 		}
 		underWay = underWay || !rep.Available && !rep.wasAvailable(minReady)
 	}

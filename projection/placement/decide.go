@@ -29,7 +29,7 @@ const steady = 5 * time.Second
 // first. It differs in that a replica must have run for 5 s before an old one goes for it. Replicas that must leave a
 // host that is alive go as old ones do; those of a host that is gone get another host. When the changes are recorded
 // there may be more to decide. wake is when to ask again although nothing happened; zero: there is no need. With an error
-// there are no changes.
+// there are no changes. A replica that is ready since a time to come counts as ready since now: a Decider remembers since when.
 func Decide(s *projection.State, c Cluster, namespace, name string) (changes []projection.Change, wake time.Time, err error) {
 	inv := inventoryOf(s)
 	return newPass(s, c.hosts(s, inv.register), inv).decide(namespace, name)
@@ -40,7 +40,7 @@ func (p *pass) decide(namespace, name string) (changes []projection.Change, wake
 	if !ok {
 		return forget(p.state, namespace, name), time.Time{}, nil
 	}
-	r, err := look(p.state, o, p.silent(), func(host string) bool { return p.hosts.at(host).gone != "" }, p.cluster.Now)
+	r, err := look(p.state, o, p.silent(), func(host string) bool { return p.hosts.at(host).gone != "" }, p.given.runs, p.cluster.Now)
 	if err != nil {
 		return nil, time.Time{}, err
 	}
@@ -200,7 +200,7 @@ func (d *decision) steady(r *Replica, forOthers bool) bool {
 	if !r.Available {
 		return false
 	}
-	since := readied(r.Seen).Add(steady)
+	since := r.since.Add(steady)
 	if forOthers {
 		d.rollout.wakeAt(since)
 	}

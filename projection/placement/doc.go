@@ -48,6 +48,18 @@
 // For how long a host is silent, and this side a majority, is elapsed time: what is handed in keeps its monotonic readings, so it matters to nobody
 // that a clock is set meanwhile. What is shown of it is put as the clock has it now.
 //
+// Since when a replica is ready is by its host's clock. Where that is a time to come, the Decider counts from when it saw it first, on its own: so
+// minReadySeconds, and the 5 s, are held to, and no roll-out waits for as long as the other clock is ahead. It remembers that (runs) for as long as
+// it is the same run, also when the time has come; another host that decides from then on sees it for the first time, and waits once more.
+//
+// A status remembers nothing, since it follows from the state and the time alone. There a replica that is ready since a time to come counts as
+// available, by the newest event of the state: by then it was known to be ready. That errs on the side of not having people wait for a clock, and
+// of a roll-out that stands still being called that; what it costs is that the last replica may be shown as available minReadySeconds too early, and
+// once more as not available for that long when the time has come. A clock that is ahead by no more than minReadySeconds is waited for instead:
+// that bounds the wait to twice of it, and clocks that differ by what is common have no status go to and fro.
+//
+// A clock that is behind is not found out: its host's replicas count as ready for longer than they are.
+//
 // # When events are recorded again
 //
 // A fork ends with one side recorded again under other numbers. A placement keeps those that it had ([projection.Placement].Was): its

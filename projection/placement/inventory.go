@@ -19,6 +19,7 @@ type inventory struct {
 	picky     map[*group]bool // those that want some others not to be near
 	labelled  map[label]map[*group]bool
 	undo      []undo
+	runs      runs // not of what is placed, but kept for as long as that is
 }
 
 // slot is one placement.
@@ -59,7 +60,7 @@ type undo struct {
 
 func newInventory() *inventory {
 	return &inventory{register: register{}, slots: map[projection.Pod]*slot{}, templates: map[string]*shared{}, loads: map[string]*load{},
-		groups: map[deployment]map[string]*group{}, picky: map[*group]bool{}, labelled: map[label]map[*group]bool{}}
+		groups: map[deployment]map[string]*group{}, picky: map[*group]bool{}, labelled: map[label]map[*group]bool{}, runs: runs{}}
 }
 
 // inventoryOf reads all placements of a state.
@@ -79,6 +80,7 @@ func (inv *inventory) readAll(s *projection.State) {
 		inv.read(o)
 	}
 	inv.undo = nil
+	inv.runs.bound(s)
 }
 
 // follow reads one placement anew.
@@ -87,6 +89,7 @@ func (inv *inventory) follow(s *projection.State, pod projection.Pod) {
 		inv.read(o)
 	} else {
 		inv.put(pod, nil)
+		delete(inv.runs, pod)
 	}
 	inv.undo = nil
 }

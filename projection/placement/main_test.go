@@ -36,6 +36,7 @@ func (l *nowhere) Append(entries []events.Entry) error {
 		l.end.Record++
 		l.end.Index += uint64(e.Count)
 	}
+	l.end.At = time.Now()
 	return nil
 }
 

@@ -20,7 +20,8 @@ type Replica struct {
 	Ready     bool                // its container runs, and no probe says that it takes no requests
 	Available bool                // it has been ready for minReadySeconds
 
-	own bool // the Deployment's, see own
+	own   bool      // the Deployment's, see own
+	since time.Time // since when it has been ready, if it is, by the clock of who looks
 }
 
 // Rollout is a Deployment and all replicas placed under its name, in the order of their ordinals' names. A replica
@@ -36,7 +37,9 @@ type Rollout struct {
 	// progress may take over. Zero: it does not.
 	Wake time.Time
 
-	now time.Time
+	now   time.Time
+	known time.Time // when the newest event of the state was written here
+	runs  runs      // nil: nothing is remembered
 }
 
 // Of is AsSeen by a host that hears all others.
@@ -47,15 +50,16 @@ func Of(s *projection.State, o projection.Object, now time.Time) (*Rollout, erro
 // AsSeen reads the Deployment that the object is and its replicas, as they are at the given time. silent are the hosts
 // that are not heard, and since when (see projection.Hearing): what they said of their replicas holds no longer.
 func AsSeen(s *projection.State, o projection.Object, silent map[string]time.Time, now time.Time) (*Rollout, error) {
-	return look(s, o, silent, s.Removed, now)
+	return look(s, o, silent, s.Removed, nil, now)
 }
 
-// look reads a Deployment and its replicas. The containers of hosts that are gone count as gone.
-func look(s *projection.State, o projection.Object, silent map[string]time.Time, gone func(host string) bool, now time.Time) (*Rollout, error) {
+// look reads a Deployment and its replicas. The containers of hosts that are gone count as gone. known are the runs that are remembered; nil: none.
+func look(s *projection.State, o projection.Object, silent map[string]time.Time, gone func(host string) bool, known runs, now time.Time) (*Rollout, error) {
 	r, err := readRollout(o, now)
 	if err != nil {
 		return nil, err
 	}
+	r.known, r.runs = s.At(), known
 	d := r.Deployment
 	placed := map[projection.Pod]bool{}
 	for p, err := range s.Placements(d.Namespace + "/" + d.Name + "/") {
@@ -100,15 +104,22 @@ func readRollout(o projection.Object, now time.Time) (*Rollout, error) {
 func (r *Rollout) add(p *projection.Placed, seen *projection.Replica, silent time.Time, own bool) {
 	rep := Replica{Placed: p, Seen: seen, Silent: silent, own: own, Updated: own && p.SpecHash == r.SpecHash}
 	if rep.Ready = seen != nil && seen.Phase == projection.Running && seen.Unready == "" && silent.IsZero(); rep.Ready {
-		since := readied(seen).Add(time.Duration(r.Deployment.Spec.MinReadySeconds) * time.Second)
-		if rep.Available = !since.After(r.now); !rep.Available {
-			r.wakeAt(since)
+		rep.since = r.since(&rep)
+		available := rep.since.Add(r.minReady())
+		if rep.Available = !available.After(r.now); !rep.Available {
+			r.wakeAt(available)
 		}
 	}
 	r.Replicas = append(r.Replicas, rep)
 }
 
-// readied is since when a replica has been ready that is, or from when on it was: since it was started, where nothing asks it.
+// minReady is for how long a replica must have been ready to be available.
+func (r *Rollout) minReady() time.Duration {
+	return time.Duration(r.Deployment.Spec.MinReadySeconds) * time.Second
+}
+
+// readied is since when a replica has been ready that is, or from when on it was: since it was started, where nothing asks it. It is by its
+// host's clock.
 func readied(seen *projection.Replica) time.Time { return later(seen.Started, seen.Readied) }
 
 // wakeAt has Wake be t if that is the next thing to happen.
