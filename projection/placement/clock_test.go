@@ -1,12 +1,14 @@
 package placement
 
 import (
+	"slices"
 	"testing"
 	"testing/synctest"
 	"time"
 	"unsafe"
 
 	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
 
 	"github.com/podman-swarm/podman-swarm/projection"
 )
@@ -165,5 +167,34 @@ func TestStatus_clockAhead(t *testing.T) {
 		if got := condition(h.rollout("web"), appsv1.DeploymentProgressing); got.Reason != "ProgressDeadlineExceeded" {
 			t.Errorf("%+v: Progressing is %s, %s, want that it stands still", c, got.Status, got.Reason)
 		}
+	}
+}
+
+// A replica that was moved by a host whose clock was ahead does not stay on one that is dead until that time has come.
+func TestMove_movedInTimeToCome(t *testing.T) {
+	h := newCluster(t, "a", "b", "c")
+	all := []string{"a", "b", "c"}
+	h.deploy("web", 1, pods(func(s *corev1.PodSpec) {
+		s.Affinity = &corev1.Affinity{NodeAffinity: &corev1.NodeAffinity{RequiredDuringSchedulingIgnoredDuringExecution: &corev1.NodeSelector{
+			NodeSelectorTerms: []corev1.NodeSelectorTerm{{MatchExpressions: []corev1.NodeSelectorRequirement{{Key: hostname, Operator: "In", Values: all[1:]}}}}}}}
+	}))
+	h.runs("web", "web-0:b")
+	right := h.now
+	h.later(time.Hour)
+	h.hear("a", "c")
+	h.later(time.Minute)
+	h.runs("web", "web-0:c")
+	h.now = right.Add(2 * time.Minute)
+	h.hear(all...)
+	h.hear(slices.DeleteFunc(all, func(name string) bool { return name == "c" })...)
+	h.later(59 * time.Second)
+	h.runs("web", "web-0:c")
+	if got, want := h.stuck("web", 0), "waiting until "+clock(h.now.Add(time.Second))+" (host c silent since "+clock(h.now.Add(-59*time.Second))+")"; got != want {
+		t.Errorf("stuck: %q, want %q", got, want)
+	}
+	h.later(time.Second)
+	h.runs("web", "web-0:b")
+	if p := h.placement("web", 0); p.Moves != 2 || !p.Moved.Equal(h.now) {
+		t.Errorf("moved %d times, last at %v, want twice, and now", p.Moves, p.Moved)
 	}
 }

@@ -58,6 +58,8 @@
 // once more as not available for that long when the time has come. A clock that is ahead by no more than minReadySeconds is waited for instead:
 // that bounds the wait to twice of it, and clocks that differ by what is common have no status go to and fro.
 //
+// That a replica was moved at a time to come is no word on when that was: it may be moved again as if it never had been.
+//
 // A clock that is behind is not found out: its host's replicas count as ready for longer than they are.
 //
 // # When events are recorded again

@@ -225,7 +225,11 @@ func (p *pass) moves(r *Replica) (why string, at time.Time) {
 	return h.gone, time.Time{}
 }
 
-// settled is when a replica that was moved may be moved again.
+// settled is when a replica that was moved may be moved again; zero: now. That it was moved at a time to come was said by a clock that was ahead,
+// and is no word on when that was: it must not stay on a host that is dead for as long as that.
 func (p *pass) settled(r *Replica) time.Time {
+	if r.Moved.After(p.cluster.Now) {
+		return time.Time{}
+	}
 	return r.Moved.Add(min(longestWait, p.cluster.reschedule()<<min(r.Moves, 20)))
 }
