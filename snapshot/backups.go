@@ -53,10 +53,12 @@ type Backups struct {
 // Made is how the making of backups goes.
 type Made struct {
 	Last   *BackupFile // the newest that this agent made; nil: none yet
+	Untold *BackupFile // the newest of which no event tells with who asked for it; nil: none yet
 	Took   time.Duration
 	Failed error // why the newest try made none; nil: it did
 	Stays  error // why the last Prune left some that are not to be kept; nil: it left none
 	Count  uint64
+	Told   uint64 // of them, those of which an event tells with who asked
 	Errors uint64
 }
 
@@ -140,12 +142,12 @@ func list[T any](folder string, named func(string) (T, bool), fill func(*T, fs.F
 // Create makes a backup of what is on disk now. When it returns nil that is durable, under a name that no other had. A
 // crash leaves the backup whole or none, and perhaps a temporary file, which the next one replaces.
 func (b *Backups) Create(ctx context.Context, why string, pinned bool) (BackupFile, error) {
-	f, _, err := b.createOf(ctx, why, pinned)
+	f, _, err := b.createOf(ctx, why, pinned, nil)
 	return f, err
 }
 
-// createOf is Create, and gives the state that the backup is of.
-func (b *Backups) createOf(ctx context.Context, why string, pinned bool) (BackupFile, *projection.State, error) {
+// createOf is CreateAsked, or with a nil tell Create, and gives the state that the backup is of.
+func (b *Backups) createOf(ctx context.Context, why string, pinned bool, tell func(BackupFile) error) (BackupFile, *projection.State, error) {
 	b.busy.Lock()
 	defer b.busy.Unlock()
 	if err := ctx.Err(); err != nil {
@@ -154,14 +156,20 @@ func (b *Backups) createOf(ctx context.Context, why string, pinned bool) (Backup
 	begun := time.Now()
 	s := b.Ledger.View().OnDisk()
 	f, err := b.create(ctx, s, why, pinned)
+	took := time.Since(begun)
+	told := err == nil && tell != nil && tell(f) == nil // before it counts, or it might be told of twice
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.made.Failed = err; err != nil {
 		b.made.Errors++
 		return f, nil, err
 	}
-	b.made.Last, b.made.Took = &f, time.Since(begun)
-	b.made.Count++
+	b.made.Last, b.made.Took = &f, took
+	if b.made.Count++; told {
+		b.made.Told++
+	} else {
+		b.made.Untold = &f
+	}
 	if b.next != nil {
 		close(b.next)
 		b.next = nil

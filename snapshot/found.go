@@ -66,7 +66,7 @@ func (r *Restorer) Found(path string, mine, fresh bool) (*Source, error) {
 			return nil, fmt.Errorf("%s: %w", path, err)
 		}
 	}
-	if from.File, err = r.adopt(data, &from, cmp.Or(from.Made, info.ModTime())); err != nil {
+	if from.File, _, err = r.adopt(data, &from, cmp.Or(from.Made, info.ModTime())); err != nil {
 		return nil, fmt.Errorf("put %s among the backups: %w", path, err)
 	}
 	from.brought = !seal.Sealed(data) && !r.Backups.For.None() // what is in the folder is sealed then
@@ -108,22 +108,22 @@ func (r *Restorer) older(from *Source, fresh bool) error {
 
 // Take puts a backup, or a file of version 1, that somebody brings into the folder of backups, pinned, unless it is there, and gives its name there.
 // What cannot be restored from is not taken. Where backups are sealed it is sealed, and to be restored from it is to be brought along again.
-func (r *Restorer) Take(data []byte) (string, error) {
+func (r *Restorer) Take(data []byte) (name string, put bool, err error) {
 	from, err := source(data, r.Backups.Keys)
 	if err != nil {
-		return "", err
+		return "", false, err
 	}
 	return r.adopt(data, &from, cmp.Or(from.Made, r.Backups.now()))
 }
 
 // adopt gives the name under which a backup stands in the folder, and puts it there, pinned, if it does not yet.
-func (r *Restorer) adopt(data []byte, from *Source, made time.Time) (string, error) {
+func (r *Restorer) adopt(data []byte, from *Source, made time.Time) (name string, put bool, err error) {
 	b := r.Backups
 	b.busy.Lock()
 	defer b.busy.Unlock()
 	all, err := b.List()
 	if err != nil {
-		return "", err
+		return "", false, err
 	}
 	about := from.about
 	about.Made = made
@@ -131,29 +131,29 @@ func (r *Restorer) adopt(data []byte, from *Source, made time.Time) (string, err
 	for _, f := range all {
 		if f.Bytes == int64(len(data)) {
 			if there, err := os.ReadFile(filepath.Join(b.Dir, f.Name)); err == nil && bytes.Equal(there, data) {
-				return f.Name, nil
+				return f.Name, false, nil
 			}
 		}
 		if f.Sealed { // the bytes of what is sealed twice are never the same
 			x, err := b.beside(f.Name)
 			if err == nil && x.About.Made.Equal(made) && x.About.Node == about.Node && x.About.Index == about.Index {
-				return f.Name, nil
+				return f.Name, false, nil
 			}
 		}
 	}
 	if err := b.folder(); err != nil {
-		return "", err
+		return "", false, err
 	}
 	f, err := b.free(made.UTC(), true, ending(isZstd(from.plain), sealed || !b.For.None()))
 	if err != nil {
-		return "", err
+		return "", false, err
 	}
 	switch {
 	case sealed:
-		return f.Name, b.place(f.Name, about, data)
+		return f.Name, true, b.place(f.Name, about, data)
 	case !b.For.None():
 		_, err = b.putSealed(f.Name, about, data)
-		return f.Name, err
+		return f.Name, true, err
 	}
-	return f.Name, b.put(f.Name, data)
+	return f.Name, true, b.put(f.Name, data)
 }

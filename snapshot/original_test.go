@@ -80,7 +80,7 @@ func TestOriginal_isNotTheNewest(t *testing.T) {
 	r := h.restorer(t)
 	d := &Drill{Backups: r.Backups, Log: h.view.Log}
 	from := r.found(t, h, "02-example-1node")
-	if _, err := r.Take(read(t, h.view.Path)); err != nil {
+	if _, _, err := r.Take(read(t, h.view.Path)); err != nil {
 		t.Fatal(err)
 	}
 	if f, err := d.Once(t.Context()); err != nil || f.Name != "" || d.Said() != (Drilled{}) {

@@ -126,7 +126,7 @@ func TestRestorer_view(t *testing.T) {
 	h.apply(t, "service/default/new", `{"n":1}`)
 	r := h.restorer(t)
 	r.Opened, r.Most = h.dir+"/opened", 1
-	if _, err := r.Take(data); !errors.Is(err, ErrNoBackup) {
+	if _, _, err := r.Take(data); !errors.Is(err, ErrNoBackup) {
 		t.Errorf("taken among the backups: %v", err)
 	}
 	from, err := r.Brought("state.json", data)
@@ -196,7 +196,7 @@ func TestReadView_newer(t *testing.T) {
 		"as edited":    func() error { _, err := ReadView([]byte(newer)); return err },
 		"as version 1": func() error { _, _, err := ReadVersion1([]byte(newer)); return err },
 		"brought":      func() error { _, err := r.Brought("state.json", []byte(newer)); return err },
-		"uploaded":     func() error { _, err := r.Take([]byte(newer)); return err },
+		"uploaded":     func() error { _, _, err := r.Take([]byte(newer)); return err },
 		"verified":     func() error { _, err := CheckBytes([]byte(newer)); return err },
 		"found":        func() error { _, err := r.Found(h.view.Path, false, false); return err },
 		"found, with a new log": func() error {

@@ -42,7 +42,7 @@ func (r *Restorer) SourceAt(ctx context.Context, name string, m Moment, dry bool
 	if err != nil {
 		return Source{}, err
 	}
-	if from.File, err = r.adopt(data, &from, about.Made); err != nil {
+	if from.File, _, err = r.adopt(data, &from, about.Made); err != nil {
 		return Source{}, fmt.Errorf("nothing is restored, since %s could not be put among the backups: %w", about.Why, err)
 	}
 	from.brought = !r.Backups.For.None() // what is in the folder is sealed then

@@ -249,7 +249,7 @@ func (r *Restorer) begin(ctx context.Context, by projection.By, fact projection.
 
 // try begins a restore, and ends it, unless what was backed up is not what it would begin upon: then the error is errMoved.
 func (r *Restorer) try(ctx context.Context, by projection.By, fact projection.Restore, from Source, unheard []string) (*Restored, error) {
-	before, upon, err := r.Backups.createOf(ctx, "before the "+fact.String(), true)
+	before, upon, err := r.Backups.createOf(ctx, "before the "+fact.String(), true, nil)
 	if err != nil {
 		return nil, fmt.Errorf("nothing is restored, since what is there could not be backed up: %w", err)
 	}

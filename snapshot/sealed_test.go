@@ -345,7 +345,7 @@ func TestFound_sealed(t *testing.T) {
 	if from, err := r.Found(h.view.Path, false, false); err != nil || from.brought || from.File != brought {
 		t.Errorf("a sealed one, with the key: %+v, %v", from, err)
 	}
-	if name, err := r.Take(plain); err != nil || name != brought {
+	if name, put, err := r.Take(plain); err != nil || name != brought || put {
 		t.Errorf("took it as %s, %v", name, err)
 	}
 }

@@ -27,7 +27,7 @@ const (
 type chronicle struct {
 	a      *agent
 	next   map[string]time.Time // no other event of a key before
-	told   uint64               // backups, of those made since the start
+	told   uint64               // backups, of those made since the start of which no event tells with who asked
 	failed projection.ReadOnly  // what it could not write to tell of; Since zero: it could
 }
 
@@ -75,12 +75,14 @@ func (c *chronicle) writable(ctx context.Context, now time.Time, err error) bool
 
 // backups tells of the newest backup, if it has not been told of.
 func (c *chronicle) backups(ctx context.Context, now time.Time, m snapshot.Made) {
-	if m.Last == nil || m.Count <= c.told {
+	untold := m.Count - m.Told
+	if m.Untold == nil || untold <= c.told {
 		return
 	}
-	made := projection.BackupMade{Name: m.Last.Name, Made: m.Last.Made.UTC(), Bytes: m.Last.Bytes, Sealed: m.Last.Sealed, Pinned: m.Last.Pinned, More: m.Count - c.told - 1}
+	made := m.Untold.Fact()
+	made.More = untold - c.told - 1
 	if c.tell(ctx, now, projection.BackupKey(c.a.c.NodeName), "a backup was made", made) {
-		c.told = m.Count
+		c.told = untold
 	}
 }
 

@@ -77,9 +77,9 @@ func TestChronicle_backups(t *testing.T) {
 	total := uint64(0)
 	for n := range 720 { // one each five seconds, for an hour
 		m.Count++
-		m.Last = &snapshot.BackupFile{Name: "state-backup-20260121-120000.json", Made: now, Bytes: int64(n)}
+		m.Untold = &snapshot.BackupFile{Name: "state-backup-20260121-120000.json", Made: now, Bytes: int64(n)}
 		c.backups(t.Context(), now, m)
-		var got projection.BackupMade
+		var got projection.Backups
 		if wrote(projection.BackupKey("a"), &got) > 0 {
 			total++
 			if want := uint64(0); n > 0 {
@@ -95,9 +95,20 @@ func TestChronicle_backups(t *testing.T) {
 	}
 	c.backups(t.Context(), now.Add(time.Hour), m) // those that none has told of
 	c.backups(t.Context(), now.Add(2*time.Hour), m)
-	var got projection.BackupMade
+	var got projection.Backups
 	if n := wrote(projection.BackupKey("a"), &got); n != 1 || got.More != 10 {
 		t.Errorf("of the last of them: %d events, %+v", n, got)
+	}
+	m.Count, m.Told = m.Count+3, m.Told+3 // of which events tell with who asked
+	m.Last = &snapshot.BackupFile{Name: "state-backup-20260121-130000.json"}
+	c.backups(t.Context(), now.Add(3*time.Hour), m)
+	if n := wrote(projection.BackupKey("a"), &got); n != 0 {
+		t.Errorf("of those that were asked for: %d events, %+v", n, got)
+	}
+	m.Count, got = m.Count+1, projection.Backups{}
+	c.backups(t.Context(), now.Add(4*time.Hour), m)
+	if n := wrote(projection.BackupKey("a"), &got); n != 1 || got.Name != m.Untold.Name || got.More != 0 {
+		t.Errorf("of one after them: %d events, %+v", n, got)
 	}
 }
 

@@ -39,7 +39,8 @@ func (p *program) backupCreate() *cobra.Command {
 		Use:   "create",
 		Short: "Make a backup now",
 		Long: `create makes a backup and prints its name, once it is whole and on the agent's disk. It can be made also while the agent is
-read-only or recovers. With --pin no rule removes it; it can be removed by hand. Then those go that no rule of --backup-keep-… keeps, as after each backup.`,
+read-only or recovers; else an event tells who asked for it (psctl events --key backup). With --pin no rule removes it; it can be removed by hand.
+Then those go that no rule of --backup-keep-… keeps, as after each backup.`,
 		Args: usageArgs(cobra.NoArgs, "create takes no arguments: the name is made of the time"),
 	}
 	c.Flags().BoolVar(&pin, "pin", false, "no rule is to remove it")
@@ -291,7 +292,8 @@ func (p *program) backupPrune() *cobra.Command {
 		Use:   "prune",
 		Short: "Remove the backups that no rule keeps",
 		Long: `prune removes the backups that none of the agent's --backup-keep rules keeps, as the agent does by itself after each backup. What is
-pinned stays, and so do the newest that is whole and what an unfinished restore is from; where none is whole, nothing is removed. --dry-run shows what it would do.`,
+pinned stays, and so do the newest that is whole and what an unfinished restore is from; where none is whole, nothing is removed. --dry-run shows what it would do.
+An event tells who asked, and which were removed, unless the agent is read-only or recovers, when they go all the same.`,
 		Args: usageArgs(cobra.NoArgs, "prune takes no arguments: the agent's --backup-keep rules say what stays"),
 	}
 	c.Flags().BoolVar(&dry, "dry-run", false, "show what would be removed, and remove nothing")
@@ -301,7 +303,7 @@ pinned stays, and so do the newest that is whole and what an unfinished restore 
 		if err != nil {
 			return err
 		}
-		raw, err := api.Do(c.Context(), client.Request{Method: http.MethodPost, Path: backupsPath + "/prune", Query: url.Values{"dry_run": {fmt.Sprint(dry)}}})
+		raw, err := api.Do(c.Context(), client.Request{Method: http.MethodPost, Path: backupsPath + "/prune", Query: url.Values{"dry_run": {fmt.Sprint(dry)}, "cause": {"psctl backup prune"}}})
 		if err != nil {
 			return unanswered(c.Context(), "prune backups", againIsSafe, err)
 		}

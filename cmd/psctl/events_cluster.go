@@ -2,6 +2,7 @@ package main
 
 import (
 	"encoding/json"
+	"fmt"
 	"maps"
 	"slices"
 	"strings"
@@ -63,10 +64,33 @@ func (ev *event) aboutHosts(typ string) string {
 		if json.Unmarshal(ev.Object, &t) == nil {
 			return "token created, scope " + t.Scope + led(" in ", andWord(t.Namespaces))
 		}
+	case "backup":
+		return ev.aboutBackups()
 	case "dnsallow":
 		return ev.aboutNames()
 	case "jointoken":
 		return "join token created"
 	}
 	return ""
+}
+
+// aboutBackups tells an event about a host's backups in a few words.
+func (ev *event) aboutBackups() string {
+	var b struct {
+		Name    string   `json:"name"`
+		Brought bool     `json:"brought"`
+		Removed []string `json:"removed"`
+		More    int      `json:"more"`
+	}
+	switch {
+	case json.Unmarshal(ev.Object, &b) != nil:
+		return ""
+	case len(b.Removed) > 0:
+		return plural(len(b.Removed)+b.More, "old backup") + " removed"
+	case b.Brought:
+		return b.Name + " was brought"
+	case b.More > 0:
+		return fmt.Sprintf("%s was made, and %d before it", b.Name, b.More)
+	}
+	return b.Name + " was made"
 }

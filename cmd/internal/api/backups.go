@@ -1,6 +1,7 @@
 package api
 
 import (
+	"context"
 	"errors"
 	"io/fs"
 	"net/http"
@@ -11,6 +12,8 @@ import (
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
+	"github.com/podman-swarm/podman-swarm/events"
+	"github.com/podman-swarm/podman-swarm/projection"
 	"github.com/podman-swarm/podman-swarm/snapshot"
 )
 
@@ -33,7 +36,9 @@ func (s *Server) backupRoutes(handle func(string, func(*request) error)) {
 	})
 	route("POST /swarm/v1/backups", func(q *request) error {
 		by := q.by("on demand")
-		f, err := s.Backups.Create(q.Context(), by.Cause+", "+by.Actor, truth(q.URL.Query().Get("pin")))
+		f, err := s.Backups.CreateAsked(q.Context(), by.Cause+", "+by.Actor, truth(q.URL.Query().Get("pin")), func(f snapshot.BackupFile) error {
+			return q.tellOfBackup(by, f.Fact())
+		})
 		if err != nil {
 			return err
 		}
@@ -48,13 +53,18 @@ func (s *Server) backupRoutes(handle func(string, func(*request) error)) {
 		if err != nil {
 			return err
 		}
-		name, err := s.Restorer.Take(data)
+		name, put, err := s.Restorer.Take(data)
 		if err != nil {
 			return badRequest("the backup is not taken: %v", err)
 		}
 		f, err := s.Backups.Stat(name)
 		if err != nil {
 			return err
+		}
+		if put {
+			fact := f.Fact()
+			fact.Brought = true
+			_ = q.tellOfBackup(q.by("a backup was brought"), fact) // what is wrong is said, and no reason to have it brought again
 		}
 		return q.json(http.StatusCreated, f)
 	})
@@ -66,6 +76,9 @@ func (s *Server) backupRoutes(handle func(string, func(*request) error)) {
 		plan, err := s.Backups.Prune(dry)
 		if errors.Is(err, snapshot.ErrNoneWhole) {
 			return refused(http.StatusConflict, metav1.StatusReasonConflict, err.Error())
+		}
+		if fact, removed := snapshot.RemovedFact(plan); removed && !dry { // also where others could not be
+			_ = q.tellOfBackup(q.by("old backups were removed"), fact)
 		}
 		if err != nil {
 			return err
@@ -128,6 +141,25 @@ func (s *Server) backupRoutes(handle func(string, func(*request) error)) {
 		}
 		return q.json(http.StatusOK, v)
 	})
+}
+
+// tellOfBackup records what was done about the backups of this host, and who asked. It is done by then: that it cannot be recorded is logged, and no reason to
+// have left it, least of all on a full disk, where old ones have to go. While the agent recovers nothing is recorded, since a log that was set back
+// would tell of it under numbers that others know.
+func (q *request) tellOfBackup(by projection.By, fact projection.Backups) error {
+	err := q.writable()
+	if err == nil {
+		var r projection.Receipt
+		r, err = q.s.Ledger.Record(context.WithoutCancel(q.Context()), by, func(*projection.State) ([]projection.Change, error) {
+			return []projection.Change{{Kind: events.Observed, Key: projection.BackupKey(q.s.Node), Object: projection.Encode(fact)}}, nil
+		})
+		if err == nil {
+			q.recorded(r.Stamp.ID)
+			return nil
+		}
+	}
+	q.s.log().Warn("what was done about the backups cannot be recorded, nor who asked", "actor", by.Actor, "cause", by.Cause, "err", err)
+	return err
 }
 
 // maxBackup bounds in bytes what is taken as a backup over the API. A larger one can be put into the folder.
