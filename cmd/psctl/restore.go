@@ -9,7 +9,6 @@ import (
 	"net/url"
 	"os"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 
@@ -65,7 +64,8 @@ With --at it is what was declared at another moment: by the log of the asked hos
 a folder that is elsewhere, podman-swarm-agent backup extract makes one backup. A file here may also be a state.json that was edited, such as one that
 the agent has set aside: each object in it must be one that could be applied.
 
-It shows what would change, and asks. Before it begins it makes a backup and pins it: psctl undo takes the restore back. With --only, or
+It shows what would change, and how many of the Secrets the asked host could not open: no backup has secrets.key, by which they are sealed. Then it
+asks. Before it begins it makes a backup and pins it: psctl undo takes the restore back. With --only, or
 --namespace, only a part is restored: TYPE, TYPE/NAMESPACE, or TYPE/NAMESPACE/NAME, as in deployment/default/web.
 
 A sealed backup is opened here, by --identity or --passphrase-file: the agent is sent what is in it, over the connection that psctl has, and no key.
@@ -115,62 +115,6 @@ A sealed backup is opened here, by --identity or --passphrase-file: the agent is
 	return c
 }
 
-func (p *program) undo() *cobra.Command {
-	r := &restorer{program: p}
-	var commit bool
-	c := &cobra.Command{
-		Use:   "undo EVENT… | RESTORE",
-		Short: "Take changes back, by the index of their event, or a restore",
-		Long: `undo EVENT has what an event declared be again what it was before; psctl events and psctl history show the indexes, which are those of the
-asked host. What has been changed since elsewhere in the object stays; where the very same field was, nothing is taken back, and it is said what to
-take back first. Of several events all are taken back in one commit, or none; --commit takes back all events of their commits,
-such as the objects of one manifest, or of a namespace that was deleted.
-
-undo RESTORE has what a restore changed be again what it was before. What somebody has changed, or deleted, since then stays as it is, and is listed as
-kept where that is not what was before. One that is unfinished is ended by it, also where there is nothing to take back. The host that
-did the restore is to be asked: it has the backup. psctl restores lists the restores. Where that is sealed and the host has no key, its log tells what was
-before; where that is trimmed too, --identity or --passphrase-file opens the backup here: the agent is sent what is in it, and no key.
-
-` + spreadHelp,
-		Example: `  psctl undo 120 --dry-run
-  psctl undo 120 --commit
-  psctl undo 20260121-120000-host1`,
-		Args: usageArgs(cobra.MinimumNArgs(1), "take what back? psctl events shows the events, psctl restores the restores"),
-	}
-	c.Flags().BoolVar(&commit, "commit", false, "all events of their commits")
-	r.keys.flags(c)
-	r.flags(c)
-	c.ValidArgsFunction = func(c *cobra.Command, _ []string, _ string) ([]string, cobra.ShellCompDirective) {
-		raw, err := p.ask(c.Context(), restoresPath)
-		all, err2 := readAs[[]client.Restored]("restores", raw)
-		var ids []string
-		if err == nil && err2 == nil {
-			for _, x := range all {
-				ids = append(ids, x.ID)
-			}
-		}
-		return ids, cobra.ShellCompDirectiveNoFileComp
-	}
-	c.RunE = func(c *cobra.Command, args []string) error {
-		if !slices.ContainsFunc(args, func(a string) bool { _, err := strconv.ParseUint(a, 10, 63); return err != nil }) {
-			if r.keys.given() {
-				return usage("--identity and --passphrase-file open the backup of what was before a restore; an event is taken back by the log")
-			}
-			return r.undoEvents(c.Context(), args, commit)
-		}
-		if len(args) > 1 || commit {
-			return usage("%s: want indexes of events, or one restore", strings.Join(args, " "))
-		}
-		if r.keys.given() {
-			if err := r.bringBefore(c.Context(), args[0]); err != nil {
-				return err
-			}
-		}
-		return r.run(c.Context(), "undo "+args[0], restoresPath+client.Path(args[0], "undo"), url.Values{})
-	}
-	return c
-}
-
 func (p *program) restores() *cobra.Command {
 	return tabled(p, &cobra.Command{
 		Use:   "restores",
@@ -202,30 +146,6 @@ What was not seen was declared before the restore on a host that could not be he
 		}
 		return t.write(p.out, false)
 	})
-}
-
-// undoEvents takes events back.
-func (r *restorer) undoEvents(ctx context.Context, indexes []string, commit bool) error {
-	what := "undo " + strings.Join(indexes, " ") + map[bool]string{true: " --commit"}[commit]
-	query := url.Values{"event": indexes, "commit": {strconv.FormatBool(commit)}}
-	raw, err := r.asked(ctx, what, "/swarm/v1/undo", query)
-	if raw == nil || err != nil {
-		return err
-	}
-	done, err := readAs[client.Restored]("undo", raw)
-	if err != nil {
-		return err
-	}
-	if done.Commit == "" {
-		err = r.printf("nothing to take back: it is so already\n")
-	} else {
-		again := "psctl undo " + strconv.FormatUint(done.First, 10) + map[bool]string{true: " --commit"}[done.Last > done.First]
-		err = r.printf("taken back: %s. %s does it again\n", plural(len(done.Results), "object"), again)
-	}
-	if err != nil {
-		return err
-	}
-	return r.on.told(r.program, sameCommand)
 }
 
 // run restores, or takes a restore back.
@@ -370,8 +290,18 @@ func (r *restorer) show(plan *client.Restored) error {
 		}
 	}
 	e := plan.Containers
-	if err := r.printf("Containers: %d to replace, %d to start, %d to stop.\n", e.Restart, e.Start, e.Stop); err != nil || !plan.Unfinished {
+	if err := r.printf("Containers: %d to replace, %d to start, %d to stop.\n", e.Restart, e.Start, e.Stop); err != nil {
 		return err
+	}
+	if n := len(plan.Locked); n > 0 {
+		err := r.printf("Secrets that the asked host cannot open: %d, the first %s. They take a key that it does not have: add the lines\n"+
+			"of secrets.key of a host that has it to the one in the data dir (0600), and start the agent again; or apply these Secrets anew.\n", n, plan.Locked[0])
+		if err != nil {
+			return err
+		}
+	}
+	if !plan.Unfinished {
+		return nil
 	}
 	return r.printf("The restore is unfinished: taken back, it does not go on.\n")
 }

@@ -96,16 +96,22 @@ func Read(o projection.Object) (*corev1.Secret, error) {
 }
 
 // Locked are the Secrets of a state that this host cannot open, and the keys that it takes, for people: NAMESPACE/NAME (key ID).
-func (k *Keys) Locked(st *projection.State) []string {
-	var all []string
+func (k *Keys) Locked(st *projection.State) (all []string) {
 	for o := range st.All(Type + "/") {
-		s, err := Read(o)
-		if err != nil {
-			continue
-		}
-		for _, id := range k.Lacking(s) {
-			all = append(all, fmt.Sprintf("%s/%s (key %v)", s.Namespace, s.Name, id))
-		}
+		all = append(all, k.LockedOf(o.Version.Object)...)
+	}
+	return all
+}
+
+// LockedOf is Locked of one Secret as it was recorded, or is to be.
+func (k *Keys) LockedOf(object []byte) (all []string) {
+	d, err := manifest.Decode(Type, object)
+	s, ok := d.(*corev1.Secret)
+	if err != nil || !ok {
+		return nil
+	}
+	for _, id := range k.Lacking(s) {
+		all = append(all, fmt.Sprintf("%s/%s (key %v)", s.Namespace, s.Name, id))
 	}
 	return all
 }

@@ -14,6 +14,7 @@ import (
 
 	"github.com/podman-swarm/podman-swarm/events/manifest"
 	"github.com/podman-swarm/podman-swarm/projection"
+	"github.com/podman-swarm/podman-swarm/projection/secret"
 	"github.com/podman-swarm/podman-swarm/snapshot"
 	"github.com/podman-swarm/podman-swarm/snapshot/seal"
 )
@@ -24,6 +25,8 @@ type RestorePlan struct {
 	Results            []Result `json:"results"` // also of what is the same, and is stamped anew, and of what an undo leaves (kept)
 	Containers         Effect   `json:"containers"`
 	Unseen             []Unseen `json:"unseen,omitempty"`
+	// Locked are the Secrets that come back, or stay, and are sealed by keys that this host does not have, with these.
+	Locked []string `json:"locked,omitempty"`
 	// Unfinished says that what is taken back was not done yet: it ends with that, also where nothing changes.
 	Unfinished bool `json:"unfinished,omitempty"`
 }
@@ -252,8 +255,17 @@ func (s *Server) before(q *request, undone projection.Restore) (snapshot.Source,
 
 // plan is what a restore would change, object by object, and what would become of the containers.
 func (s *Server) plan(st *projection.State, want projection.Declarations, r projection.Restore, undone *projection.Restore) (*RestorePlan, error) {
-	changes := r.Next("dry-run", st, want, undone, nil, 1<<62, s.now())
-	return s.planOf(st, changes[1:])
+	changes := r.Next("dry-run", st, want, undone, nil, 1<<62, s.now())[1:]
+	p, err := s.planOf(st, changes)
+	if err != nil || s.Secrets == nil {
+		return p, err
+	}
+	for _, c := range changes {
+		if strings.HasPrefix(c.Key, secret.Type+"/") { // of one that is deleted there is nothing to open
+			p.Locked = append(p.Locked, s.Secrets.LockedOf(c.Object)...)
+		}
+	}
+	return p, nil
 }
 
 // planOf is what changes of declared objects come to upon a state.

@@ -1,12 +1,15 @@
 package api
 
 import (
+	"bytes"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/podman-swarm/podman-swarm/events"
 	"github.com/podman-swarm/podman-swarm/projection"
+	"github.com/podman-swarm/podman-swarm/projection/secret"
 )
 
 // A host that dies in the middle of a restore leaves the others with a part of it: that is a problem, until it goes on with it, or another restore takes its place.
@@ -43,5 +46,42 @@ func TestStatus_unfinishedRestore(t *testing.T) {
 	}
 	if got := a.want(200, "GET", "/swarm/v1/restores", "").body; !strings.Contains(string(got), `"over":"later"`) {
 		t.Errorf("it is not listed as over: %s", got)
+	}
+}
+
+// A backup has no key of the Secrets in it. Where that is another host's, what a restore would change names those that could not be opened, before it is done.
+func TestRestore_secretsWithoutTheirKey(t *testing.T) {
+	theirs := restoring(t, keyed(t, 1))
+	theirs.want(200, "POST", apply, deployment("web", 1, "w"))
+	theirs.want(200, "POST", apply, opaqueSecret("db", sesame))
+	theirs.want(200, "POST", apply, opaqueSecret("none", sesame))
+	backup := string(theirs.want(200, "GET", "/swarm/v1/backups/"+theirs.want(201, "POST", "/swarm/v1/backups", "").field("name"), "").body)
+	const path = "/swarm/v1/backups/theirs.json/restore"
+	locked := func(q string, keys func(*Server)) (*agent, string) {
+		t.Helper()
+		a := restoring(t, keys)
+		a.Restorer.Opened = filepath.Join(t.TempDir(), "opened")
+		a.want(200, "POST", apply, opaqueSecret("own", sesame))
+		return a, a.want(200, "POST", path+q, backup).field("locked")
+	}
+	both, err := secret.NewKeys(bytes.Repeat([]byte{2}, secret.KeyBytes), bytes.Repeat([]byte{1}, secret.KeyBytes))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, got := locked("?dry_run=true", func(s *Server) { s.Secrets = both }); got != "" {
+		t.Errorf("where the key is: %s", got)
+	}
+	if _, got := locked("?dry_run=true&only=deployment", keyed(t, 2)); got != "" {
+		t.Errorf("of Deployments alone: %s", got)
+	}
+	a, got := locked("?dry_run=true", keyed(t, 2))
+	if strings.Count(got, "(key ") != 2 || !strings.HasPrefix(got, `["default/db (key `) || !strings.Contains(got, `"default/none (key `) {
+		t.Errorf("got %s", got)
+	}
+	if again := a.want(200, "POST", path, backup).field("locked"); again != got {
+		t.Errorf("restored: got %s, want %s", again, got)
+	}
+	if got := a.want(200, "GET", "/swarm/v1/status", "").field("problems"); !strings.Contains(got, "cannot open: default/db (key ") {
+		t.Errorf("the status: %s", got)
 	}
 }

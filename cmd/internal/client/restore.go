@@ -27,7 +27,8 @@ type Restored struct {
 		Start   int `json:"start"`
 		Stop    int `json:"stop"`
 	} `json:"containers"`
-	Unfinished bool `json:"unfinished"` // of an undo: what it takes back was not done yet, and ends with it
+	Locked     []string `json:"locked"`     // Secrets that come back, which the asked host cannot open, with the keys that it takes
+	Unfinished bool     `json:"unfinished"` // of an undo: what it takes back was not done yet, and ends with it
 	Unseen     []struct {
 		Key string `json:"key"`
 	} `json:"unseen"`
