@@ -25,8 +25,9 @@ such as the objects of one manifest, or of a namespace that was deleted.
 
 undo RESTORE has what a restore changed be again what it was before. What somebody has changed, or deleted, since then stays as it is, and is listed as
 kept where that is not what was before. One that is unfinished is ended by it, also where there is nothing to take back. The host that
-did the restore is to be asked: it has the backup. psctl restores lists the restores. Where that is sealed and the host has no key, its log tells what was
-before; where that is trimmed too, --identity or --passphrase-file opens the backup here: the agent is sent what is in it, and no key.
+did the restore is to be asked: it has the backup. psctl restores lists the restores; psctl events shows them as restore/ID, which is taken too. Where
+the backup is sealed and the host has no key, its log tells what was before; where that is trimmed too, --identity or --passphrase-file opens the
+backup here: the agent is sent what is in it, and no key.
 
 ` + spreadHelp,
 		Example: `  psctl undo 120 --dry-run
@@ -58,12 +59,13 @@ before; where that is trimmed too, --identity or --passphrase-file opens the bac
 		if len(args) > 1 || commit {
 			return usage("%s: want indexes of events, or one restore", strings.Join(args, " "))
 		}
+		id := strings.TrimPrefix(args[0], "restore/") // as psctl events shows it
 		if r.keys.given() {
-			if err := r.bringBefore(c.Context(), args[0]); err != nil {
+			if err := r.bringBefore(c.Context(), id); err != nil {
 				return err
 			}
 		}
-		return r.run(c.Context(), "undo "+args[0], restoresPath+client.Path(args[0], "undo"), url.Values{})
+		return r.run(c.Context(), "undo "+id, restoresPath+client.Path(id, "undo"), url.Values{})
 	}
 	return c
 }
