@@ -12,7 +12,7 @@ import (
 )
 
 // Keep says which backups stay, by restic's words and rules: of each hour (day, week, month) that has any, the last one, for so many of
-// them; and the last so many. All in UTC. With nothing set, all stay.
+// them; and the last so many. Less than zero is of all. All in UTC. With nothing set, all stay.
 type Keep struct{ Last, Hourly, Daily, Weekly, Monthly int }
 
 // Kept is a backup and why it stays; without a reason, it goes.
@@ -57,14 +57,14 @@ func (k Keep) Plan(files []BackupFile) []Kept {
 			rule := &rules[r]
 			of := rule.of(i, f.Made.UTC())
 			// The oldest of all stays where a rule still has room: it is the nearest to what the rule would want.
-			if rule.left > 0 && (of != last[r] || i == oldest) {
+			if rule.left != 0 && (of != last[r] || i == oldest) {
 				if of == last[r] {
 					plan[i].Why = append(plan[i].Why, "oldest, for "+rule.why)
 				} else {
 					plan[i].Why = append(plan[i].Why, rule.why)
 				}
 				last[r] = of
-				rule.left--
+				rule.left-- // which never comes to 0 from below it
 			}
 		}
 	}

@@ -42,6 +42,9 @@ func TestKeep_plan(t *testing.T) {
 		// As restic does: where there are fewer than a rule would keep, the oldest stays.
 		"the oldest, where a rule has room": {Keep{Daily: 3}, files("20260101-010000", "20260101-020000", "20260101-030000"),
 			"oldest, for daily; -; daily"},
+		"of all days": {Keep{Daily: -1}, files("20250101-010000", "20250601-010000", "20250601-020000", "20260101-010000", "20260101-020000"),
+			"daily; -; daily; -; daily"},
+		"all": {Keep{Last: -1}, files("20260101-000000", "20260101-000001"), "last; last"},
 		"weeks are those of ISO 8601": {Keep{Weekly: 2}, files("20251227-000000", "20251229-000000", "20260104-000000", "20260105-000000"),
 			"-; -; weekly; weekly"},
 		"the pinned stay, and take nobody's place": {Keep{Last: 1}, files("20260101-000000-pinned", "20260101-000001", "20260101-000002", "20260101-000003-pinned"),

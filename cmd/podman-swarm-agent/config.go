@@ -137,7 +137,8 @@ func (c *config) flags(fs *pflag.FlagSet) {
 	c.sealing.flags(fs)
 	fs.BoolVar(&c.EncryptState, "encrypt-state", false, "seal log and state.json with DATA_DIR/encryption.key, which is made at the first start, or with the systemd credential encryption.key; chosen when the data dir is made, changed by podman-swarm-agent reseal")
 	for _, k := range c.keeps() {
-		fs.IntVar(k.n, "backup-keep-"+k.name, k.otherwise, k.says)
+		*k.n = k.otherwise
+		fs.Var((*howMany)(k.n), "backup-keep-"+k.name, k.says)
 	}
 	fs.StringVar(&c.BackupTo, "backup-to", "", "`where` backups and increments are copied to: a folder, which is not made, or s3://BUCKET/PREFIX?endpoint=https://HOST, with credentials in AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY or ~/.aws/credentials (default: nowhere)")
 	fs.StringVar(&c.LogKeep, "log-keep", "all", "`how much` of the log stays in the data dir: an age like 30d, a size like 10GiB, both with a comma between, or all; what goes stays with the backups")
@@ -163,9 +164,36 @@ type keep struct {
 
 func (c *config) keeps() []keep {
 	k := &c.BackupKeep
-	return []keep{{&k.Last, "last", "keep the last `n` backups", 0}, {&k.Hourly, "hourly", "keep the last backup of each of the last `n` hours that have one", 24},
+	return []keep{{&k.Last, "last", "keep the last `n` backups; unlimited: all, as for each of the other four", 0}, {&k.Hourly, "hourly", "keep the last backup of each of the last `n` hours that have one", 24},
 		{&k.Daily, "daily", "the same of days", 7}, {&k.Weekly, "weekly", "the same of weeks", 4}, {&k.Monthly, "monthly", "the same of months; with 0 for all five, all backups are kept", 0}}
 }
+
+// howMany is how many backups a rule keeps, by restic's words: a number, or unlimited, which is -1.
+type howMany int
+
+// String is as it is given.
+func (n *howMany) String() string {
+	if *n < 0 {
+		return "unlimited"
+	}
+	return strconv.Itoa(int(*n))
+}
+
+// Set reads it.
+func (n *howMany) Set(text string) error {
+	i, err := strconv.Atoi(text)
+	switch {
+	case text == "unlimited":
+		i = -1
+	case err != nil || i < -1:
+		return errors.New("want a whole number, 0 or more, or unlimited")
+	}
+	*n = howMany(i)
+	return nil
+}
+
+// Type is for pflag.
+func (*howMany) Type() string { return "n" }
 
 // lookup is os.Getenv in environ, which is as os.Environ gives it.
 func lookup(environ []string) func(string) string {
@@ -291,11 +319,6 @@ func (c *config) check(getenv func(string) string) error {
 		wrong("log-keep", c.LogKeep, "what is trimmed off the log is kept in increments, and --backup-increment-interval 0 makes none")
 	}
 	errs = append(errs, c.checkAudit()...)
-	for _, k := range c.keeps() {
-		if *k.n < 0 {
-			wrong("backup-keep-"+k.name, strconv.Itoa(*k.n), "must not be negative")
-		}
-	}
 	if err := c.level.UnmarshalText([]byte(cmp.Or(c.LogLevel, "info"))); err != nil {
 		wrong("log-level", c.LogLevel, "want debug, info, warn or error")
 	}

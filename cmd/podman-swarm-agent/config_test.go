@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"github.com/spf13/pflag"
+
+	"github.com/podman-swarm/podman-swarm/snapshot"
 )
 
 func parse(t *testing.T, env map[string]string, args ...string) (config, error) {
@@ -63,6 +65,22 @@ func TestConfig_everyMistakeAtOnce(t *testing.T) {
 		"--recovery-delay", "--node-address", "--data-dir", "--log-format", "xml", `"none"`, `"soon": want a time like`, "CONTAINER_HOST", `"x": want a whole number`, "is no folder"} {
 		if !strings.Contains(err.Error(), want) {
 			t.Errorf("%q is not said in:\n%v", want, err)
+		}
+	}
+}
+
+// How many backups stay is said in restic's words.
+func TestConfig_backupKeep(t *testing.T) {
+	c, err := parse(t, map[string]string{"PODMAN_SWARM_BACKUP_KEEP_WEEKLY": "unlimited"}, "--node-name=n1", "--backup-keep-last=3", "--backup-keep-hourly=unlimited", "--backup-keep-daily=-1")
+	if want := (snapshot.Keep{Last: 3, Hourly: -1, Daily: -1, Weekly: -1}); err != nil || c.BackupKeep != want {
+		t.Errorf("got %+v, %v, want %+v", c, err, want)
+	}
+	if c, err = parse(t, nil, "--node-name=n1"); err != nil || c.BackupKeep != (snapshot.Keep{Hourly: 24, Daily: 7, Weekly: 4}) {
+		t.Errorf("by default: %+v, %v", c, err)
+	}
+	for _, bad := range []string{"-2", "all", "1.5", ""} {
+		if _, err := parse(t, nil, "--node-name=n1", "--backup-keep-last="+bad); err == nil || !strings.Contains(err.Error(), "--backup-keep-last \""+bad+"\": want a whole number, 0 or more, or unlimited") {
+			t.Errorf("%q: got %v", bad, err)
 		}
 	}
 }
