@@ -85,10 +85,15 @@ func (h *History) Trimmed(ctx context.Context, before uint64, fn func(events.Rec
 	if err != nil {
 		return err
 	}
+	last := uint64(0)
 	for _, f := range all {
 		if f.First >= before {
 			break
 		}
+		if f.Last <= last { // a part of a larger one, as a crash leaves it
+			continue
+		}
+		last = f.Last
 		p, err := readPieceFile(folder, f, h.Keys)
 		if errors.Is(err, seal.ErrNoKey) {
 			return fmt.Errorf("%w: %w", events.ErrTrimmed, err)
