@@ -24,9 +24,10 @@ func TestPowercut_short(t *testing.T) {
 	program(t, "powercut", "-rounds", "2", "-images", "6")
 }
 
-// TestAudit_short is a small `task audit`: a log that somebody has touched is found out, and one that nobody has touched is not called so.
+// TestAudit_short is a small `task audit`: a log that somebody has touched is found out, also by what was trimmed off it, and one that nobody has touched is not
+// called so.
 func TestAudit_short(t *testing.T) {
-	program(t, "audit", "-events", "2000", "-tamperings", "24", "-untouched", "14")
+	program(t, "audit", "-events", "2000", "-tamperings", "36", "-untouched", "18")
 }
 
 // TestFollow_short is a small `task follow`.

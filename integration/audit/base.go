@@ -43,8 +43,8 @@ type record struct {
 	count    int
 }
 
-// segmentBytes are few, so that a copy needs little.
-const segmentBytes = 1 << 20
+// segmentBytes are few, so that a copy needs little, and so that there are some in a short log, of which then one can be trimmed off.
+const segmentBytes = 128 << 10
 
 func logOptions(key *events.Key) events.Options {
 	return events.Options{SegmentBytes: segmentBytes, MinFree: 1, Reserve: -1, Key: key}

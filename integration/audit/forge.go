@@ -14,7 +14,7 @@ import (
 
 // forged is a log that is written anew: what each chain has become.
 type forged struct {
-	log    *events.Log
+	log    *events.Log // nil: all of it is batch
 	chains map[events.Incarnation]*author
 	was    map[events.Incarnation]uint64 // and its last event in the log that nobody has touched
 	batch  []events.Entry
@@ -23,13 +23,9 @@ type forged struct {
 // forge writes the log anew: as it is, but with others in the place of some records, and with no more than upTo of them. Every hash and checksum is
 // as if it had never been otherwise.
 func (b *base) forge(c *touched, upTo int, instead map[int][]*events.Commit) (err error) {
-	var key *events.Key
-	if c.sealed {
-		key = b.key
-	}
-	o := logOptions(key)
+	o := logOptions(b.keyOf(c))
 	o.Draw = b.own
-	f := forged{chains: map[events.Incarnation]*author{}, was: map[events.Incarnation]uint64{}}
+	f := newForged()
 	if f.log, err = events.Open(c.dir, o); err != nil {
 		return err
 	}
@@ -40,24 +36,8 @@ func (b *base) forge(c *touched, upTo int, instead map[int][]*events.Commit) (er
 		if n++; n == upTo {
 			return enough
 		}
-		if r.Inc == 0 {
-			return f.jump(r.Payload)
-		}
-		f.was[r.Inc] = m.Last()
-		if others, ok := instead[n]; ok {
-			for _, o := range others {
-				if err := f.anew(o); err != nil {
-					return err
-				}
-			}
-			return nil
-		}
-		a := f.chain(r.Inc)
-		if m.Prev != a.hash || m.Seq != a.last+1 {
-			return f.anew(m)
-		}
-		a.last, a.hash = m.Last(), r.Hash
-		return f.put(events.Entry{Payload: r.Payload, Count: r.Count, Hash: r.Hash, Inc: r.Inc, Seq: r.Seq})
+		others, so := instead[n]
+		return f.take(&r, m, others, so)
 	})
 	if errors.Is(err, enough) {
 		err = nil
@@ -66,6 +46,32 @@ func (b *base) forge(c *touched, upTo int, instead map[int][]*events.Commit) (er
 		err = f.log.Append(f.batch)
 	}
 	return err
+}
+
+func newForged() *forged {
+	return &forged{chains: map[events.Incarnation]*author{}, was: map[events.Incarnation]uint64{}}
+}
+
+// take takes the next record of the log that nobody has touched, or others in its place, if so. Where its chain is not what it was, it is written anew.
+func (f *forged) take(r *events.Record, m *events.Commit, others []*events.Commit, so bool) error {
+	if r.Inc == 0 {
+		return f.jump(r.Payload)
+	}
+	f.was[r.Inc] = m.Last()
+	if so {
+		for _, o := range others {
+			if err := f.anew(o); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	a := f.chain(r.Inc)
+	if m.Prev != a.hash || m.Seq != a.last+1 {
+		return f.anew(m)
+	}
+	a.last, a.hash = m.Last(), r.Hash
+	return f.put(events.Entry{Payload: r.Payload, Count: r.Count, Hash: r.Hash, Inc: r.Inc, Seq: r.Seq})
 }
 
 func (f *forged) chain(inc events.Incarnation) *author {
@@ -108,7 +114,7 @@ func (f *forged) jump(payload []byte) error {
 }
 
 func (f *forged) put(e events.Entry) error {
-	if f.batch = append(f.batch, e); len(f.batch) < 2000 {
+	if f.batch = append(f.batch, e); f.log == nil || len(f.batch) < 2000 {
 		return nil
 	}
 	err := f.log.Append(f.batch)

@@ -1,8 +1,8 @@
 // Command audit finds out whether somebody who has touched a log is found out. It makes a log of three hosts' events, as one of them has it, and
 // tampers with copies of it: at random, and in each way twice: as one does who changes bytes, and as one does who has read DESIGN.md of
-// package events and makes every hash, checksum and watermark fit. Each copy is then held to itself, to what two other hosts say in
-// answer to `psctl audit verify --peer`, and to what `psctl audit head` printed. Copies that nobody has touched must be found good, also where a
-// writer was killed in the middle.
+// package events and makes every hash, checksum and watermark fit. So it does with what was trimmed off a log and stands in increments beside the
+// backups. Each copy is then held to itself, to what two other hosts say in answer to `psctl audit verify --peer`, and to what `psctl audit head`
+// printed. Copies that nobody has touched must be found good, also where a writer was killed in the middle, and where increments are missing.
 //
 // The program prints its figures, and ends with 0 only if every tampering was found and named, and nothing that was not touched was called bad.
 package main
@@ -77,8 +77,8 @@ type tally struct {
 }
 
 func run(ctx context.Context, o options) (err error) {
-	if o.events < 500 || o.tamperings < 0 || o.untouched < 0 || o.form != "" && o.form != "json" {
-		return errors.New("-events is 500 or more, -tamperings and -untouched not negative, and -o json or nothing")
+	if o.events < 2000 || o.tamperings < 0 || o.untouched < 0 || o.form != "" && o.form != "json" {
+		return errors.New("-events is 2000 or more, -tamperings and -untouched not negative, and -o json or nothing")
 	}
 	dir, err := os.MkdirTemp(o.dir, "podman-swarm-audit-")
 	if err != nil {

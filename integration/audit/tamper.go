@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 
 	"github.com/podman-swarm/podman-swarm/events"
 )
@@ -25,6 +26,10 @@ type touched struct {
 	sealed bool
 	what   string      // was done
 	first  []events.ID // the first events that are not as they were: one of them has to be named
+	said   string      // or this, unless it is ""
+
+	trimmed string // the log's id, where a part was trimmed off it and stands in increments beside it
+	unread  bool   // what was touched need not be in the log, where alone podman-swarm-agent log verify looks
 }
 
 // ways are those that are tried in turn. By bytes: whatever has a checksum is not made to fit. Anew: all that follows is written anew, with every
@@ -43,6 +48,12 @@ func ways() []way {
 		{"swap, anew", swapCommits},
 		{"truncation, anew", truncateCommits},
 		{"rollback of the disk", rollBack},
+		{"increments: a bit, by bytes", flipIncrement},
+		{"increments: a bit, anew", changeIncrement},
+		{"increments: removal, anew", removeFromIncrement},
+		{"increments: insertion, anew", insertIntoIncrement},
+		{"increments: truncation, anew", truncateIncrements},
+		{"increments and log: a bit, anew", changeAll},
 	}
 }
 
@@ -83,7 +94,7 @@ func (t *trying) tamper(ctx context.Context, i int, dir string, rnd *rand.Rand) 
 
 // names reports whether the first event that is not as it was is named, with its host.
 func (b *base) names(c *touched, said string) bool {
-	return slices.ContainsFunc(c.first, func(id events.ID) bool {
+	return c.said != "" && strings.Contains(said, c.said) || slices.ContainsFunc(c.first, func(id events.ID) bool {
 		return bytes.Contains([]byte(said), fmt.Appendf(nil, "host %q, incarnation %v, event %d: ", b.hosts[id.Inc], id.Inc, id.Seq))
 	})
 }
@@ -94,6 +105,14 @@ func (b *base) of(c *touched) (string, []record) {
 		return b.sealed, b.sealing
 	}
 	return b.dir, b.records
+}
+
+// keyOf is the key of the copy; nil: it is plain.
+func (b *base) keyOf(c *touched) *events.Key {
+	if c.sealed {
+		return b.key
+	}
+	return nil
 }
 
 // any draws one of the records that is a commit, with so many of the log's before it and after it.

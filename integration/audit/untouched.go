@@ -21,7 +21,7 @@ import (
 
 // untouchedKinds are the copies that nobody has tampered with.
 func untouchedKinds() []string {
-	return []string{"as it was", "as it was, sealed", "trimmed", "beside its writer", "writer killed", "writer killed, reopened", tornEnd}
+	return []string{"as it was", "as it was, sealed", "trimmed", "increments", "increments, in part", "beside its writer", "writer killed", "writer killed, reopened", tornEnd}
 }
 
 // tornEnd is what a power cut leaves: of what was written last, and not yet noted to be durable, a part.
@@ -36,7 +36,12 @@ func (t *trying) leave(ctx context.Context, i int, dir string, rnd *rand.Rand) (
 	if err != nil {
 		return nil, err
 	}
-	if err := copyLog(from, c.dir, names[len(names)-1]); err != nil { // the last one goes on
+	if strings.HasPrefix(kind, "increments") {
+		err = t.base.keep(c, kind, rnd)
+	} else {
+		err = copyLog(from, c.dir, names[len(names)-1]) // the last one goes on
+	}
+	if err != nil {
 		return nil, err
 	}
 	var said []string
@@ -105,7 +110,7 @@ func (t *trying) leave(ctx context.Context, i int, dir string, rnd *rand.Rand) (
 
 // holdTo holds a log whose writer was killed to all that the writer had said is on disk.
 func (t *trying) holdTo(ctx context.Context, dir string, ends []events.Known, bad func(string)) {
-	if v := t.verify(ctx, dir, nil, ends); v.bad {
+	if v := t.verify(ctx, dir, nil, nil, ends); v.bad {
 		bad(v.said)
 	}
 }
@@ -153,6 +158,19 @@ func noted(dir, name string) (bytes int64, err error) {
 		}
 	}
 	return bytes, nil
+}
+
+// keep makes a copy that is trimmed, with its increments beside it: all of them, or, in part, the last.
+func (b *base) keep(c *touched, kind string, rnd *rand.Rand) error {
+	c.sealed = rnd.IntN(3) == 0
+	gone, err := b.shorten(c, rnd)
+	if err != nil {
+		return err
+	}
+	if _, err = c.increment(gone, len(gone), nil); err == nil && kind == "increments, in part" {
+		err = c.forget(rnd)
+	}
+	return err
 }
 
 // trim makes the log shorter at its front, as an agent does behind its backups.

@@ -20,15 +20,16 @@ type verdict struct {
 
 // found holds a copy to itself, to what two other hosts have, and to the heads that were written down; dir is its data dir.
 func (t *trying) found(ctx context.Context, dir string, c *touched) (alone, peers, heads verdict, err error) {
-	key := t.base.key
-	if !c.sealed {
-		key = nil
+	key := t.base.keyOf(c)
+	trimmed, closed, err := t.base.openTrimmed(c)
+	if err != nil {
+		return alone, peers, heads, err
 	}
-	alone = t.verify(ctx, c.dir, key, nil)
-	peers = t.askPeers(ctx, c.dir, key)
-	heads = t.verify(ctx, c.dir, key, t.base.written())
-	if t.bin == "" {
-		return alone, peers, heads, nil
+	alone = t.verify(ctx, c.dir, key, trimmed, nil)
+	peers = t.askPeers(ctx, c.dir, key, trimmed)
+	heads = t.verify(ctx, c.dir, key, trimmed, t.base.written())
+	if err := closed(); err != nil || t.bin == "" || c.unread {
+		return alone, peers, heads, err
 	}
 	asked, err := t.askAgent(ctx, dir, c.sealed)
 	if err == nil && asked.bad != heads.bad {
@@ -38,14 +39,14 @@ func (t *trying) found(ctx context.Context, dir string, c *touched) (alone, peer
 	return alone, peers, heads, err
 }
 
-func (t *trying) verify(ctx context.Context, dir string, key *events.Key, known []events.Known) verdict {
-	_, err := events.Verify(ctx, dir, key, nil, known...)
+func (t *trying) verify(ctx context.Context, dir string, key *events.Key, trimmed events.Trimmed, known []events.Known) verdict {
+	_, err := events.Verify(ctx, dir, key, trimmed, known...)
 	return verdict{err != nil, fmt.Sprint(err)}
 }
 
 // askPeers is psctl audit verify --peer all, where two other hosts have all that there is: first they say how far, and then they are asked what
 // events.Asks wants to know.
-func (t *trying) askPeers(ctx context.Context, dir string, key *events.Key) verdict {
+func (t *trying) askPeers(ctx context.Context, dir string, key *events.Key, trimmed events.Trimmed) verdict {
 	holds := map[string][]events.Known{}
 	var known []events.Known
 	for _, peer := range []string{"host h2", "host h3"} {
@@ -57,7 +58,7 @@ func (t *trying) askPeers(ctx context.Context, dir string, key *events.Key) verd
 		}
 	}
 	for asked := map[events.Ask]bool{}; ; {
-		chains, err := events.Verify(ctx, dir, key, nil, known...)
+		chains, err := events.Verify(ctx, dir, key, trimmed, known...)
 		more := false
 		for _, ask := range events.Asks(chains, holds) {
 			if asked[ask] {
