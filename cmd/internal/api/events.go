@@ -18,8 +18,8 @@ import (
 )
 
 // Kubernetes' Events are told of the commits that the ledger remembers: who declared what, where a pod was placed and
-// why, how its container is doing. What happened to one object for one reason is one Event, counted; the whole history
-// is at /swarm/v1/events.
+// why, how its container is doing, and what becomes of hosts (events_node.go). What happened to one object for one reason
+// is one Event, counted; the whole history is at /swarm/v1/events.
 
 // happening is what one event of the log means to people.
 type happening struct {
@@ -114,7 +114,8 @@ func (s *Server) event(step *projection.Step, i int) *corev1.Event {
 	}
 	c := step.Commit
 	name := fnv.New64a()
-	fmt.Fprintf(name, "%s/%s/%s/%s/%s", h.about.Kind, h.about.Namespace, h.about.Name, h.about.UID, h.reason)
+	// With the fact itself: eventBefore looks for the one before among those of one key.
+	fmt.Fprintf(name, "%s/%s/%s/%s/%s/%s", h.about.Kind, h.about.Namespace, h.about.Name, h.about.UID, h.reason, step.Commit.Events[i].Key)
 	at := metav1.NewTime(wall(c.Time))
 	e := &corev1.Event{
 		TypeMeta: metav1.TypeMeta{Kind: "Event", APIVersion: "v1"},
@@ -142,6 +143,14 @@ func happen(step *projection.Step, i int) *happening {
 		return happenNode(step, e, name)
 	case projection.NodeType, projection.MemberType:
 		return happenSaid(step, e, name)
+	case projection.SightType:
+		return happenSight(step, name)
+	case projection.ReadOnlyType, projection.ClockType, projection.BackupType, projection.ClashType:
+		return happenAgent(step, e, typ, name)
+	case projection.FindingType:
+		return happenFinding(step, e, namespace, name)
+	case projection.RestoreType:
+		return happenRestore(step, e)
 	}
 	m, ok := manifest.ByType(typ)
 	if !ok {
@@ -225,66 +234,3 @@ const killedForMemory = "killed for memory"
 
 // short is the beginning of a container's id, as people know it.
 func short(id string) string { return id[:min(len(id), 12)] }
-
-func happenNode(step *projection.Step, e *events.Event, host string) *happening {
-	h := &happening{about: corev1.ObjectReference{Kind: "Node", APIVersion: "v1", Name: host}}
-	if o, ok := step.After.Lookup(projection.HostKey(host)); ok {
-		h.about.UID = uidOf(o.UID)
-	}
-	if strings.HasPrefix(e.Key, projection.RecoveryType+"/") {
-		r, ok := projection.Read[projection.Recovery](step.After, e.Key)
-		if !ok || r.Done.IsZero() {
-			return nil
-		}
-		h.reason, h.warning = "Recovered", r.Failed > 0 || r.Bounced > 0
-		h.message = fmt.Sprintf("adopted %d, started %d, created %d, removed %d, orphans %d, failed %d",
-			r.Adopted, r.Restart, r.Created, r.Removed, r.Orphans, r.Failed)
-		if r.More > 0 {
-			h.warning = true
-			h.message += fmt.Sprintf("; the agent was started %d times before that of which no event tells", r.More)
-		}
-		return h
-	}
-	was, before := projection.Read[projection.Host](step.Before, e.Key)
-	is, ok := projection.Read[projection.Host](step.After, e.Key)
-	switch {
-	case !ok:
-		return nil
-	case !before || !was.Started.Equal(is.Started):
-		h.reason, h.message = "Starting", "agent "+is.Version
-	case (was.Podman == "") == (is.Podman == ""):
-		return nil
-	case is.Podman == "":
-		h.reason, h.message, h.warning = "NodeNotReady", "Podman cannot be reached", true
-	default:
-		h.reason, h.message = "NodeReady", "Podman "+is.Podman
-	}
-	return h
-}
-
-// happenSaid is what people have said of a host.
-func happenSaid(step *projection.Step, e *events.Event, host string) *happening {
-	h := &happening{about: corev1.ObjectReference{Kind: "Node", APIVersion: "v1", Name: host}, warning: true}
-	if o, ok := step.After.Lookup(projection.HostKey(host)); ok {
-		h.about.UID = uidOf(o.UID)
-	}
-	was, is := said(step.Before, host), said(step.After, host)
-	switch {
-	case strings.HasPrefix(e.Key, projection.MemberType+"/"):
-		if h.reason = "Removed"; !step.After.Removed(host) {
-			return nil
-		}
-	case !is.Down.Equal(was.Down) && !is.Down.IsZero():
-		h.reason = "Down"
-	case is.Draining && !was.Draining:
-		h.reason = "Draining"
-	case is.Unschedulable && !was.Unschedulable:
-		h.reason, h.warning = "NodeNotSchedulable", false
-	case !is.Unschedulable && was.Unschedulable:
-		h.reason, h.warning = "NodeSchedulable", false
-	default:
-		h.reason, h.warning = "Changed", false
-	}
-	h.message = strings.TrimSuffix("by "+step.Commit.Actor+": "+step.Commit.Cause, ": ")
-	return h
-}
