@@ -313,3 +313,26 @@ func TestServe_answerThatIsNotRead(t *testing.T) {
 		}
 	})
 }
+
+// Why something was changed is what the client says of it, kubectl by a header; of one that says nothing, what it asked for.
+func TestCause(t *testing.T) {
+	a := start(t, t.TempDir())
+	last := func(want string) {
+		t.Helper()
+		steps := remembered(a.ledger.View())
+		if got := steps[len(steps)-1].Commit.Cause; got != want {
+			t.Errorf("got %q, want %q", got, want)
+		}
+	}
+	const kubectl = "Kubectl-Command: kubectl apply"
+	a.want(200, "POST", apply, deployment("web", 1, "web:1"))
+	last("apply")
+	a.want(200, "PATCH", webPath, `{"spec":{"replicas":2}}`, asMerge)
+	last("patch deployment")
+	a.want(200, "PATCH", webPath, `{"spec":{"replicas":3}}`, asMerge, kubectl)
+	last("kubectl apply")
+	a.want(200, "PATCH", webPath+"?cause=ticket+7", `{"spec":{"replicas":4}}`, asMerge, kubectl)
+	last("ticket 7")
+	a.want(200, "DELETE", webPath, "")
+	last("delete deployment")
+}
