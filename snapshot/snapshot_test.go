@@ -41,16 +41,16 @@ func openWith(t testing.TB, dir string, o events.Options) *host {
 		t.Fatal(err)
 	}
 	all := &History{Log: h.log, Dir: filepath.Join(dir, "backups")}
-	h.folds = &Folds{Dir: filepath.Join(dir, "events"), Source: all, Log: log}
+	h.folds = &Folds{Dir: filepath.Join(dir, "events"), Source: all, Key: o.Key, Log: log}
 	start, from, err := h.folds.Load(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
-	if h.Ledger, err = projection.OpenLedger(all, start, from, nil); err != nil {
+	if h.Ledger, err = projection.OpenLedger(all, start, from, o.Now); err != nil {
 		t.Fatal(err)
 	}
 	h.folds.Ledger = h.Ledger
-	h.view = &View{Path: filepath.Join(dir, "state.json"), Sums: filepath.Join(dir, "events", "state.sum"), Node: "a", Ledger: h.Ledger, Log: log}
+	h.view = &View{Path: filepath.Join(dir, "state.json"), Sums: filepath.Join(dir, "events", "state.sum"), Node: "a", Ledger: h.Ledger, Key: o.Key, Log: log}
 	ctx, cancel := context.WithCancel(context.Background())
 	h.cancel = cancel
 	go func() { h.done <- h.Ledger.Run(ctx) }()
