@@ -155,7 +155,9 @@ func (b *Backups) createOf(ctx context.Context, why string, pinned bool, tell fu
 	}
 	begun := time.Now()
 	s := b.Ledger.View().OnDisk()
+	b.Log.Debug("making a backup", "why", why)
 	f, err := b.create(ctx, s, why, pinned)
+	b.Log.Debug("done with the backup", "file", f.Name, "err", err)
 	took := time.Since(begun)
 	told := err == nil && tell != nil && tell(f) == nil // before it counts, or it might be told of twice
 	b.mu.Lock()

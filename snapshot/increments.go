@@ -248,6 +248,8 @@ func (p *Increments) write(ctx context.Context, of stretch, digest func(last uin
 			return nil
 		}
 		b, last := p.Backups, heads[len(heads)-1]
+		p.Log.Debug("writing an increment", "first", heads[0].Index)
+		defer p.Log.Debug("done with the increment")
 		head := PieceHead{Cluster: b.Cluster, Node: b.Node, Agent: b.Agent, Log: p.Source.ID(), First: heads[0].Index, Last: last.Last(), Prev: prev}
 		data, err := appendPiece(nil, head, lines, pieceEnd{Records: len(heads), Hash: last.Hash, Digest: digest(last.Last())})
 		if err == nil {

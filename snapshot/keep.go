@@ -154,16 +154,21 @@ func (b *Backups) prune(dry bool) ([]Kept, error) {
 	if err != nil {
 		return nil, err
 	}
-	some := slices.ContainsFunc(plan, func(k Kept) bool { return k.Why == nil })
-	if some {
+	goes := func(k Kept) bool { return k.Why == nil }
+	if slices.ContainsFunc(plan, goes) {
 		if err := b.holdNewestWhole(plan); err != nil {
 			return plan, err
 		}
 	}
+	some := slices.ContainsFunc(plan, goes)
 	if dry {
 		return plan, nil
 	}
 	var errs []error
+	if some {
+		b.Log.Debug("removing old backups")
+		defer b.Log.Debug("done with the old backups")
+	}
 	for i := range plan {
 		k := &plan[i]
 		if k.Why != nil {

@@ -114,6 +114,8 @@ func (t *Trimmer) once(ctx context.Context) (waits string, err error) {
 	if err := t.Folds.cover(ctx, kept); err != nil {
 		return "", fmt.Errorf("a snapshot of the fold, for a start without what is to go: %w", err)
 	}
+	t.Log.Debug("trimming the log", "before", kept)
+	defer t.Log.Debug("done with the trim")
 	return "", t.Source.Trim(kept)
 }
 
