@@ -13,7 +13,8 @@ func TestCrash_short(t *testing.T) {
 	program(t, "crash", "-rounds", "5", "-containers", "3", "-load", "700ms")
 }
 
-// TestCrash_restores is a small `task crash -- -restores`: killed in the middle of backups, prunes, trims, restores and reseals.
+// TestCrash_restores is a small `task crash -- -restores`: killed in the middle of backups, prunes, trims, restores and reseals, as it falls out: only the whole run must
+// come upon each.
 func TestCrash_restores(t *testing.T) {
 	program(t, "crash", "-rounds", "3", "-containers", "1", "-load", "500ms", "-restores")
 }

@@ -4,112 +4,98 @@ import (
 	"context"
 	"os"
 	"path/filepath"
-	"strconv"
-	"strings"
 	"time"
 
 	"github.com/podman-swarm/podman-swarm/integration/trial"
 )
 
-// inside counts, by what a kill has left on the disk, what it fell into.
-type inside struct{ backup, prune, increment, trim, fold, view int }
+// inside counts what kills fell into: by what the agent said to have begun and not to have ended, and, of what it does not tell of, by what is left on the disk.
+type inside struct {
+	under      [trial.Doings]int
+	sealing    [trial.Sealings]int // of these, while a backup or an increment was made that was to be sealed so
+	fold, view int
 
-// look looks at a data dir whose agent has just been killed.
-func (i *inside) look(dir string) error {
-	entries, err := os.ReadDir(dir)
-	if err != nil {
+	left map[string]os.FileInfo // by kills before
+}
+
+// count counts one kill of the agent that was watched.
+func (i *inside) count(w *trial.Watch, s trial.Sealing) error {
+	if err := w.Read(); err != nil {
 		return err
 	}
-	backups := 0
-	for _, e := range entries {
-		if strings.HasPrefix(e.Name(), "state-backup-2") && !strings.Contains(e.Name(), "-pinned") {
-			backups++
+	for d := range trial.Doings {
+		if w.UnderWay(d) {
+			i.under[d]++
 		}
 	}
-	if backups > trial.KeepLast {
-		i.prune++
+	if w.UnderWay(trial.BackingUp) || w.UnderWay(trial.Incrementing) {
+		i.sealing[s]++
 	}
-	if there(dir, "state-backup.tmp") {
-		i.backup++
-	}
-	if there(dir, "state.json.tmp") || there(dir, "events/state.sum.tmp") {
+	return nil
+}
+
+// look looks at the data dir of an agent that has been killed.
+func (i *inside) look(dir string) {
+	if i.fresh(filepath.Join(dir, "state.json.tmp")) || i.fresh(filepath.Join(dir, "events/state.sum.tmp")) {
 		i.view++
 	}
-	pieces, err := filepath.Glob(filepath.Join(dir, "increments", "*", "piece.tmp"))
-	if len(pieces) > 0 {
-		i.increment++
-	}
-	if there(dir, "events/fold.tmp") {
+	if i.fresh(filepath.Join(dir, "events/fold.tmp")) {
 		i.fold++
 	}
-	trims, terr := trimming(dir)
-	if trims {
-		i.trim++
-	}
-	if err == nil {
-		err = terr
-	}
-	return err
 }
 
-func there(dir, name string) bool {
-	_, err := os.Lstat(filepath.Join(dir, name))
-	return err == nil
-}
-
-// trimming reports whether a trim of the log is under way, or was broken off: there is what it writes before it says where the log begins, or what it then
-// removes.
-func trimming(dir string) (bool, error) {
-	if there(dir, "events/floor.tmp") {
-		return true, nil
-	}
-	entries, err := os.ReadDir(filepath.Join(dir, "events"))
+// fresh reports whether there is a file, and not since a kill before.
+func (i *inside) fresh(name string) bool {
+	info, err := os.Lstat(name)
 	if err != nil {
-		return false, err
+		return false
 	}
-	first, floors, newest := uint64(0), 0, uint64(0)
-	for _, e := range entries {
-		name := e.Name()
-		n, err := strconv.ParseUint(name[:min(20, len(name))], 10, 64)
-		switch {
-		case err != nil:
-		case name[20:] == ".floor":
-			floors++
-			newest = max(newest, n)
-		case name[20:] == "" && first == 0:
-			first = n
+	was := i.left[name]
+	if i.left == nil {
+		i.left = map[string]os.FileInfo{}
+	}
+	i.left[name] = info
+	return was == nil || !os.SameFile(was, info) || !was.ModTime().Equal(info.ModTime())
+}
+
+// seldom is what kills fell into least.
+func (i *inside) seldom() (least trial.Doing) {
+	for d := range trial.Doings {
+		if i.under[d] < i.under[least] {
+			least = d
 		}
 	}
-	return floors > 1 || first < newest, nil
+	return least
 }
 
-// aim waits for the beginning of something that is seldom under way, until ctx ends at most, and then for a moment within it or soon after.
-func (t *trying) aim(ctx context.Context) {
+// aimed is what a kill is to fall into: mostly what few did.
+func (t *trying) aimed() trial.Doing {
+	if t.rnd.IntN(3) == 0 {
+		return trial.Doing(t.rnd.IntN(int(trial.Doings)))
+	}
+	return t.inside.seldom()
+}
+
+// aim waits until the agent says that it has begun something, or until ctx ends, and then for a moment within it.
+func (t *trying) aim(ctx context.Context, what trial.Doing) error {
 	tick := time.NewTicker(time.Millisecond)
 	defer tick.Stop()
-	for what := t.rnd.IntN(3); ; {
+	for !t.watch.UnderWay(what) {
 		select {
 		case <-ctx.Done():
-			return
+			return nil
 		case <-tick.C:
 		}
-		begun, within := false, 60*time.Millisecond
-		switch what {
-		case 0:
-			begun, _ = trimming(t.agent.DataDir) // what cannot be read now can be later
-		case 1:
-			begun = there(t.agent.DataDir, "state-backup.tmp")
-		case 2: // what is removed after it is
-			begun, within = there(t.agent.DataDir, "state-backup.tmp"), 300*time.Millisecond
-		}
-		if begun {
-			timer := time.NewTimer(time.Duration(t.rnd.Int64N(int64(within))))
-			defer timer.Stop()
-			select {
-			case <-ctx.Done():
-			case <-timer.C:
-			}
-			return
+		if err := t.watch.Read(); err != nil {
+			return err
 		}
 	}
+	took := t.watch.Took(what, 5*time.Millisecond)
+	timer := time.NewTimer(time.Duration(t.rnd.Int64N(int64(max(took, time.Millisecond)))))
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+	case <-timer.C:
+	}
+	return nil
 }

@@ -28,6 +28,7 @@ func (t *trying) migrate(ctx context.Context) (err error) {
 	if m.done/int(trial.Migrations)%2 == 1 {
 		a.Args = append(a.Args, "--encrypt-state")
 	}
+	t.keys.Set(a, trial.Sealing(m.done/(2*int(trial.Migrations))%int(trial.ByPassphrase)))
 	defer func() { err = errors.Join(err, a.Kill()) }()
 	if err := kind.Lay(a.DataDir, filepath.Join(t.agent.DataDir, t.restoring.Backup(0))); err != nil {
 		return err

@@ -31,6 +31,9 @@ type trying struct {
 	reseals    trial.Reseals
 	inside     inside
 	migrations migrations
+	keys       trial.Keys
+	sealing    trial.Sealing // of the life that is, or is begun next
+	watch      *trial.Watch  // of that life
 	witnesses  trial.Witnesses
 
 	round, kills, starting, recovering int
@@ -58,7 +61,11 @@ func (t *trying) try(ctx context.Context) (err error) {
 		Args: []string{"--recovery-delay", "100ms"}, Output: filepath.Join(t.dir, "agent.log"),
 	}
 	if t.restores {
-		t.agent.Args = append(t.agent.Args, trial.RestoreArgs()...)
+		t.agent.Args = append(append(t.agent.Args, trial.RestoreArgs()...), trial.SayDoings()...)
+		if t.keys, err = trial.LayKeys(t.dir); err != nil {
+			return err
+		}
+		t.keys.Set(t.agent, t.sealing)
 		t.restoring.Rnd = rand.New(rand.NewPCG(t.seed, 2))
 		t.reseals = trial.Reseals{Rnd: rand.New(rand.NewPCG(t.seed, 3)), Kill: true}
 	}
@@ -85,7 +92,10 @@ func (t *trying) try(ctx context.Context) (err error) {
 
 // begin starts the agent and the containers that must not be bounced from then on.
 func (t *trying) begin(ctx context.Context) error {
-	if err := t.agent.Up(ctx); err != nil {
+	if err := t.start(); err != nil {
+		return err
+	}
+	if err := t.agent.Ready(ctx); err != nil {
 		return err
 	}
 	if t.restores {
@@ -107,9 +117,13 @@ func (t *trying) once(ctx context.Context) error {
 		longest = 3 * t.restoring.Took / 2
 	}
 	long := time.Duration(1 + t.rnd.Int64N(int64(longest)))
-	aimed := t.restores && t.rnd.IntN(3) == 0
+	aimed, what := t.restores && t.rnd.IntN(3) == 0, trial.Doing(0)
 	if aimed {
+		what = t.aimed()
 		long = 4 * t.restoring.Took
+		if what == trial.Trimming { // of which there is one in some restores
+			long *= 4
+		}
 	}
 	until, cancel := context.WithTimeout(ctx, long)
 	defer cancel()
@@ -132,15 +146,16 @@ func (t *trying) once(ctx context.Context) error {
 			t.restoring.Run(until, t.agent.URL())
 		}
 	}()
+	var err error
 	if aimed {
-		t.aim(until)
+		err = t.aim(until, what)
 	} else {
 		<-until.Done()
 	}
 	if t.agent.Ended() {
 		return fmt.Errorf("the agent ended by itself; it wrote:\n%s", t.agent.OutputTail())
 	}
-	if err := t.kill(); err != nil {
+	if err := errors.Join(err, t.kill()); err != nil {
 		return err
 	}
 	cancel()
@@ -151,9 +166,8 @@ func (t *trying) once(ctx context.Context) error {
 		return err
 	}
 	if t.restores {
-		if err := t.inside.look(t.agent.DataDir); err != nil {
-			return err
-		}
+		t.inside.look(t.agent.DataDir)
+		t.seal()
 		if t.rnd.IntN(4) == 0 {
 			if err := t.reseals.Next(ctx, t.agent); err != nil {
 				return err
@@ -163,15 +177,39 @@ func (t *trying) once(ctx context.Context) error {
 	if err := t.killAgain(ctx); err != nil {
 		return err
 	}
-	if err := t.agent.Up(ctx); err != nil {
+	if err := t.start(); err != nil {
+		return err
+	}
+	if err := t.agent.Ready(ctx); err != nil {
 		return err
 	}
 	return t.look(ctx)
 }
 
+// seal decides how the agent's backups are sealed in its next life: by chance, and in the last rounds with a passphrase, since those take long, and what was sealed so
+// is opened only by who goes on with it.
+func (t *trying) seal() {
+	t.sealing = trial.Sealing(t.rnd.IntN(int(trial.ByPassphrase)))
+	if t.round >= t.rounds-max(1, t.rounds/20) {
+		t.sealing = trial.ByPassphrase
+	}
+	t.keys.Set(t.agent, t.sealing)
+}
+
+// start begins a life of the agent, and to watch it.
+func (t *trying) start() (err error) {
+	if t.watch, err = t.agent.Watch(); err != nil {
+		return err
+	}
+	return t.agent.Start()
+}
+
 func (t *trying) kill() error {
 	t.kills++
-	return t.agent.Kill()
+	if err := t.agent.Kill(); err != nil || !t.restores {
+		return err
+	}
+	return t.inside.count(t.watch, t.sealing)
 }
 
 // killAgain kills the agent up to three times more before it is ready: within the first moments of its start, which
@@ -185,7 +223,7 @@ func (t *trying) killAgain(ctx context.Context) error {
 		case dice < 8:
 			within, count = 600*time.Millisecond, &t.recovering
 		}
-		if err := t.agent.Start(); err != nil {
+		if err := t.start(); err != nil {
 			return err
 		}
 		at := time.NewTimer(time.Duration(t.rnd.Int64N(int64(within))))

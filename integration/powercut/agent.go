@@ -17,6 +17,7 @@ import (
 
 	"github.com/podman-swarm/podman-swarm/events"
 	"github.com/podman-swarm/podman-swarm/integration/trial"
+	"github.com/podman-swarm/podman-swarm/snapshot/seal"
 )
 
 // working is an agent on a recorded disk, and what it had said, and when: what it took over, what it was restored to, which backups it had made, how its
@@ -32,6 +33,11 @@ type working struct {
 	kept     []kept  // how the data dir was
 	counted  []count // changes
 	ops      []op
+
+	keys       trial.Keys
+	taken      int // version 1 had been taken over
+	passphrase int // from then on backups were sealed with it; zero: they were not
+	lives      []life
 }
 
 // kept says that from one moment on the data dir was to be kept in a way, and at another was.
@@ -49,6 +55,11 @@ const (
 	workWriters  = 2
 )
 
+// sealings are how the backups of each life are sealed.
+func sealings() [workLives]trial.Sealing {
+	return [workLives]trial.Sealing{trial.ForKey, trial.Plain, trial.ForKey, trial.ByPassphrase}
+}
+
 func (w *working) data(mount string) string { return filepath.Join(mount, "data") }
 
 func (w *working) agent(mount string) *trial.Agent {
@@ -59,6 +70,10 @@ func (w *working) agent(mount string) *trial.Agent {
 // work has an agent take over a state.json of version 1, then restore, back up, prune and trim, life after life, its data dir resealed in between.
 func (w *working) work(ctx context.Context, d *disk, mount string) (_ *trace, err error) {
 	a := w.agent(mount)
+	a.Args = append(a.Args, trial.SayDoings()...)
+	if w.keys, err = trial.LayKeys(w.dir); err != nil {
+		return nil, err
+	}
 	if err := trial.Version1.Lay(a.DataDir, ""); err != nil {
 		return nil, err
 	}
@@ -69,8 +84,8 @@ func (w *working) work(ctx context.Context, d *disk, mount string) (_ *trace, er
 	w.restores.Rnd, w.restores.Clock = rand.New(rand.NewPCG(w.seed, 4)), d.recorded
 	w.reseals.Rnd = rand.New(rand.NewPCG(w.seed, 5))
 	defer func() { err = errors.Join(err, a.Kill()) }()
-	for life := range workLives {
-		if life > 0 {
+	for n, sealing := range sealings() {
+		if n > 0 {
 			k := kept{asked: d.recorded()}
 			if err := w.reseals.Next(ctx, a); err != nil {
 				return nil, err
@@ -82,15 +97,24 @@ func (w *working) work(ctx context.Context, d *disk, mount string) (_ *trace, er
 			k.done, k.key = d.recorded(), s.Key
 			w.kept = append(w.kept, k)
 		}
-		if err := w.live(ctx, d, a, life == 0); err != nil {
+		if sealing == trial.ByPassphrase {
+			w.passphrase = d.recorded()
+		}
+		w.keys.Set(a, sealing)
+		watch, err := a.Watch()
+		if err != nil {
 			return nil, err
 		}
+		if err := errors.Join(w.live(ctx, d, a, n == 0), watch.Read()); err != nil {
+			return nil, err
+		}
+		w.lives = append(w.lives, life{sealing, watch.All, time.Now()})
 	}
 	d.mu.Lock()
 	w.ops = d.ops[:len(d.ops):len(d.ops)]
 	d.mu.Unlock()
 	fmt.Printf("  %d restores, %d reseals, log trimmed %d times, %d changes\n", w.restores.Done, w.reseals.Done, w.said("the log was trimmed"), len(w.counted))
-	return &trace{w.ops, w.from, len(w.counted) + w.restores.Done, w.check}, nil
+	return &trace{ops: w.ops, from: w.from, acknowledged: len(w.counted) + w.restores.Done, check: w.check, doings: w.doings(), claims: w.claims()}, nil
 }
 
 // syncAll makes all of a file system durable.
@@ -117,6 +141,9 @@ func (w *working) live(ctx context.Context, d *disk, a *trial.Agent, first bool)
 	}
 	if err := a.Settled(ctx, 1); err != nil {
 		return fmt.Errorf("%w; the agent wrote:\n%s", err, a.OutputTail())
+	}
+	if first {
+		w.taken = d.recorded()
 	}
 	if err := taking(ctx, a.URL()); err != nil {
 		return err
@@ -197,6 +224,10 @@ func (w *working) count(ctx context.Context, mu *sync.Mutex, d *disk, url string
 func (w *working) check(ctx context.Context, mount string, at int) (f finding) {
 	a := w.agent(mount)
 	a.Output = filepath.Join(w.dir, "looking.log")
+	w.keys.Set(a, trial.Plain)
+	if w.passphrase > 0 && at >= w.passphrase { // else it cannot open what was sealed with it
+		w.keys.Set(a, trial.ByPassphrase)
+	}
 	if err := os.Remove(a.Output); err != nil && !errors.Is(err, os.ErrNotExist) {
 		return finding{unopenable: err}
 	}
@@ -269,9 +300,10 @@ func (w *working) may(key events.KeyID, at int) bool {
 	return key == was
 }
 
-// verify has the agent's own command read the backups, before anything is done to them.
+// verify has the agent's own command read the backups, before anything is done to them. What is sealed with the passphrase it is to know for whole without that: from
+// each backup on it would open all of it anew, a second each.
 func (w *working) verify(ctx context.Context, a *trial.Agent, at int, report *trial.Report) error {
-	out, err := exec.CommandContext(ctx, a.Bin, "backup", "verify", a.DataDir).CombinedOutput()
+	out, err := exec.CommandContext(ctx, a.Bin, "backup", "verify", a.DataDir, "--identity", w.keys.Identity).CombinedOutput()
 	if err == nil || at < w.begun && strings.Contains(string(out), "there is no backup") {
 		return nil
 	}
@@ -287,11 +319,14 @@ func (w *working) verify(ctx context.Context, a *trial.Agent, at int, report *tr
 func verified(out string) (whole int, wrong []string) {
 	for line := range strings.Lines(out) {
 		switch {
-		case strings.Contains(line, "is whole"):
+		case strings.Contains(line, "is whole"), strings.Contains(line, "its sealed bytes are whole"):
 			if strings.HasPrefix(line, "state-backup-") { // and not an increment
 				whole++
 			}
 		case strings.Contains(line, " is of version 1, kept as it was"): // what was taken over
+		case strings.Contains(line, "their bytes whole"): // of increments, without the passphrase
+		case strings.Contains(line, seal.ErrNoKey.Error()) && !strings.Contains(line, "nor is there"):
+			whole++ // a backup is, and goes on with an increment that was not opened
 		case strings.TrimSpace(line) != "":
 			wrong = append(wrong, "backup verify: "+line)
 		}

@@ -3,6 +3,7 @@ package main
 import (
 	"math/rand/v2"
 	"sync"
+	"time"
 )
 
 const (
@@ -24,6 +25,7 @@ type disk struct {
 type op struct {
 	off  int64
 	data []byte // nil: a flush, which makes all writes before it durable
+	at   time.Time
 }
 
 func newDisk(size int64) *disk { return &disk{size: size, pages: map[int64][]byte{}} }
@@ -58,7 +60,7 @@ func (d *disk) write(b []byte, off int64) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if d.record {
-		d.ops = append(d.ops, op{off, append([]byte{}, b...)})
+		d.ops = append(d.ops, op{off, append([]byte{}, b...), time.Now()})
 	}
 	for len(b) > 0 {
 		at := off % pageSize
@@ -75,7 +77,7 @@ func (d *disk) flush() {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if d.record {
-		d.ops = append(d.ops, op{})
+		d.ops = append(d.ops, op{at: time.Now()})
 	}
 }
 

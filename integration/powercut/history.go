@@ -47,7 +47,8 @@ func writing(seed uint64) func(context.Context, *disk, string) (*trace, error) {
 		if err != nil {
 			return nil, err
 		}
-		return &trace{h.ops, h.from, len(h.acks), func(_ context.Context, mount string, at int) finding { return h.check(mount, at) }}, nil
+		check := func(_ context.Context, mount string, at int) finding { return h.check(mount, at) }
+		return &trace{ops: h.ops, from: h.from, acknowledged: len(h.acks), check: check}, nil
 	}
 }
 

@@ -9,6 +9,8 @@ import (
 	"path/filepath"
 	"slices"
 	"time"
+
+	"github.com/podman-swarm/podman-swarm/integration/trial"
 )
 
 // images cuts the power of a disk whose every write and flush is known, at random points afterwards, and looks at what
@@ -33,15 +35,23 @@ type trace struct {
 	acknowledged int
 	// check looks at what is left of it when so much had reached the disk.
 	check func(ctx context.Context, mount string, at int) finding
+	// doings are what it did and when, and claims what of that the power is to go in the middle of.
+	doings []doing
+	claims []string
 }
 
 // imageSize is as small as XFS lets it be.
 const imageSize = 320 << 20
 
+// documented is of how many images of each kind of file system a run is that is to come upon all that it is for.
+const documented = 67
+
 // tally is what came of many images.
 type tally struct {
 	images, lost, wrong, unopenable, unmountable, resumed int
 	first                                                 error // what was wrong first
+
+	within trial.Situations // each claim, and of how many the power went in the middle of it
 }
 
 func (t *tally) bad() int { return t.lost + t.wrong + t.unopenable + t.unmountable }
@@ -88,12 +98,19 @@ func (i *images) try(ctx context.Context) (err error) {
 	}
 	fmt.Printf("%s, disk of %d writes and %d flushes: %v  acknowledged %d  seed %d  seconds %.0f\n", i.name,
 		len(h.ops)-h.from-flushes, flushes, &honest, h.acknowledged, i.seed, time.Since(began).Seconds())
+	if len(honest.within) > 0 {
+		fmt.Printf("%s, the power went in the middle of: %v\n", i.name, honest.within)
+	}
 	fmt.Printf("%s, the same disk without heeding flushes (must lose): %v\n", i.name, &liar)
 	switch {
 	case honest.bad() > 0:
 		return fmt.Errorf("%s: an honest disk lost something: %w", i.name, honest.first)
 	case liar.bad() == 0:
 		return fmt.Errorf("%s: nothing is lost on a disk that ignores flushes, so this trial would not see a loss", i.name)
+	case i.count >= documented:
+		if err := honest.within.Missed(); err != nil {
+			return fmt.Errorf("%s: %w", i.name, err)
+		}
 	}
 	return nil
 }
@@ -129,9 +146,15 @@ func (i *images) all(ctx context.Context, base *disk, h *trace, count int, hones
 	cuts := make([]int, count)
 	for n := range cuts {
 		cuts[n] = h.from + i.rnd.IntN(len(h.ops)-h.from+1)
+		if honest && n%3 == 0 { // what is done seldom, few would be in the middle of
+			cuts[n] = h.aim(i.rnd, n/3, cuts[n])
+		}
 	}
 	slices.Sort(cuts)
 	var t tally
+	for _, what := range h.claims {
+		t.within = append(t.within, trial.Situation{What: what})
+	}
 	done := 0 // of h.ops, in base
 	for n, at := range cuts {
 		if err := ctx.Err(); err != nil {
@@ -154,6 +177,7 @@ func (i *images) all(ctx context.Context, base *disk, h *trace, count int, hones
 		if err != nil {
 			return t, err
 		}
+		h.count(at, t.within)
 		t.add(f, fmt.Errorf("image %d, cut after %d of %d, %d of them flushed, the others %v", n, at, len(h.ops), durable, kindly))
 	}
 	return t, nil

@@ -6,7 +6,8 @@
 // In the second, the file system is on a disk that this program serves itself, and that records every write and flush.
 // Afterwards it builds what the disk may hold if the power goes at a random moment: all that was flushed, and of what
 // was not, some writes and not others, and of those some sectors and not others. Each such image is mounted, and the
-// log on it opened and compared; or, with -restores, an agent is started on it that had backed up, pruned, trimmed, restored and been resealed. That the same images of a disk which ignores flushes do lose something is checked as
+// log on it opened and compared; or, with -restores, an agent is started on it that had backed up, pruned, trimmed, restored and been resealed, its
+// backups plain, sealed for a key, or with a passphrase. Of these a third are of moments in the middle of what is done seldom, and how many were in the middle of what is counted. That the same images of a disk which ignores flushes do lose something is checked as
 // well.
 //
 // It prints its figures and ends with 0 only if nothing was lost or wrong.
@@ -34,7 +35,7 @@ func main() {
 	var o options
 	flag.IntVar(&o.rounds, "rounds", 50, "how many times the power is cut under an agent, on each kind of file system")
 	flag.IntVar(&o.images, "images", 0, "how many images are looked at, of each kind of file system (default: four times -rounds)")
-	flag.BoolVar(&o.restores, "restores", false, "look instead at images of the disk of an agent that backs up, prunes, trims, restores, is resealed, and has taken over what another left")
+	flag.BoolVar(&o.restores, "restores", false, fmt.Sprintf("look instead at images of the disk of an agent that backs up, seals, prunes, trims, restores, is resealed, and has taken over what another left; of %d images or more some must be of the middle of each", documented))
 	flag.StringVar(&o.kind, "kind", "", "the only kind of file system to try: ext4, ext4-noauto_da_alloc or xfs (default: all)")
 	flag.Uint64Var(&o.seed, "seed", rand.Uint64()>>32, "of all that is random here; the moments at which the machine does things are not")
 	flag.StringVar(&o.bin, "bin", "bin", "folder of podman-swarm-agent")

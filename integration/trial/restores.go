@@ -27,7 +27,7 @@ type Restores struct {
 	turns   []turn
 
 	Done int           // restores that were answered
-	Took time.Duration // the last of them
+	Took time.Duration // the last of them, with the backup before it
 }
 
 // turn is what the namespace was to be, and when that was asked and answered; the latter zero: it was not.
@@ -42,7 +42,7 @@ const (
 // RestoreArgs have an agent do all that is done beside the log far too often, and a restore in some twenty commits.
 func RestoreArgs() []string {
 	return []string{"--backup-interval", "2s", "--backup-keep-last", fmt.Sprint(KeepLast), "--backup-keep-hourly", "0", "--backup-keep-daily", "0",
-		"--backup-keep-weekly", "0", "--backup-compress", "zstd", "--backup-increment-interval", "150ms", "--log-keep", "9MiB",
+		"--backup-keep-weekly", "0", "--backup-compress", "zstd", "--backup-increment-interval", "60ms", "--log-keep", "9MiB",
 		"--restore-commit-bytes", "60000"}
 }
 
@@ -117,8 +117,14 @@ func (r *Restores) Run(ctx context.Context, agent string) {
 	}
 }
 
-// Once restores the generation that is not there.
+// Once restores the generation that is not there, and often has a backup made before, so that backups are pruned all the time.
 func (r *Restores) Once(ctx context.Context, agent string) error {
+	begun := time.Now()
+	if r.Rnd.IntN(2) == 0 {
+		if err := post(ctx, agent+"/swarm/v1/backups", new(struct{ Name string })); err != nil {
+			return err
+		}
+	}
 	only := "only=" + url.QueryEscape("service/"+restored)
 	g := 1 - r.now
 	address := fmt.Sprintf("%s/swarm/v1/restores?at=%d&%s", agent, r.at[g], only)
@@ -127,7 +133,6 @@ func (r *Restores) Once(ctx context.Context, agent string) error {
 	}
 	var done struct{ ID string }
 	r.open = g
-	begun := time.Now()
 	r.turns = append(r.turns, turn{g, r.clock(), 0})
 	if err := post(ctx, address, &done); err != nil {
 		return err
