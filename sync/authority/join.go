@@ -24,6 +24,10 @@ type RefusedError struct {
 	InUse        bool // the name is that of a host that lives, or did until just now: see ErrInUse
 }
 
+// ErrStranger is in Hello's error where whoever answers has not shown that it is of this cluster, or not by this host's clock. What it
+// says counts for nothing: anybody who has got hold of a member's address could say it.
+var ErrStranger = errors.New("who answers there is not of this cluster")
+
 func (e *RefusedError) Error() string {
 	return fmt.Sprintf("%s refuses this host: %s", e.Addr, e.Reason)
 }
@@ -142,8 +146,8 @@ func accept(reply answer, authority events.Hash, key *ecdsa.PrivateKey, node str
 }
 
 // Hello asks the member whose cluster port is at addr whether this host is still welcome, and gives the addresses of
-// the members' cluster ports. A *RefusedError is its reason why not, which a TLS handshake cannot say. It tries once,
-// for at most 10 s. r.Node is not used: this host's name is.
+// the members' cluster ports. A *RefusedError is a member's reason why not, which a TLS handshake cannot say; ErrStranger, that no
+// member answers. It tries once, for at most 10 s. r.Node is not used: this host's name is.
 func (m *Member) Hello(ctx context.Context, addr string, r Request) ([]string, error) {
 	q := request{Op: opHello, Node: m.options.Node, Instance: r.Instance, Version: r.Version, Authority: m.Digest()}
 	var stranger error
@@ -152,10 +156,10 @@ func (m *Member) Hello(ctx context.Context, addr string, r Request) ([]string, e
 		return q
 	})
 	switch {
-	case stranger != nil && err != nil:
-		return nil, fmt.Errorf("say hello to %s: %w; and %w", addr, stranger, err)
+	case stranger != nil && err != nil: // its refusal is no member's, and must not be found in the chain
+		return nil, fmt.Errorf("say hello to %s: %w: %w; and %v", addr, ErrStranger, stranger, err)
 	case stranger != nil:
-		return nil, fmt.Errorf("say hello to %s: %w", addr, stranger)
+		return nil, fmt.Errorf("say hello to %s: %w: %w", addr, ErrStranger, stranger)
 	case err != nil:
 		return nil, fmt.Errorf("say hello to %s: %w", addr, err)
 	}

@@ -415,8 +415,27 @@ func TestHello_onlyToItsOwnCluster(t *testing.T) {
 	})
 	got, err := a.Hello(t.Context(), addr, Request{})
 	mustFail(t, err, "of another authority")
-	if got != nil {
-		t.Errorf("believed %v", got)
+	if got != nil || !errors.Is(err, ErrStranger) {
+		t.Errorf("believed %v, %v", got, err)
+	}
+}
+
+// Who has but got hold of a member's address cannot have a host believe that it is no member any more, in whatever words.
+func TestHello_aStrangerCannotRefuse(t *testing.T) {
+	a, _ := first(t, "blue", "a")
+	z, _ := first(t, "blue", "z")
+	for who, cert := range map[string]*tls.Certificate{"another cluster's member": z.current.Load(), "a user of this cluster": userCertificate(t, a.Authority, "u")} {
+		addr := accepting(t, func(_ context.Context, conn net.Conn) {
+			defer conn.Close()
+			c := tls.Server(conn, &tls.Config{Certificates: []tls.Certificate{*cert}, NextProtos: []string{Protocol}})
+			decodeRequest(c)
+			json.NewEncoder(c).Encode(answer{Error: "the host was removed"})
+		})
+		_, err := a.Hello(t.Context(), addr, Request{})
+		mustFail(t, err, "the host was removed")
+		if refused := (*RefusedError)(nil); errors.As(err, &refused) || !errors.Is(err, ErrStranger) {
+			t.Errorf("%s: its refusal counts: %v", who, err)
+		}
 	}
 }
 
