@@ -33,6 +33,7 @@ type talk struct {
 	once  sync.Once
 }
 
+// newTalk has who connects show a certificate that holds, by c.
 func newTalk(c *tls.Config) *talk {
 	c = c.Clone()
 	c.NextProtos = []string{mesh.Talk}
@@ -88,7 +89,7 @@ func (a *agent) answer(ctx context.Context) error {
 	mux.HandleFunc("GET /v1/audit/heads", a.ownHeads)
 	mux.HandleFunc("GET /v1/audit/points", a.ownPoints)
 	mux.HandleFunc("GET /v1/audit/commits", a.ownCommits)
-	srv := &http.Server{Handler: mux, ReadHeaderTimeout: 10 * time.Second, MaxHeaderBytes: 16 << 10,
+	srv := &http.Server{Handler: a.whileWelcome(mux), ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 10 * time.Second, MaxHeaderBytes: 16 << 10,
 		BaseContext: func(net.Listener) context.Context { return ctx },
 		ErrorLog:    slog.NewLogLogger(a.part("talk").Handler(), slog.LevelDebug)}
 	served := make(chan error, 1)
@@ -99,6 +100,35 @@ func (a *agent) answer(ctx context.Context) error {
 		err = errors.Join(err, serr)
 	}
 	return err
+}
+
+// whileWelcome answers members only for as long as they are: a connection may be older than the removal of the host at its other end, and a
+// log can be followed for days.
+func (a *agent) whileWelcome(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		host := r.TLS.PeerCertificates[0].Subject.CommonName // it has one: see newTalk
+		ctx, cancel := context.WithCancel(r.Context())
+		var beside sync.WaitGroup
+		defer func() { cancel(); beside.Wait() }()
+		v := a.ledger.View()
+		if err := a.welcome(host); err != nil {
+			http.Error(w, err.Error(), http.StatusForbidden)
+			return
+		}
+		beside.Go(func() {
+			for {
+				select {
+				case <-ctx.Done():
+					return
+				case <-v.Changed:
+				}
+				if v = a.ledger.View(); a.welcome(host) != nil {
+					cancel()
+				}
+			}
+		})
+		next.ServeHTTP(w, r.WithContext(ctx))
+	})
 }
 
 // ownLog answers with the log of a container of this host.
