@@ -71,7 +71,7 @@ type core struct {
 	forgoAt    time.Time                        // when to look again
 	failing    map[string]time.Time             // since when what will be tried again
 	lateSaid   bool                             // something may have been said of what was given up before
-	later      map[events.Incarnation]bool      // of which the next commit is of a later version than can be read here
+	later      map[events.Incarnation]uint64    // the first commit of each that is of a later version than can be read here, as far as has been heard
 	holding    []ask                            // that are to be answered once what they ask for is on disk
 	held       map[uint64]func()                // what to do when an ask of this host for that is answered
 	parts      parts
@@ -99,7 +99,7 @@ type core struct {
 func newCore(node string, boot uint64, started int64, every times, ledger Ledger, log Log, out *sender, say *slog.Logger) *core {
 	return &core{lateSaid: true, node: node, boot: boot, started: started, pulse: pulse{number: uint64(started), anew: true}, every: every, ledger: ledger, log: log, out: out, say: say, wall: time.Now,
 		ready: func() (bool, bool) { return false, false }, peers: map[string]*peer{}, digests: map[mark]string{}, want: map[string]bool{},
-		settled: map[point]time.Time{}, forgone: map[events.Incarnation]time.Time{}, later: map[events.Incarnation]bool{}, held: map[uint64]func(){}, problems: map[string]*Problem{}, failing: map[string]time.Time{},
+		settled: map[point]time.Time{}, forgone: map[events.Incarnation]time.Time{}, later: map[events.Incarnation]uint64{}, held: map[uint64]func(){}, problems: map[string]*Problem{}, failing: map[string]time.Time{},
 		began: begun(ledger, log), claims: map[string][]Claim{}}
 }
 

@@ -95,13 +95,21 @@ func (c *core) wants(peer string) {
 	}
 }
 
-// unread tells of what cannot be read. It may be had from another host.
+// unread tells of what cannot be read. It may be had from another host. Of a later format that is told once for each incarnation: a host of a
+// later version may write on for days before this one is upgraded.
 func (c *core) unread(peer string, a *projection.Admission) {
 	c.counts.Unreadable++
-	c.say.Warn("a commit cannot be read; other hosts are asked for it", "peer", peer, "incarnation", a.Inc, "seq", a.Seq, "err", a.Err)
-	if errors.Is(a.Err, events.ErrVersion) {
-		if len(c.later) < problemsMost {
-			c.later[a.Inc] = true
+	first, told := c.later[a.Inc]
+	later := errors.Is(a.Err, events.ErrVersion)
+	if !later || !told {
+		c.say.Warn("a commit cannot be read; other hosts are asked for it", "peer", peer, "incarnation", a.Inc, "seq", a.Seq, "err", a.Err)
+	}
+	if later {
+		if !told {
+			first = a.Seq
+		}
+		if told || len(c.later) < problemsMost {
+			c.later[a.Inc] = min(first, a.Seq)
 		}
 		c.problem("unread "+a.Inc.String(), "commits of incarnation "+a.Inc.String()+" are of a later version", "upgrade the agent of this host")
 	}
@@ -151,10 +159,17 @@ func (c *core) rather(a, b *peer) bool {
 
 func (c *core) askCommits(peer string, record uint64) {
 	q := ask{Ask: askCommits, Record: record}
-	// What cannot be read need not be sent again and again, nor what others have given up: whoever still has that is about to hear of it.
-	spared := slices.Concat(slices.Collect(maps.Keys(c.later)), slices.Collect(maps.Keys(c.forgone)))
+	// What others have given up need not be sent again and again: whoever still has that is about to hear of it. Nor need what cannot be read, once
+	// all before it is here: that may have been missed, though what came later was heard.
+	spared := slices.Collect(maps.Keys(c.forgone))
+	s := c.ledger.View().State
+	for inc, first := range c.later {
+		if s.Head(inc).Seq+1 >= first {
+			spared = append(spared, inc)
+		}
+	}
 	slices.Sort(spared)
-	for _, h := range c.ledger.View().Vector() {
+	for _, h := range s.Vector() {
 		if _, ok := slices.BinarySearch(spared, h.Inc); h.Seq > 0 && !ok {
 			q.Have = append(q.Have, point{h.Inc, h.Seq, h.Hash})
 		}

@@ -5,7 +5,9 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"log/slog"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -527,5 +529,46 @@ func TestUnread_aLaterFormatIsNotAskedForAgain(t *testing.T) {
 	n.step(func() { n.core.askCommits("b", 0) })
 	if len(*said) == 0 || !bytes.Contains((*said)[0].data, []byte(`{"i":"0000000000000f00","s":18446744073709551615`)) {
 		t.Errorf("asked is %s", (*said)[0].data)
+	}
+}
+
+// What was missed of a host before it began to write in a later format is asked for, though the later was heard first: until it is here that host holds
+// something that is lacked, and what it deleted is among it.
+func TestUnread_whatCameBeforeALaterFormatIsAskedFor(t *testing.T) {
+	n, said := lone(t)
+	var log bytes.Buffer
+	n.core.say = slog.New(slog.NewTextHandler(&log, nil))
+	all := chain(t, 9, 6)
+	for _, b := range all[:2] {
+		n.hear(n.core.subject.commit("b"), b)
+	}
+	upgraded := func(seq int) []byte {
+		return fmt.Appendf(nil, `{"v":2,"inc":"0000000000000009","seq":%d,"new":[1]}`, seq)
+	}
+	for _, seq := range []int{8, 7, 9} {
+		n.hear(n.core.subject.commit("b"), upgraded(seq))
+	}
+	if lines := strings.Count(log.String(), "cannot be read"); lines != 1 || n.core.counts.Unreadable != 3 {
+		t.Errorf("of %d commits of a later format it tells in %d lines, want one:\n%s", n.core.counts.Unreadable, lines, &log)
+	}
+	for i, c := range []struct {
+		have   string
+		comes  [][]byte
+		folded bool
+	}{
+		{`"s":2`, append(slices.Clone(all[2:]), upgraded(7), upgraded(8)), false},
+		{`"s":18446744073709551615`, nil, true},
+	} {
+		n.sim.now = n.sim.now.Add(3 * time.Second)
+		*said = nil
+		n.hear(n.core.subject.beat("b"), headed(&beat{Boot: 1, Number: uint64(i + 1), Inc: 9, Seq: 9, Vector: 1}, nil))
+		asks := func(m message) bool { return bytes.Contains(m.data, []byte(`{"i":"0000000000000009",`+c.have)) }
+		if n.core.pull == nil || !slices.ContainsFunc(*said, asks) {
+			t.Fatalf("%d: it asks %s, want it to have %s", i, *said, c.have)
+		}
+		n.hear(n.core.subject.host("a"), headed(&answer{Answer: askCommits, From: "b", ID: n.core.pull.id, Vector: 1}, bytes.Join(c.comes, []byte("\n"))))
+		if got := n.core.peers["b"].folded; got != c.folded || n.ledger.View().Head(9).Seq != 6 {
+			t.Errorf("%d: all that b has is folded: %v, want %v, and event %d", i, got, c.folded, n.ledger.View().Head(9).Seq)
+		}
 	}
 }
