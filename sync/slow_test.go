@@ -86,6 +86,92 @@ func TestRun_aSlowDiskKeepsUp(t *testing.T) {
 	})
 }
 
+// A disk that takes longer for a step than from one beat to the next, while others record something all the time, keeps nothing else from its turn: the
+// host goes on to say what it has by now, and to see how the others are; and who has died is silent for it, and nobody else.
+func TestRun_aVerySlowDiskHoldsUpNothingElse(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const fsync, lasts = 3 * time.Second, 90 * time.Second
+		bus := &air{cut: map[string]bool{}}
+		disk := func(took time.Duration) func(*events.Log) projection.Log {
+			return func(log *events.Log) projection.Log { return sluggish{log, took} }
+		}
+		same := func(l *projection.Ledger) Ledger { return l }
+		a, la := liveAt(t, antenna{bus, "a"}, "a", 2*time.Second, disk(0), same)
+		liveAt(t, antenna{bus, "b"}, "b", 2*time.Second, disk(0), same)
+		c, _ := liveAt(t, antenna{bus, "c"}, "c", 2*time.Second, disk(fsync), same)
+		time.Sleep(5 * time.Second)
+		began := time.Now()
+		var writer gosync.WaitGroup
+		writer.Go(func() {
+			for n := 0; time.Since(began) < lasts; n++ {
+				mustApply(t, la, fmt.Sprintf("w%d", n%50))
+				time.Sleep(200 * time.Millisecond)
+			}
+		})
+		dies := began.Add(lasts / 3)
+		for time.Since(began) < lasts {
+			time.Sleep(50 * time.Millisecond)
+			synctest.Wait()
+			now, dead := time.Now(), time.Since(dies)
+			bus.mu.Lock()
+			bus.cut["b"] = dead >= 0
+			bus.mu.Unlock()
+			st, _ := c.Status()
+			if old := now.Sub(st.At); old > 20*time.Second {
+				t.Fatalf("%v on, what it says of itself is %v old", now.Sub(began), old)
+			}
+			if p := c.peer("a"); !p.Alive {
+				t.Fatalf("%v on, it takes a for silent: %+v", now.Sub(began), p)
+			}
+			if p := c.peer("b"); p.Alive != (dead < 0) && (dead < 0 || dead > 30*time.Second) {
+				t.Fatalf("%v after the death of b it says of it %+v", dead, p)
+			}
+			if p := a.peer("c"); !p.Alive || p.For > 20*time.Second {
+				t.Fatalf("%v on, a sees of it %+v", now.Sub(began), p)
+			}
+		}
+		writer.Wait()
+	})
+}
+
+// Nobody is silent while a host may not have heard them; and it may not, for longer than twice the silence, only where a step does not hear what waits.
+func TestEar_isDeafAfterALongStepAndNotForEver(t *testing.T) {
+	for what, c := range map[string]struct {
+		steps []time.Duration // when they begin
+		hears bool
+		deaf  []bool
+	}{
+		"short steps":                     {[]time.Duration{100, 300, 2700, 5000}, true, []bool{false, false, false, false}},
+		"a long step":                     {[]time.Duration{100, 9000, 9200, 9399, 9400}, true, []bool{false, true, true, true, false}},
+		"long steps only":                 {[]time.Duration{3000, 6000, 9000, 12000, 15000, 18000}, true, []bool{true, true, true, true, false, true}},
+		"the last of them hears nobody":   {[]time.Duration{3000, 33000, 33200}, false, []bool{true, true, false}},
+		"long steps, the longest at last": {[]time.Duration{3000, 33000, 33200, 36200}, true, []bool{true, false, false, true}},
+	} {
+		e := ear{silence: 5 * time.Second, last: simStart}
+		for i, after := range c.steps {
+			if got := e.deaf(simStart.Add(after*time.Millisecond), c.hears); got != c.deaf[i] {
+				t.Errorf("%s: at %v ms it is deaf: %v, want %v", what, int64(after), got, c.deaf[i])
+			}
+		}
+	}
+}
+
+// An answer is waited for from when it can have been asked for: at the end of a step, however long that took.
+func TestTook_anAskGoesOutAtTheEndOfItsStep(t *testing.T) {
+	n, _ := lone(t)
+	n.hear(n.core.subject.beat("b"), headed(&beat{Boot: 1, Number: 1, Inc: 9, Seq: 1, Vector: 1}, nil))
+	asked := n.core.pull
+	n.core.took(10 * time.Second)
+	n.sim.now = n.sim.now.Add(14 * time.Second)
+	if n.step(n.core.tick); n.core.pull != asked || asked == nil {
+		t.Errorf("it waits no longer for an answer to %+v", asked)
+	}
+	n.sim.now = n.sim.now.Add(time.Second)
+	if n.step(n.core.tick); n.core.pull == asked || n.core.counts.Lost != 1 {
+		t.Errorf("it still waits for an answer to %+v", asked)
+	}
+}
+
 // What has come shares one sync, however much else stands between: what was asked for and came behind what follows on it, too.
 func TestReceive_whatComesTogetherSharesOneSync(t *testing.T) {
 	n, _ := lone(t)
