@@ -65,6 +65,15 @@ const grace = 3 * time.Second
 // everything that all of them had, this host then counts its events under another incarnation: one that was not heard may
 // know more of the old one than this host does, if its disk is not the newest. So it does where its disk was not the newest, as the others told.
 func (a *agent) hearOthers(ctx context.Context) error {
+	// Sync may read the whole log first, for minutes. Until it has, nobody can be heard, and who waited meanwhile would go on alone for nothing.
+	for st, next := a.cluster.sync.Status(); st.At.IsZero(); st, next = a.cluster.sync.Status() {
+		a.waiting.Store("reading what this host has recorded, before the other hosts are heard")
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-next:
+		}
+	}
 	wait := a.c.RecoverAloneAfter
 	if len(a.known()) > 1 && len(a.awaited(nil)) == 1 {
 		wait = min(wait, a.c.RecoveryDelay) // all others are said to be dead

@@ -1,13 +1,88 @@
 package main
 
 import (
+	"context"
+	"log/slog"
 	"slices"
 	"testing"
+	"testing/synctest"
 	"time"
 
+	"github.com/podman-swarm/podman-swarm/events"
 	"github.com/podman-swarm/podman-swarm/projection"
 	peersync "github.com/podman-swarm/podman-swarm/sync"
+	"github.com/podman-swarm/podman-swarm/sync/peertest"
 )
+
+// runs runs something until the test is over.
+func runs(t *testing.T, run func(context.Context) error) {
+	ctx, stop := context.WithCancel(context.Background())
+	ended := make(chan error, 1)
+	go func() { ended <- run(ctx) }()
+	t.Cleanup(func() {
+		stop()
+		if err := <-ended; err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+// near is a network of the other hosts named, and of the agent a, which does not sync yet.
+func near(t *testing.T, a *agent, others ...string) {
+	net := peertest.NewNet(1)
+	runs(t, func(ctx context.Context) error { net.Run(ctx); return nil })
+	on := func(name string, l *projection.Ledger, log *events.Log) *peersync.Sync {
+		s := &peersync.Sync{Bus: net.End(name), Ledger: l, Log: log, Node: name, Cluster: "default", Say: slog.New(slog.DiscardHandler),
+			Ready: func() (bool, bool) { return false, false }}
+		s.Open()
+		return s
+	}
+	a.cluster.sync = on("a", a.ledger, a.events)
+	for _, name := range others {
+		k := newKeeper(t, name)
+		runs(t, on(name, k.Ledger, k.log).Run)
+	}
+}
+
+// Of five hosts three are a majority: what two of them know is not enough.
+func TestHearOthers_aMajorityOfFive(t *testing.T) {
+	for _, others := range [][]string{{"b"}, {"b", "c"}} {
+		synctest.Test(t, func(t *testing.T) {
+			a := seeing(t, "b", "c", "d", "e")
+			a.c.RecoverAloneAfter = time.Minute
+			near(t, a, others...)
+			runs(t, a.cluster.sync.Run)
+			began := time.Now()
+			if err := a.hearOthers(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			if alone := time.Since(began) >= a.c.RecoverAloneAfter; alone != (len(others) < 2) {
+				t.Errorf("with what %q had it goes on after %v", others, time.Since(began))
+			}
+		})
+	}
+}
+
+// The patience with others begins once they can be heard: sync may have to read the whole log first.
+func TestHearOthers_isNotOutOfPatienceBeforeItCanHear(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a := seeing(t, "b")
+		a.c.RecoverAloneAfter = time.Minute
+		near(t, a, "b")
+		heard := make(chan error, 1)
+		go func() { heard <- a.hearOthers(t.Context()) }()
+		time.Sleep(10 * time.Minute)
+		synctest.Wait()
+		if len(heard) > 0 {
+			t.Fatalf("it goes on alone, and could hear nobody yet: %v", <-heard)
+		}
+		runs(t, a.cluster.sync.Run)
+		began := time.Now()
+		if err := <-heard; err != nil || time.Since(began) >= time.Minute {
+			t.Errorf("once it can, it goes on after %v, %v", time.Since(began), err)
+		}
+	})
+}
 
 // A host with an empty disk that takes over a long log from others is not alone, however long that takes: it would act on a part of what they know. But what
 // never comes whole, such as what cannot be read, must not keep it from starting for good.
