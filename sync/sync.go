@@ -136,15 +136,30 @@ func (s *Sync) Run(ctx context.Context) error {
 		case <-ctx.Done():
 			return nil
 		case m := <-in:
-			all := gather(in, []message{m})
-			do = func() { s.core.receive(all) }
+			do = s.listen(in, tick.C, []message{m}, false)
 		case do = <-s.jobs:
 			hears = false
 		case <-changed:
 			do, hears = func() {}, false // what is asked for may be on disk now
 		case <-tick.C:
-			all := gather(in, nil)
-			do = func() { s.core.receive(all); s.core.tick() } // nobody is silent whose word waits here
+			do = s.listen(in, tick.C, nil, true)
+		}
+	}
+}
+
+// listen has the core hear all that has come, and only then do what is due: nobody is silent whose word waits here. Where each step is slow, both wait
+// after each, and neither must be left to chance.
+func (s *Sync) listen(in <-chan message, tick <-chan time.Time, all []message, due bool) func() {
+	all = gather(in, all)
+	select {
+	case <-tick:
+		due = true
+	default:
+	}
+	return func() {
+		s.core.receive(all)
+		if due {
+			s.core.tick()
 		}
 	}
 }
