@@ -134,7 +134,7 @@ func holdsUpNothing(t *testing.T, fsync time.Duration) {
 			t.Errorf("%sb is dead for %v, and it says of it %+v", on, dead, p)
 		}
 		// In a step longer than the silence it cannot say a whole beat to who asks for one.
-		if p := a.peer("c"); !p.Alive && fsync < 5*time.Second || p.For > most {
+		if p := a.peer("c"); !p.Alive && fsync < 5*time.Second || p.For > 3*fsync+2*time.Second {
 			t.Errorf("%sa sees of it %+v", on, p)
 		}
 		if t.Failed() {
