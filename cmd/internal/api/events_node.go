@@ -149,8 +149,8 @@ func happenAgent(step *projection.Step, e *events.Event, typ, host string) *happ
 		c, ok = read[projection.Clocks](e)
 		h.clocks(c.Off)
 	case projection.BackupType:
-		var b projection.BackupMade
-		b, ok = read[projection.BackupMade](e)
+		var b projection.Backups
+		b, ok = read[projection.Backups](e)
 		h.backup(&b)
 	case projection.ClashType:
 		var c projection.Clash
@@ -177,9 +177,16 @@ func (h *happening) clocks(off map[string]string) {
 	h.message = "clocks differ from its own: " + strings.Join(all, ", ")
 }
 
-// backup tells of a backup.
-func (h *happening) backup(b *projection.BackupMade) {
+// backup tells of what has become of a host's backups.
+func (h *happening) backup(b *projection.Backups) {
+	if n := len(b.Removed); n > 0 {
+		h.reason, h.message = "BackupsRemoved", fmt.Sprintf("%d, the first %s", uint64(n)+b.More, b.Removed[0])
+		return
+	}
 	h.reason, h.message = "BackupMade", fmt.Sprintf("%s, %d bytes", b.Name, b.Bytes)
+	if b.Brought {
+		h.reason = "BackupBrought"
+	}
 	if b.Sealed {
 		h.message += ", sealed"
 	}

@@ -113,13 +113,17 @@ func TestEvents_ofAgents(t *testing.T) {
 	n.observe(projection.ReadOnlyKey("h1"), projection.ReadOnly{Since: at, Until: at.Add(time.Minute), Why: "the disk is full"})
 	n.observe(projection.ClockKey("h1"), projection.Clocks{Off: map[string]string{"h3": "-7.1s", "h2": "30s"}})
 	n.observe(projection.ClockKey("h1"), projection.Clocks{})
-	n.observe(projection.BackupKey("h1"), projection.BackupMade{Name: "state-backup-1.json", Bytes: 1234})
-	n.observe(projection.BackupKey("h1"), projection.BackupMade{Name: "state-backup-2.json.age", Bytes: 99, Sealed: true, Pinned: true, More: 3})
+	n.observe(projection.BackupKey("h1"), projection.Backups{Name: "state-backup-1.json", Bytes: 1234})
+	n.observe(projection.BackupKey("h1"), projection.Backups{Name: "state-backup-2.json.age", Bytes: 99, Sealed: true, Pinned: true, More: 3})
+	n.observe(projection.BackupKey("h1"), projection.Backups{Name: "state-backup-3.json", Bytes: 5, Brought: true})
+	n.observe(projection.BackupKey("h1"), projection.Backups{Removed: []string{"state-backup-1.json", "state-backup-3.json"}, More: 5})
 	n.want("h1 Warning ReadOnly x1: its log took nothing from 2026-01-21 12:00:00 UTC to 2026-01-21 12:01:00 UTC: the disk is full",
 		"h1 Warning ClocksDiffer x1: clocks differ from its own: that of host h2 by 30s, that of host h3 by -7.1s",
 		"h1 Normal ClocksAgree x1: no host's clock differs much from its own any more",
 		"h1 Normal BackupMade x1: state-backup-1.json, 1234 bytes",
-		"h1 Normal BackupMade x2: state-backup-2.json.age, 99 bytes, sealed, pinned; 3 others were made since the one told of before")
+		"h1 Normal BackupMade x2: state-backup-2.json.age, 99 bytes, sealed, pinned; 3 others were made since the one told of before",
+		"h1 Normal BackupBrought x1: state-backup-3.json, 5 bytes",
+		"h1 Normal BackupsRemoved x1: 7, the first state-backup-1.json")
 
 	n.observe(projection.ClashKey("h1"), projection.Clash{Lost: []projection.LostChange{{Key: "service/default/a"}}})
 	lost := projection.Clash{More: 4}
