@@ -28,6 +28,7 @@ type services struct {
 	rules   *vip.Rules // nil: Services have no address, and no names
 	ingress *ingress.Metrics
 	dns     *dns.Metrics
+	lookup  *dns.Server    // what Ingresses look up names by, on no socket: there are hosts on which containers cannot ask
 	sockets *sockets.Store // those of the ingress, which systemd holds over a restart
 
 	secret ingress.SecretFunc // of the cluster, once they can be read
@@ -57,6 +58,10 @@ func (a *agent) openServices() {
 	}
 	s.ingress, s.dns = ingress.NewMetrics(), dns.NewMetrics(a.metrics.registry)
 	a.metrics.registry.MustRegister(s.ingress)
+	s.lookup = &dns.Server{Source: s.catalog, Host: a.c.NodeName, Allowed: a.allowedName, Log: a.part("ingress"), Metrics: s.dns}
+	if s.rules != nil {
+		s.lookup.Address = vip.Resolver(a.c.cidr)
+	}
 }
 
 // serviceActors are what answers, each by itself: routes, which go on for some seconds with what they have begun, names, which are asked for until then,
@@ -71,6 +76,9 @@ func (a *agent) serviceActors() (all, routes, names []func(context.Context) erro
 		if addr != none {
 			routes = append(routes, func(ctx context.Context) error { return a.route(ctx, part, addr) })
 		}
+	}
+	if len(routes) > 0 {
+		names = append(names, a.lookUp)
 	}
 	return all, routes, names
 }
@@ -148,7 +156,7 @@ func (a *agent) name(ctx context.Context) error {
 		server := &dns.Server{Source: s.catalog, Host: a.c.NodeName, Address: at.Addr(), From: near.has,
 			Own:     func() []netip.Prefix { return append(near.containers(), a.c.cidr) },
 			Packets: []net.PacketConn{packets}, Listeners: []net.Listener{stream}, Log: a.part("dns"), Metrics: s.dns,
-			Allowed: func(name string) bool { return a.ledger.View().DNSAllows(name) }}
+			Allowed: a.allowedName}
 		a.part("dns").Info("names are answered", "address", at)
 		return func(ctx context.Context) error {
 			s.named.Store(true)
@@ -157,6 +165,16 @@ func (a *agent) name(ctx context.Context) error {
 			return server.Run(ctx)
 		}, nil
 	})
+}
+
+func (a *agent) allowedName(name string) bool { return a.ledger.View().DNSAllows(name) }
+
+// lookUp keeps the resolvers that names outside are looked up at for Ingresses, from the first one on.
+func (a *agent) lookUp(ctx context.Context) error {
+	if a.firstIngress(ctx) != nil {
+		return nil
+	}
+	return a.services.lookup.Run(ctx)
 }
 
 // resolverWait is for how long containers are not made while it is not known whether names are answered: one that is made without the resolver
@@ -193,7 +211,7 @@ func (a *agent) route(ctx context.Context, part, addr string) error {
 		}
 		server := &ingress.Server{Source: a.services.catalog, Host: a.c.NodeName, Log: a.part("ingress"), Metrics: a.services.ingress,
 			Trusted: a.c.trusted, AccessLog: a.c.IngressLog,
-			Secret:     a.services.secret,
+			Secret: a.services.secret, Lookup: a.services.lookup.Lookup,
 			Recovering: func() bool { r, _ := a.recovering(); return r }}
 		if part == ingressHTTPS {
 			server.HTTPS = l

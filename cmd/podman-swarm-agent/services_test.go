@@ -4,8 +4,10 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"net"
+	"net/http"
 	"net/netip"
 	"os"
 	"strings"
@@ -165,4 +167,47 @@ func (noServices) Next(ctx context.Context, after *discovery.Table) (discovery.N
 	}
 	<-ctx.Done()
 	return discovery.News{}, ctx.Err()
+}
+
+// An Ingress leads to what an ExternalName Service stands for as a container would be told it: to what the cluster has under a name, and to no name that is not on the list.
+func TestAgent_ingressToExternalName(t *testing.T) {
+	l, err := net.Listen("tcp", net.JoinHostPort(defaultAddress(), "0"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	backend := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, "there") })}
+	served := make(chan error, 1)
+	go func() { served <- backend.Serve(l) }()
+	defer func() { backend.Close(); <-served }()
+
+	at := freePort(t)
+	r := start(t, t.TempDir(), "--ingress-http="+at)
+	r.ask(t, "POST", "/api/v1/dns/whitelist/hosts", `{"hosts": ["example.com"]}`, http.StatusOK)
+	r.ask(t, "POST", "/api/v1/manifests", fmt.Sprintf(`{apiVersion: v1, kind: Service, metadata: {name: web}, spec: {clusterIP: None, ports: [{port: %[2]d}]}}
+---
+{apiVersion: v1, kind: Endpoints, metadata: {name: web}, subsets: [{addresses: [{ip: %[1]s}], ports: [{port: %[2]d}]}]}
+---
+{apiVersion: v1, kind: Service, metadata: {name: inside}, spec: {type: ExternalName, externalName: web.default.svc.cluster.local}}
+---
+{apiVersion: v1, kind: Service, metadata: {name: outside}, spec: {type: ExternalName, externalName: www.example.com}}
+---
+apiVersion: networking.k8s.io/v1
+kind: Ingress
+metadata: {name: both}
+spec:
+  rules:
+    - http:
+        paths:
+          - {path: /in, pathType: Prefix, backend: {service: {name: inside, port: {number: %[2]d}}}}
+          - {path: /out, pathType: Prefix, backend: {service: {name: outside, port: {number: %[2]d}}}}
+`, defaultAddress(), l.Addr().(*net.TCPAddr).Port), http.StatusOK)
+	front := &running{url: "http://" + at, code: r.code}
+	if got := front.ask(t, "GET", "/in", "", http.StatusOK); got != "there" {
+		t.Errorf("got %q", got)
+	}
+	front.ask(t, "GET", "/out", "", http.StatusServiceUnavailable) // as without Podman the host recovers for ever
+	if !strings.Contains(r.said.String(), "look up www.example.com: not on the cluster's list of allowed names") {
+		t.Errorf("of a name that is not on the list nothing is said:\n%s", &r.said)
+	}
+	r.end(t)
 }

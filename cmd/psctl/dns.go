@@ -19,8 +19,9 @@ func (p *program) dns() *cobra.Command {
 		Use:   "dns allow|deny|list|on|off",
 		Short: "Say which names outside of the cluster its containers can resolve",
 		Long: `dns keeps the list of names outside of the cluster that its containers can resolve. Without a list they can resolve all. With one, any
-other name does not exist for them; names of Services always do. An entry is a name, or *.NAME for all that are below one, however far,
-and not NAME itself. Every host keeps to the list, and every change of it is an event: psctl history dnsallow/NAME.`,
+other name does not exist for them; names of Services always do. An Ingress that leads to a Service of type ExternalName keeps to it as
+well. An entry is a name, or *.NAME for all that are below one, however far, and not NAME itself. Every host keeps to the list, and every
+change of it is an event: psctl history dnsallow/NAME.`,
 		Example: `  psctl dns allow registry.example.com '*.debian.org'    # the first names begin the list
   psctl dns list
   psctl dns off                                          # all names again, and the list is kept`,

@@ -39,7 +39,7 @@ type Server struct {
 	// Not valid: there is no such name.
 	Address netip.Addr
 
-	// Packets and Listeners are bound already. Run closes them.
+	// Packets and Listeners are bound already. Run closes them. Where there are none, Lookup is all that answers.
 	Packets   []net.PacketConn
 	Listeners []net.Listener
 	// From says who may ask; others are told REFUSED, and their TCP connections closed. nil: the loopback.
@@ -64,9 +64,6 @@ type Server struct {
 func (s *Server) Run(ctx context.Context) error {
 	if s.Source == nil {
 		return errors.New("dns: no source of Services")
-	}
-	if len(s.Packets)+len(s.Listeners) == 0 {
-		return errors.New("dns: nothing to listen on")
 	}
 	g, ctx := errgroup.WithContext(ctx)
 	found, added := s.resolvers(nil) // before the first question

@@ -1,6 +1,7 @@
 package ingress
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"hash/fnv"
@@ -253,17 +254,43 @@ type dialError struct{ error }
 // Unwrap gives what was wrong.
 func (d dialError) Unwrap() error { return d.error }
 
-// dial connects to an endpoint. One with a name is that of an ExternalName Service.
-func dial(ctx context.Context, network, address string) (net.Conn, error) {
-	d := net.Dialer{Timeout: dialTimeout, KeepAlive: 15 * time.Second}
+// dial connects to an endpoint. One with a name is that of an ExternalName Service: the first of its addresses that answers is taken.
+func (s *Server) dial(ctx context.Context, network, address string) (net.Conn, error) {
+	end := time.Now().Add(dialTimeout)
+	d := net.Dialer{KeepAlive: 15 * time.Second}
+	all := []string{address}
 	if _, err := netip.ParseAddrPort(address); err != nil {
 		d.Control = outside
+		if all, err = s.named(ctx, address); err != nil {
+			return nil, dialError{err}
+		}
 	}
-	c, err := d.DialContext(ctx, network, address)
+	var wrong error
+	for i, at := range all {
+		d.Deadline = time.Now().Add(time.Until(end) / time.Duration(len(all)-i)) // one that is silent leaves the others their part of it
+		c, err := d.DialContext(ctx, network, at)
+		if err == nil {
+			return c, nil
+		}
+		wrong = cmp.Or(wrong, err)
+	}
+	return nil, dialError{wrong}
+}
+
+// named is where the endpoint of an ExternalName Service is: at least one address, with the port.
+func (s *Server) named(ctx context.Context, endpoint string) (all []string, err error) {
+	name, port, err := net.SplitHostPort(endpoint)
 	if err != nil {
-		return nil, dialError{err}
+		return nil, err
 	}
-	return c, nil
+	if s.Lookup == nil {
+		return nil, fmt.Errorf("look up %s: nobody is there to ask", name)
+	}
+	found, err := s.Lookup(ctx, name)
+	for _, ip := range found {
+		all = append(all, net.JoinHostPort(ip.String(), port))
+	}
+	return all, err
 }
 
 // outside refuses what is not to be reached by a name: were it the loopback, whoever may ask the ingress could do what only this host

@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/http/httptrace"
+	"net/netip"
 	"strconv"
 	"strings"
 	"testing"
@@ -379,12 +380,19 @@ func TestServer_portsAndAddresses(t *testing.T) {
 func TestDial_externalNames(t *testing.T) {
 	at := replica(t, "here")
 	port := strconv.Itoa(int(endpoint(at).Address.Port()))
-	if c, err := dial(t.Context(), "tcp", at); err != nil {
+	names := map[string][]netip.Addr{"localhost": {netip.MustParseAddr("127.0.0.1"), netip.IPv6Loopback()}}
+	s := &Server{Lookup: func(_ context.Context, name string) ([]netip.Addr, error) {
+		if all := names[name]; len(all) > 0 {
+			return all, nil
+		}
+		return nil, errors.New("not on the list")
+	}}
+	if c, err := s.dial(t.Context(), "tcp", at); err != nil {
 		t.Errorf("a replica on the loopback: %v", err)
 	} else {
 		c.Close()
 	}
-	if c, err := dial(t.Context(), "tcp", net.JoinHostPort("localhost", port)); err == nil {
+	if c, err := s.dial(t.Context(), "tcp", net.JoinHostPort("localhost", port)); err == nil {
 		c.Close()
 		t.Error("the loopback is reached by a name")
 	} else if !errors.As(err, new(dialError)) || !strings.Contains(err.Error(), "for this host alone") {
@@ -396,9 +404,61 @@ func TestDial_externalNames(t *testing.T) {
 			t.Errorf("%s: got %v", address, err)
 		}
 	}
-	s := &discovery.Service{Name: in("web"), Spec: &corev1.ServiceSpec{Type: corev1.ServiceTypeExternalName, ExternalName: "127.0.0.1"}}
-	r := Route{Service: s.Name, PortNumber: 80}
-	if why := r.why(discovery.NewTable([]*discovery.Service{s}, nil)); !strings.Contains(why, "Endpoints") {
+	web := &discovery.Service{Name: in("web"), Spec: &corev1.ServiceSpec{Type: corev1.ServiceTypeExternalName, ExternalName: "127.0.0.1"}}
+	r := Route{Service: web.Name, PortNumber: 80}
+	if why := r.why(discovery.NewTable([]*discovery.Service{web}, nil)); !strings.Contains(why, "Endpoints") {
 		t.Errorf("of an address that is no name it is said %q", why)
 	}
+}
+
+// The name of an ExternalName Service is looked up as containers look it up, and never by the host itself, which knows more names. Of its addresses the first that
+// answers is taken.
+func TestServer_externalNameIsLookedUp(t *testing.T) {
+	l, err := net.Listen("tcp", net.JoinHostPort(address(t), "0"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	backend := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, "there") })}
+	served := make(chan error, 1)
+	go func() { served <- backend.Serve(l) }()
+	defer func() { backend.Close(); <-served }()
+	here := netip.MustParseAddrPort(l.Addr().String())
+
+	r := start(t, func(s *Server) {
+		s.Lookup = func(_ context.Context, name string) ([]netip.Addr, error) {
+			if name == "web.default.svc.cluster.local" {
+				return []netip.Addr{netip.MustParseAddr("127.0.0.1"), here.Addr()}, nil
+			}
+			return nil, errors.New("not on the list")
+		}
+	})
+	external := func(name, to string) *discovery.Service {
+		return &discovery.Service{Name: in(name), Spec: &corev1.ServiceSpec{Type: corev1.ServiceTypeExternalName, ExternalName: to}}
+	}
+	i := declared("a", 1, rule{"known/", "Prefix", "known"}, rule{"unknown/", "Prefix", "unknown"})
+	for n := range i.Spec.Rules {
+		i.Spec.Rules[n].HTTP.Paths[0].Backend.Service.Port.Number = int32(here.Port())
+	}
+	r.put(t, []*discovery.Service{external("known", "web.default.svc.cluster.local"), external("unknown", "elsewhere.example.com")}, i)
+	c := r.client(t)
+	if got := get(t, c, "http://known/"); got.body != "there" {
+		t.Errorf("a name that is known: got %d %q", got.StatusCode, got.body)
+	}
+	if got := get(t, c, "http://unknown/"); got.StatusCode != http.StatusBadGateway {
+		t.Errorf("a name that is not: got %d %q", got.StatusCode, got.body)
+	}
+	if _, err := new(Server).dial(t.Context(), "tcp", net.JoinHostPort("localhost", "80")); !errors.As(err, new(dialError)) || !strings.Contains(err.Error(), "nobody is there to ask") {
+		t.Errorf("without anybody who looks up names: got %v", err)
+	}
+}
+
+// address is one of this machine that is not its loopback's.
+func address(t testing.TB) string {
+	t.Helper()
+	c, err := net.Dial("udp", "192.0.2.1:9") // which sends nothing
+	if err != nil {
+		t.Skip("this machine has no address but the loopback's")
+	}
+	defer c.Close()
+	return netip.MustParseAddrPort(c.LocalAddr().String()).Addr().String()
 }

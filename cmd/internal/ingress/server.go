@@ -45,6 +45,9 @@ type Server struct {
 	HTTP, HTTPS net.Listener
 	// Secret gives the certificates that Ingresses name. It is asked at most once a second for each, from many goroutines. Nil: there are none.
 	Secret SecretFunc
+	// Lookup gives the addresses of the name that an ExternalName Service stands for, as containers are told them; an error where there are none. Nil: such
+	// Services lead nowhere.
+	Lookup func(ctx context.Context, name string) ([]netip.Addr, error)
 	// Recovering reports whether this host may not know all Ingresses yet: then what has no rule gets 503 and not 404,
 	// and so does what no replica can be reached for, instead of 502 or 504. Nil: it does.
 	Recovering func() bool
@@ -127,7 +130,7 @@ func (s *Server) server() *server {
 		r.log = slog.New(slog.DiscardHandler)
 	}
 	r.buffers.New = func() any { b := make([]byte, 32<<10); return &b }
-	r.balance = balance{transports: newTransports(cmp.Or(s.Answer, time.Minute)), log: r.log}
+	r.balance = balance{transports: s.newTransports(), log: r.log}
 	r.proxy = &httputil.ReverseProxy{
 		Rewrite:       r.rewrite,
 		Transport:     &r.balance,

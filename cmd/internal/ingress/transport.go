@@ -1,6 +1,7 @@
 package ingress
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -51,21 +52,21 @@ func (p protocol) scheme() string {
 	return "http"
 }
 
-// newTransports makes what speaks to the backends. answer is how long one may take until its answer begins, once it has the
+// newTransports makes what speaks to the backends. Answer is how long one may take until its answer begins, once it has the
 // whole request; over h2c, where an answer begins with its first message, as long as it wants.
-func newTransports(answer time.Duration) (all [protocols]*http.Transport) {
+func (s *Server) newTransports() (all [protocols]*http.Transport) {
 	// A host that has gone without a word is not noticed otherwise.
 	pinged := &http.HTTP2Config{SendPingTimeout: 15 * time.Second, PingTimeout: 5 * time.Second}
 	for p := range all {
 		t := &http.Transport{
-			DialContext:           dial,
+			DialContext:           s.dial,
 			DisableCompression:    true, // what a backend says is handed on as it is
 			MaxIdleConns:          2048,
 			MaxIdleConnsPerHost:   128,
 			IdleConnTimeout:       idleTimeout,
 			ExpectContinueTimeout: time.Second,
 			TLSHandshakeTimeout:   dialTimeout,
-			ResponseHeaderTimeout: answer,
+			ResponseHeaderTimeout: cmp.Or(s.Answer, time.Minute),
 			Protocols:             new(http.Protocols),
 		}
 		switch protocol(p) {
