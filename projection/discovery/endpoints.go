@@ -41,7 +41,41 @@ func (b *book) serviceOf(n Name) *Service {
 	for _, key := range sortedPods(d.pods) {
 		b.reach(s, b.pods[key])
 	}
+	b.tellUnled(s)
 	return s
+}
+
+// tellUnled says of what is ready, and not led to all the same, why: a virtual address, and with it the ports on the hosts, leads on over TCP and UDP alone, and
+// to IPv4. Names of headless Services lead to the replicas themselves.
+func (b *book) tellUnled(s *Service) {
+	if !s.IP.IsValid() {
+		return
+	}
+	for i := range s.Ports {
+		p := &s.Ports[i]
+		for e := range p.Ready() {
+			a := Absent{Pod: e.Pod, Host: e.Host, Port: cmp.Or(p.Name, strconv.Itoa(int(p.Port)))}
+			if e.Pod == (projection.Pod{}) {
+				a.Given = e.Address.Addr()
+			}
+			if a.Why = b.unled(p, &e); a.Why != "" {
+				s.Absent = append(s.Absent, a)
+			}
+		}
+	}
+}
+
+// unled is why a Service's address does not lead to an endpoint behind one of its ports, from this host or another; "" when it does.
+func (b *book) unled(p *Port, e *Endpoint) string {
+	if p.Protocol != corev1.ProtocolTCP && p.Protocol != corev1.ProtocolUDP {
+		return fmt.Sprintf("a Service's address, and its ports on the hosts, lead on over TCP and UDP, and not over %s: make it headless (clusterIP: None), and ask for its SRV record", p.Protocol)
+	}
+	for _, at := range []netip.AddrPort{e.Address, e.On(b.self)} {
+		if at.IsValid() && !at.Addr().Is4() {
+			return fmt.Sprintf("it is reached at %s, and a Service's address, and its ports on the hosts, lead to IPv4 alone: an Ingress leads there, and so do the names of a headless Service (clusterIP: None)", at)
+		}
+	}
+	return ""
 }
 
 func sortedPods(all map[projection.Pod]bool) []projection.Pod {

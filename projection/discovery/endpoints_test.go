@@ -48,7 +48,7 @@ func (s *swarm) found() string {
 		}
 	}
 	for _, a := range web.Absent {
-		all = append(all, strings.TrimSpace(a.Pod.Name()+" "+a.Port)+": "+a.Why)
+		all = append(all, strings.TrimSpace(a.Of()+" "+a.Port)+": "+a.Why)
 	}
 	return strings.Join(all, "\n")
 }
@@ -201,6 +201,43 @@ func TestCatalog_portsOfContainers(t *testing.T) {
 		s.record(service, address("h1", "192.0.2.1"), address("h2", "192.0.2.2"), placed(pods(0), try.host, aWeb, try.spec))
 		s.record(s.says(pods(0), try.host, try.replica))
 		s.want(name, try.want...)
+	}
+}
+
+// What a virtual address does not lead to says so, ready as it is: what is reached at IPv6, from this host or from others, and what takes SCTP. A headless Service has
+// names that lead there.
+func TestCatalog_whatAnAddressDoesNotLeadTo(t *testing.T) {
+	s := newSwarm(t, "")
+	six := func(at string) string {
+		return "it is reached at " + at + ", and a Service's address, and its ports on the hosts, lead to IPv4 alone: an Ingress leads there, and so do the names of a headless Service (clusterIP: None)"
+	}
+	s.record(service("default/web", toWeb), address("h1", "192.0.2.1"), address("h2", "2001:db8::2"), placed(pods(0), "h1", aWeb, an80), placed(pods(1), "h2", aWeb, an80))
+	s.record(s.says(pods(0), "h1", running("10.88.0.5", 20001, "")), s.says(pods(1), "h2", running("10.88.0.9", 20002, "")))
+	s.want("another host at IPv6", "web-0 10.88.0.5:8080 elsewhere 192.0.2.1:20001", "web-1 [2001:db8::2]:20002", "web-1 http: "+six("[2001:db8::2]:20002"))
+	s.record(put(events.Decided, pods(1).PlacementKey(), nil), address("h1", "2001:db8::1"))
+	s.want("this host at IPv6 for others", "web-0 10.88.0.5:8080 elsewhere [2001:db8::1]:20001", "web-0 http: "+six("[2001:db8::1]:20001"))
+	s.record(address("h1", "192.0.2.1"), s.says(pods(0), "h1", running("fd00::5", 20001, "")))
+	s.want("a container at IPv6", "web-0 [fd00::5]:8080 elsewhere 192.0.2.1:20001", "web-0 http: "+six("[fd00::5]:8080"))
+	s.record(service("default/web", `"clusterIP":"None",`+toWeb))
+	s.want("headless", "web-0 [fd00::5]:8080 elsewhere 192.0.2.1:20001")
+	unready := running("fd00::5", 20001, "")
+	unready.Unready = "GET /ready: 500"
+	s.record(service("default/web", toWeb), s.says(pods(0), "h1", unready))
+	s.want("not ready, which is enough to say", "web-0 [fd00::5]:8080 elsewhere 192.0.2.1:20001 not ready", "web-0: not ready: GET /ready: 500")
+
+	sctp := running("10.88.0.5", 20001, "")
+	sctp.Ports[0].Protocol = "SCTP"
+	const toSCTP = `"selector":{"app":"web"},"ports":[{"port":80,"targetPort":8080,"protocol":"SCTP"}]`
+	s.record(service("default/web", toSCTP), s.says(pods(0), "h1", sctp))
+	s.want("SCTP", "web-0 10.88.0.5:8080 elsewhere 192.0.2.1:20001", "web-0 80: a Service's address, and its ports on the hosts, lead on over TCP and UDP, and not over SCTP: "+
+		"make it headless (clusterIP: None), and ask for its SRV record")
+	s.record(service("default/web", `"clusterIP":"None",`+toSCTP))
+	s.want("SCTP, headless", "web-0 10.88.0.5:8080 elsewhere 192.0.2.1:20001")
+
+	s.record(service("default/web", `"ports":[{"port":80}]`), put(events.Declared, "endpoints/default/web",
+		`{"kind":"Endpoints","metadata":{"name":"web"},"subsets":[{"addresses":[{"ip":"2001:db8::7"},{"ip":"203.0.113.7"},{"ip":"::ffff:203.0.113.8"}],"ports":[{"port":99}]}]}`))
+	if got, want := strings.Split(s.found(), "\n"), "2001:db8::7 80: "+six("[2001:db8::7]:99"); len(got) != 4 || got[3] != want {
+		t.Errorf("given by hand: got\n%s\nwant the last to be\n%s", strings.Join(got, "\n"), want)
 	}
 }
 

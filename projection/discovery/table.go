@@ -34,7 +34,7 @@ type Service struct {
 	// IP is the Service's virtual address; not valid when it is headless or an ExternalName.
 	IP     netip.Addr
 	Ports  []Port   // as in Spec
-	Absent []Absent // replicas that the selector matches and that are behind none of, or not all, the ports
+	Absent []Absent // what should be behind the ports and is behind none of, or not all, them, or is not led to by IP all the same
 
 	index uint64 // as Index has it
 	moved uint64 // as Moved has it
@@ -111,12 +111,21 @@ func (e *Endpoint) On(host string) netip.AddrPort {
 	return e.Address
 }
 
-// Absent is a replica that a Service's selector matches, and why nothing is sent there.
+// Absent is a replica that a Service's selector matches, or an endpoint that was given by hand, and why nothing is sent there.
 type Absent struct {
-	Pod  projection.Pod
-	Host string
-	Port string // the Service's port that this is about, by name or number; "": all of them
-	Why  string // for people: what is the case, and, where a person can help, what to do
+	Pod   projection.Pod // zero when it was given by hand
+	Given netip.Addr     // not valid when it was not
+	Host  string
+	Port  string // the Service's port that this is about, by name or number; "": all of them
+	Why   string // for people: what is the case, and, where a person can help, what to do
+}
+
+// Of is what people know it by: the pod's name, or the address that was given.
+func (a *Absent) Of() string {
+	if a.Given.IsValid() {
+		return a.Given.String()
+	}
+	return a.Pod.Name()
 }
 
 // Ingress is one Ingress, as declared with defaults filled in. Immutable.

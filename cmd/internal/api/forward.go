@@ -296,7 +296,7 @@ func (s *Server) serviceForwards(l *look, n name, port string) ([]Forward, error
 	}
 	why := "no replica matches its selector"
 	if len(svc.Absent) > 0 {
-		why = svc.Absent[0].Pod.Name() + ": " + svc.Absent[0].Why
+		why = svc.Absent[0].Of() + ": " + svc.Absent[0].Why
 	}
 	return nil, refused(http.StatusServiceUnavailable, metav1.StatusReasonServiceUnavailable, fmt.Sprintf("service %s has no ready endpoint: %s", n.name, why))
 }

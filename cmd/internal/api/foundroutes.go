@@ -42,9 +42,9 @@ type FoundEndpoint struct {
 	Ready    bool   `json:"ready"` // something is sent there
 }
 
-// FoundAbsent is a replica that is behind none of a Service's ports, or not behind one.
+// FoundAbsent is a replica that is behind none of a Service's ports, or not behind one, or to which its address does not lead.
 type FoundAbsent struct {
-	Pod  string `json:"pod"`
+	Pod  string `json:"pod"` // of an endpoint that was given by hand, its address
 	Host string `json:"host,omitempty"`
 	Port string `json:"port,omitempty"` // absent: all of them
 	Why  string `json:"why"`
@@ -147,7 +147,7 @@ func foundService(s *discovery.Service) FoundService {
 		all.Ports = append(all.Ports, port)
 	}
 	for _, a := range s.Absent {
-		all.Absent = append(all.Absent, FoundAbsent{a.Pod.Name(), a.Host, a.Port, a.Why})
+		all.Absent = append(all.Absent, FoundAbsent{a.Of(), a.Host, a.Port, a.Why})
 	}
 	return all
 }
@@ -203,7 +203,7 @@ func readyOf(s *discovery.Service) (ready, all int) {
 		}
 	}
 	for _, a := range s.Absent {
-		if r := (replica{Pod: a.Pod}); !seen[r] {
+		if r := (replica{a.Pod, netip.AddrPortFrom(a.Given, 0)}); !seen[r] {
 			seen[r] = false
 		}
 	}
