@@ -136,6 +136,14 @@ func backends(i *networkingv1.Ingress) (all []*networkingv1.IngressBackend) {
 func endpointsRow(e *corev1.Endpoints, now time.Time) row {
 	var ready, other []string
 	for _, s := range e.Subsets {
+		if len(s.Ports) == 0 { // of a Service without ports
+			for _, a := range s.Addresses {
+				ready = append(ready, a.IP)
+			}
+			for _, a := range s.NotReadyAddresses {
+				other = append(other, a.IP)
+			}
+		}
 		for _, p := range s.Ports {
 			for _, a := range s.Addresses {
 				ready = append(ready, a.IP+":"+strconv.Itoa(int(p.Port)))
@@ -171,7 +179,12 @@ func describeFound(g *page, f *foundService) {
 	g.below("Nothing is sent to", absentRows(f))
 }
 
-func portName(p foundPort) string { return cmp.Or(p.Name, strconv.Itoa(p.Port)) }
+func portName(p foundPort) string {
+	if p.Port == 0 {
+		return "any port"
+	}
+	return cmp.Or(p.Name, strconv.Itoa(p.Port))
+}
 
 func absentRows(f *foundService) (rows []string) {
 	for _, a := range f.Absent {
@@ -207,6 +220,9 @@ func (p *program) leads(ctx context.Context, c *client.Client, namespace string,
 	}
 	var has []string
 	for _, port := range f.Ports {
+		if port.Port == 0 {
+			continue
+		}
 		if name, number := b.Service.Port.Name, int(b.Service.Port.Number); name != "" && port.Name != name || name == "" && port.Port != number {
 			text := strconv.Itoa(port.Port)
 			if port.Name != "" {
@@ -232,5 +248,5 @@ func (p *program) leads(ctx context.Context, c *client.Client, namespace string,
 		return "nowhere: no pod in namespace " + namespace + " has the labels that the Service selects by"
 	}
 	return fmt.Sprintf("nowhere: Service %s has no port %s: it has %s", f.Name, cmp.Or(b.Service.Port.Name, strconv.Itoa(int(b.Service.Port.Number))),
-		strings.Join(has, ", "))
+		cmp.Or(strings.Join(has, ", "), "none"))
 }

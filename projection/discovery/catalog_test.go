@@ -156,7 +156,7 @@ func (h history) change() projection.Change {
 		selector := one(r, "", `"selector":{"app":"web"},`, `"selector":{"app":"db"},`, `"selector":{"tier":"x","app":"web"},`, `"selector":{"tier":"x"},`)
 		kind := one(r, `"type":"NodePort",`, `"type":"ClusterIP",`, `"clusterIP":"None",`, `"clusterIP":"10.0.0.20",`, `"clusterIP":"10.0.0.21",`,
 			`"publishNotReadyAddresses":true,`, `"type":"ExternalName","externalName":"example.org",`)
-		ports := one(r, `{"port":80,"targetPort":"http"}`, `{"port":80}`, `{"name":"a","port":80,"nodePort":30001},{"name":"b","port":81,"targetPort":"none"}`)
+		ports := one(r, `{"port":80,"targetPort":"http"}`, `{"port":80}`, `{"name":"a","port":80,"nodePort":30001},{"name":"b","port":81,"targetPort":"none"}`, "")
 		return service(name, selector+kind+`"ports":[`+ports+`]`)
 	case 3, 4:
 		if gone {

@@ -35,6 +35,9 @@ func (b *book) serviceOf(n Name) *Service {
 		port.NodePort = has.number
 		s.Ports = append(s.Ports, port)
 	}
+	if len(s.Ports) == 0 && s.Headless() {
+		s.Ports = []Port{{}}
+	}
 	if len(d.spec.Selector) == 0 && s.External() == "" {
 		b.give(s)
 	}
@@ -102,16 +105,21 @@ func (b *book) reach(s *Service, p *pod) {
 		absent("", why)
 	}
 	for i := range s.Ports {
-		port, spec := &s.Ports[i], &s.Spec.Ports[i]
-		name := cmp.Or(spec.Name, strconv.Itoa(int(spec.Port)))
-		target, wrong := p.target(spec)
-		if wrong != "" {
-			absent(name, wrong)
-			continue
-		}
+		port := &s.Ports[i]
 		e := Endpoint{Host: p.host(), Pod: p.Pod, Ready: ready}
-		var lacks string
-		e.Address, e.Local, lacks = b.at(p, h, target, port.Protocol)
+		var name, lacks string
+		if port.Port == 0 {
+			e.Address, e.Local, lacks = b.somewhere(p, h)
+		} else {
+			spec := &s.Spec.Ports[i]
+			name = cmp.Or(spec.Name, strconv.Itoa(int(spec.Port)))
+			target, wrong := p.target(spec)
+			if wrong != "" {
+				absent(name, wrong)
+				continue
+			}
+			e.Address, e.Local, lacks = b.at(p, h, target, port.Protocol)
+		}
 		if lacks != "" && ready { // else it is as it is because it does not run
 			absent(name, lacks)
 		}
@@ -220,6 +228,26 @@ func (b *book) at(p *pod, h host, target int, protocol corev1.Protocol) (address
 		local = netip.AddrPortFrom(netip.AddrFrom4([4]byte{127, 0, 0, 1}), there.everywhere)
 	}
 	return address, local, lacks
+}
+
+// somewhere is at for a Service without ports: addresses alone, those at which the replica is reached at one port at least.
+func (b *book) somewhere(p *pod, h host) (address, local netip.AddrPort, lacks string) {
+	if p.replica == nil || p.template == nil {
+		return address, local, ""
+	}
+	ports := p.replica.Ports
+	if len(ports) == 0 { // in the host's network it is reached at any, and else at none that others reach
+		ports = []projection.Port{{Container: 1, Protocol: string(corev1.ProtocolTCP)}}
+	}
+	for _, port := range ports {
+		if address, local, lacks = b.at(p, h, port.Container, corev1.Protocol(port.Protocol)); address.IsValid() {
+			break
+		}
+	}
+	if len(p.replica.Ports) == 0 && !p.template.hostNetwork {
+		lacks = fmt.Sprintf("container %s declares no port, so that other hosts cannot reach it: add a `containerPort` to the container", p.template.container)
+	}
+	return netip.AddrPortFrom(address.Addr(), 0), netip.AddrPortFrom(local.Addr(), 0), lacks
 }
 
 // published is where a host publishes a port of a container.

@@ -241,6 +241,43 @@ func TestCatalog_whatAnAddressDoesNotLeadTo(t *testing.T) {
 	}
 }
 
+// Behind a headless Service without ports stand its replicas' addresses, for its name: each where it is reached at some port. Another Service without ports has nothing.
+func TestCatalog_headlessWithoutPorts(t *testing.T) {
+	s := newSwarm(t, "")
+	const headless = `"clusterIP":"None","selector":{"app":"web"}`
+	const undeclared = `"containers":[{"name":"web"}]`
+	s.record(service("default/web", headless), address("h1", "192.0.2.1"), address("h2", "192.0.2.2"), placed(pods(0), "h1", aWeb, an80), placed(pods(1), "h2", aWeb, an80))
+	s.want("before anything has started", "web-0: host h1 has not started its container yet", "web-1: host h2 has not started its container yet")
+	unready := running("10.88.0.9", 20002, "")
+	unready.Unready = "GET /ready: 500"
+	s.record(s.says(pods(0), "h1", running("10.88.0.5", 20001, "")), s.says(pods(1), "h2", unready))
+	s.want("once they run", "web-0 10.88.0.5:0 elsewhere 192.0.2.1:0", "web-1 192.0.2.2:0 not ready", "web-1: not ready: GET /ready: 500")
+	some := running("10.88.0.9", 20002, "127.0.0.1")
+	s.record(s.says(pods(1), "h2", some))
+	s.want("a port at the loopback alone", "web-0 10.88.0.5:0 elsewhere 192.0.2.1:0",
+		"web-1: host h2 publishes port 8080/TCP at 127.0.0.1 only, where no other host reaches it: take hostIP away from that containerPort")
+	some.Ports = append(some.Ports, projection.Port{Container: 9090, Host: 20003, Protocol: "UDP"}, projection.Port{Container: 9091, Host: 20004, HostIP: "127.0.0.1", Protocol: "TCP"})
+	s.record(s.says(pods(1), "h2", some))
+	s.want("and another that others reach", "web-0 10.88.0.5:0 elsewhere 192.0.2.1:0", "web-1 192.0.2.2:0")
+
+	s.record(placed(pods(0), "h1", aWeb, undeclared), placed(pods(1), "h2", aWeb, `"hostNetwork":true,`+undeclared))
+	s.record(s.says(pods(0), "h1", projection.Replica{Phase: projection.Running, IP: "10.88.0.5"}), s.says(pods(1), "h2", projection.Replica{Phase: projection.Running}))
+	s.want("no port is declared, and in the host's network none need be", "web-0 10.88.0.5:0 elsewhere invalid AddrPort", "web-1 192.0.2.2:0",
+		"web-0: container web declares no port, so that other hosts cannot reach it: add a `containerPort` to the container")
+	s.record(service("default/web", `"selector":{"app":"web"}`))
+	s.want("not headless")
+
+	s.record(service("default/web", `"clusterIP":"None"`), put(events.Declared, "endpoints/default/web",
+		`{"kind":"Endpoints","metadata":{"name":"web"},"subsets":[{"addresses":[{"ip":"203.0.113.7"}],"notReadyAddresses":[{"ip":"203.0.113.8"}]},{"addresses":[{"ip":"203.0.113.9"}],"ports":[{"port":99}]}]}`))
+	var given []string
+	for _, e := range s.Table().Service(Name{"default", "web"}).Ports[0].Endpoints {
+		given = append(given, fmt.Sprint(e.Address, e.Ready))
+	}
+	if got, want := fmt.Sprint(given), "[203.0.113.7:0 true 203.0.113.8:0 false 203.0.113.9:0 true]"; got != want {
+		t.Errorf("given by hand: got %s, want %s", got, want)
+	}
+}
+
 // Who waits is woken by what is new to it, told of that alone, and not woken by anything else.
 func TestCatalog_next(t *testing.T) {
 	s := newSwarm(t, "")

@@ -32,7 +32,7 @@ func (b *book) followGiven(st *projection.State, key string, n Name) {
 }
 
 // give puts what is given by hand behind the ports of a Service that selects nothing: to each port what is given for one of its
-// name and protocol.
+// name and protocol, and to a Service without ports all.
 func (b *book) give(s *Service) {
 	for i := range s.Ports {
 		port := &s.Ports[i]
@@ -42,6 +42,10 @@ func (b *book) give(s *Service) {
 					port.given(sub.Addresses, p.Port, true)
 					port.given(sub.NotReadyAddresses, p.Port, s.Spec.PublishNotReadyAddresses)
 				}
+			}
+			if port.Port == 0 {
+				port.given(sub.Addresses, 0, true)
+				port.given(sub.NotReadyAddresses, 0, s.Spec.PublishNotReadyAddresses)
 			}
 		}
 		slices.SortFunc(port.Endpoints, func(a, b Endpoint) int { return a.Address.Compare(b.Address) })

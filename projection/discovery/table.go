@@ -33,7 +33,7 @@ type Service struct {
 	Spec    *corev1.ServiceSpec // as declared, defaults filled in
 	// IP is the Service's virtual address; not valid when it is headless or an ExternalName.
 	IP     netip.Addr
-	Ports  []Port   // as in Spec
+	Ports  []Port   // as in Spec; of a headless Service without any, one without a number
 	Absent []Absent // what should be behind the ports and is behind none of, or not all, them, or is not led to by IP all the same
 
 	index uint64 // as Index has it
@@ -71,11 +71,11 @@ func (s *Service) Port(name string, number int32) *Port {
 // Port is one port of a Service and the replicas behind it.
 type Port struct {
 	Name        string
-	Protocol    corev1.Protocol
-	Port        uint16
-	NodePort    uint16     // at which every host takes it; 0: none
-	AppProtocol string     // "" when nothing is said
-	Endpoints   []Endpoint // sorted by pod, and then by address
+	Protocol    corev1.Protocol // "" where Port is 0
+	Port        uint16          // 0: the Service has none, and who asks for its replicas by name knows which; nor do the endpoints have any then
+	NodePort    uint16          // at which every host takes it; 0: none
+	AppProtocol string          // "" when nothing is said
+	Endpoints   []Endpoint      // sorted by pod, and then by address
 }
 
 // Ready gives the endpoints that take new connections.

@@ -42,6 +42,9 @@ func reachedOf(s *discovery.Service) (all []reached) {
 				m = len(all)
 				all = append(all, reached{pod: e.Pod, host: e.Host, ip: at.Addr(), ready: e.Ready})
 			}
+			if p.Port == 0 {
+				continue
+			}
 			number := int32(at.Port())
 			port := discoveryv1.EndpointPort{Name: &p.Name, Protocol: &p.Protocol, Port: &number}
 			if p.AppProtocol != "" {
@@ -242,7 +245,7 @@ func sliceOf(l *look, n name, s *discovery.Service, as string) *discoveryv1.Endp
 		if m.host != "" {
 			e.NodeName = &m.host
 		}
-		slice.Ports = m.ports
+		slice.Ports = append([]discoveryv1.EndpointPort{}, m.ports...)
 		slice.Endpoints = append(slice.Endpoints, e)
 	}
 	return slice

@@ -96,6 +96,31 @@ func TestFailure_A28_endpointsFollowThePods(t *testing.T) {
 	a.want(404, "GET", "/api/v1/services/default/nobody/addresses", "")
 }
 
+// A headless Service without ports has its replicas' addresses, as in Kubernetes, and no port that nobody has declared.
+func TestEndpoints_withoutPorts(t *testing.T) {
+	a, of := found(t)
+	a.want(200, "POST", "/api/v1/manifests", "{apiVersion: v1, kind: Service, metadata: {name: peers}, spec: {clusterIP: None, selector: {app: web}}}")
+	a.observe(web(0), "h1", ran(of[0], "10.88.0.5", 20001))
+	a.observe(web(1), "h2", ran(of[1], "10.88.0.5", 20002))
+	for path, want := range map[string]string{
+		"/api/v1/services/default/peers/addresses": `["192.0.2.1","192.0.2.2"]`,
+		"/api/v1/services/default/peers/endpoints": `[{"address":"192.0.2.1","ip":"192.0.2.1","port":0,"protocol":"","pod":"web-0","host":"h1","ready":true},` +
+			`{"address":"192.0.2.2","ip":"192.0.2.2","port":0,"protocol":"","pod":"web-1","host":"h2","ready":true}]`,
+	} {
+		if got := strings.TrimSpace(string(a.want(200, "GET", path, "").body)); got != want {
+			t.Errorf("%s: got %s, want %s", path, got, want)
+		}
+	}
+	e := a.want(200, "GET", "/api/v1/namespaces/default/endpoints/peers", "")
+	if e.field("subsets.1.addresses.0.ip") != "192.0.2.2" || e.field("subsets.1.ports") != "" {
+		t.Errorf("got %s", e.body)
+	}
+	s := a.want(200, "GET", "/apis/discovery.k8s.io/v1/endpointslices?labelSelector=kubernetes.io/service-name%3Dpeers", "")
+	if s.field("items.1") != "" || s.field("items.0.endpoints.1.addresses.0") != "192.0.2.2" || s.field("items.0.ports") != "[]" {
+		t.Errorf("got %s", s.body)
+	}
+}
+
 func TestEndpoints_asKubernetesHasThem(t *testing.T) {
 	a, of := found(t)
 	const list = "/api/v1/namespaces/default/endpoints"

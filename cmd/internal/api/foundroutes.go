@@ -21,7 +21,7 @@ type FoundService struct {
 	Absent    []FoundAbsent `json:"absent,omitempty"`
 }
 
-// FoundPort is one port of a Service.
+// FoundPort is one port of a Service. A headless Service without ports has one that is 0, and has no protocol.
 type FoundPort struct {
 	Name      string          `json:"name,omitempty"`
 	Protocol  string          `json:"protocol"`
@@ -32,7 +32,7 @@ type FoundPort struct {
 
 // FoundEndpoint is one replica behind one port of a Service.
 type FoundEndpoint struct {
-	Address  string `json:"address"` // that other hosts reach: IP:PORT; when only its own host reaches it, the one there
+	Address  string `json:"address"` // that other hosts reach: IP:PORT, or IP where the Service has no ports; when only its own host reaches it, the one there
 	IP       string `json:"ip"`
 	Port     int    `json:"port"`
 	Protocol string `json:"protocol"`
@@ -139,6 +139,9 @@ func foundService(s *discovery.Service) FoundService {
 			at := addressOf(&e)
 			end := FoundEndpoint{Address: at.String(), IP: at.Addr().String(), Port: int(at.Port()), Protocol: port.Protocol, Name: p.Name,
 				Host: e.Host, Ready: e.Ready}
+			if p.Port == 0 {
+				end.Address = end.IP
+			}
 			if e.Pod != (projection.Pod{}) {
 				end.Pod = e.Pod.Name()
 			}

@@ -208,6 +208,7 @@ func some() []*discovery.Service {
 			port("metrics", corev1.ProtocolTCP, 9100, "h1 db-0 192.168.0.1:20010 10.88.0.2:9100")),
 		service("default", "none", "headless", port("sql", corev1.ProtocolTCP, 5432, "!h1 none-0 192.168.0.1:20020 10.88.0.10:1")),
 		service("default", "given", "headless", port("x", corev1.ProtocolTCP, 7, "- - 203.0.113.7:7", "- - [2001:db8::7]:7")),
+		service("default", "peers", "headless", port("", "", 0, "h1 peers-0 192.168.0.1:0 10.88.0.20:0", "h2 peers-1 192.168.0.2:0 10.88.0.20:0", "!h2 peers-2 192.168.0.3:0")),
 		external("default", "out", "WWW.example.com"),
 		external("default", "alias", "web.default.svc.cluster.local."),
 		external("default", "lost", "nothing.default.svc.cluster.local"),

@@ -64,6 +64,10 @@ func TestServer_names(t *testing.T) {
 		{"203-0-113-7.given.default.svc.cluster.local", "A", "NOERROR | aa | 203-0-113-7.given.default.svc.cluster.local. A 203.0.113.7"},
 		{"given.default.svc.cluster.local", "AAAA", "NOERROR | aa | given.default.svc.cluster.local. AAAA 2001:db8::7"},
 		{"2001-db8--7.given.default.svc.cluster.local", "AAAA", "NOERROR | aa | 2001-db8--7.given.default.svc.cluster.local. AAAA 2001:db8::7"},
+		{"peers.default.svc.cluster.local", "A", "NOERROR | aa | peers.default.svc.cluster.local. A 10.88.0.20 | peers.default.svc.cluster.local. A 192.168.0.2"}, // without ports
+		{"peers-1.peers.default.svc.cluster.local", "A", "NOERROR | aa | peers-1.peers.default.svc.cluster.local. A 192.168.0.2"},
+		{"_tcp.peers.default.svc.cluster.local", "SRV", "NXDOMAIN | aa" + soa},
+		{"20.0.88.10.in-addr.arpa", "PTR", "NOERROR | aa | 20.0.88.10.in-addr.arpa. PTR peers-0.peers.default.svc.cluster.local."},
 		{"_sql._tcp.db.default.svc.cluster.local", "SRV", "NOERROR | aa" +
 			" | _sql._tcp.db.default.svc.cluster.local. SRV 0 100 20001 db-1.db.default.svc.cluster.local." +
 			" | _sql._tcp.db.default.svc.cluster.local. SRV 0 100 20002 db-2.db.default.svc.cluster.local." +
