@@ -129,7 +129,7 @@ func TestKubectl_get(t *testing.T) {
 		of   string
 		says []string
 	}{
-		{"deployment/web", []string{"2 desired | 2 updated | 2 total | 2 available | 0 unavailable", "Created by local:", ": kubectl apply\n"}},
+		{"deployment/web", []string{"2 desired | 2 updated | 2 total | 2 available | 0 unavailable", "Created by local:", ": kubectl apply"}},
 		{"pod/web-0", []string{"Controlled By:  Deployment/web", "placed on h1", "State:          Running"}},
 		{"node/h1", []string{"PodmanReady", "web-0", "web-1"}},
 		{"namespace/default", []string{"Active"}},

@@ -190,7 +190,7 @@ func (t *trying) once(ctx context.Context) error {
 // is opened only by who goes on with it.
 func (t *trying) seal() {
 	t.sealing = trial.Sealing(t.rnd.IntN(int(trial.ByPassphrase)))
-	if t.round >= t.rounds-max(1, t.rounds/20) {
+	if t.round >= t.rounds-(t.rounds+9)/20 {
 		t.sealing = trial.ByPassphrase
 	}
 	t.keys.Set(t.agent, t.sealing)
