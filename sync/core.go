@@ -50,8 +50,6 @@ type core struct {
 
 	ctx        context.Context // of the step that is being done
 	now        time.Time       // in it
-	deaf       bool            // what came may not have been heard yet, so nobody is found silent in it
-	listened   time.Time       // at the last step in which that was not so
 	peers      map[string]*peer
 	seen       vectors
 	digests    map[mark]string
@@ -207,9 +205,6 @@ func (c *core) step(ctx context.Context, now time.Time, do func()) {
 	if c.ctx, c.now = ctx, now; c.born.IsZero() {
 		c.born, c.digestedAt = now, now
 	}
-	if !c.deaf {
-		c.listened = now
-	}
 	c.note()
 	do()
 	c.forgo()
@@ -217,25 +212,6 @@ func (c *core) step(ctx context.Context, now time.Time, do func()) {
 	c.note()
 	c.hold()
 	c.next()
-}
-
-// took is told how long the step took. Its time is that of its beginning: what was asked in it may have gone out at its end, and is waited for from then on.
-func (c *core) took(d time.Duration) {
-	due := c.now.Add(c.every.answer)
-	later := func(until *time.Time) {
-		if until.Equal(due) {
-			*until = due.Add(d)
-		}
-	}
-	if c.pull != nil {
-		later(&c.pull.until)
-	}
-	if c.search != nil {
-		later(&c.search.until)
-	}
-	if c.transfer != nil {
-		later(&c.transfer.until)
-	}
 }
 
 // note remembers the vector as it now is.
@@ -322,9 +298,7 @@ func (c *core) tick() {
 			}
 		}
 	}
-	if !c.deaf {
-		c.overdue()
-	}
+	c.overdue()
 	c.call()
 	if c.pulse.differs(c.ready()) {
 		c.soon() // a host that has recovered may be given replicas, and one that takes nothing must not be
@@ -356,5 +330,5 @@ func (c *core) alone() bool {
 	return true
 }
 
-// alive reports whether the peer is heard by this host itself, or was when it last listened.
-func (c *core) alive(p *peer) bool { return c.listened.Sub(p.direct) < c.every.silence }
+// alive reports whether the peer is heard by this host itself.
+func (c *core) alive(p *peer) bool { return c.now.Sub(p.direct) < c.every.silence }

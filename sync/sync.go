@@ -110,87 +110,45 @@ func (s *Sync) Run(ctx context.Context) error {
 	beside.Go(func() { s.live(ctx) })
 	tick := time.NewTicker(tickEvery)
 	defer tick.Stop()
-	ears := ear{silence: s.core.every.silence, last: time.Now()}
-	do, hears := s.core.tick, false // at once: who hears this host says how far it is
+	last := time.Now()
+	var deaf time.Time               // until when this host may not have heard yet what came while it did not listen
+	do, ticked := s.core.tick, false // at once: who hears this host says how far it is
 	for {
 		now := time.Now()
-		s.core.deaf = ears.deaf(now, hears)
-		s.busy.Store(&now)
-		s.core.step(ctx, now, do)
-		s.busy.Store(nil)
-		s.core.took(time.Since(now))
-		if s.core.fatal != nil {
-			return s.core.fatal
+		if now.Sub(last) >= s.core.every.silence/2 { // the core was busy, or the whole process stopped: nobody is silent for that
+			deaf = now.Add(2 * tickEvery)
 		}
-		s.core.counts.Published = pub.events.Load()
-		s.core.counts.BytesOut = s.core.out.bytes.Load()
-		if !s.core.deaf {
-			s.report()
+		if last = now; !ticked || !now.Before(deaf) {
+			s.busy.Store(&now)
+			s.core.step(ctx, now, do)
+			s.busy.Store(nil)
+			if s.core.fatal != nil {
+				return s.core.fatal
+			}
+			s.core.counts.Published = pub.events.Load()
+			s.core.counts.BytesOut = s.core.out.bytes.Load()
+			if !now.Before(deaf) {
+				s.report()
+			}
 		}
 		var changed <-chan struct{}
 		if len(s.core.holding) > 0 {
 			changed = s.Ledger.View().Changed
 		}
-		hears = true
+		ticked = false
 		select {
 		case <-ctx.Done():
 			return nil
 		case m := <-in:
-			do = s.listen(in, tick.C, []message{m}, false)
+			all := gather(in, m)
+			do = func() { s.core.receive(all) }
 		case do = <-s.jobs:
-			hears = false
 		case <-changed:
-			do, hears = func() {}, false // what is asked for may be on disk now
+			do = func() {} // what is asked for may be on disk now
 		case <-tick.C:
-			do = s.listen(in, tick.C, nil, true)
+			do, ticked = s.core.tick, true
 		}
 	}
-}
-
-// listen has the core hear all that has come, and only then do what is due: nobody is silent whose word waits here. Where each step is slow, both wait
-// after each, and neither must be left to chance.
-func (s *Sync) listen(in <-chan message, tick <-chan time.Time, all []message, due bool) func() {
-	all = gather(in, all)
-	select {
-	case <-tick:
-		due = true
-	default:
-	}
-	return func() {
-		s.core.receive(all)
-		if due {
-			s.core.tick()
-		}
-	}
-}
-
-// ear knows when this host may not have heard yet what came to it: after a long step, or after the whole process stood. Nobody is silent for that.
-type ear struct {
-	silence time.Duration
-	last    time.Time // when the step before began
-	until   time.Time // until when it is deaf
-	since   time.Time // since when it has been again and again, and never between; zero: it is not
-}
-
-// deaf reports at the beginning of a step whether it is; hears says that the step begins with what waits to be heard. A disk that is slow in each step
-// makes it so for twice the silence at most, or a host that died would live on here as long as the others record something.
-func (e *ear) deaf(now time.Time, hears bool) bool {
-	long := now.Sub(e.last) >= e.silence/2
-	e.last = now
-	if long {
-		if e.since.IsZero() {
-			e.since = now
-		}
-		e.until = now.Add(2 * tickEvery)
-		if most := e.since.Add(2 * e.silence); most.Before(e.until) {
-			e.until = most
-		}
-	}
-	if now.Before(e.until) || long && !hears {
-		return true
-	}
-	e.since = time.Time{}
-	return false
 }
 
 // live says for a core that is busy that this host lives, until ctx ends. A step may take long: a large state, a slow disk. Its containers
@@ -232,7 +190,8 @@ func (s *Sync) stands(since time.Time) {
 }
 
 // gather takes what else has come.
-func gather(in <-chan message, all []message) []message {
+func gather(in <-chan message, first message) []message {
+	all := []message{first}
 	for len(all) < inbox {
 		select {
 		case m := <-in:
