@@ -126,9 +126,10 @@ func (r *Restore) Moved(from, to *State) bool {
 	return n != 0
 }
 
-// missed reports whether a version was made before the restore was asked for, and not seen. Of a host that was not heard then only its clock tells.
+// missed reports whether a version was made before the restore was asked for, and not seen. Of a host that was not heard then only its clock tells. The one that restores
+// misses nothing of its own, also within the millisecond that its clock does not tell apart.
 func (r *Restore) missed(v events.Stamp) bool {
-	return v.Seq > r.Seen[v.Inc] && !slices.Contains(r.Heard, v.Inc) && v.Time.Wall().Before(r.Asked)
+	return v.Seq > r.Seen[v.Inc] && v.Inc != r.Spans[0].First.Inc && !slices.Contains(r.Heard, v.Inc) && v.Time.Wall().Before(r.Asked)
 }
 
 // made reports whether a version is one that the restore made.
@@ -240,7 +241,7 @@ func (r *Restore) saw(o *Restore) bool {
 // host was heard does not tell here: what it did in the last moment may have been on its way.
 func (r *Restore) Unseen(s *State) (all []Object) {
 	for o := range s.All("") {
-		if restorable(o) && r.inScope(o.Key) && o.Stamp.Time.Wall().Before(r.Asked) && o.Stamp.Seq > r.Seen[o.Stamp.Inc] && !r.made(o.Stamp.ID) {
+		if restorable(o) && r.inScope(o.Key) && o.Stamp.Inc != r.Spans[0].First.Inc && o.Stamp.Time.Wall().Before(r.Asked) && o.Stamp.Seq > r.Seen[o.Stamp.Inc] && !r.made(o.Stamp.ID) {
 			all = append(all, o)
 		}
 	}

@@ -120,10 +120,11 @@ func TestRestorer_clockAhead(t *testing.T) {
 	}
 }
 
-// What is changed between two commits of a restore that is not interrupted stands as well.
+// What is changed between two commits of a restore that is not interrupted stands as well, also where the time of neither tells which came first: stamps have milliseconds.
 func TestRestorer_changedMeanwhile(t *testing.T) {
 	h := open(t, t.TempDir())
 	r := h.restorer(t)
+	r.Backups.Now = func() time.Time { return time.Now().Add(time.Second) }
 	for _, name := range []string{"a", "b", "c", "d"} {
 		h.apply(t, "deployment/default/"+name, `{"n":1}`)
 	}
@@ -139,6 +140,11 @@ func TestRestorer_changedMeanwhile(t *testing.T) {
 	want := "deployment/default/a {\"n\":1}\ndeployment/default/b {\"n\":\"since\"}\ndeployment/default/d {\"n\":1}"
 	if is := shows(h.View().State); is != want {
 		t.Errorf("got\n%s\nwant\n%s", is, want)
+	}
+	for _, x := range Restores(h.View().State) {
+		if unseen := x.Unseen(h.View().State); len(unseen) > 0 {
+			t.Errorf("%d objects are said to have been changed elsewhere, and unseen", len(unseen))
+		}
 	}
 }
 
