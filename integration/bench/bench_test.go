@@ -63,6 +63,44 @@ func TestPrinter_table(t *testing.T) {
 	}
 }
 
+// What was missed is named in the end, where who started it looks; what has no aim, or reached it, is not.
+func TestMissed(t *testing.T) {
+	rows := []row{
+		row{Figure: "a  x", Ours: "2 µs", With: "raw", Theirs: "1 µs", Ratio: 2}.aim("<= 1.3", false),
+		row{Figure: "b  y", Ours: "1 µs"}.aim("<= 1.3 µs", true),
+		{Figure: "c  z", Ours: "1 GB"},
+	}
+	if err := missed(rows[1:]); err != nil {
+		t.Errorf("got %v, want no error", err)
+	}
+	rows = append(rows, row{Figure: "d  w", Ours: "3 s"}.aim("<= 2 s", false))
+	want := "missed aims: 2\n  a  x: 2 µs, ratio 2.00, aim <= 1.3\n  d  w: 3 s, aim <= 2 s"
+	if err := missed(rows); err == nil || err.Error() != want {
+		t.Errorf("got %v, want\n%s", err, want)
+	}
+}
+
+// A missed aim ends the run with an error only with -strict, whose table is there all the same.
+func TestRun_strict(t *testing.T) {
+	late := part{"z", "what comes too late", "host", func(*bench, context.Context) ([]row, error) {
+		return []row{row{Figure: "z  late", Ours: "3 s"}.aim("<= 2 s", false)}, nil
+	}}
+	for _, strict := range []bool{false, true} {
+		args := []string{"-dir", t.TempDir()}
+		if strict {
+			args = append(args, "-strict")
+		}
+		var out bytes.Buffer
+		err := runParts(t.Context(), []part{late}, args, &out, io.Discard)
+		if (err != nil) != strict || strict && !strings.Contains(err.Error(), "z  late") {
+			t.Errorf("strict %t: got %v", strict, err)
+		}
+		if !strings.Contains(out.String(), "MISSED") {
+			t.Errorf("strict %t: no table in\n%s", strict, &out)
+		}
+	}
+}
+
 func TestUnits(t *testing.T) {
 	for _, c := range []struct{ got, want string }{
 		{span(1234 * time.Nanosecond), "1.23 µs"},

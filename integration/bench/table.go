@@ -34,6 +34,38 @@ func (r row) note(format string, args ...any) row {
 	return r
 }
 
+// missed is an error that names each row whose aim was not reached, with what it is instead; nil if all were.
+func missed(rows []row) error {
+	var lines []string
+	for _, r := range rows {
+		if r.Met != nil && !*r.Met {
+			lines = append(lines, fmt.Sprintf("\n  %s: %s, aim %s", r.Figure, r.reached(), r.Aim))
+		}
+	}
+	if lines == nil {
+		return nil
+	}
+	return fmt.Errorf("missed aims: %d%s", len(lines), strings.Join(lines, ""))
+}
+
+// reached is what was measured, and its ratio if it has one: an aim may be either's.
+func (r row) reached() string {
+	if r.Ratio == 0 {
+		return r.Ours
+	}
+	return r.Ours + ", ratio " + r.ratio()
+}
+
+func (r row) ratio() string {
+	switch {
+	case r.Ratio == 0:
+		return ""
+	case r.Ratio >= 100 || r.Ratio < 0.1:
+		return strconv.FormatFloat(r.Ratio, 'g', 3, 64)
+	}
+	return strconv.FormatFloat(r.Ratio, 'f', 2, 64)
+}
+
 // printer prints either a table for people or one JSON object a line.
 type printer struct {
 	w      io.Writer
@@ -73,20 +105,14 @@ func (p *printer) rows(rows []row) error {
 	t := tabwriter.NewWriter(p.w, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(t, "figure\tours\tcompared with\ttheirs\tratio\taim\t")
 	for _, r := range rows {
-		ratio, met := "", ""
-		if r.Ratio != 0 {
-			ratio = strconv.FormatFloat(r.Ratio, 'f', 2, 64)
-			if r.Ratio >= 100 || r.Ratio < 0.1 {
-				ratio = strconv.FormatFloat(r.Ratio, 'g', 3, 64)
-			}
-		}
+		met := ""
 		if r.Met != nil {
 			met = "met"
 			if !*r.Met {
 				met = "MISSED"
 			}
 		}
-		fmt.Fprintln(t, strings.Join([]string{r.Figure, r.Ours, r.With, r.Theirs, ratio, r.Aim, met}, "\t"))
+		fmt.Fprintln(t, strings.Join([]string{r.Figure, r.Ours, r.With, r.Theirs, r.ratio(), r.Aim, met}, "\t"))
 	}
 	if err := t.Flush(); err != nil {
 		return err
