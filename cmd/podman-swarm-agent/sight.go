@@ -243,9 +243,10 @@ func (a *agent) seen() api.Cluster {
 	view := a.ledger.View()
 	peers, _ := a.cluster.sight.Peers()
 	c := api.Cluster{Name: a.c.ClusterName, Digest: view.Digest()[:16]}
-	agree := true
-	for _, p := range a.members(st) {
-		o := asPeer(p, a.cluster.sight.since)
+	agree, members := true, a.members(st)
+	c.Lag, c.Behind = lacks(members, st.At)
+	for _, p := range members {
+		o := asPeer(p, a.cluster.sight.since, st.At)
 		if p.Alive || !o.Elsewhere.IsZero() {
 			if agree = agree && !o.Agrees.IsZero(); o.Agrees.After(c.Agrees) {
 				c.Agrees = o.Agrees
@@ -278,10 +279,27 @@ func (a *agent) seen() api.Cluster {
 	return c
 }
 
-// asPeer is what the API is told of a host, as it is heard by this one, which has listened since then.
-func asPeer(p peersync.Peer, since time.Time) api.Peer {
+// lackedFor is for how long a host has had something that this one lacks. Of one that is not heard it is known only of its own events: others
+// may have brought the rest meanwhile.
+func lackedFor(p peersync.Peer, at time.Time) time.Duration {
+	if p.Ahead.IsZero() || !p.Alive && p.Lacked == 0 {
+		return 0
+	}
+	return at.Sub(p.Ahead)
+}
+
+// lacks is how far this host is behind the others: how many events of theirs, each its own, and for how many seconds.
+func lacks(peers []peersync.Peer, at time.Time) (events uint64, seconds float64) {
+	for _, p := range peers {
+		events, seconds = events+p.Lacked, max(seconds, lackedFor(p, at).Seconds())
+	}
+	return events, seconds
+}
+
+// asPeer is what the API is told of a host at that time, as it is heard by this one, which has listened since then.
+func asPeer(p peersync.Peer, since, at time.Time) api.Peer {
 	o := api.Peer{Host: p.Host, Version: p.Version, Alive: p.Alive, Heard: p.Heard, Ready: !p.Starting, Writable: !p.ReadOnly,
-		Lag: p.Behind + p.Lacked, Behind: p.For.Seconds(), Digest: "unknown", Agrees: p.Agrees, Offset: p.Offset, RTT: p.RTT}
+		Lag: p.Behind + p.Lacked, Behind: max(p.For, lackedFor(p, at)).Seconds(), Digest: "unknown", Agrees: p.Agrees, Offset: p.Offset, RTT: p.RTT}
 	switch {
 	case !p.Alive:
 		o.Agrees = time.Time{} // what it had when it was heard is no word on what it has now

@@ -235,9 +235,36 @@ func TestAsPeer_heardByOthers(t *testing.T) {
 		{"never heard but by others", peersync.Peer{Heard: now}, since},
 		{"never heard", peersync.Peer{}, time.Time{}},
 	} {
-		if got := asPeer(c.peer, since).Elsewhere; !got.Equal(c.want) {
+		if got := asPeer(c.peer, since, now).Elsewhere; !got.Equal(c.want) {
 			t.Errorf("%s: got %v, want %v", c.name, got, c.want)
 		}
+	}
+}
+
+// For how long a host and this one have not all of each other's events is told in seconds whichever of the two lacks them.
+func TestAsPeer_lag(t *testing.T) {
+	now := time.Now()
+	for _, c := range []struct {
+		name    string
+		peer    peersync.Peer
+		events  uint64
+		seconds float64
+	}{
+		{"even", peersync.Peer{Alive: true}, 0, 0},
+		{"behind", peersync.Peer{Alive: true, Behind: 3, For: 2 * time.Second}, 3, 2},
+		{"ahead, with its own", peersync.Peer{Alive: true, Unknown: true, Lacked: 4, Ahead: now.Add(-7 * time.Second)}, 4, 7},
+		{"ahead, with those of a third", peersync.Peer{Alive: true, Unknown: true, Ahead: now.Add(-7 * time.Second)}, 0, 7},
+		{"silent, and ahead with its own", peersync.Peer{Unknown: true, Lacked: 4, Ahead: now.Add(-9 * time.Second)}, 4, 9},
+		{"silent, and was ahead with those of a third", peersync.Peer{Unknown: true, Ahead: now.Add(-9 * time.Second)}, 0, 0},
+	} {
+		if got := asPeer(c.peer, now, now); got.Lag != c.events || got.Behind != c.seconds {
+			t.Errorf("%s: got %d events for %v s, want %d for %v s", c.name, got.Lag, got.Behind, c.events, c.seconds)
+		}
+	}
+	events, seconds := lacks([]peersync.Peer{{Alive: true, Behind: 9, For: time.Minute}, {Alive: true, Lacked: 2, Ahead: now.Add(-time.Second)},
+		{Alive: true, Lacked: 3, Ahead: now.Add(-5 * time.Second)}}, now)
+	if events != 5 || seconds != 5 {
+		t.Errorf("this host: got %d events for %v s, want the 5 that it lacks, for 5 s", events, seconds)
 	}
 }
 

@@ -178,6 +178,14 @@ func replicaConcern(what string, n client.NotRunning) string {
 // behind is how long, in seconds, a host that is alive may lack events before that needs a look.
 const behind = 5
 
+// lacked says what another host lacks, or the asked one of it.
+func lacked(h *client.Host) string {
+	if h.Lag == 0 {
+		return "host " + h.Host + " has something of third hosts that this host lacks"
+	}
+	return fmt.Sprintf("host %s lacks %s, or this host lacks as many of its", h.Host, plural(int(h.Lag), "event"))
+}
+
 // hostConcerns is what needs a look of one host; of the asked one, what it says of itself has been said.
 func hostConcerns(h *client.Host) []string {
 	var all []string
@@ -200,8 +208,7 @@ func hostConcerns(h *client.Host) []string {
 	case "alive":
 		add(!h.Self && h.Podman == "" && h.CPUs > 0, "host %s: its Podman does not answer. There:  systemctl status podman.socket", h.Host)
 		add(!h.Self && h.ReadOnly != "", "host %s is read-only: %s. Its containers run on; make room there", h.Host, h.ReadOnly)
-		add(h.Lag > 0 && h.Behind > behind, "host %s is %s behind, the oldest %.0f s old. If that lasts, look into the logs of both agents",
-			h.Host, plural(int(h.Lag), "event"), h.Behind)
+		add(!h.Self && h.Behind > behind, "%s, for %.0f s now. If that lasts, look into the logs of both agents", lacked(h), h.Behind)
 	}
 	add(strings.HasPrefix(h.Digest, "differs"), "host %s has another state although it has the same events: it %s. Both fold their events anew; "+
 		"if this lasts, keep both logs and report it", h.Host, h.Digest)

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"time"
 
@@ -23,13 +24,14 @@ func (p *program) nodes() *cobra.Command {
 		Aliases:    []string{"hosts"},
 		SuggestFor: []string{"members", "peers"},
 		Short:      "List the hosts of the cluster: alive or since when not, how far behind, whether they agree",
-		Long: `nodes lists the hosts as the asked one sees them. LAG is how many events one of the two has and the other has not yet,
-and how old they are; STATE says of a host that is not heard since when. CLOCK is how far its clock is from the asked
+		Long: `nodes lists the hosts as the asked one sees them. LAG is how many events it has and the other host lacks, or of the other's
+own it lacks itself, and for how many seconds that has been so; of the asked host, how many of the others' it lacks, of each
+its own. "?" instead of how many: a host has something of third hosts, and how much is not known. STATE says of a host that is not heard since when. CLOCK is how far its clock is from the asked
 host's, and TRIP how long a message takes there and back.
 
 -o json gives [{"host", "self", "address", "version", "state": "alive", "silent", "stopped", "down" or "removed", "since",
 "why", "heard", "podman", "ready", "readonly", "cordoned", "draining", "cpus", "memory", "replicas", "running",
-"lag_events", "lag_seconds", "digest": "agrees", "differs at KEY" or "unknown", "agrees_since", "clock_offset_seconds",
+"lag_events", "lag_seconds": as in LAG, of every host; with 0 events above 0 where LAG has "?", "digest": "agrees", "differs at KEY" or "unknown", "agrees_since", "clock_offset_seconds",
 "round_trip_seconds", "stuck"}]; with --watch, one such list a line.`,
 		Example: `  psctl nodes
   psctl nodes -o wide --watch
@@ -87,16 +89,17 @@ func (p *program) hostTable(all []client.Host, wide bool) *table {
 	if wide {
 		t.header = append(t.header, "PODMAN", "CPUS", "MEMORY", "HEARD")
 	}
+	heard := slices.ContainsFunc(all, func(h client.Host) bool { return !h.Self && h.State == "alive" })
 	for i := range all {
 		h := &all[i]
-		row := []string{h.Host, p.hostState(h), fmt.Sprintf("%d/%d", h.Running, h.Replicas), lag(h), p.agreement(h),
+		row := []string{h.Host, p.hostState(h), fmt.Sprintf("%d/%d", h.Running, h.Replicas), lag(h, heard), p.agreement(h),
 			seconds(h.Offset, true), seconds(h.RoundTrip, false), h.Address, h.Version}
 		if wide {
-			heard := ""
+			last := ""
 			if !h.Heard.IsZero() {
-				heard = age(h.Heard, p.now()) + " ago"
+				last = age(h.Heard, p.now()) + " ago"
 			}
-			row = append(row, h.Podman, fmt.Sprint(h.CPUs), bytesText(h.Memory), heard)
+			row = append(row, h.Podman, fmt.Sprint(h.CPUs), bytesText(h.Memory), last)
 		}
 		t.add(row...)
 	}
@@ -130,14 +133,17 @@ func (p *program) hostState(h *client.Host) string {
 	return strings.Join(words, ", ")
 }
 
-func lag(h *client.Host) string {
+// lag is how many events are not on both sides yet, and for how long; heard is whether the asked host hears any other.
+func lag(h *client.Host, heard bool) string {
 	switch {
-	case h.Self || (h.State != "alive" || h.Stuck != "") && h.Lag == 0:
+	case h.Lag > 0:
+		return fmt.Sprintf("%d (%.1f s)", h.Lag, h.Behind)
+	case h.Behind > 0:
+		return fmt.Sprintf("? (%.1f s)", h.Behind)
+	case h.State != "alive" || h.Stuck != "" || h.Self && !heard:
 		return "" // not known
-	case h.Lag == 0:
-		return "0"
 	}
-	return fmt.Sprintf("%d (%.1f s)", h.Lag, h.Behind)
+	return "0"
 }
 
 func (p *program) agreement(h *client.Host) string {

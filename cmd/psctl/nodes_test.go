@@ -1,8 +1,11 @@
 package main
 
 import (
+	"slices"
 	"strings"
 	"testing"
+
+	"github.com/podman-swarm/podman-swarm/cmd/internal/client"
 )
 
 // What is shown again and again changes as the cluster does, and goes on when the agent has been away.
@@ -44,6 +47,37 @@ func TestNodes_none(t *testing.T) {
 		got, err := new(program).nodesText([]byte("[]"), wide)
 		if err != nil || !strings.HasPrefix(got, "no host has spoken of itself yet") {
 			t.Errorf("got %q, %v", got, err)
+		}
+	}
+}
+
+// Lag is shown of every host, the asked one too, with its seconds; what is not known is not shown as 0.
+func TestNodes_lag(t *testing.T) {
+	const all = `[{"host":"a","self":true,"state":"alive","lag_events":4,"lag_seconds":7},{"host":"b","state":"alive"},
+		{"host":"c","state":"alive","lag_seconds":6.5},{"host":"d","state":"silent"},{"host":"e","state":"silent","lag_events":2,"lag_seconds":60}]`
+	hosts, err := readAs[[]client.Host]("nodes", []byte(all))
+	if err != nil {
+		t.Fatal(err)
+	}
+	lags := func(hosts []client.Host) (got []string) {
+		for _, row := range new(program).hostTable(hosts, false).rows {
+			got = append(got, row[3])
+		}
+		return got
+	}
+	if got, want := lags(hosts), []string{"4 (7.0 s)", "0", "? (6.5 s)", "", "2 (60.0 s)"}; !slices.Equal(got, want) {
+		t.Errorf("got %q, want %q", got, want)
+	}
+	hosts[0].Lag, hosts[0].Behind = 0, 0
+	if got := lags(hosts)[0]; got != "0" {
+		t.Errorf("of the asked host, which hears others: got %q, want 0", got)
+	}
+	if got := lags([]client.Host{hosts[0], hosts[3]})[0]; got != "" {
+		t.Errorf("of the asked host, which hears nobody: got %q, want nothing", got)
+	}
+	for i, want := range []string{"", "", "host c has something of third hosts that this host lacks, for 6 s now", "", ""} {
+		if got := strings.Join(hostConcerns(&hosts[i]), ""); hosts[i].State == "alive" && (want == "") != (got == "") || !strings.HasPrefix(got, want) {
+			t.Errorf("host %s: got %q, want %q", hosts[i].Host, got, want)
 		}
 	}
 }

@@ -141,8 +141,12 @@ type Host struct {
 	Replicas int        `json:"replicas"` // placed there
 	Running  int        `json:"running"`  // of these, as far as is known
 
-	Lag       uint64     `json:"lag_events"`                     // events that the asked host has and this one lacks, or the other way round
-	Behind    float64    `json:"lag_seconds"`                    // how old the oldest of them is
+	// Lag is how many events the asked host has and this one lacks, or of its own that the asked host lacks; of the asked host, how many of the
+	// others' it lacks, of each its own, by what is heard of them.
+	Lag uint64 `json:"lag_events"`
+	// Behind is for how long that has been so. Above 0 without any events, it is for how long there has been something of third hosts: how
+	// much is not known.
+	Behind    float64    `json:"lag_seconds"`
 	Digest    string     `json:"digest,omitempty"`               // agrees; differs at KEY; unknown
 	Agrees    *time.Time `json:"agrees_since,omitempty"`         // since when it does
 	Offset    *float64   `json:"clock_offset_seconds,omitempty"` // of its clock against the asked host's

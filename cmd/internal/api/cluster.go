@@ -16,6 +16,8 @@ type Cluster struct {
 	Digest string    // of this host's state
 	Agrees time.Time // since when all hosts that are alive have the same state; zero: they have not, or are not known to
 	Peers  []Peer    // the other hosts
+	Lag    uint64    // events of the other hosts, each its own, that this one lacks, by what is heard of them
+	Behind float64   // seconds: for how long one has had something that this host lacks
 	// Unmoved says of replicas on hosts that are silent, drained or tainted with NoExecute, and that cannot be moved as things are, why, by pod:
 	// "default/web-0". Those that are merely not moved yet are not in it.
 	Unmoved map[string]string
@@ -32,8 +34,8 @@ type Peer struct {
 	Heard       time.Time     // last; zero: never
 	Ready       bool          // its Podman answers, and it has recovered
 	Writable    bool          // it takes changes
-	Lag         uint64        // events that one of the two has and the other lacks
-	Behind      float64       // seconds: how old the oldest of them is
+	Lag         uint64        // events that this host has and it lacks, or of its own that this host lacks
+	Behind      float64       // seconds: for how long that is so; with Lag 0: for how long it has had something of third hosts that this host lacks
 	Digest      string        // agrees; differs at KEY; unknown
 	Agrees      time.Time     // since when
 	Offset, RTT time.Duration // of its clock, and of NATS there and back; zero: not measured yet
@@ -61,6 +63,9 @@ func (s *Server) hostsOf(l *look, c Cluster) []Host {
 		}
 	}
 	for i := range all {
+		if all[i].Self {
+			all[i].Lag, all[i].Behind = c.Lag, c.Behind
+		}
 		if at := slices.IndexFunc(c.Peers, func(p Peer) bool { return p.Host == all[i].Host }); at >= 0 {
 			all[i].hear(&c.Peers[at])
 		}

@@ -416,7 +416,7 @@ func TestNode_deleted(t *testing.T) {
 // What is heard of the others now stands beside what is recorded of them.
 func TestStatus_cluster(t *testing.T) {
 	now := time.Now().UTC().Truncate(time.Second)
-	c := Cluster{Name: "home", Digest: "d1", Agrees: now, Unmoved: map[string]string{"default/web-1": "1 of 2 hosts in sight"},
+	c := Cluster{Name: "home", Digest: "d1", Agrees: now, Lag: 7, Behind: 1.5, Unmoved: map[string]string{"default/web-1": "1 of 2 hosts in sight"},
 		Stuck: []Problem{{What: "the stream of h2", Why: "stands at 7", Do: "look"}},
 		Peers: []Peer{
 			{Host: "h2", Version: "v2", Alive: true, Heard: now, Ready: true, Writable: true, Lag: 3, Behind: 0.5, Digest: "agrees", Agrees: now,
@@ -432,7 +432,7 @@ func TestStatus_cluster(t *testing.T) {
 	got := a.want(200, "GET", "/swarm/v1/status", "")
 	for field, want := range map[string]string{
 		"cluster": "home", "digest": "d1", "agree_since": now.Format(time.RFC3339), "problems.0.what": "the stream of h2",
-		"hosts.0.self": "true", "hosts.0.round_trip_seconds": "", "hosts.1.version": "v2", "hosts.1.lag_events": "3", "hosts.1.lag_seconds": "0.5",
+		"hosts.0.self": "true", "hosts.0.lag_events": "7", "hosts.0.lag_seconds": "1.5", "hosts.0.round_trip_seconds": "", "hosts.1.version": "v2", "hosts.1.lag_events": "3", "hosts.1.lag_seconds": "0.5",
 		"hosts.1.clock_offset_seconds": "-1", "hosts.1.round_trip_seconds": "0.001", "hosts.1.digest": "agrees",
 		"hosts.2.host": "h3", "hosts.2.state": "silent", "hosts.2.since": now.Format(time.RFC3339),
 	} {

@@ -149,7 +149,7 @@ function renderHosts() {
       past ? el("td", { className: "dim" }, "not known of then") : el("td", {}, ...hostState(h)),
       el("td", {}, `${running}/${here.length}`),
       el("td", {}, ...agreement(h, past)),
-      el("td", {}, h.lag_events ? `${h.lag_events} (${span(h.lag_seconds)})` : h.self || past ? "" : "0"),
+      el("td", {}, h.lag_events || h.lag_seconds ? `${h.lag_events || "?"} (${span(h.lag_seconds)})` : h.self || past ? "" : "0"),
       el("td", {}, offset === undefined ? "" : (offset < 0 ? "−" : "+") + span(Math.abs(offset))),
       el("td", {}, trip === undefined ? "" : span(trip)),
       el("td", {}, h.podman || el("span", { className: "bad" }, "none")),
