@@ -20,7 +20,7 @@
 //	11  applied again: 500                      TestFailure_A8_A11_apply
 //	12  pending for ever, listed when deleted   TestFailure_A6_A7_A12_A31_restarts
 //	13  one timestamp for the whole state   cmd: TestFailures_inACluster/A13_B11_split; sync: newest-per-object.txt
-//	14  what was deleted comes back             cmd: TestAgent_cluster; sync: away-during-a-delete.txt
+//	14  what was deleted comes back             TestFailures_onThreeHosts/A14_deletedWhileAway; cmd: TestAgent_cluster; sync: away-during-a-delete.txt
 //	15  idle nodes rewrite everything       cmd: TestFailures_inACluster/A15_idle; task bench
 //	16  a fast clock reverts every peer         cmd: TestFailures_inACluster/A16_clock; sync: fast-clock.txt
 //	17  who returns rolls the cluster back      cmd: TestAgent_cluster; sync: returning-host.txt
