@@ -16,8 +16,25 @@ import (
 //
 // What is damaged holds up no other incarnation: those of which something cannot be read are gone as well, given up to there, and err is
 // a *CorruptError, joined to fn's where both are; then gone are also those to whose end it did not come. Of an incarnation nothing is given that does not follow on what was given before.
+//
+// What a Trim beside it takes away before anything has been given is gone, and the rest is given. What it takes away later is ErrTrimmed, upon which
+// who asks again is told what is gone; what was given until then is whole. have may be asked twice of an incarnation.
 func (l *Log) Missing(ctx context.Context, have func(Incarnation) uint64, from uint64, fn func(Record) error) (gone []Incarnation, err error) {
-	begin := l.tail.Load().markAt(0).number // before the floors are read: what is trimmed off in between is found to be gone then
+	for {
+		given := false
+		gone, err = l.missing(ctx, have, from, func(r Record) error {
+			given = true
+			return fn(r)
+		})
+		if given || !errors.Is(err, ErrTrimmed) {
+			return gone, err
+		}
+		// The log has been trimmed since it was looked where it begins, and by now it is known what is gone by that.
+	}
+}
+
+func (l *Log) missing(ctx context.Context, have func(Incarnation) uint64, from uint64, fn func(Record) error) (gone []Incarnation, err error) {
+	begin := l.tail.Load().markAt(0).number // before the floors are read: what is trimmed off in between is ErrTrimmed then
 	l.headMu.Lock()
 	all := maps.Clone(l.heads)
 	l.headMu.Unlock()

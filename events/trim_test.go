@@ -480,3 +480,101 @@ func TestVerify_trimmed(t *testing.T) {
 		t.Errorf("what cannot be read: %v", err)
 	}
 }
+
+// A trim at any moment of a Missing makes no gap: what is trimmed off before anything has been given is gone, and what is lacked of it elsewhere is
+// given all the same; once something has been given, either all of it is, or ErrTrimmed says that it is not.
+func TestMissing_besideATrim(t *testing.T) {
+	ctx := context.Background()
+	trim := func(l *Log) {
+		if err := l.Trim(math.MaxUint64); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, had := range []uint64{0, math.MaxUint64} { // of the incarnation that begins in what is trimmed off
+		l := mustOpen(t, ram(t), small())
+		old, young := &author{inc: 10}, &author{inc: 20}
+		mustAppend(t, l, old.entry(t, 1, 100))
+		grow(t, l, old, 4)
+		mustAppend(t, l, young.entry(t, 2, 100), young.entry(t, 1, 100))
+		seen := uint64(0)
+		gone, err := l.Missing(ctx, func(inc Incarnation) uint64 { // which is asked once it is known what there is
+			if l.First() == 1 {
+				trim(l)
+			}
+			if inc == old.inc {
+				return had
+			}
+			return 0
+		}, 0, func(r Record) error {
+			if r.Inc == young.inc {
+				seen = r.Seq + uint64(r.Count) - 1
+			}
+			return nil
+		})
+		if err != nil || had == 0 != slices.Equal(gone, []Incarnation{old.inc}) || seen != young.last {
+			t.Errorf("who has %d of what is trimmed off before the first is given: gone %v, of the other up to %d, want %d, %v", had, gone, seen, young.last, err)
+		}
+	}
+
+	l := mustOpen(t, ram(t), small())
+	a := &author{inc: l.Incarnation()}
+	grow(t, l, a, 6)
+	seen := uint64(0)
+	gone, err := l.Missing(ctx, func(Incarnation) uint64 { return 0 }, 0, func(r Record) error {
+		if r.Seq == 1 {
+			trim(l)
+		}
+		if r.Seq != seen+1 {
+			t.Errorf("event %d comes after %d", r.Seq, seen)
+		}
+		seen = r.Seq + uint64(r.Count) - 1
+		return nil
+	})
+	if gone != nil || !errors.Is(err, ErrTrimmed) || seen == 0 || seen >= a.last {
+		t.Errorf("of what is trimmed off while it is given: gone %v, up to %d of %d, %v, want ErrTrimmed", gone, seen, a.last, err)
+	}
+}
+
+// TestMissing_besideTrims reads again and again while a log is written and trimmed.
+func TestMissing_besideTrims(t *testing.T) {
+	l := mustOpen(t, ram(t), small())
+	a := &author{inc: l.Incarnation()}
+	grow(t, l, a, 4)
+	stop := make(chan struct{})
+	var wg sync.WaitGroup
+	for range 3 {
+		wg.Go(func() {
+			for {
+				select {
+				case <-stop:
+					return
+				default:
+				}
+				had := l.Floor(a.inc) // what is trimmed off next is behind it
+				last := l.End().Index // what is durable, and of one incarnation alone
+				seen := had
+				gone, err := l.Missing(context.Background(), func(Incarnation) uint64 { return had }, 0, func(r Record) error {
+					if r.Seq > seen+1 {
+						t.Errorf("event %d comes after %d", r.Seq, seen)
+					}
+					seen = r.Seq + uint64(r.Count) - 1
+					return nil
+				})
+				switch {
+				case errors.Is(err, ErrTrimmed) && seen > had, err == nil && gone != nil && seen == had, err == nil && gone == nil && seen >= last:
+				default:
+					t.Errorf("who has %d of %d: given up to %d, gone %v, %v", had, last, seen, gone, err)
+					return
+				}
+			}
+		})
+	}
+	for range 200 {
+		grow(t, l, a, 4)
+		if err := l.Trim(math.MaxUint64); err != nil {
+			t.Error(err)
+		}
+	}
+	close(stop)
+	wg.Wait()
+}
