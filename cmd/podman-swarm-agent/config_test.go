@@ -151,6 +151,7 @@ func TestRun_usage(t *testing.T) {
 	}{
 		{[]string{"--version"}, 0, "podman-swarm-agent dev"},
 		{[]string{"--help"}, 0, "--data-dir"},
+		{[]string{"log", "verify", "--help"}, 0, "looks at the log, and at nothing else of the host"},
 		{[]string{"--nonsense"}, 2, "unknown flag: --nonsense"},
 		{[]string{"stray"}, 2, "stray"},
 		{[]string{"--log-level=loud"}, 2, "--log-level"},

@@ -82,7 +82,10 @@ func verifyCommand(getenv func(string) string) *cobra.Command {
 		Short: "Recompute the hash chain of every incarnation in the log, and hold it to what is known elsewhere",
 		Long: `Recompute the hash chain of every incarnation in the log. Whoever may write to the disk could write all of it anew, with every hash in it: with
 --head the log is held to what psctl audit head printed once (on this host or another; - is standard input), and with --backup to a backup of this host, or
-all of a folder. Host, incarnation and the first event that is not as it was are named on standard error (exit code 1). The log is only read.`,
+all of a folder. Host, incarnation and the first event that is not as it was are named on standard error (exit code 1). The log is only read.
+
+It looks at the log, and at nothing else of the host: neither at the increments, where what was trimmed off the log is (events=FIRST-LAST says what is left
+of each incarnation; psctl audit verify reads all), nor at backups that are not given, nor at state.json.`,
 		Example: `  podman-swarm-agent log verify
   podman-swarm-agent log verify --head heads.txt --backup /mnt/usb/backups --data-dir /mnt/disk/podman-swarm`,
 		Args: usage(cobra.NoArgs),

@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/podman-swarm/podman-swarm/cmd/internal/client"
+	"github.com/podman-swarm/podman-swarm/events"
 )
 
 func (p *program) undo() *cobra.Command {
@@ -50,6 +51,10 @@ backup here: the agent is sent what is in it, and no key.
 		return ids, cobra.ShellCompDirectiveNoFileComp
 	}
 	c.RunE = func(c *cobra.Command, args []string) error {
+		if i := slices.IndexFunc(args, isEventID); i >= 0 {
+			return usage("%s is the id of an event, or of a commit, and neither an index nor a restore: what can be taken back are events, "+
+				"by the index that psctl events and psctl history show, and restores, by what psctl restores shows", args[i])
+		}
 		if !slices.ContainsFunc(args, func(a string) bool { _, err := strconv.ParseUint(a, 10, 63); return err != nil }) {
 			if r.keys.given() {
 				return usage("--identity and --passphrase-file open the backup of what was before a restore; an event is taken back by the log")
@@ -68,6 +73,13 @@ backup here: the agent is sent what is in it, and no key.
 		return r.run(c.Context(), "undo "+id, restoresPath+client.Path(id, "undo"), url.Values{})
 	}
 	return c
+}
+
+// isEventID reports whether it is what -o json has as an event's id, its stamp, or the uid of what it made: none of them is a restore's.
+func isEventID(arg string) bool {
+	var stamp events.Stamp
+	_, err := events.ParseID(arg)
+	return arg != "" && (err == nil || stamp.UnmarshalText([]byte(arg)) == nil)
 }
 
 // undoEvents takes events back.

@@ -186,7 +186,7 @@ func (s *Server) undoRestore(q *request) error {
 	st := s.Ledger.View().State
 	undone, ok := st.LookupRestore(id)
 	if !ok {
-		return refused(http.StatusNotFound, metav1.StatusReasonNotFound, "there is no restore "+id+": psctl restores lists them")
+		return refused(http.StatusNotFound, metav1.StatusReasonNotFound, "there is no restore "+id+": psctl restores lists them, and an event is taken back by its index, which psctl events shows")
 	}
 	if undone.Host != s.Node {
 		return refused(http.StatusConflict, metav1.StatusReasonConflict, "host "+undone.Host+" did restore "+id+", and has the backup of what was there before: ask its agent")
