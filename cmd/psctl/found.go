@@ -22,6 +22,7 @@ import (
 type foundService struct {
 	Name     string      `json:"name"`
 	External string      `json:"external"`
+	Refused  string      `json:"refused"`
 	Ports    []foundPort `json:"ports"`
 	Absent   []struct {
 		Pod  string `json:"pod"`
@@ -47,6 +48,28 @@ type foundCount struct {
 	Ready     int    `json:"ready"`
 	All       int    `json:"all"`
 	External  string `json:"external"`
+	Refused   string `json:"refused"`
+	Open      []struct {
+		Name string `json:"name"`
+		Port int    `json:"port"`
+	} `json:"open"` // null: the agent is of a version that does not say
+}
+
+// takes reports whether requests to a backend of an Ingress that names the Service come to anybody.
+func (c *foundCount) takes(b *networkingv1.ServiceBackendPort) bool {
+	if c.External != "" {
+		_, err := netip.ParseAddr(c.External)
+		return err != nil && c.Refused == ""
+	}
+	if c.Open == nil {
+		return c.Ready > 0
+	}
+	for _, o := range c.Open {
+		if b.Name != "" && o.Name == b.Name || b.Name == "" && o.Port == int(b.Number) {
+			return true
+		}
+	}
+	return false
 }
 
 // foundNote is the annotation in which a Service or Ingress, on its way into a table, is told what is behind it. Nobody else sees it.
@@ -81,11 +104,11 @@ func (g *getter) withCounts(ctx context.Context, k kind, items []json.RawMessage
 			continue
 		}
 		told[i] = noted(raw, func(i *networkingv1.Ingress) string {
-			ready, all := 0, map[string]bool{}
+			ready, all := 0, map[networkingv1.IngressServiceBackend]bool{}
 			for _, b := range backends(i) {
-				if b.Service != nil && !all[b.Service.Name] {
-					all[b.Service.Name] = true
-					if c := has[[2]string{i.Namespace, b.Service.Name}]; c.Ready > 0 || c.External != "" {
+				if b.Service != nil && !all[*b.Service] {
+					all[*b.Service] = true
+					if c, ok := has[[2]string{i.Namespace, b.Service.Name}]; ok && c.takes(&b.Service.Port) {
 						ready++
 					}
 				}
@@ -214,6 +237,9 @@ func (p *program) leads(ctx context.Context, c *client.Client, namespace string,
 	}
 	if _, err := netip.ParseAddr(f.External); err == nil {
 		return "nowhere: " + f.External + " is no name: write Endpoints for it"
+	}
+	if f.Refused != "" {
+		return "nowhere: " + f.Refused
 	}
 	if f.External != "" {
 		return "to " + f.External

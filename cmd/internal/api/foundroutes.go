@@ -4,6 +4,7 @@ import (
 	"net/http"
 	"net/netip"
 
+	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 
 	"github.com/podman-swarm/podman-swarm/cmd/internal/ingress"
@@ -17,6 +18,7 @@ type FoundService struct {
 	Name      string        `json:"name"`
 	IP        string        `json:"ip,omitempty"`       // absent: it has none
 	External  string        `json:"external,omitempty"` // the name that it stands for
+	Refused   string        `json:"refused,omitempty"`  // why that is not looked up
 	Ports     []FoundPort   `json:"ports"`
 	Absent    []FoundAbsent `json:"absent,omitempty"`
 }
@@ -63,15 +65,17 @@ func (s *Server) foundRoutes(handle func(string, func(*request) error)) {
 	handle("GET /swarm/v1/services", s.counts)
 	handle("GET /swarm/v1/services/{namespace}", s.counts)
 	handle("GET /swarm/v1/services/{namespace}/{name}", func(q *request) error {
-		found, err := q.found()
+		l, found, err := q.found()
 		if err != nil {
 			return err
 		}
-		return q.json(http.StatusOK, foundService(found))
+		all := foundService(found)
+		all.Refused = l.unresolved(found)
+		return q.json(http.StatusOK, all)
 	})
 	handle("GET /swarm/v1/ingresses/{namespace}/{name}", s.foundIngress)
 	handle("GET /api/v1/services/{namespace}/{name}/endpoints", func(q *request) error {
-		found, err := q.found()
+		_, found, err := q.found()
 		if err != nil {
 			return err
 		}
@@ -82,7 +86,7 @@ func (s *Server) foundRoutes(handle func(string, func(*request) error)) {
 		return q.json(http.StatusOK, all)
 	})
 	handle("GET /api/v1/services/{namespace}/{name}/addresses", func(q *request) error {
-		found, err := q.found()
+		_, found, err := q.found()
 		if err != nil {
 			return err
 		}
@@ -99,17 +103,17 @@ func (s *Server) foundRoutes(handle func(string, func(*request) error)) {
 }
 
 // found is the Service that a path names.
-func (q *request) found() (*discovery.Service, error) {
+func (q *request) found() (*look, *discovery.Service, error) {
 	v, err := q.view()
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	n := name{q.PathValue("namespace"), q.PathValue("name")}
-	if found := q.s.lookAt(v.State).find(n); found != nil {
-		return found, nil
+	l, n := q.s.lookAt(v.State), name{q.PathValue("namespace"), q.PathValue("name")}
+	if found := l.find(n); found != nil {
+		return l, found, nil
 	}
 	r, _ := served("", "services")
-	return nil, apierrors.NewNotFound(r.gr(), n.name)
+	return nil, nil, apierrors.NewNotFound(r.gr(), n.name)
 }
 
 // foundIngress answers with what of an Ingress is not served.
@@ -165,11 +169,19 @@ func addressOf(e *discovery.Endpoint) netip.AddrPort {
 
 // FoundCount is how many replicas a Service has, and how many of them take connections.
 type FoundCount struct {
-	Namespace string `json:"namespace"`
-	Name      string `json:"name"`
-	Ready     int    `json:"ready"`
-	All       int    `json:"all"`
-	External  string `json:"external,omitempty"` // the name that it stands for
+	Namespace string      `json:"namespace"`
+	Name      string      `json:"name"`
+	Ready     int         `json:"ready"`
+	All       int         `json:"all"`
+	Open      []FoundOpen `json:"open"`               // where an Ingress can lead: none of a headless Service without ports
+	External  string      `json:"external,omitempty"` // the name that it stands for
+	Refused   string      `json:"refused,omitempty"`  // why that is not looked up
+}
+
+// FoundOpen is a port of a Service, over TCP, at which a replica takes connections.
+type FoundOpen struct {
+	Name string `json:"name,omitempty"`
+	Port int    `json:"port"`
 }
 
 // counts answers with the count of each Service in a namespace, or in all.
@@ -181,12 +193,28 @@ func (s *Server) counts(q *request) error {
 	all, l := []FoundCount{}, s.lookAt(v.State)
 	for n := range foundNames(v.State, q.PathValue("namespace")) {
 		if found := l.find(n); found != nil && (hasEndpoints(found) || found.External() != "") {
-			c := FoundCount{Namespace: n.namespace, Name: n.name, External: found.External()}
+			c := FoundCount{Namespace: n.namespace, Name: n.name, Open: openOf(found), External: found.External(), Refused: l.unresolved(found)}
 			c.Ready, c.All = readyOf(found)
 			all = append(all, c)
 		}
 	}
 	return q.json(http.StatusOK, all)
+}
+
+// openOf are the ports of a Service that an Ingress can lead to now.
+func openOf(s *discovery.Service) []FoundOpen {
+	all := []FoundOpen{}
+	for i := range s.Ports {
+		p := &s.Ports[i]
+		if p.Protocol != corev1.ProtocolTCP { // that of none has no protocol
+			continue
+		}
+		for range p.Ready() {
+			all = append(all, FoundOpen{p.Name, int(p.Port)})
+			break
+		}
+	}
+	return all
 }
 
 // readyOf is how many replicas of a Service take connections at some port, and how many there are in all.
