@@ -209,7 +209,7 @@ func (c *core) heed(node string, b beat) {
 			c.solved("twins " + node)
 		}
 		p.other, p.otherAt = p.beat, p.direct
-		p.folded, p.strange, p.strayed = false, 0, time.Time{}
+		p.folded, p.strange, p.strayed, p.rest = false, 0, time.Time{}, nil
 		c.stash.forget(b.Inc) // its disk may have been put back, and what it said is no longer so
 	}
 	if p.ReadOnly && !b.ReadOnly { // what it had heard meanwhile, and claimed nothing of, is on its disk now

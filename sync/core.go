@@ -57,10 +57,11 @@ type core struct {
 	last       mark   // at the last beat
 	stash      stash
 	pull       *pull
-	missed     bool            // something that came since the pull began could not be folded
+	misses     uint64          // times that something that came could not be folded
 	garbled    bool            // something in the answers that came last cannot be read
 	paused     time.Time       // until when nothing is asked for
 	want       map[string]bool // peers that have what this host lacks
+	turn       time.Duration   // that of the peer that was chosen last
 	search     *search
 	transfer   *transfer
 	serving    *transfer // a state that is being given to another
@@ -132,7 +133,9 @@ type peer struct {
 	folded  bool          // this host has all that it had when it was heard first, or again after a silence
 	gone    time.Time     // when it said that it does not hold what is lacked here
 	told    time.Time     // when it had given all of what was lacked here that it has
-	bad     time.Time     // when it sent what cannot be read
+	bad     time.Time     // when it sent what cannot be read, or did not answer
+	turn    time.Duration // whoever has the smallest is asked next: it grows by the time that answers take
+	rest    *pull         // where to go on asking it for commits, while others are asked; nil: at the beginning
 	agrees  time.Time     // since when its state is this host's; zero: it is not
 	differs bool          // its digest is another, with the same vector
 	parts   string        // the first key of which the two states do not say the same; "" until its state has come
@@ -150,7 +153,7 @@ type peer struct {
 	helloWall time.Time
 }
 
-// pull is an ask for commits that is under way.
+// pull is an ask for commits that is under way, or the next that is to be made of the same host.
 type pull struct {
 	peer   string
 	id     uint64
@@ -158,9 +161,10 @@ type pull struct {
 	most   int // bytes
 	asked  time.Time
 	until  time.Time
-	taken  int  // commits so far
-	spared bool // something is left out that the other may hold in the place of what was given up
-	torn   bool // a piece said so
+	taken  int    // commits so far
+	spared bool   // something is left out that the other may hold in the place of what was given up
+	torn   bool   // a piece said so
+	misses uint64 // how many there were when its first piece came
 }
 
 // vectors are marks of vectors that this host has had, or has found to hold nothing that it lacks.
@@ -267,6 +271,7 @@ func (c *core) tick() {
 		c.say.Debug("an ask for commits was not answered", "peer", c.pull.peer)
 		if p := c.peers[c.pull.peer]; p != nil {
 			p.bad = c.now
+			p.turn += c.now.Sub(c.pull.asked)
 		}
 		c.want[c.pull.peer] = true
 		c.pull = nil

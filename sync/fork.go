@@ -243,6 +243,7 @@ func (c *core) part(s *search, own, theirs events.Hash) {
 // gaveUp has all hosts be asked for what is lacked now: of what they have was found before that nothing of it is.
 func (c *core) gaveUp() {
 	c.seen, c.lateSaid = vectors{}, true
+	c.misses++
 	if c.pull != nil {
 		c.pull.spared = true
 	}

@@ -17,7 +17,7 @@ func TestTake_whatCannotBeReadHoldsUpNobodyElse(t *testing.T) {
 	if a.core.counts.Unreadable == 0 || s.now.Before(a.core.paused) {
 		t.Errorf("%d unreadable, nothing is asked for until %v", a.core.counts.Unreadable, a.core.paused)
 	}
-	a.core.askCommits("b", 0)
+	a.core.askCommits("b", nil)
 	said := fmt.Sprintf(`{"answer":"commits","from":"b","id":%d}`, a.core.pull.id) + "\n" + `{"v":1,"inc":"nonsense"}`
 	a.step(func() { a.core.receive([]message{{a.core.subject.host("a"), []byte(said)}}) })
 	if !s.now.Before(a.core.paused) {

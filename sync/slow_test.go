@@ -108,7 +108,7 @@ func TestReceive_whatComesTogetherSharesOneSync(t *testing.T) {
 		t.Errorf("%d syncs, want one", got)
 	}
 	s, c := n.ledger.View().OnDisk(), n.core.counts
-	if s.Head(9).Seq != 6 || s.Head(7).Seq != 4 || c.Taken != 10 || c.Fetched != 2 || c.Gaps != 0 || n.core.missed {
+	if s.Head(9).Seq != 6 || s.Head(7).Seq != 4 || c.Taken != 10 || c.Fetched != 2 || c.Gaps != 0 || n.core.misses != 0 {
 		t.Errorf("it holds %s; %+v", heads(s), c)
 	}
 	if p := n.core.peers["b"]; p.number != 5 || p.Seq != 6 {

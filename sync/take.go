@@ -38,7 +38,11 @@ func (c *core) take(came []arrival) {
 			if !c.ends(err) {
 				c.problem("admit", "commits of other hosts cannot be taken: "+err.Error(), "make room on the disk of this host")
 			}
-			c.missed, c.pull = true, nil
+			c.misses++
+			c.pull = nil
+			for _, p := range c.peers {
+				p.rest = nil // what came last may have been a part of it
+			}
 			c.paused = c.now.Add(c.every.answer) // they are asked for again, and not as fast as they can come
 			return
 		}
@@ -67,7 +71,7 @@ func (c *core) fate(of *arrival, a *projection.Admission) []arrival {
 	case projection.Known:
 		c.counts.Known += a.Last - a.Seq + 1
 	case projection.Ahead:
-		c.missed = true
+		c.misses++
 		if _, ok := c.forgone[a.Inc]; ok {
 			return nil // it follows on that
 		}
@@ -75,10 +79,10 @@ func (c *core) fate(of *arrival, a *projection.Admission) []arrival {
 		c.stash.put(a, of.commit)
 		c.wants(of.peer)
 	case projection.Forgone:
-		c.missed = true
+		c.misses++
 		c.forgone[a.Inc] = c.now
 	case projection.Astray:
-		c.missed = true
+		c.misses++
 		c.garbled = c.garbled || of.fetched
 		c.counts.Astray++
 		c.suspect(of.peer, a.Inc)
@@ -139,7 +143,7 @@ func (c *core) next() {
 			delete(c.want, p.name)
 			continue
 		}
-		if best == nil || c.rather(p, best) {
+		if best == nil || c.rather(p, best, 0) {
 			best = p
 		}
 	}
@@ -148,17 +152,55 @@ func (c *core) next() {
 		return
 	}
 	delete(c.want, best.name)
-	c.askCommits(best.name, 0)
+	best.turn = max(best.turn, c.turn)
+	c.turn = best.turn
+	rest := best.rest
+	best.rest = nil
+	c.askCommits(best.name, rest)
 }
 
-// rather reports whether a is to be asked before b: one that hears this host, and of those the one whose last failure is longer ago.
-func (c *core) rather(a, b *peer) bool {
-	hearsA, hearsB := slices.Contains(a.Hears, c.node), slices.Contains(b.Hears, c.node)
-	return hearsA && !hearsB || hearsA == hearsB && a.bad.Before(b.bad)
+// rather reports whether a is to be asked before b: one that hears this host; of those one that has not failed lately, or longer ago; and of
+// those the one to whose answers was given less time, by more than that. Who was not asked for long is not owed all the time since: so a host that
+// takes long for each page leaves the others as much time in between, and comes to its turn however much they have.
+func (c *core) rather(a, b *peer, by time.Duration) bool {
+	if hearsA, hearsB := slices.Contains(a.Hears, c.node), slices.Contains(b.Hears, c.node); hearsA != hearsB {
+		return hearsA
+	}
+	if failedA, failedB := c.failed(a), c.failed(b); !failedA.Equal(failedB) {
+		return failedA.Before(failedB)
+	}
+	return max(a.turn, c.turn)+by < max(b.turn, c.turn)
 }
 
-func (c *core) askCommits(peer string, record uint64) {
-	q := ask{Ask: askCommits, Record: record}
+// failed is when a host failed last; zero if that is long ago, since it must not be last for ever for one message that was lost.
+func (c *core) failed(p *peer) time.Time {
+	if c.now.Sub(p.bad) < c.every.sync {
+		return p.bad
+	}
+	return time.Time{}
+}
+
+// yields reports whether another host is to be asked before the next page of this one. To go on with the same is cheaper: its next page comes while
+// this one is folded. So those whose pages come soon have some of them at a time.
+func (c *core) yields(p *peer) bool {
+	if p == nil || c.transfer != nil || c.now.Before(c.paused) { // then nobody else is asked
+		return false
+	}
+	for name := range c.want {
+		if o := c.peers[name]; o != nil && o != p && c.alive(o) && c.rather(o, p, 4*soon) {
+			return true
+		}
+	}
+	return false
+}
+
+// askCommits asks a host for what it has; after is where such asks are to go on, nil for the first.
+func (c *core) askCommits(peer string, after *pull) {
+	next := pull{peer: peer, most: pageBytes}
+	if after != nil {
+		next = *after
+	}
+	q := ask{Ask: askCommits, Record: next.record, Most: next.most}
 	// What others have given up need not be sent again and again: whoever still has that is about to hear of it. Nor need what cannot be read, once
 	// all before it is here: that may have been missed, though what came later was heard.
 	spared := slices.Collect(maps.Keys(c.forgone))
@@ -177,11 +219,7 @@ func (c *core) askCommits(peer string, record uint64) {
 	for _, inc := range slices.Compact(spared) {
 		q.Have = append(q.Have, point{Inc: inc, Seq: 1<<64 - 1})
 	}
-	next := pull{peer: peer, record: record, most: pageBytes, asked: c.now, until: c.now.Add(c.every.answer), spared: len(c.forgone) > 0}
-	if before := c.pull; before != nil {
-		next.most, next.taken, next.spared, next.torn = before.next(c.now), before.taken, next.spared || before.spared, before.torn
-	}
-	q.Most = next.most
+	next.asked, next.until, next.spared = c.now, c.now.Add(c.every.answer), next.spared || len(c.forgone) > 0
 	next.id = c.question(peer, &q)
 	c.pull = &next
 	c.counts.Asked++
@@ -201,7 +239,8 @@ func (p *pull) next(now time.Time) int {
 	return p.most
 }
 
-// onCommits takes an answer with commits: it gives them, and what to do once they are folded. The next piece is asked for before that.
+// onCommits takes an answer with commits: it gives them, and what to do once they are folded. The next piece is asked for before that, unless it
+// is another's turn.
 func (c *core) onCommits(a *answer) (page []arrival, then func()) {
 	commits := lines(a.body)
 	page = arrivals(commits, a.From, true)
@@ -211,12 +250,21 @@ func (c *core) onCommits(a *answer) (page []arrival, then func()) {
 	c.pull.taken, c.pull.torn = c.pull.taken+len(commits), c.pull.torn || a.Torn
 	done := c.pull
 	if done.record == 0 {
-		c.missed = false
+		done.misses = c.misses
 	}
-	if a.More && a.Record > done.record {
-		c.askCommits(a.From, a.Record)
-	} else {
+	p := c.peers[a.From]
+	if p != nil {
+		p.turn += c.now.Sub(done.asked)
+	}
+	after := *done
+	after.record, after.most = a.Record, done.next(c.now)
+	switch {
+	case !a.More || a.Record <= done.record:
 		c.pull = nil
+	case c.yields(p):
+		c.pull, p.rest, c.want[p.name] = nil, &after, true
+	default:
+		c.askCommits(a.From, &after)
 	}
 	return page, func() { c.pulled(done, a, commits) }
 }
@@ -226,7 +274,8 @@ func (c *core) pulled(done *pull, a *answer, commits [][]byte) {
 	if c.garbled {
 		// What follows on it must not have it asked for again at once, for ever. What comes unasked holds up nothing: a host of
 		// a later version may say it all the time.
-		c.missed, c.paused = true, c.now.Add(c.every.beat)
+		c.misses++
+		c.paused = c.now.Add(c.every.beat)
 	}
 	if a.More {
 		return
@@ -245,7 +294,7 @@ func (c *core) pulled(done *pull, a *answer, commits [][]byte) {
 		c.gone(p, a.Gone)
 	case done.torn: // in one piece it can say what it does not hold
 		c.want[p.name] = true
-	case !c.missed && !done.spared && c.covers(commits):
+	case c.misses == done.misses && !done.spared && c.covers(commits):
 		p.folded, p.strange, p.strayed, p.gone = true, 0, time.Time{}, time.Time{}
 		v := c.ledger.View()
 		c.seen.add(a.Vector, passed{v.Index(), c.now})

@@ -526,7 +526,7 @@ func TestUnread_aLaterFormatIsNotAskedForAgain(t *testing.T) {
 		t.Fatalf("it is not named: %v", n.core.problems)
 	}
 	*said = nil
-	n.step(func() { n.core.askCommits("b", 0) })
+	n.step(func() { n.core.askCommits("b", nil) })
 	if len(*said) == 0 || !bytes.Contains((*said)[0].data, []byte(`{"i":"0000000000000f00","s":18446744073709551615`)) {
 		t.Errorf("asked is %s", (*said)[0].data)
 	}
