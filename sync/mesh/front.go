@@ -12,7 +12,8 @@ import (
 
 const (
 	helloTimeout = 5 * time.Second // for a connection to say what it wants
-	maxConns     = 1024            // of all kinds
+	maxConns     = 1024            // of all kinds, those to embedded NATS included: a route is two
+	maxConnsOf   = 384             // of those for one address: all that talk, and some routes of hosts that share it
 	maxSilent    = 256             // that have not said yet what they want
 	maxSilentOf  = 32              // from one address
 	maxJoining   = 32              // that are with Join
@@ -24,6 +25,7 @@ const (
 	refusedSilent  = "says nothing"
 	refusedHello   = "no TLS hello"
 	refusedCrowd   = "too many connections"
+	refusedOne     = "too many connections of one address"
 	refusedJoin    = "no joining here"
 	refusedTalk    = "no talking here"
 	refusedTLS     = "TLS handshake"
@@ -47,12 +49,13 @@ type front struct {
 	accepting sync.WaitGroup
 
 	mu     sync.Mutex
-	conns  map[net.Conn]bool
-	silent map[string]int    // by address without port
-	quiet  int               // the sum of silent
-	joins  int               // with join
-	talks  int               // with talk
-	real   map[string]string // by the address that NATS sees, whose connection it is
+	conns  map[net.Conn]string // and for what address without port each is held
+	held   map[string]int      // how many of conns, by that
+	silent map[string]int      // by address without port
+	quiet  int                 // the sum of silent
+	joins  int                 // with join
+	talks  int                 // with talk
+	real   map[string]string   // by the address that NATS sees, whose connection it is
 }
 
 func listen(addr string, tls bool, join, talk func(net.Conn), log *natsLog) (*front, error) {
@@ -61,7 +64,7 @@ func listen(addr string, tls bool, join, talk func(net.Conn), log *natsLog) (*fr
 		return nil, err
 	}
 	f := &front{listener: l.(*net.TCPListener), tls: tls, join: join, talk: talk, log: log,
-		conns: map[net.Conn]bool{}, silent: map[string]int{}, real: map[string]string{}}
+		conns: map[net.Conn]string{}, held: map[string]int{}, silent: map[string]int{}, real: map[string]string{}}
 	f.closing, f.end = context.WithCancel(context.Background())
 	return f, nil
 }
@@ -104,8 +107,10 @@ func (f *front) admit(conn *net.TCPConn) {
 	from := hostOf(conn.RemoteAddr().String())
 	f.mu.Lock()
 	full := len(f.conns) >= maxConns || f.quiet >= maxSilent || f.silent[from] >= maxSilentOf
-	if !full && f.closing.Err() == nil {
-		f.conns[conn] = true
+	held := f.held[from]
+	crowds := held >= maxConnsOf // what got past its hello may stay for long in a handshake, and must not keep all others out
+	if !full && !crowds && f.closing.Err() == nil {
+		f.hold(conn, from)
 		f.silent[from]++
 		f.quiet++
 		f.accepting.Go(func() { f.serveOne(conn, from) })
@@ -113,7 +118,10 @@ func (f *front) admit(conn *net.TCPConn) {
 		return
 	}
 	f.mu.Unlock()
-	if full {
+	switch {
+	case crowds:
+		f.log.refuse(conn.RemoteAddr().String(), refusedOne, fmt.Errorf("%d are held for it already, those to embedded NATS included", held))
+	case full:
 		f.log.refuse(conn.RemoteAddr().String(), refusedCrowd, nil)
 	}
 	conn.Close()
@@ -176,11 +184,17 @@ func (f *front) give(conn net.Conn, to func(net.Conn), with *int, most int, nobo
 	*with--
 }
 
-// track lets close end a connection as well; if that has begun, it is ended at once.
-func (f *front) track(conn net.Conn) {
+// hold has a connection count for an address, and be ended by close. The lock is held.
+func (f *front) hold(conn net.Conn, from string) {
+	f.conns[conn] = from
+	f.held[from]++
+}
+
+// track lets close end a connection as well that is for an address; if that has begun, it is ended at once.
+func (f *front) track(conn net.Conn, from string) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.conns[conn] = true
+	f.hold(conn, from)
 	if f.closing.Err() != nil {
 		conn.Close()
 	}
@@ -189,7 +203,11 @@ func (f *front) track(conn net.Conn) {
 func (f *front) drop(conn net.Conn) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	from := f.conns[conn]
 	delete(f.conns, conn)
+	if f.held[from]--; f.held[from] == 0 {
+		delete(f.held, from)
+	}
 	conn.Close()
 }
 

@@ -95,7 +95,7 @@ func (l *natsLog) refusals() map[string]uint64 {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	counts := map[string]uint64{}
-	for _, why := range []string{refusedSilent, refusedHello, refusedCrowd, refusedJoin, refusedTalk, refusedTLS, refusedCluster, refusedName} {
+	for _, why := range []string{refusedSilent, refusedHello, refusedCrowd, refusedOne, refusedJoin, refusedTalk, refusedTLS, refusedCluster, refusedName} {
 		counts[why] = l.counts[why]
 	}
 	return counts

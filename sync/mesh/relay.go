@@ -110,7 +110,7 @@ func (f *front) relay(conn *net.TCPConn, begin []byte) {
 		f.log.say(warn, "embedded NATS does not take a connection", "", "from", conn.RemoteAddr(), "err", err)
 		return
 	}
-	f.track(nats)
+	f.track(nats, hostOf(conn.RemoteAddr().String()))
 	defer f.drop(nats)
 	name := nats.LocalAddr().String()
 	f.mu.Lock()
