@@ -197,6 +197,9 @@ func (c *core) heed(node string, b beat) {
 		c.copied(node)
 	}
 	p := c.peer(node)
+	if p.passed(&b) {
+		return
+	}
 	if b.As == 0 {
 		slices.Sort(b.Hears)
 		p.whole, p.wholeAt = b, c.now
@@ -236,6 +239,12 @@ func (c *core) heed(node string, b beat) {
 		c.told(name, b.Told[name])
 	}
 	c.compare(p)
+}
+
+// passed reports whether a later beat of the same agent has been heard: what this one says is no longer so. A hello comes by another way than the beats
+// to all, and may be passed by one of them. The beats of another start have numbers of their own, as when the clock was set back between the two.
+func (p *peer) passed(b *beat) bool {
+	return !p.direct.IsZero() && b.Boot == p.Boot && b.Number <= p.beat.Number
 }
 
 // told learns of a beat of a host from another that knows of it.

@@ -255,3 +255,33 @@ func TestBeat_aClockSetBackMakesNobodySilent(t *testing.T) {
 		}
 	}
 }
+
+// What a host says to one alone and what it says to all come by two ways, so an earlier beat may come later. It takes back nothing of what was said
+// since, nor what later ones refer to; and of an agent that was started anew, whose clock may have been set back, all is taken.
+func TestBeat_anEarlierOneThatComesLateTakesNothingBack(t *testing.T) {
+	n, said := lone(t)
+	hears := func(b beat) { n.hear(n.core.subject.beat("b"), headed(&b, nil)) }
+	m := markOf(n.ledger.View().Vector())
+	hears(beat{Number: 5, Boot: 1, Vector: m, ReadOnly: true})
+	hears(beat{Number: 7, Boot: 1, Vector: m, Hears: []string{"a"}})
+	*said = nil
+	n.now = n.now.Add(time.Second)
+	late := beat{Number: 6, Boot: 1, Vector: 77, ReadOnly: true}
+	n.hear(n.core.subject.host("a"), headed(&ask{Ask: askHello, From: "b", ID: 1, Beat: &late}, nil))
+	hears(beat{Number: 5, Boot: 1, Vector: m, ReadOnly: true})
+	p := n.core.peers["b"]
+	if p.ReadOnly || p.Vector != m || p.beat.Number != 7 || p.strange > 0 || n.now.Sub(p.direct) != time.Second {
+		t.Errorf("after an earlier beat it takes of b %+v, heard %v ago", p.beat, n.now.Sub(p.direct))
+	}
+	if !slices.ContainsFunc(*said, func(m message) bool { return bytes.Contains(m.data, []byte(`"answer":"hello"`)) }) {
+		t.Errorf("the hello itself is not answered: %s", *said)
+	}
+	*said = nil
+	hears(beat{Number: 8, As: 1})
+	if p.beat.Number != 8 || !slices.Equal(p.Hears, []string{"a"}) || slices.ContainsFunc(*said, func(m message) bool { return bytes.Contains(m.data, []byte(`"ask":"beat"`)) }) {
+		t.Errorf("of a beat that refers to the newest it takes %+v, and says %s", p.beat, *said)
+	}
+	if hears(beat{Number: 2, Boot: 3, Vector: 9}); p.beat.Number != 2 || p.Boot != 3 || p.number != 8 {
+		t.Errorf("of another start it takes %+v", p.beat)
+	}
+}

@@ -448,8 +448,10 @@ func TestCompare_namesTheFirstThatDiffers(t *testing.T) {
 	other.record("a test", projection.Change{Kind: events.Declared, Key: key("b"), Object: []byte(`{}`)})
 	n.run(10 * time.Second)
 	*said = nil
+	number := uint64(0)
 	beats := func(digest string) string {
-		n.hear(n.core.subject.beat("b"), headed(&beat{Boot: 1, Number: uint64(n.now.UnixMilli()), Vector: markOf(n.ledger.View().Vector()), Digest: digest}, nil))
+		number++
+		n.hear(n.core.subject.beat("b"), headed(&beat{Boot: 1, Number: number, Vector: markOf(n.ledger.View().Vector()), Digest: digest}, nil))
 		p := n.core.status().Peers[0]
 		if p.Differs != (digest != "") {
 			t.Errorf("differs: %v", p.Differs)
