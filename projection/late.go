@@ -12,11 +12,11 @@ import (
 
 // Late records again what others have said of versions that were given up, and what came only after that: by GiveUp, that was recorded again of which it knew. Else an
 // object that was deleted would stand, under another number, where its deletion named it by the one that is no more. As all that is recorded again
-// it is the same on every host, which may do so at any time. It reads the whole log, and reports how many commits it has recorded.
+// it is the same on every host, which may do so at any time. It reads the whole log, until ctx ends, and reports how many commits it has recorded.
 //
 // From then on an Admission of a commit that speaks of such a version says so: call it again then. It holds up no change.
 func (l *Ledger) Late(ctx context.Context) (n int, err error) {
-	_, moved, err := l.late()
+	_, moved, err := l.late(ctx)
 	if err != nil || len(moved) == 0 {
 		return 0, err
 	}
@@ -27,7 +27,7 @@ func (l *Ledger) Late(ctx context.Context) (n int, err error) {
 	if err != nil {
 		return 0, err
 	}
-	says, _, err := l.late()
+	says, _, err := l.late(ctx)
 	if err != nil || len(says) == 0 {
 		return 0, err
 	}
@@ -47,29 +47,29 @@ type partedAt struct {
 var errParted = errors.New("something was given up")
 
 // late are the commits to be recorded, and the versions that were given up, with those of others that follow them.
-func (l *Ledger) late() (says [][]byte, moved map[events.Stamp]events.Stamp, err error) {
+func (l *Ledger) late(ctx context.Context) (says [][]byte, moved map[events.Stamp]events.Stamp, err error) {
 	v := l.View()
 	s := v.OnDisk()
 	if v.State != s {
 		return nil, nil, events.ErrFull // the log does not hold what others have said yet
 	}
-	_, err = l.left(func(rec events.Record) error {
+	_, err = l.left(until(ctx, func(rec events.Record) error {
 		if rec.Inc != 0 && s.Forgone(rec.Inc, rec.Hash) {
 			return errParted
 		}
 		return nil
-	})
+	}))
 	if !errors.Is(err, errParted) {
 		return nil, nil, err // nothing was ever given up, as nearly always: that is found out without looking into commits
 	}
-	links, err := l.links()
-	if err != nil {
+	links := newLinks()
+	if err := l.log.Scan(1, until(ctx, links.add())); err != nil {
 		return nil, nil, err
 	}
 	before := links.renumbered(s)
 	moved = maps.Clone(before)
 	all := links.parted(s)
-	if err := l.heard(s, links, all); err != nil {
+	if err := l.heard(ctx, s, links, all); err != nil {
 		return nil, nil, err
 	}
 	for i := range all {
@@ -112,7 +112,7 @@ func (k *links) parted(s *State) (all []partedAt) {
 }
 
 // heard reads what was given up, and what others, whose commits stand, have said of it.
-func (l *Ledger) heard(s *State, k *links, all []partedAt) error {
+func (l *Ledger) heard(ctx context.Context, s *State, k *links, all []partedAt) error {
 	stands, given := map[uint64]bool{}, map[uint64]int{} // by number of the record
 	for _, h := range s.vector {
 		chain, whole := k.chain(h)
@@ -128,7 +128,7 @@ func (l *Ledger) heard(s *State, k *links, all []partedAt) error {
 			given[k.all[i].record] = n
 		}
 	}
-	return l.log.Scan(1, func(rec events.Record) error {
+	return l.log.Scan(1, until(ctx, func(rec events.Record) error {
 		if n, ok := given[rec.Number]; ok {
 			all[n].given = append(all[n].given, bytes.Clone(rec.Payload))
 			return nil
@@ -151,7 +151,7 @@ func (l *Ledger) heard(s *State, k *links, all []partedAt) error {
 			}
 		}
 		return nil
-	})
+	}))
 }
 
 // speaksOf reports whether a commit replaces or ends versions that were given up.

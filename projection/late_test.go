@@ -2,8 +2,12 @@ package projection
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"slices"
 	"testing"
+
+	"github.com/podman-swarm/podman-swarm/events"
 )
 
 // What another host has deleted, not having heard that it was given up, stays deleted where that comes only later: on who had it, and on those who have had
@@ -75,7 +79,7 @@ func TestLate_whatIsDeletedStaysDeleted(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if says, moved, err := again.late(); err != nil || len(says) != 0 || len(moved) == 0 {
+	if says, moved, err := again.late(t.Context()); err != nil || len(says) != 0 || len(moved) == 0 {
 		t.Errorf("after a restart: %d commits, %v, and it knows of %d versions that were given up", len(says), err, len(moved))
 	}
 }
@@ -116,6 +120,41 @@ func TestLate_whatStandsDeletes(t *testing.T) {
 			t.Errorf("%s lists %+v", what, o)
 		}
 	}
+}
+
+// Who reads the whole log leaves off when its caller ends, and has then found out nothing.
+func TestLate_endsWithItsCaller(t *testing.T) {
+	log := newMemoryLog()
+	l, _ := running(t, log)
+	for i := range 3 {
+		mustRecord(t, l, put(fmt.Sprintf("deployment/default/%d", i), `{}`))
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	read := 0
+	l.log = scanned{log, func() {
+		if read++; read == 2 {
+			cancel()
+		}
+	}}
+	if _, _, found, err := l.Forgone(ctx); found || !errors.Is(err, context.Canceled) || read != 2 {
+		t.Errorf("what others have given up: %v, %v, after %d records", found, err, read)
+	}
+	if n, err := l.Late(ctx); n != 0 || !errors.Is(err, context.Canceled) || read != 3 {
+		t.Errorf("what was said of it: %d, %v, after %d records", n, err, read)
+	}
+}
+
+// scanned is a log that says of each record that it is about to give it.
+type scanned struct {
+	*memoryLog
+	gives func()
+}
+
+func (l scanned) Scan(from uint64, fn func(events.Record) error) error {
+	return l.memoryLog.Scan(from, func(r events.Record) error {
+		l.gives()
+		return fn(r)
+	})
 }
 
 // must gives what a call returned, if that was no error.

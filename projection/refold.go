@@ -167,6 +167,16 @@ func (k *links) add() func(events.Record) error {
 	}
 }
 
+// until has the reading of a log end when ctx does.
+func until(ctx context.Context, fn func(events.Record) error) func(events.Record) error {
+	return func(rec events.Record) error {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		return fn(rec)
+	}
+}
+
 // left reads the log. Of one that was trimmed of what cannot be read any more it reads what is left, and reports that.
 func (l *Ledger) left(fn func(events.Record) error) (trimmed bool, err error) {
 	err = l.log.Scan(1, fn)
@@ -222,21 +232,22 @@ func (s *State) Forgone(inc events.Incarnation, commit events.Hash) bool {
 }
 
 // Forgone finds commits of the state that others have given up, after an event of an incarnation: this host has to give them up as well, or
-// what they did is there twice. It reads the whole log, or what is left of it, and what needs to be done with it is for GiveUp.
-func (l *Ledger) Forgone() (inc events.Incarnation, after uint64, found bool, err error) {
+// what they did is there twice. It reads the whole log, or what is left of it, until ctx ends, and holds up no change meanwhile. What it finds is true of the
+// state as it was when it began, and of those after it up to the next GiveUp, Yield or Join; what needs to be done with it is for GiveUp.
+func (l *Ledger) Forgone(ctx context.Context) (inc events.Incarnation, after uint64, found bool, err error) {
 	s := l.View().OnDisk()
 	given := map[events.Hash]bool{}
-	_, err = l.left(func(rec events.Record) error {
+	_, err = l.left(until(ctx, func(rec events.Record) error {
 		if rec.Inc != 0 && s.Forgone(rec.Inc, rec.Hash) {
 			given[rec.Hash] = true
 		}
 		return nil
-	})
+	}))
 	if err != nil || len(given) == 0 {
 		return 0, 0, false, err
 	}
 	links := newLinks() // most of what is given up is not of the state any more
-	trimmed, err := l.left(links.add())
+	trimmed, err := l.left(until(ctx, links.add()))
 	if err != nil {
 		return 0, 0, false, err
 	}

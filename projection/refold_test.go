@@ -317,7 +317,7 @@ func TestForgone_ofALogThatWasTrimmed(t *testing.T) {
 	if err := log.Trim(all / 2); err != nil || log.First() == 1 {
 		t.Fatalf("it begins with event %d, %v", log.First(), err)
 	}
-	if _, _, found, err := l.Forgone(); found || err != nil {
+	if _, _, found, err := l.Forgone(ctx); found || err != nil {
 		t.Errorf("nothing was given up: got %v, %v", found, err)
 	}
 	if n, err := l.Late(ctx); n != 0 || err != nil {
@@ -329,7 +329,7 @@ func TestForgone_ofALogThatWasTrimmed(t *testing.T) {
 		t.Fatal(err)
 	}
 	admit(t, l, but(t, given, inc)...)
-	if of, after, found, err := l.Forgone(); of != inc || after != all-2 || !found || err != nil {
+	if of, after, found, err := l.Forgone(ctx); of != inc || after != all-2 || !found || err != nil {
 		t.Errorf("others have given up what comes after event %d: got %v, %d, %v, %v", all-2, of, after, found, err)
 	}
 	if err := l.GiveUp(ctx, inc, all-2, "a fork"); !errors.Is(err, events.ErrTrimmed) {
@@ -363,7 +363,7 @@ func TestForgone_ofAStateThatWasTakenOver(t *testing.T) {
 	if l.View().Head(inc).Seq != 2 {
 		t.Fatalf("it holds event %d of what is given up", l.View().Head(inc).Seq)
 	}
-	if _, _, found, err := l.Forgone(); found || err != nil {
+	if _, _, found, err := l.Forgone(ctx); found || err != nil {
 		t.Errorf("got %v, %v", found, err)
 	}
 }

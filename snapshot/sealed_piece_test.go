@@ -463,7 +463,7 @@ func TestTrimmer_sealed(t *testing.T) {
 			t.Fatalf("event %d, which is not: %v", want.Index(), err)
 		}
 	}
-	if _, _, found, err := h.Forgone(); found || err != nil {
+	if _, _, found, err := h.Forgone(t.Context()); found || err != nil {
 		t.Errorf("what others have given up is looked for in what is left: got %v, %v", found, err)
 	}
 	h.folds.Source = &History{Log: h.log, Dir: filepath.Join(dir, "backups"), Keys: keys}

@@ -188,7 +188,7 @@ func TestHistory_damagedIncrement(t *testing.T) {
 			t.Errorf("%s: %v", what, err)
 		}
 	}
-	if _, _, found, err := h.Forgone(); found || err != nil {
+	if _, _, found, err := h.Forgone(t.Context()); found || err != nil {
 		t.Errorf("what others have given up is looked for in what is left: got %v, %v", found, err)
 	}
 	write(t, path, whole)

@@ -20,7 +20,7 @@ type Ledger interface {
 	GiveUp(ctx context.Context, inc events.Incarnation, seq uint64, cause string) error
 	Yield(ctx context.Context, inc events.Incarnation, seq uint64, other *projection.State, cause string) error
 	Refold(ctx context.Context, cause string) (changed bool, err error)
-	Forgone() (inc events.Incarnation, after uint64, found bool, err error)
+	Forgone(ctx context.Context) (inc events.Incarnation, after uint64, found bool, err error)
 	Late(ctx context.Context) (n int, err error)
 	Renew(ctx context.Context) error
 }

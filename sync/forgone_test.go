@@ -100,11 +100,11 @@ type sick struct {
 	looked, again         int    // how often was looked for what others have given up, and for what they have said of it
 }
 
-func (l *sick) Forgone() (events.Incarnation, uint64, bool, error) {
+func (l *sick) Forgone(ctx context.Context) (events.Incarnation, uint64, bool, error) {
 	if l.looked++; l.forgone != nil {
 		return 0, 0, false, l.forgone
 	}
-	return l.Ledger.Forgone()
+	return l.Ledger.Forgone(ctx)
 }
 
 func (l *sick) Late(ctx context.Context) (int, error) {

@@ -297,7 +297,7 @@ func (c *core) forgo() {
 	}
 	c.known = all
 	for {
-		inc, seq, found, err := c.ledger.Forgone()
+		inc, seq, found, err := c.ledger.Forgone(c.ctx)
 		if err != nil {
 			c.known, c.forgoAt = 0, c.now.Add(c.every.sync)
 			c.fails(finding, err)
