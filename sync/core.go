@@ -33,7 +33,7 @@ type Log interface {
 }
 
 // core decides what to say and what to take. It has no goroutine and no clock of its own: it is told what time it is, and
-// what has come, and calls send with what ought to be said. So a whole cluster of them can be run step by step.
+// what has come, and calls send with what ought to be said; what takes long it has others do beside the steps. So a whole cluster of them can be run step by step.
 type core struct {
 	node    string
 	boot    uint64
@@ -47,6 +47,8 @@ type core struct {
 	ready   func() (starting, readOnly bool)
 	about   answer // what to say to a hello
 	subject subjects
+	// beside does a job while the core goes on, and has what that returns be done in a step; where ctx ends before that, not at all. nil: both at once.
+	beside func(job func(ctx context.Context) (then func()))
 
 	ctx        context.Context // of the step that is being done
 	now        time.Time       // in it
@@ -71,6 +73,8 @@ type core struct {
 	known      events.Incarnation               // the sum of those among which was looked for such
 	forgoAt    time.Time                        // when to look again
 	failing    map[string]time.Time             // since when what will be tried again
+	looking    bool                             // the log is being read beside the steps
+	jumps      uint64                           // how often something was given up or taken over, or was to be: commits may have given way to others of the same numbers
 	lateSaid   bool                             // something may have been said of what was given up before
 	later      map[events.Incarnation]uint64    // the first commit of each that is of a later version than can be read here, as far as has been heard
 	holding    []ask                            // that are to be answered once what they ask for is on disk

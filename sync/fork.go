@@ -222,6 +222,7 @@ func (c *core) part(s *search, own, theirs events.Hash) {
 	cause := fmt.Sprintf("two hosts have written under incarnation %v after event %d: what stands is with host %s", s.inc, s.common, s.peer)
 	c.say.Warn("two hosts have written under one incarnation: a copied disk, or one put back to an earlier state; what this host holds is recorded again under another, and nothing is lost",
 		"incarnation", s.inc, "after", s.common, "events", head.Seq-s.common, "peer", s.peer)
+	c.jumps++
 	err := c.ledger.GiveUp(c.ctx, s.inc, s.common, cause)
 	if errors.Is(err, projection.ErrEntangled) { // then by way of the other's state
 		if p := c.peers[s.peer]; p != nil {
@@ -280,119 +281,5 @@ func (c *core) even(p *peer) {
 		if c.wantState(p, cause); c.transfer != nil {
 			c.transfer.even, c.transfer.keep = true, err == nil
 		}
-	}
-}
-
-// forgo gives up what others have given up, as the incarnations tell under which that was recorded again. It looks each time that there is another
-// incarnation: seldom, since it reads the log.
-func (c *core) forgo() {
-	var all events.Incarnation
-	for _, h := range c.ledger.View().OnDisk().Vector() {
-		if h.Seq > 0 {
-			all += h.Inc
-		}
-	}
-	if all == c.known || c.now.Before(c.forgoAt) {
-		return
-	}
-	c.known = all
-	for {
-		inc, seq, found, err := c.ledger.Forgone(c.ctx)
-		if err != nil {
-			c.known, c.forgoAt = 0, c.now.Add(c.every.sync)
-			c.fails(finding, err)
-			return
-		}
-		c.works(finding)
-		if !found {
-			c.solved(forgoing)
-			return
-		}
-		c.say.Warn("others have given up commits that this host holds: it does the same, and nothing is lost", "incarnation", inc, "after", seq)
-		c.counts.Forks++
-		if err := c.ledger.GiveUp(c.ctx, inc, seq, fmt.Sprintf("others have given up what was written under incarnation %v after event %d", inc, seq)); err != nil {
-			c.known, c.forgoAt = 0, c.now.Add(c.every.sync)
-			c.unended(forgoing, inc, err)
-			return
-		}
-		c.solved("fork " + inc.String())
-		c.gaveUp()
-	}
-}
-
-// forgoing is the problem that what others have given up cannot be given up here: it is over when nothing of that is found any more, however
-// that came.
-const forgoing = "forgo"
-
-// unended tells of a fork that cannot be ended, and what helps.
-func (c *core) unended(problem string, inc events.Incarnation, err error) {
-	if c.ends(err) {
-		return
-	}
-	do := "stop the agent of this host, move its events folder aside and start it: the others tell it their state; " + aside
-	if errors.Is(err, events.ErrFull) { // it is tried again
-		do = "make room on the disk of this host"
-	}
-	c.problem(problem, "a fork of incarnation "+inc.String()+" cannot be ended: "+err.Error(), do)
-}
-
-// What may fail since the log cannot be read now, or never again.
-const (
-	finding   = "whether others have given up commits that this host holds cannot be found out"
-	repeating = "what others have said of commits that were given up cannot be recorded again"
-)
-
-// fails tells of what will be tried again, once; and as a problem when that does not help.
-func (c *core) fails(what string, err error) {
-	var damage *events.CorruptError
-	if errors.As(err, &damage) {
-		c.damaged(damage)
-	}
-	since, ok := c.failing[what]
-	switch {
-	case c.ends(err):
-	case !ok:
-		c.failing[what] = c.now
-		c.say.Warn(what+" yet", "err", err)
-	case c.now.Sub(since) >= c.every.stands:
-		c.problem(what, what+": "+err.Error(), "see that the events folder of this host, and the increments beside its backups, can be read")
-	}
-}
-
-// works takes that back.
-func (c *core) works(what string) {
-	delete(c.failing, what)
-	c.solved(what)
-}
-
-// ends reports whether an error says only that this host's agent is about to end.
-func (c *core) ends(err error) bool {
-	return c.ctx.Err() != nil || errors.Is(err, projection.ErrClosed)
-}
-
-// sayAgain records again what others have said of what was given up, and what came later than that.
-func (c *core) sayAgain() {
-	if !c.lateSaid || c.now.Before(c.forgoAt) {
-		return
-	}
-	n, err := c.ledger.Late(c.ctx)
-	if err == nil || errors.Is(err, events.ErrTrimmed) {
-		c.works(repeating)
-	}
-	switch {
-	case errors.Is(err, events.ErrTrimmed):
-		c.lateSaid = false // what it was said of cannot be read any more, nor later
-		c.say.Warn("what others may have said of commits that were given up cannot be recorded again: the log was trimmed", "err", err)
-		return
-	case err != nil:
-		if c.forgoAt = c.now.Add(c.every.sync); errors.Is(err, events.ErrFull) {
-			return // which is told of already
-		}
-		c.fails(repeating, err)
-		return
-	}
-	if c.lateSaid = false; n > 0 {
-		c.say.Warn("others have said something of commits that were given up before that came: it is recorded again as well", "commits", n)
-		c.seen = vectors{}
 	}
 }

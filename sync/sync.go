@@ -97,6 +97,15 @@ func (s *Sync) Run(ctx context.Context) error {
 	pub.begin()
 	var beside sync.WaitGroup
 	defer func() { cancel(); beside.Wait() }() // also when Run ends by itself
+	s.core.beside = func(job func(context.Context) func()) {
+		beside.Go(func() {
+			then := job(ctx)
+			select {
+			case s.jobs <- then:
+			case <-ctx.Done():
+			}
+		})
+	}
 	beside.Go(func() {
 		for ctx.Err() == nil {
 			v := s.Ledger.View()

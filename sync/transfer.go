@@ -76,6 +76,7 @@ func (c *core) onState(a *answer) {
 			return
 		}
 	}
+	c.jumps++
 	switch {
 	case err != nil:
 	case t.yield != nil:
