@@ -110,7 +110,11 @@ func newHistory(t *testing.T, seed uint64) *history {
 	for i := range 2 + int(seed%6) {
 		names = append(names, string(rune('a'+i)))
 	}
-	h.sim = newSim(t, seed, names...)
+	h.sim = newSim(t, seed)
+	h.reads = time.Duration(seed/18%3) * 2 * time.Second
+	for _, name := range names {
+		h.add(name, name, filepath.Join(h.dir, name), "machine of "+name)
+	}
 	if *talk && testing.Verbose() {
 		h.story = func(line string) { t.Log(line) }
 	}

@@ -34,11 +34,13 @@ type sim struct {
 	delay time.Duration // at most
 	// together is within what time what comes to a host is taken in one step, as where it is slow; zero: each message by itself.
 	together time.Duration
-	sent     uint64
-	seen     hash.Hash         // of all that was delivered, in order
-	heard    func(message)     // is given what is delivered; nil: nobody
-	story    func(line string) // is told what is delivered and what hosts say; nil: nobody
-	incs     map[string]string // names of incarnations, for people
+	// reads is how long it takes at most until hosts begin to read their whole log, and as long until they have; zero: it takes no time.
+	reads time.Duration
+	sent  uint64
+	seen  hash.Hash         // of all that was delivered, in order
+	heard func(message)     // is given what is delivered; nil: nobody
+	story func(line string) // is told what is delivered and what hosts say; nil: nobody
+	incs  map[string]string // names of incarnations, for people
 }
 
 type delivery struct {
@@ -46,6 +48,7 @@ type delivery struct {
 	n        uint64 // breaks ties
 	from, to string
 	message
+	do func() // in the place of a message
 }
 
 type deliveries []delivery
@@ -112,14 +115,31 @@ func (n *node) send(subject string, data []byte) {
 				continue
 			}
 			n.sim.sent++
-			heap.Push(&n.queue, delivery{n.now.Add(time.Millisecond + time.Duration(n.rng.Int64N(int64(n.delay)))), n.sim.sent, n.id, o.id, message{subject, slices.Clone(data)}})
+			heap.Push(&n.queue, delivery{n.now.Add(time.Millisecond + time.Duration(n.rng.Int64N(int64(n.delay)))), n.sim.sent, n.id, o.id, message{subject, slices.Clone(data)}, nil})
 		}
 	}
 }
 
+// beside has the core's jobs take time: others' steps come before one, and between it and what is done about what it found.
+func (n *node) beside(job func(context.Context) func()) {
+	core := n.core
+	soon := func(do func()) {
+		n.sim.sent++
+		heap.Push(&n.queue, delivery{at: n.now.Add(time.Duration(n.rng.Int64N(int64(n.reads)))), n: n.sim.sent, do: func() {
+			if n.up && n.core == core {
+				do()
+			}
+		}})
+	}
+	soon(func() {
+		then := job(context.Background())
+		soon(func() { n.step(then) })
+	})
+}
+
 // unsend loses what is on its way from a host.
 func (s *sim) unsend(id string) {
-	s.queue = slices.DeleteFunc(s.queue, func(d delivery) bool { return d.from == id })
+	s.queue = slices.DeleteFunc(s.queue, func(d delivery) bool { return d.from == id && d.do == nil })
 	heap.Init(&s.queue)
 }
 
@@ -137,6 +157,10 @@ func (s *sim) run(d time.Duration) {
 		if len(s.queue) > 0 && !s.queue[0].at.After(next) {
 			m := heap.Pop(&s.queue).(delivery)
 			s.now = later(s.now, m.at)
+			if m.do != nil {
+				m.do()
+				continue
+			}
 			var all []message
 			n := s.nodes[m.to]
 			for _, m := range append([]delivery{m}, s.also(m.to)...) {

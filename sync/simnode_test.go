@@ -119,6 +119,9 @@ func (n *node) start() {
 	n.core.subject = subjects{"sim"}
 	n.core.wall = func() time.Time { return n.now.Add(n.skew) }
 	n.core.ready = func() (bool, bool) { return n.starting, n.full.Load() }
+	if n.reads > 0 {
+		n.core.beside = n.beside
+	}
 	n.pub = &publisher{ledger: n.ledger, log: source, out: out, subject: n.core.subject.commit(n.name), say: n.say}
 	n.pub.begin()
 	n.up, n.starting, n.since = true, true, n.now
