@@ -55,7 +55,7 @@ func TestFailures_onThreeHosts(t *testing.T) {
 		test func(*testing.T)
 	}{
 		{"ports", c.ports}, {"apiOnTLS", c.apiOnTLS}, {"A9_A19_everywhere", c.everywhere}, {"A10_restarts", c.restarts},
-		{"A14_deletedWhileAway", c.deletedWhileAway}, {"A10_B12_split", c.split}, {"A28_B4_B12_services", c.services},
+		{"A10_B12_split", c.split}, {"A28_B4_B12_services", c.services}, {"A14_deletedWhileAway", c.deletedWhileAway},
 	} {
 		if !t.Run(part.name, part.test) {
 			t.FailNow() // the next would find the hosts anyhow

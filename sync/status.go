@@ -59,6 +59,7 @@ type Status struct {
 	At       time.Time
 	Peers    []Peer // by name
 	Problems []Problem
+	Looking  bool // the log is being read for what others have given up, or have said of that: it may still be shown, though it was deleted since
 	Counts   Counts
 	Claims   []Claim   // how far hosts have ever said to be
 	Findings []Finding // the newest, the oldest first; Counts tells how many there were
@@ -66,7 +67,7 @@ type Status struct {
 
 // status is what there is to say now.
 func (c *core) status() *Status {
-	st := &Status{At: c.now, Counts: c.counts, Claims: c.claimsNow(), Findings: c.findings}
+	st := &Status{At: c.now, Looking: c.looking, Counts: c.counts, Claims: c.claimsNow(), Findings: c.findings}
 	s := c.ledger.View().State
 	for _, p := range c.sorted() {
 		o := Peer{Host: p.name, Version: p.version, Address: p.address, Alive: c.alive(p), Heard: p.heard, Direct: p.direct, Since: p.since,

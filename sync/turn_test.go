@@ -23,7 +23,7 @@ func (n *node) slowly(took time.Duration) {
 			return
 		}
 		n.sim.sent++
-		heap.Push(&n.queue, delivery{n.now.Add(took), n.sim.sent, n.id, to, message{subject, slices.Clone(data)}})
+		heap.Push(&n.queue, delivery{n.now.Add(took), n.sim.sent, n.id, to, message{subject, slices.Clone(data)}, nil})
 	}
 }
 

@@ -65,9 +65,9 @@ const grace = 3 * time.Second
 // everything that all of them had, this host then counts its events under another incarnation: one that was not heard may
 // know more of the old one than this host does, if its disk is not the newest. So it does where its disk was not the newest, as the others told.
 func (a *agent) hearOthers(ctx context.Context) error {
-	// Sync may read the whole log first, for minutes. Until it has, nobody can be heard, and who waited meanwhile would go on alone for nothing.
+	// Until sync has begun, nobody can be heard, and who waited meanwhile would go on alone for nothing.
 	for st, next := a.cluster.sync.Status(); st.At.IsZero(); st, next = a.cluster.sync.Status() {
-		a.waiting.Store("reading what this host has recorded, before the other hosts are heard")
+		a.waiting.Store("beginning to hear the other hosts")
 		select {
 		case <-ctx.Done():
 			return nil
@@ -96,6 +96,7 @@ func (a *agent) hearOthers(ctx context.Context) error {
 		// Who knows of no other host has heard none that could tell it anything, but perhaps one that is as new.
 		enough := max(len(known)/2+1, 2)
 		switch reached := folded >= enough && len(a.known()) > 1; {
+		case st.Looking: // else what others have given up, and deleted since, would be started again
 		case reached && all && st.Counts.Own > 0:
 			a.log.Warn("the log of this host was put back to an earlier time, and what it lacked came from the others: it counts its events anew, "+
 				"since what clients have been told of it as resourceVersion may mean other events now", "events", st.Counts.Own, "heard", folded-1)
@@ -112,12 +113,18 @@ func (a *agent) hearOthers(ctx context.Context) error {
 			a.log.Info("hearing the other hosts before anything is changed", "heard", folded-1, "wanted", enough-1, "alone_after", wait)
 			told = time.Now()
 		}
-		a.waiting.Store(fmt.Sprintf("hearing the other hosts: %d of %d that are needed", folded, enough))
+		if a.waiting.Store(fmt.Sprintf("hearing the other hosts: %d of %d that are needed", folded, enough)); st.Looking {
+			a.waiting.Store("reading the log of this host for what the other hosts have given up of it")
+		}
 		select {
 		case <-ctx.Done():
 			return nil
 		case <-next:
 		case <-timer.C:
+			if st.Looking {
+				timer.Reset(p.each)
+				continue
+			}
 			if p.left(time.Now(), &st.Counts) {
 				a.log.Info("still catching up with the other hosts", "events", st.Counts.Taken, "pieces_of_states", st.Counts.Pieces)
 				timer.Reset(p.each)

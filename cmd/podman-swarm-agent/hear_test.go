@@ -31,7 +31,7 @@ func runs(t *testing.T, run func(context.Context) error) {
 func near(t *testing.T, a *agent, others ...string) {
 	net := peertest.NewNet(1)
 	runs(t, func(ctx context.Context) error { net.Run(ctx); return nil })
-	on := func(name string, l *projection.Ledger, log *events.Log) *peersync.Sync {
+	on := func(name string, l peersync.Ledger, log *events.Log) *peersync.Sync {
 		s := &peersync.Sync{Bus: net.End(name), Ledger: l, Log: log, Node: name, Cluster: "default", Say: slog.New(slog.DiscardHandler),
 			Ready: func() (bool, bool) { return false, false }}
 		s.Open()
@@ -63,7 +63,49 @@ func TestHearOthers_aMajorityOfFive(t *testing.T) {
 	}
 }
 
-// The patience with others begins once they can be heard: sync may have to read the whole log first.
+// While the log is read for what others have given up, nothing is begun on what is shown, and that is nobody's silence. The rest is heard meanwhile.
+func TestHearOthers_notWhileItIsLookedForWhatWasGivenUp(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a := seeing(t, "b")
+		a.c.RecoverAloneAfter = time.Minute
+		read := make(chan struct{})
+		near(t, a, "b")
+		a.cluster.sync.Ledger = &lengthy{a.ledger, read}
+		a.cluster.sync.Open()
+		runs(t, a.cluster.sync.Run)
+		heard := make(chan error, 1)
+		go func() { heard <- a.hearOthers(t.Context()) }()
+		time.Sleep(10 * time.Minute)
+		synctest.Wait()
+		if len(heard) > 0 {
+			t.Fatalf("it goes on before it is known what was given up: %v", <-heard)
+		}
+		if st, _ := a.cluster.sync.Status(); len(st.Peers) != 1 || !st.Peers[0].Folded {
+			t.Errorf("meanwhile %+v was heard", st.Peers)
+		}
+		close(read)
+		began := time.Now()
+		if err := <-heard; err != nil || time.Since(began) >= time.Second {
+			t.Errorf("once it is, it goes on after %v, %v", time.Since(began), err)
+		}
+	})
+}
+
+// lengthy is a ledger that reads its log for what was given up until a channel is closed.
+type lengthy struct {
+	*projection.Ledger
+	read chan struct{}
+}
+
+func (l *lengthy) Forgone(ctx context.Context) (events.Incarnation, uint64, bool, error) {
+	select {
+	case <-l.read:
+	case <-ctx.Done():
+	}
+	return l.Ledger.Forgone(ctx)
+}
+
+// The patience with others begins once they can be heard.
 func TestHearOthers_isNotOutOfPatienceBeforeItCanHear(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		a := seeing(t, "b")
