@@ -381,7 +381,7 @@ func (h *history) halves(n *node, s *projection.State) {
 	}
 }
 
-// parting reports whether a host has not heard all yet of what others have recorded again, or holds other commits than another host of an incarnation in
+// parting reports whether a host has not heard, or recorded, all yet of what is recorded again, or holds other commits than another host of an incarnation in
 // which a number has meant two.
 func (h *history) parting(n *node) bool {
 	twice := map[events.Incarnation]bool{}
@@ -389,6 +389,9 @@ func (h *history) parting(n *node) bool {
 	for _, c := range h.changes {
 		twice[c.stamp.Inc] = twice[c.stamp.Inc] || by[c.stamp.ID]
 		by[c.stamp.ID] = true
+	}
+	if n.core.looking || n.core.lateSaid { // it looks for what others have said of what was given up
+		return true
 	}
 	s := n.ledger.View()
 	for _, other := range h.sim.sorted() {
