@@ -120,7 +120,7 @@ func (c *config) flags(fs *pflag.FlagSet) {
 	fs.StringVar(&c.ClusterAdvertise, "cluster-advertise", "", "`host:port` that the others are told to connect to (default: --cluster-addr)")
 	fs.StringArrayVar(&c.Join, "join", nil, "`host:port` of a member of the cluster to join; repeatable, one is enough")
 	fs.StringVar(&c.JoinToken, "join-token", "", "`token` to join with, as podman-swarm-agent token prints it on a member; needed once. Others on this host can see it here: better in "+envPrefix+"JOIN_TOKEN")
-	fs.DurationVar(&c.SyncInterval, "sync-interval", 30*time.Second, "the longest that a difference between hosts may stay unnoticed")
+	fs.DurationVar(&c.SyncInterval, "sync-interval", 30*time.Second, "the longest that a difference between hosts that hear each other may stay unnoticed")
 	fs.DurationVar(&c.MaxClockSkew, "max-clock-skew", 10*time.Second, "how far ahead of its own clock this host lets another's move its stamps")
 	fs.DurationVar(&c.RescheduleAfter, "reschedule-after", time.Minute, "how long a host must be silent before its replicas move to others; the same on all hosts")
 	fs.DurationVar(&c.RecoverAloneAfter, "recover-alone-after", time.Minute, "how long to wait after a start until a majority of the hosts is heard, and ten times as long while what they have is taken over; before, nothing is started, made or removed")
