@@ -86,8 +86,11 @@ func (c *trio) without(t *testing.T, h *street.Host, deployment string) {
 		var st struct {
 			Agree string `json:"agree_since"`
 		}
-		if err := trial.JSON(t.Context(), h.Client(), h.URL()+"/swarm/v1/status", &st); err != nil || st.Agree == "" {
-			return fmt.Errorf("%s does not see that all have one state: %w", h.Name, err)
+		if err := trial.JSON(t.Context(), h.Client(), h.URL()+"/swarm/v1/status", &st); err != nil {
+			return err
+		}
+		if st.Agree == "" {
+			return fmt.Errorf("%s does not see that all have one state", h.Name)
 		}
 		return nil
 	})

@@ -125,15 +125,7 @@ func TestForgo_whatStandsByNowIsNotGivenUp(t *testing.T) {
 	}
 	found := jobs[0](t.Context())
 
-	c, err := events.ParseCommit(commits[1])
-	if err != nil {
-		t.Fatal(err)
-	}
-	c.Cause = "in its place"
-	stands, err := c.Append(nil)
-	if err != nil {
-		t.Fatal(err)
-	}
+	stands := inPlaceOf(t, commits[1])
 	n.step(func() {
 		n.core.part(&search{peer: "b", inc: 9, common: 1}, events.Hash{2}, events.Hash{1})
 		n.core.take(arrivals([][]byte{stands}, "", false))

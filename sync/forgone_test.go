@@ -263,15 +263,7 @@ func TestPart_whatIsGivenUpDoesNotStand(t *testing.T) {
 	n, said := lone(t)
 	n.step(func() { n.core.take(arrivals(recordedAgain(t, commits, 9, 1), "", false)) })
 	n.step(func() { n.core.take(arrivals(commits[:1], "", false)) })
-	c, err := events.ParseCommit(commits[1])
-	if err != nil {
-		t.Fatal(err)
-	}
-	c.Cause = "in its place"
-	stands, err := c.Append(nil)
-	if err != nil {
-		t.Fatal(err)
-	}
+	stands := inPlaceOf(t, commits[1])
 	n.step(func() { n.core.take(arrivals([][]byte{stands}, "", false)) })
 	*said = nil
 	n.step(func() {
@@ -363,4 +355,19 @@ func TestOnState_whatIsLackedComesFromLogs(t *testing.T) {
 			t.Errorf("taken over: %v", took)
 		}
 	}
+}
+
+// inPlaceOf is another commit of the same number.
+func inPlaceOf(t *testing.T, commit []byte) []byte {
+	t.Helper()
+	c, err := events.ParseCommit(commit)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.Cause = "in its place"
+	other, err := c.Append(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return other
 }

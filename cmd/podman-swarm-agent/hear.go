@@ -113,20 +113,18 @@ func (a *agent) hearOthers(ctx context.Context) error {
 			a.log.Info("hearing the other hosts before anything is changed", "heard", folded-1, "wanted", enough-1, "alone_after", wait)
 			told = time.Now()
 		}
-		if a.waiting.Store(fmt.Sprintf("hearing the other hosts: %d of %d that are needed", folded, enough)); st.Looking {
-			a.waiting.Store("reading the log of this host for what the other hosts have given up of it")
+		waiting := fmt.Sprintf("hearing the other hosts: %d of %d that are needed", folded, enough)
+		if st.Looking {
+			waiting = "reading the log of this host for what the other hosts have given up of it"
 		}
+		a.waiting.Store(waiting)
 		select {
 		case <-ctx.Done():
 			return nil
 		case <-next:
 		case <-timer.C:
-			if st.Looking {
-				timer.Reset(p.each)
-				continue
-			}
-			if p.left(time.Now(), &st.Counts) {
-				a.log.Info("still catching up with the other hosts", "events", st.Counts.Taken, "pieces_of_states", st.Counts.Pieces)
+			if st.Looking || p.left(time.Now(), &st.Counts) {
+				a.log.Info("still catching up with the other hosts", "events", st.Counts.Taken, "pieces_of_states", st.Counts.Pieces, "reads_its_log", st.Looking)
 				timer.Reset(p.each)
 				continue
 			}

@@ -11,11 +11,11 @@ func TestFound_nameOffTheList(t *testing.T) {
 	a, _ := found(t)
 	names := map[string]bool{ // whether it is refused
 		"shop.example.com": true, "www.example.com": true, "example.com": true, "one.allowed.example": false, "allowed.example": true,
-		"web.default.svc.cluster.local": false, "none.default.svc.cluster.local": false, "web.default.svc": false, "web.default": false,
-		"none.default.svc": true, "none.default": true, "e0.default.svc.cluster.local": true,
+		"web.default.svc.cluster.local": false, "none.default.svc.cluster.local": false, "cluster.local": false, "web.default.svc": false,
+		"mycluster.local": true, "web.default.svc.example.com": true,
 	}
 	var all []string
-	order := []string{"shop.example.com"} // e0, which another stands for
+	order := []string{"shop.example.com"} // e0
 	for name := range names {
 		if name != order[0] {
 			order = append(order, name)
