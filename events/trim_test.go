@@ -4,11 +4,13 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"maps"
 	"math"
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -468,11 +470,12 @@ func TestVerify_trimmed(t *testing.T) {
 	}{
 		"changed, with its hash": {changed, 10}, "left out": {slices.Delete(slices.Clone(gone), 6, 7), gone[6].Inc},
 		"its end left out": {gone[:last], gone[last].Inc}, "put in": {put, 30},
+		"nothing left of it": {gone[:1], 20},
 	} {
 		chains, err := verify(c.all)
 		i := slices.IndexFunc(chains, func(x Chain) bool { return x.Inc == c.inc })
-		if err == nil || i < 0 || chains[i].Bad == nil {
-			t.Errorf("%s: of %v nothing is found: %v", what, c.inc, err)
+		if err == nil || i < 0 || chains[i].Bad == nil || !strings.Contains(err.Error(), fmt.Sprintf("host \"alpha\", incarnation %v, ", c.inc)) {
+			t.Errorf("%s: of %v nothing is found, or not whose it is: %v", what, c.inc, err)
 		}
 	}
 	wrong := errors.New("damaged")

@@ -175,6 +175,11 @@ func (v *verifying) record(r *Record) error {
 	}
 	c := v.chain(r.Inc)
 	if c.Bad != nil {
+		if c.Node == "" { // else nobody could tell whose it is
+			if m, err := ParseCommit(r.Payload); err == nil {
+				c.Node = m.Node
+			}
+		}
 		return nil
 	}
 	if c.Bad = c.follow(r); c.Bad == nil {

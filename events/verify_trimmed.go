@@ -51,8 +51,7 @@ func (v *verifying) joins(all, ends heads) {
 			c.Last, c.Head, c.Trimmed = begins.last, begins.hash, begins.last
 			v.pass(inc, begins.last, begins.last, begins.hash)
 		case end.last != begins.last || end.hash != begins.hash:
-			c.Bad = fmt.Errorf("host %q, incarnation %v, event %d: what was trimmed off the log ends with event %d of it and hash %v, and the log goes on after event %d with hash %v",
-				c.Node, inc, min(end.last, begins.last)+1, end.last, end.hash, begins.last, begins.hash)
+			c.Bad = &unjoinedError{v, inc, end, begins}
 		}
 	}
 	for _, inc := range sortedIncs(ends) {
@@ -62,4 +61,17 @@ func (v *verifying) joins(all, ends heads) {
 			}
 		}
 	}
+}
+
+// unjoinedError says that a chain does not go on in the log where it ends in what was trimmed off. Whose it is may be known only from what comes later, where nothing
+// of it is left before.
+type unjoinedError struct {
+	v           *verifying
+	inc         Incarnation
+	end, begins head
+}
+
+func (e *unjoinedError) Error() string {
+	return fmt.Sprintf("host %q, incarnation %v, event %d: what was trimmed off the log ends with event %d of it and hash %v, and the log goes on after event %d with hash %v",
+		e.v.chain(e.inc).Node, e.inc, min(e.end.last, e.begins.last)+1, e.end.last, e.end.hash, e.begins.last, e.begins.hash)
 }

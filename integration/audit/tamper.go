@@ -167,6 +167,14 @@ func remove(b *base, c *touched, rnd *rand.Rand) error {
 	k := anyRecord(all, rnd, 0, 0)
 	r := all[k]
 	c.what, c.first = fmt.Sprintf("record %d", k+1), []events.ID{{Inc: r.inc, Seq: r.seq}}
+	next := slices.IndexFunc(all[k+1:], func(o record) bool { return o.inc == r.inc || o.inc == 0 })
+	if next >= 0 && all[k+1+next].inc == 0 { // a jump may have gone over it as well: whose it was cannot be told, but what now stands in its place can
+		if o := all[k+1]; o.inc != 0 {
+			c.first = append(c.first, events.ID{Inc: o.inc, Seq: o.seq})
+		} else {
+			c.said = fmt.Sprintf("segment %s at byte %d is damaged", r.segment, r.from)
+		}
+	}
 	return b.edit(c, r.segment, func(file []byte) []byte { return slices.Delete(file, r.from, r.to) })
 }
 
