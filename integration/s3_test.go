@@ -15,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/podman-swarm/podman-swarm/integration/trial"
 	"github.com/podman-swarm/podman-swarm/snapshot"
 	"github.com/podman-swarm/podman-swarm/snapshot/bucket"
 )
@@ -40,10 +41,8 @@ func s3(t *testing.T) string {
 	dir := t.TempDir()
 	must(t, os.Mkdir(filepath.Join(dir, "backups"), 0o750))
 	must(t, os.Mkdir(filepath.Join(dir, "more"), 0o750))
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	addr, err := trial.FreeAddr()
 	must(t, err)
-	addr := l.Addr().String()
-	must(t, l.Close())
 	cmd := exec.Command(bin, "--port", addr, "--access", "test-key", "--secret", "test-secret", "posix", dir)
 	var said bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &said, &said

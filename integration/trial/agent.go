@@ -77,17 +77,36 @@ func (a *Agent) Start() error {
 	return nil
 }
 
-// FreeAddr is an address of the loopback at which nobody listens now, nor will by chance: connections that this machine makes
-// take their ports from 32768 up, unless told otherwise, and whoever asks for any port gets one from there.
+// FreeAddr is an address of the loopback at which nobody listens now, and which stays the caller's until its process ends, for
+// who listens there does so later, and not while it is restarted: no other call gives it, in whatever process of this network.
+// Nor does it go by chance: connections that this machine makes take their ports from 32768 up, unless told otherwise, as
+// whoever asks for any port does, and replicas theirs from 20000 up.
 func FreeAddr() (string, error) {
 	var err error
 	for range 100 {
+		addr := fmt.Sprintf("127.0.0.1:%d", 10000+rand.IntN(10000))
+		if err = claim("@podman-swarm-trial-" + addr); err != nil {
+			continue
+		}
 		var l net.Listener
-		if l, err = net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", 10000+rand.IntN(20000))); err == nil {
-			return l.Addr().String(), l.Close()
+		if l, err = net.Listen("tcp", addr); err == nil {
+			return addr, l.Close()
 		}
 	}
 	return "", err
+}
+
+// claim takes a name that one process of this network can have: of a socket without a file. Nobody closes it, on purpose, and
+// so it is not net's, which closes what nobody refers to; the kernel does, when the process ends.
+func claim(name string) error {
+	fd, err := syscall.Socket(syscall.AF_UNIX, syscall.SOCK_STREAM|syscall.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return err
+	}
+	if err := syscall.Bind(fd, &syscall.SockaddrUnix{Name: name}); err != nil {
+		return errors.Join(err, syscall.Close(fd))
+	}
+	return nil
 }
 
 // URL is where the agent's API is, from the first Start on.
