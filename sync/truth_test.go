@@ -15,7 +15,9 @@ type truth struct {
 	changes  []*change
 	versions map[int]*version
 	lives    int
-	uids     map[int]events.ID // of lives
+	uids     map[int]events.ID             // of lives
+	doubled  map[events.Incarnation]uint64 // from which number on one has meant two commits
+	touched  map[string]bool               // keys of which commits with such numbers say something
 }
 
 // change is a commit that was acknowledged.
@@ -78,7 +80,33 @@ func (t *truth) ended(c *change, life int) bool {
 	return slices.Contains(c.ends, life) && !slices.ContainsFunc(c.gives, func(v int) bool { return t.versions[v].life == life })
 }
 
-// picture is what a state must show that has folded the changes that it has folded, and list as lost.
+// double finds out which numbers do not say which commit is meant.
+func (t *truth) double() {
+	t.doubled, t.touched = map[events.Incarnation]uint64{}, map[string]bool{}
+	by := map[events.ID]bool{}
+	for _, c := range t.changes {
+		if from, ok := t.doubled[c.stamp.Inc]; by[c.stamp.ID] && (!ok || c.stamp.Seq < from) {
+			t.doubled[c.stamp.Inc] = c.stamp.Seq
+		}
+		by[c.stamp.ID] = true
+	}
+	for _, c := range t.changes {
+		if !t.ambiguous(c) {
+			continue
+		}
+		for _, v := range slices.Concat(c.gives, c.takes) {
+			t.touched[t.versions[v].key] = true
+		}
+	}
+}
+
+// ambiguous reports whether the number of a change, or one before it of its incarnation, has meant two commits.
+func (t *truth) ambiguous(c *change) bool {
+	from, ok := t.doubled[c.stamp.Inc]
+	return ok && c.stamp.Seq >= from
+}
+
+// picture is what a state must show that has folded the changes that it has folded, and list as lost, of keys that are not touched.
 func (t *truth) picture(s *projection.State) string {
 	ended := map[int]bool{}
 	for _, c := range t.changes {
@@ -101,6 +129,9 @@ func (t *truth) picture(s *projection.State) string {
 	}
 	var b strings.Builder
 	for _, k := range slices.Sorted(maps.Keys(leaves)) {
+		if t.touched[k] {
+			continue
+		}
 		lost := slices.DeleteFunc(leaves[k], func(v int) bool { return v == shown[k] })
 		slices.Sort(lost)
 		fmt.Fprintf(&b, "%s shows %d, lost %v\n", k, shown[k], lost)
@@ -109,7 +140,7 @@ func (t *truth) picture(s *projection.State) string {
 }
 
 // pictureOf is the same, as the state says it.
-func pictureOf(s *projection.State) string {
+func pictureOf(s *projection.State, touched map[string]bool) string {
 	shown := map[string]int{}
 	lost := map[string][]int{}
 	for o := range s.All("deployment/") {
@@ -121,6 +152,9 @@ func pictureOf(s *projection.State) string {
 	}
 	var b strings.Builder
 	for _, k := range slices.Sorted(maps.Keys(lost)) {
+		if touched[k] {
+			continue
+		}
 		slices.Sort(lost[k])
 		fmt.Fprintf(&b, "%s shows %d, lost %v\n", k, shown[k], append([]int{}, lost[k]...))
 	}
