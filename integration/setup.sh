@@ -42,6 +42,8 @@ if [[ ${1-} == tests ]]; then # what no demo needs
 	need openssh-client "makes SSH keys to seal for" ssh-keygen
 	need chromium-driver "drives the browser that looks at the agent's page" chromedriver
 	need strace "makes single calls of a program that tests the log end in an error" strace
+	need uidmap "an ordinary user's containers have users of their own by it" newuidmap
+	need slirp4netns "and their network" slirp4netns pasta
 	need nginx-light "what the ingress is measured against" /usr/sbin/nginx
 	need systemd "runs the agent's unit, as the first process of a machine of its own" /lib/systemd/systemd
 	need curl "asks Services and Ingresses on that machine" curl
