@@ -5,6 +5,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -97,7 +98,20 @@ func (p *program) client() (*client.Client, error) {
 	if err != nil {
 		return nil, usage("%v", err)
 	}
+	c.Later = p.later()
 	return c, nil
+}
+
+// later has an agent that has just started asked again for half a minute, which is said once.
+func (p *program) later() func(*client.StatusError) bool {
+	var since time.Time
+	return func(why *client.StatusError) bool {
+		if since.IsZero() {
+			since = p.now()
+			p.note("psctl: %v. Trying again for 30 s", why)
+		}
+		return p.now().Sub(since) < 30*time.Second
+	}
 }
 
 // address is that of the agent that is asked, to be shown.

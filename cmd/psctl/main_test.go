@@ -66,8 +66,10 @@ func agentCmd(ts *testscript.TestScript, neg bool, args []string) {
 		ts.Check(a.Start())
 	case args[0] == "stop":
 		ts.Check(a.Stop())
-	case args[0] == "recover":
-		a.Recover(args[1])
+	case args[0] == "recover" && len(args) == 3: // WHY COUNT
+		refusals, err := strconv.Atoi(args[2])
+		ts.Check(err)
+		a.Recover(args[1], refusals)
 	case args[0] == "orphan" && len(args) == 3:
 		a.Orphan(args[1], args[2])
 	case args[0] == "join" && len(args) == 2:

@@ -44,6 +44,7 @@ type Agent struct {
 
 	mu         sync.Mutex
 	recovering string
+	refusals   int // to come, while it recovers
 	orphans    []api.Orphan
 	others     []string          // the hosts that have joined
 	silent     []string          // of them
@@ -120,11 +121,11 @@ func (a *Agent) Stop() error {
 	return <-a.done
 }
 
-// Recover makes the agent say that it recovers, and why, and refuse changes; "" ends that.
-func (a *Agent) Recover(why string) {
+// Recover makes the agent say that it recovers, and why, and refuse so many changes before that ends.
+func (a *Agent) Recover(why string, refusals int) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	a.recovering = why
+	a.recovering, a.refusals = why, refusals
 }
 
 // SealFor has backups be sealed for a public key, of whose secret half the agent knows nothing, from its next Start on.
@@ -189,7 +190,11 @@ func (a *Agent) server(log *events.Log, ledger *projection.Ledger) *api.Server {
 		Refusing: func() string {
 			a.mu.Lock()
 			defer a.mu.Unlock()
-			return a.recovering
+			why := a.recovering
+			if a.refusals--; a.refusals <= 0 {
+				a.recovering = ""
+			}
+			return why
 		},
 		Recovery: func() projection.Recovery {
 			began := time.Now().Add(-time.Minute)

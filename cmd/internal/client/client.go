@@ -11,6 +11,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"strconv"
 	"strings"
 	"time"
 
@@ -24,6 +25,9 @@ const DefaultServer = "http://127.0.0.1:8080"
 type Client struct {
 	// At is the moment of which everything is asked, as ?at= has it; "" for now.
 	At string
+	// Later is told why the agent cannot do yet what it is asked, where it says that it will soon: as long as it gives true, the agent is
+	// asked again, as clients of Kubernetes do. Nil: the refusal is returned.
+	Later func(*StatusError) bool
 
 	server *url.URL
 	agent  string
@@ -78,6 +82,25 @@ func Path(elements ...string) string {
 // Open sends the request and returns the body of a 2xx answer, which the caller closes. Any other answer is a
 // *StatusError, and none at all an *UnreachableError. When ctx has ended, its error is returned.
 func (c *Client) Open(ctx context.Context, r Request) (io.ReadCloser, error) {
+	for {
+		body, err := c.open(ctx, r)
+		var refused *StatusError
+		if c.Later == nil || !errors.As(err, &refused) || refused.Foreign || refused.Code != http.StatusServiceUnavailable {
+			return body, err
+		}
+		after, bad := strconv.Atoi(refused.RetryAfter)
+		if bad != nil || !c.Later(refused) {
+			return nil, err
+		}
+		select {
+		case <-ctx.Done():
+			return nil, context.Cause(ctx)
+		case <-time.After(time.Duration(after) * time.Second):
+		}
+	}
+}
+
+func (c *Client) open(ctx context.Context, r Request) (io.ReadCloser, error) {
 	u := *c.server
 	if c.At != "" {
 		r.Query = maps.Clone(r.Query)

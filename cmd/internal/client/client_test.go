@@ -5,8 +5,10 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"net/http/httptest"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -143,5 +145,73 @@ func TestAgain(t *testing.T) {
 	err := again(ctx, true, func(error) { cancel() }, func(func()) error { return away })
 	if !errors.Is(err, context.Canceled) {
 		t.Errorf("after its context ended: got %v, want %v", err, context.Canceled)
+	}
+}
+
+// An agent that says when to ask again is asked again for as long as who waits wants to; nobody else is.
+func TestClient_later(t *testing.T) {
+	const unavailable = `{"kind":"Status","apiVersion":"v1","status":"Failure","message":"it recovers","reason":"ServiceUnavailable","code":503}`
+	for _, c := range []struct {
+		name, after, body    string
+		code                 int
+		refusals, wait, asks int // what is refused; how often who waits says so; how often the agent is asked
+		want                 string
+	}{
+		{"taken in the end", "0", unavailable, 503, 2, 5, 3, ""},
+		{"for long enough", "0", unavailable, 503, 9, 2, 3, "it recovers"},
+		{"not said when", "", unavailable, 503, 9, 9, 1, "it recovers"},
+		{"another refusal", "0", unavailable, 507, 9, 9, 1, "it recovers"},
+		{"somebody else", "0", "busy", 503, 9, 9, 1, "no agent"},
+	} {
+		asked, said := 0, 0
+		s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			body, err := io.ReadAll(r.Body)
+			if err != nil || string(body) != "change" {
+				t.Errorf("%s: the agent is sent %q, %v", c.name, body, err)
+			}
+			if asked++; asked <= c.refusals {
+				if c.after != "" {
+					w.Header().Set("Retry-After", c.after)
+				}
+				w.WriteHeader(c.code)
+				io.WriteString(w, c.body)
+			}
+		}))
+		cl, err := New(s.URL, "test")
+		if err != nil {
+			t.Fatal(err)
+		}
+		cl.Later = func(*StatusError) bool {
+			said++
+			return said <= c.wait
+		}
+		_, err = cl.Do(t.Context(), Request{Method: "POST", Path: "/x", Body: []byte("change")})
+		if (c.want == "") != (err == nil) || err != nil && !strings.Contains(err.Error(), c.want) || asked != c.asks {
+			t.Errorf("%s: asked %d times, want %d: %v, want %q", c.name, asked, c.asks, err, c.want)
+		}
+		s.Close()
+	}
+}
+
+// Who is interrupted waits no longer.
+func TestClient_laterInterrupted(t *testing.T) {
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Retry-After", "3600")
+		w.WriteHeader(http.StatusServiceUnavailable)
+		io.WriteString(w, `{"kind":"Status","message":"it recovers"}`)
+	}))
+	defer s.Close()
+	cl, err := New(s.URL, "test")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, stop := context.WithCancelCause(t.Context())
+	why := errors.New("Ctrl-C")
+	cl.Later = func(*StatusError) bool {
+		stop(why)
+		return true
+	}
+	if _, err := cl.Do(ctx, Request{Path: "/x"}); !errors.Is(err, why) {
+		t.Errorf("got %v, want what ended it", err)
 	}
 }
