@@ -281,15 +281,17 @@ func (c *core) peer(name string) *peer {
 // compare finds out from a beat whether the host has something that is lacked here, and whether it agrees.
 func (c *core) compare(p *peer) {
 	s := c.ledger.View().State
-	if _, known := c.seen.at[p.Vector]; known {
-		p.strange, p.strayed, p.folded = 0, time.Time{}, true
-	} else {
-		if p.strange++; p.strayed.IsZero() {
-			p.strayed = c.now
-		}
-		if p.strange >= 2 || !p.folded || p.Seq > s.Head(p.Inc).Seq {
-			c.want[p.name] = true
-		}
+	had, known := c.seen.at[p.Vector]
+	switch {
+	case known && !had.lacks:
+		p.strayed = time.Time{}
+	case p.strayed.IsZero():
+		p.strayed = c.now
+	}
+	if known {
+		p.strange, p.folded = 0, true
+	} else if p.strange++; p.strange >= 2 || !p.folded || p.Seq > s.Head(p.Inc).Seq {
+		c.want[p.name] = true
 	}
 	mine, ok := "", false
 	if p.Digest != "" {

@@ -181,6 +181,7 @@ type vectors struct {
 type passed struct {
 	index uint64
 	at    time.Time
+	lacks bool // something of a later format, which cannot be had here
 }
 
 const remembered = 512
@@ -225,9 +226,9 @@ func (c *core) step(ctx context.Context, now time.Time, do func()) {
 // note remembers the vector as it now is.
 func (c *core) note() {
 	v := c.ledger.View()
-	c.seen.add(markOf(v.Vector()), passed{v.Index(), c.now})
+	c.seen.add(markOf(v.Vector()), passed{v.Index(), c.now, false})
 	if d := v.OnDisk(); d != v.State {
-		c.seen.add(markOf(d.Vector()), passed{d.Index(), c.now})
+		c.seen.add(markOf(d.Vector()), passed{d.Index(), c.now, false})
 	}
 }
 

@@ -95,7 +95,7 @@ func (c *core) status() *Status {
 // watch finds out whether what a host has does not arrive, and whether its clock is off.
 func (c *core) watch(p *peer, lacked uint64) {
 	key := "stands " + p.name
-	if c.alive(p) && !p.strayed.IsZero() && c.now.Sub(p.strayed) > c.every.stands {
+	if c.alive(p) && !p.strayed.IsZero() && c.now.Sub(p.strayed) > c.every.stands && !c.seen.at[p.Vector].lacks { // that is a problem of its own
 		seq := c.ledger.View().Head(p.Inc).Seq + 1
 		what := fmt.Sprintf("what host %s holds does not arrive", p.name)
 		if lacked > 0 {

@@ -203,15 +203,9 @@ func (c *core) askCommits(peer string, after *pull) {
 	q := ask{Ask: askCommits, Record: next.record, Most: next.most}
 	// What others have given up need not be sent again and again: whoever still has that is about to hear of it. Nor need what cannot be read, once
 	// all before it is here: that may have been missed, though what came later was heard.
-	spared := slices.Collect(maps.Keys(c.forgone))
-	s := c.ledger.View().State
-	for inc, first := range c.later {
-		if s.Head(inc).Seq+1 >= first {
-			spared = append(spared, inc)
-		}
-	}
+	spared := append(slices.Collect(maps.Keys(c.forgone)), c.tooNew()...)
 	slices.Sort(spared)
-	for _, h := range s.Vector() {
+	for _, h := range c.ledger.View().Vector() {
 		if _, ok := slices.BinarySearch(spared, h.Inc); h.Seq > 0 && !ok {
 			q.Have = append(q.Have, point{h.Inc, h.Seq, h.Hash})
 		}
@@ -223,6 +217,17 @@ func (c *core) askCommits(peer string, after *pull) {
 	next.id = c.question(peer, &q)
 	c.pull = &next
 	c.counts.Asked++
+}
+
+// tooNew are the incarnations of which all is here that comes before what is of a later format.
+func (c *core) tooNew() (all []events.Incarnation) {
+	s := c.ledger.View().State
+	for inc, first := range c.later {
+		if s.Head(inc).Seq+1 >= first {
+			all = append(all, inc)
+		}
+	}
+	return all
 }
 
 // soon is within what time an answer comes whose like may be larger.
@@ -295,9 +300,12 @@ func (c *core) pulled(done *pull, a *answer, commits [][]byte) {
 	case done.torn: // in one piece it can say what it does not hold
 		c.want[p.name] = true
 	case c.misses == done.misses && !done.spared && c.covers(commits):
-		p.folded, p.strange, p.strayed, p.gone = true, 0, time.Time{}, time.Time{}
-		v := c.ledger.View()
-		c.seen.add(a.Vector, passed{v.Index(), c.now})
+		p.folded, p.strange, p.gone = true, 0, time.Time{}
+		lacks := len(c.tooNew()) > 0
+		if !lacks {
+			p.strayed = time.Time{}
+		}
+		c.seen.add(a.Vector, passed{c.ledger.View().Index(), c.now, lacks})
 		if done.taken > 1000 {
 			c.say.Info("caught up with a host", "peer", p.name, "commits", done.taken)
 		}

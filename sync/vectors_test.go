@@ -9,8 +9,8 @@ import (
 func TestVectors_left(t *testing.T) {
 	var v vectors
 	at := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
-	v.add(1, passed{10, at})
-	v.add(2, passed{11, at.Add(time.Hour)})
+	v.add(1, passed{10, at, false})
+	v.add(2, passed{11, at.Add(time.Hour), false})
 	if got, want := v.left(1), at.Add(time.Hour); !got.Equal(want) {
 		t.Errorf("got %v, want %v", got, want)
 	}

@@ -20,13 +20,19 @@ type mistake struct {
 	other [][2]string
 }
 
-// mistakes are what the agent is built with that brings about what no agent should: it folds one object otherwise than all others do, and removes
-// containers of one Deployment, although they run as recorded, once they are some seconds old.
+// mistakes are what the agent is built with that brings about what no agent should: it folds one object otherwise than all others do, removes
+// containers of one Deployment, although they run as recorded, once they are some seconds old, and takes what says something of another object for
+// commits of a later format.
 func mistakes() []mistake {
 	return []mistake{
 		{"projection/fold.go", [][2]string{
 			{"		e := &c.Events[n]\n",
 				"		e := &c.Events[n]\n		if e.Key == \"service/default/mistaken\" {\n			e = &events.Event{Kind: e.Kind, Key: e.Key, UID: e.UID, Base: e.Base, For: e.For}\n		}\n"},
+		}},
+		{"events/decode.go", [][2]string{
+			{"	if (&parser{b: b}).commit(&c) && c.check() == nil {\n", "	if (&parser{b: b}).commit(&c) && c.check() == nil && c.Events[0].Key != \"service/default/later\" {\n"},
+			{"	if p.p.commit(&c) && c.check() == nil {\n", "	if p.p.commit(&c) && c.check() == nil && c.Events[0].Key != \"service/default/later\" {\n"},
+			{"	if j.V > Version {\n", "	if j.V > Version || len(j.Events) > 0 && j.Events[0].Key == \"service/default/later\" {\n"},
 		}},
 		{"podman/plan.go", [][2]string{
 			{"	\"slices\"\n", "	\"slices\"\n	\"time\"\n"},
@@ -82,8 +88,11 @@ func build(ctx context.Context, root, dir, file string) error {
 	return trial.Build(ctx, file, "-tags=clockshift", "-overlay="+overlay, "-ldflags=-s -w -X main.version=mistaken")
 }
 
-// wrongAgent is the cause that takes an agent with mistakes.
-const wrongAgent = "the agent of h2 is of another version, which folds and recovers wrongly"
+// The causes that take an agent with mistakes.
+const (
+	wrongAgent = "the agent of h2 is of another version, which folds and recovers wrongly"
+	olderAgent = "the agent of h2 is of an older version, and cannot read what h1 records"
+)
 
 func (t *trying) mistaken() cause {
 	var right string
@@ -114,5 +123,26 @@ func (t *trying) mistaken() cause {
 			t.load.rests.Store(false)
 			err := restart(ctx, h, func() { h.Agent.Bin = right })
 			return errors.Join(err, remove(ctx, t.host(1), "Deployment", "mistaken"), remove(ctx, t.host(1), "Service", "mistaken"))
+		}}
+}
+
+func (t *trying) older() cause {
+	var right string
+	return cause{name: olderAgent, wants: []want{about("HostBehind", 2), on("SyncProblem", 2)},
+		begin: func(ctx context.Context) error {
+			file, err := filepath.Abs(filepath.Join(t.dir, "mistaken"))
+			if err != nil {
+				return err
+			}
+			h := t.host(2)
+			right = h.Agent.Bin
+			if err := restart(ctx, h, func() { h.Agent.Bin = file }); err != nil {
+				return err
+			}
+			return apply(ctx, t.host(1), service("later", 80, ""))
+		},
+		end: func(ctx context.Context) error {
+			h := t.host(2)
+			return errors.Join(restart(ctx, h, func() { h.Agent.Bin = right }), remove(ctx, t.host(1), "Service", "later"))
 		}}
 }

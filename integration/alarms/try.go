@@ -116,7 +116,7 @@ const smallDisk = 1 << 30
 // builds the agent that makes mistakes, if one is wanted.
 func (t *trying) prepare(ctx context.Context, phases []phase) error {
 	for _, p := range phases {
-		if slices.ContainsFunc(p.causes, func(c cause) bool { return c.name == wrongAgent }) {
+		if slices.ContainsFunc(p.causes, func(c cause) bool { return c.name == wrongAgent || c.name == olderAgent }) {
 			if err := build(ctx, ".", t.dir, filepath.Join(t.dir, "mistaken")); err != nil {
 				return err
 			}
