@@ -88,7 +88,7 @@ func (r *archive) Describe(chan<- *prometheus.Desc) {}
 func (r *archive) Collect(out chan<- prometheus.Metric) {
 	f := figures{out}
 	drilled := r.drill.Said()
-	f.gauge("backup_last_verified_timestamp_seconds", "When a backup was last read from the disk and found whole; 0: not since the start.", timestamp(drilled.At))
+	f.gauge("backup_last_verified_timestamp_seconds", "When a backup was last read from the disk and found whole, as far as this host can open it; 0: not since the start.", timestamp(drilled.At))
 	f.gauge("backup_damaged", "1 while the newest backup that was read from the disk is not whole.", truth(drilled.Failed != nil))
 	f.counter("backup_drills_total", "How often the newest backup was read to find out whether it is whole.", float64(drilled.Count))
 	f.counter("backup_drill_errors_total", "How often it was not.", float64(drilled.Errors))
