@@ -64,7 +64,12 @@ func readOnly(ctx context.Context, h *street.Host, dir string) error {
 	if err := inside(ctx, h, "mount", "--bind", dir, dir); err != nil {
 		return err
 	}
-	return inside(ctx, h, "mount", "-o", "remount,bind,ro", dir)
+	for began := time.Now(); ; pause(ctx, 50*time.Millisecond) { // it is refused while a file in it is being written
+		err := inside(ctx, h, "mount", "-o", "remount,bind,ro", dir)
+		if err == nil || ctx.Err() != nil || time.Since(began) > 10*time.Second {
+			return err
+		}
+	}
 }
 
 func writable(ctx context.Context, h *street.Host, dir string) error {
