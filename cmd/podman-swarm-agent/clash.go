@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"slices"
 
 	"github.com/podman-swarm/podman-swarm/events"
@@ -13,7 +14,7 @@ const clashMost = 20
 
 // tellClashes records it when changes that were made on this host turn out to be lost against others that had not seen them. One host tells of each,
 // the one whose change lost, so that there is one event and not one from every host. It is recorded once for all that came together: a split that is
-// healed is one event.
+// healed is one event, and so is what a host finds lost at its start.
 func (a *agent) tellClashes(ctx context.Context) error {
 	if a.settle(ctx) != nil {
 		return nil
@@ -25,7 +26,13 @@ func (a *agent) tellClashes(ctx context.Context) error {
 			own[o.Stamp.Inc] = true // that of before the last start
 		}
 	}
-	for {
+	own[a.events.Incarnation()] = true
+	for c := untold(v.State, a.c.NodeName, own); ; {
+		if len(c.Lost) > 0 {
+			if err := a.sayClash(ctx, c); err != nil && ctx.Err() == nil {
+				a.log.Warn("that changes were lost against others cannot be recorded; psctl conflicts lists them", "err", err)
+			}
+		}
 		select {
 		case <-ctx.Done():
 			return nil
@@ -33,17 +40,46 @@ func (a *agent) tellClashes(ctx context.Context) error {
 		}
 		own[a.events.Incarnation()] = true
 		now := a.ledger.View()
-		steps, ok := now.Since(v.Index())
-		v = now
-		if !ok {
-			continue // psctl conflicts lists them all the same
+		if steps, ok := now.Since(v.Index()); ok {
+			c = clashed(steps, own)
+		} else { // it has gone further than views remember, or a state was taken over
+			c = untold(now.State, a.c.NodeName, own)
 		}
-		if c := clashed(steps, own); len(c.Lost) > 0 {
-			if err := a.sayClash(ctx, c); err != nil && ctx.Err() == nil {
-				a.log.Warn("that changes were lost against others cannot be recorded; psctl conflicts lists them", "err", err)
-			}
+		v = now
+	}
+}
+
+// untold are the changes of some incarnations that are lost unseen, unless the newest of the host's facts names them all: what it heard while it started, or
+// had folded before it ended and not told of yet.
+func untold(s *projection.State, host string, own map[events.Incarnation]bool) (c projection.Clash) {
+	var newest projection.Clash
+	if o, ok := s.Lookup(projection.ClashKey(host)); ok && (json.Unmarshal(o.Version.Object, &newest) != nil || newest.More > 0) {
+		return c
+	}
+	all := true
+	for _, x := range s.Conflicts() {
+		if own[x.Stamp.Inc] {
+			all = all && slices.ContainsFunc(newest.Lost, func(l projection.LostChange) bool { return l.Event == x.Stamp.ID })
+			add(&c, s, x)
 		}
 	}
+	if all {
+		return projection.Clash{}
+	}
+	return c
+}
+
+// add names one more.
+func add(c *projection.Clash, s *projection.State, x projection.Conflict) {
+	if len(c.Lost) >= clashMost {
+		c.More++
+		return
+	}
+	lost := projection.LostChange{Key: x.Key, Event: x.Stamp.ID}
+	if shown, ok := s.Lookup(x.Key); ok {
+		lost.Shown = shown.Stamp
+	}
+	c.Lost = append(c.Lost, lost)
 }
 
 // clashed are the changes of some incarnations that were lost unseen in these steps, and still are.
@@ -66,15 +102,7 @@ func clashed(steps []projection.Step, own map[events.Incarnation]bool) (c projec
 					continue
 				}
 				told[x.Stamp.ID] = true
-				if len(c.Lost) >= clashMost {
-					c.More++
-					continue
-				}
-				lost := projection.LostChange{Key: x.Key, Event: x.Stamp.ID}
-				if shown, ok := last.Lookup(x.Key); ok {
-					lost.Shown = shown.Stamp
-				}
-				c.Lost = append(c.Lost, lost)
+				add(&c, last, x)
 			}
 		}
 	}

@@ -3,8 +3,11 @@ package main
 import (
 	"bytes"
 	"context"
+	"net/http"
 	"path/filepath"
+	"strings"
 	"testing"
+	"time"
 
 	"github.com/podman-swarm/podman-swarm/events"
 	"github.com/podman-swarm/podman-swarm/projection"
@@ -105,4 +108,84 @@ func TestClashed_whoLostTells(t *testing.T) {
 	if again := by.tells(was); len(again.Lost) > 0 {
 		t.Errorf("it is told of again: %+v", again)
 	}
+}
+
+// What a host finds lost at its start is told of once, and so is what it had told of one by one.
+func TestUntold(t *testing.T) {
+	a, b := newKeeper(t, "a"), newKeeper(t, "b")
+	a.declare(`{"v":0}`, `{"v":0}`)
+	b.hear(a)
+	a.declare(`{"v":1}`, `{"v":1}`)
+	b.declare(`{"v":2}`, `{"v":2}`)
+	a.hear(b)
+	own := map[events.Incarnation]bool{a.log.Incarnation(): true, b.log.Incarnation(): true} // whichever lost
+	is := func(want int) projection.Clash {
+		t.Helper()
+		c := untold(a.View().State, "a", own)
+		if len(c.Lost) != want {
+			t.Fatalf("%d are told of, want %d: %+v", len(c.Lost), want, c)
+		}
+		return c
+	}
+	tell := func(c projection.Clash) {
+		t.Helper()
+		_, err := a.Record(t.Context(), projection.By{Actor: "agent"}, func(*projection.State) ([]projection.Change, error) {
+			return []projection.Change{{Kind: events.Observed, Key: projection.ClashKey("a"), Object: projection.Encode(c)}}, nil
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	c := is(2)
+	if x := c.Lost[0]; x.Key != "service/default/a" || x.Shown.IsZero() {
+		t.Errorf("told is %+v, want what was lost and what is shown", x)
+	}
+	if c := untold(a.View().State, "a", nil); len(c.Lost) > 0 {
+		t.Errorf("it tells of what others have lost: %+v", c)
+	}
+	tell(projection.Clash{Lost: c.Lost[1:]})
+	is(2)
+	tell(c)
+	is(0)
+	tell(projection.Clash{Lost: c.Lost[:1], More: 1})
+	is(0)
+}
+
+// Failure B.11: a host that changes something alone, and ends before any other has heard of it, hears at its next start that the other's later change
+// won. The host that lost tells of it, as an event that all have.
+func TestAgent_clashHeardAtTheStart(t *testing.T) {
+	a := newHost(t, "a", "--recover-alone-after=1s").start(t)
+	b := newHost(t, "b", "--join="+a.cluster, "--join-token="+a.token(t), "--recover-alone-after=1s").start(t)
+	a.status(t, "two alive and agreeing", alive(2))
+	a.ask(t, "POST", "/api/v1/manifests", svc("web"), http.StatusOK)
+	a.status(t, "two alive and agreeing", alive(2))
+	a.end(t)
+	change := func(h *host, port string) {
+		t.Helper()
+		for deadline := time.Now().Add(time.Minute); ; time.Sleep(50 * time.Millisecond) { // until it has waited for the other
+			r, err := http.Post("http://"+h.api+"/api/v1/manifests", "application/yaml", strings.NewReader(strings.Replace(svc("web"), "port: 80", "port: "+port, 1)))
+			if err == nil && r.Body.Close() == nil && r.StatusCode == http.StatusOK {
+				return
+			}
+			if time.Now().After(deadline) {
+				t.Fatalf("%s takes no change: %v\n%s", h.name, err, &h.said)
+			}
+		}
+	}
+	change(b, "81")
+	b.end(t)
+	a.start(t)
+	change(a, "82")
+	b.start(t)
+	for deadline := time.Now().Add(time.Minute); ; time.Sleep(50 * time.Millisecond) {
+		got := a.ask(t, "GET", "/swarm/v1/events?key=clash/b", "", http.StatusOK)
+		if strings.Contains(got, "service/default/web") {
+			break
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("no event tells that a change was lost: %s\n%s", got, &b.said)
+		}
+	}
+	b.end(t)
+	a.end(t)
 }
