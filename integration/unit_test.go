@@ -105,6 +105,7 @@ func TestUnit_systemd(t *testing.T) {
 		t.Fatal(err)
 	}
 	m.install(bin)
+	m.journals()
 	if err := m.Put(t.Context(), "/root/web.yaml", "644", strings.NewReader(unitManifest(t))); err != nil {
 		t.Fatal(err)
 	}
@@ -114,6 +115,7 @@ func TestUnit_systemd(t *testing.T) {
 	m.killed()
 	m.stopped()
 	m.sealed()
+	m.journaled()
 }
 
 // works wants the Deployment to be reached in every way that there is.
@@ -214,4 +216,42 @@ func (m *booted) sealed() {
 		m.t.Errorf("containers before:\n%s\nafter the data dir was sealed:\n%s", before, after)
 	}
 	m.run("systemctl stop podman-swarm-agent")
+}
+
+// journals has all events go into the journal, by the unit that README has for it, which only tries more often here.
+func (m *booted) journals() {
+	m.t.Helper()
+	b, err := os.ReadFile("../README.md")
+	if err != nil {
+		m.t.Fatal(err)
+	}
+	_, unit, _ := strings.Cut(string(b), "    # /etc/systemd/system/podman-swarm-audit.service\n")
+	unit, _, found := strings.Cut(unit, "\n\n")
+	if !found {
+		m.t.Fatal("README has no such unit any more")
+	}
+	unit = strings.ReplaceAll(unit, "    ", "")
+	if err := m.Put(m.t.Context(), "/etc/systemd/system/podman-swarm-audit.service", "644", strings.NewReader(unit)); err != nil {
+		m.t.Fatal(err)
+	}
+	m.run(`mkdir -p /etc/systemd/system/podman-swarm-audit.service.d
+		printf '[Service]\nRestartSec=100ms\n' > /etc/systemd/system/podman-swarm-audit.service.d/often.conf
+		systemctl daemon-reload; systemctl enable --now podman-swarm-audit`)
+}
+
+// journaled wants each event in the journal, once and in order, over all that befell the agent, though it was away for many tries.
+func (m *booted) journaled() {
+	m.t.Helper()
+	m.run(`before=$(systemctl show -P NRestarts podman-swarm-audit)
+		until test "$(systemctl show -P NRestarts podman-swarm-audit)" -ge $((before+8)); do
+			if systemctl is-failed -q podman-swarm-audit; then echo it has given up; exit 1; fi; sleep 0.1
+		done; systemctl start podman-swarm-agent`)
+	var log, journal string
+	for deadline := time.Now().Add(time.Minute); time.Now().Before(deadline); time.Sleep(100 * time.Millisecond) {
+		journal = m.run("journalctl -q -u podman-swarm-audit -o cat | jq -R 'fromjson? | .index' | tr '\n' ' '")
+		if log = m.run("psctl events -o json | jq .index | tr '\n' ' '"); log == journal {
+			return
+		}
+	}
+	m.t.Errorf("the log has the events\n%s\nand the journal\n%s", log, journal)
 }
