@@ -21,7 +21,8 @@ type alice struct {
 }
 
 // makeAlice has a machine know a user, in the host's own mounts alone: no file of the machine's is changed. Its /dev/net/tun is
-// everybody's there, as udev makes it.
+// everybody's there, as udev makes it. Nothing lies over its /proc, where the host has a boot id of its own otherwise: the kernel lets
+// a user's containers mount theirs only where root has hidden nothing.
 const makeAlice = `
 set -eu
 home=$1 image=$2
@@ -33,6 +34,7 @@ mknod -m 666 /run/made/tun c 10 200
 echo alice:700000000:65536 | tee /run/made/subuid >/run/made/subgid
 for file in passwd group subuid subgid; do mount --bind "/run/made/$file" "/etc/$file"; done
 mount --bind /run/made/tun /dev/net/tun
+umount /proc/sys/kernel/random/boot_id
 chmod 644 "$image" "$home"/*
 chmod 755 "$home/podman-swarm-agent"
 chown -R 64321:64321 "$home" /run/alice

@@ -12,8 +12,9 @@ import (
 )
 
 // OpenApart is Open for a host that is a machine of its own as far as the kernel can make one: with a network
-// namespace in which there is only lo, and with a machine id. It is for hosts that meet over a network of the
-// caller's, and whose power can be cut. No container has been run on it. image is BuildImage's: hosts can share one.
+// namespace in which there is only lo, with a machine id, and with another boot id each time it is switched on. It is
+// for hosts that meet over a network of the caller's, and whose power can be cut. No container has been run on it. image
+// is BuildImage's: hosts can share one.
 //
 // The network namespace has no name. It ends, with all devices and firewall rules in it, when the last process in it
 // does.
@@ -21,8 +22,8 @@ func OpenApart(ctx context.Context, dir string, image []byte) (*Host, error) {
 	return open(ctx, &Host{dir: dir, apart: true, image: image})
 }
 
-// Inside is a command to run other commands with, so that they run on this host: in its network, and with its /run and
-// its machine id. It is good until the power is cut.
+// Inside is a command to run other commands with, so that they run on this host: in its network, and with its /run,
+// its machine id and its boot id. It is good until the power is cut.
 func (h *Host) Inside() []string {
 	return []string{"nsenter", "--target", strconv.Itoa(h.init.Process.Pid), "--net", "--mount", "--"}
 }

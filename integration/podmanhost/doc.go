@@ -13,7 +13,7 @@
 // Hosts share the machine's own network namespace, so that published ports are at 127.0.0.1 as on a real host. Each
 // has a bridge and a subnet of its own (swt7, 198.18.7.0/24: the block set aside for benchmarks, RFC 2544).
 //
-// A host that is opened apart has a network namespace and a machine id too, and can lose its power: see OpenApart.
+// A host that is opened apart has a network namespace, a machine id and boot ids too, and can lose its power: see OpenApart.
 //
 // It needs root, and what integration/setup.sh installs.
 package podmanhost

@@ -32,6 +32,8 @@ if [ ! -e "$file" ]; then mkdir -p "${file%/*}"; printf '%s\n' "$resolv" >"$file
 if [ -n "$id" ]; then # a machine of its own
 	ip link set lo up
 	if [ -e /etc/machine-id ]; then mount --bind "$id" /etc/machine-id; fi
+	cat /proc/sys/kernel/random/uuid >/run/boot_id # /run is another one in each life, and so is this
+	mount --bind /run/boot_id /proc/sys/kernel/random/boot_id
 fi
 service=
 echo up

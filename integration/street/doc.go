@@ -1,7 +1,7 @@
 // Package street is some hosts on this one machine, and the wires between them.
 //
 //	h1                    h2                    h3           each: a network, mount and pid namespace of its own,
-//	├─ Podman service     ├─ …                  ├─ …         with its own /run, machine id, storage and network
+//	├─ Podman service     ├─ …                  ├─ …         with its own /run, machine and boot ids, storage and network
 //	├─ containers         │                     │
 //	└─ agent on 127.0.0.1 └─ …                  └─ …
 //	     eth0 10.77.0.1        eth0 10.77.0.2        eth0 10.77.0.3

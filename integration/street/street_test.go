@@ -267,6 +267,16 @@ func (s *Street) testDelay(t *testing.T) {
 
 func (s *Street) testPower(t *testing.T) {
 	h1, h2 := s.Hosts[0], s.Hosts[1]
+	boot := func(h *Host) string {
+		t.Helper()
+		id, err := h.Command(t.Context(), "cat", "/proc/sys/kernel/random/boot_id").Output()
+		must(t, err)
+		return string(id)
+	}
+	before := boot(h2)
+	if before == boot(h1) {
+		t.Errorf("two hosts have the boot id %s", before)
+	}
 	must(t, h2.PowerOff())
 	if reaches(t, h1, h2.Addr()+":8000") {
 		t.Error("a host without power answers")
@@ -277,6 +287,9 @@ func (s *Street) testPower(t *testing.T) {
 		t.Errorf("a host without power dials: got %v, want that it cannot", err)
 	}
 	must(t, h2.PowerOn(t.Context()))
+	if boot(h2) == before {
+		t.Errorf("after a power cut the boot id is still %s", before)
+	}
 	state, err := h2.Podman.Podman(t.Context(), "inspect", "--format", "{{.State.Status}}", "web")
 	must(t, err)
 	if state == "running" {
