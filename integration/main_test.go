@@ -2,6 +2,7 @@ package integration
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -161,6 +162,25 @@ func eventually(t *testing.T, try func() error) {
 			t.Fatal(err)
 		}
 	}
+}
+
+// figuresTo is the environment variable that names a file for what tests have counted.
+const figuresTo = "PODMAN_SWARM_TEST_FIGURES"
+
+// figure logs what a test has counted, and appends it to the file that is there for it, if any: go test shows nothing of what a test that
+// passes has logged, and task test prints the file in the end.
+func figure(t *testing.T, format string, args ...any) {
+	t.Helper()
+	line := fmt.Sprintf(format, args...)
+	t.Log(line)
+	name := os.Getenv(figuresTo)
+	if name == "" {
+		return
+	}
+	f, err := os.OpenFile(name, os.O_APPEND|os.O_WRONLY, 0)
+	must(t, err)
+	_, err = fmt.Fprintf(f, "%s: %s\n", t.Name(), line)
+	must(t, errors.Join(err, f.Close()))
 }
 
 // contains wants every one of the phrases in the text.

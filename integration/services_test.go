@@ -68,8 +68,8 @@ spec:
 
 // answered is what the client has seen so far.
 type answered struct {
-	OK, Failed int
-	By, Errors map[string]int
+	OK, Failed, Open int
+	By, Errors       map[string]int
 }
 
 func (c *trio) client(ctx context.Context, query string, v any) error {
@@ -82,26 +82,30 @@ func (c *trio) client(ctx context.Context, query string, v any) error {
 	return trial.JSON(ctx, h.Client(), where, v)
 }
 
-// during counts what the client's requests come to while something is done, and from then on until it has had 50 answers more.
+// during counts what the client's requests come to while something is done, and from then on until it has had 50 answers more. Those that
+// are without an answer by then are waited for: they fail after 10 s.
 func (c *trio) during(t *testing.T, what string, do func()) answered {
 	t.Helper()
 	must(t, c.client(t.Context(), "/load?every=20ms&url="+url.QueryEscape("http://shop:8000/"), nil))
 	var got answered
-	until := func(enough int) {
+	until := func(want string, enough func() bool) {
 		t.Helper()
 		patiently(t, func() error {
 			got = answered{}
-			if err := c.client(t.Context(), "/loaded", &got); err != nil || got.OK < enough {
-				return fmt.Errorf("%s: %d answers, want %d; failed %d: %v: %w", what, got.OK, enough, got.Failed, got.Errors, err)
+			if err := c.client(t.Context(), "/loaded", &got); err != nil || !enough() {
+				return fmt.Errorf("%s: got %+v, want %s: %w", what, got, want, err)
 			}
 			return nil
 		})
 	}
-	until(20)
+	until("20 answers", func() bool { return got.OK >= 20 })
 	do()
-	until(got.OK + 50)
+	until("its figures", func() bool { return true })
+	more := got.OK + 50
+	until("50 answers more", func() bool { return got.OK >= more })
 	must(t, c.client(t.Context(), "/load?every=0s", nil))
-	t.Logf("%s: %d requests answered by %v, %d failed %v", what, got.OK, got.By, got.Failed, got.Errors)
+	until("all answered, or failed", func() bool { return got.Open == 0 })
+	figure(t, "%s: %d requests answered by %v, %d failed %v", what, got.OK, got.By, got.Failed, got.Errors)
 	return got
 }
 

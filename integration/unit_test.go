@@ -153,9 +153,9 @@ func (m *booted) restarts() {
 		curl -s -m 30 -o /dev/null -w '%{http_code}\n' -H 'Host: web.example.com' http://127.0.0.1/ || echo "curl $?"
 	done > /run/codes; touch /run/asked; } > /dev/null 2>&1 &`)
 	m.run("for i in 1 2 3; do systemctl restart podman-swarm-agent; done; touch /run/enough; until test -e /run/asked; do sleep 0.1; done")
-	codes := m.run("sort /run/codes | uniq -c")
-	m.t.Logf("answers of the Ingress over three restarts: %s", codes)
-	if f := strings.Fields(codes); len(f) != 2 || f[1] != "200" {
+	codes := m.run(`sort /run/codes | uniq -c | awk '{ $1 = $1 " with"; print }'`)
+	figure(m.t, "the agent is restarted three times: the Ingress answers %s", strings.ReplaceAll(codes, "\n", ", "))
+	if strings.Contains(codes, "\n") || !strings.HasSuffix(codes, " with 200") {
 		m.t.Errorf("over three restarts the Ingress answered:\n%s", codes)
 	}
 	if after := m.containers(); after != before {

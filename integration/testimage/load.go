@@ -25,6 +25,7 @@ type loaded struct {
 	mu     sync.Mutex
 	OK     int            `json:"ok"`
 	Failed int            `json:"failed"`
+	Open   int            `json:"open"`   // neither yet
 	By     map[string]int `json:"by"`     // how many answers each host gave
 	Errors map[string]int `json:"errors"` // how often each was met
 }
@@ -61,10 +62,14 @@ func (l *loaded) run(ctx context.Context, url string, every time.Duration) {
 			return
 		case <-tick.C:
 		}
+		l.mu.Lock()
+		l.Open++
+		l.mu.Unlock()
 		go func() {
 			host, err := ask(context.WithoutCancel(ctx), client, url) // one under way is counted, too
 			l.mu.Lock()
 			defer l.mu.Unlock()
+			l.Open--
 			if err != nil {
 				l.Failed++
 				l.Errors[err.Error()]++

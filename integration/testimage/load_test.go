@@ -11,6 +11,14 @@ import (
 
 func TestLoad_countsAnswersAndFailures(t *testing.T) {
 	mux := routes(make(chan int, 1))
+	held := make(chan struct{})
+	late := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		select {
+		case <-held:
+		case <-r.Context().Done():
+		}
+	}))
+	defer late.Close()
 	answers := httptest.NewServer(mux)
 	refused := httptest.NewServer(http.NotFoundHandler())
 	defer answers.Close()
@@ -23,24 +31,31 @@ func TestLoad_countsAnswersAndFailures(t *testing.T) {
 		}
 		return w.Body.Bytes()
 	}
-	for _, c := range []struct {
-		url  string
-		want func(*loaded) bool
-	}{
-		{answers.URL, func(l *loaded) bool { return l.OK > 2 && l.Failed == 0 && len(l.By) == 1 }},
-		{refused.URL, func(l *loaded) bool { return l.OK == 0 && l.Failed > 2 && len(l.Errors) == 1 }},
-	} {
-		ask("/load?every=1ms&url=" + url.QueryEscape(c.url))
+	until := func(what string, want func(*loaded) bool) {
+		t.Helper()
 		got := &loaded{}
-		for deadline := time.Now().Add(time.Minute); !c.want(got); { // each turn asks, so it takes its time
+		for deadline := time.Now().Add(time.Minute); !want(got); { // each turn asks, so it takes its time
 			if time.Now().After(deadline) {
-				t.Fatalf("%s: got %+v", c.url, got)
+				t.Fatalf("%s: got %+v", what, got)
 			}
 			got = &loaded{}
 			if err := json.Unmarshal(ask("/loaded"), got); err != nil {
 				t.Fatal(err)
 			}
 		}
+	}
+	for _, c := range []struct {
+		url  string
+		want func(*loaded) bool
+	}{
+		{answers.URL, func(l *loaded) bool { return l.OK > 2 && l.Failed == 0 && len(l.By) == 1 }},
+		{refused.URL, func(l *loaded) bool { return l.OK == 0 && l.Failed > 2 && len(l.Errors) == 1 }},
+		{late.URL, func(l *loaded) bool { return l.OK == 0 && l.Failed == 0 && l.Open > 2 }},
+	} {
+		ask("/load?every=1ms&url=" + url.QueryEscape(c.url))
+		until(c.url, c.want)
 		ask("/load?every=0s")
 	}
+	close(held)
+	until("once those that are late are answered", func(l *loaded) bool { return l.OK > 2 && l.Open == 0 })
 }
