@@ -44,7 +44,8 @@
 //	 1  a full disk or power cut ends the node TestAgent_fullDisk, TestPowercut_short, task powercut; events: TestOpen_tornBatches
 //	 2  nothing can be managed without a quorum cmd: TestFailures_inACluster/B2_lostMajority; sync: even-split.txt
 //	 3  an upgrade of the agent bounces all      TestUnit_systemd, TestFailure_A6_A7_A12_A31_restarts, TestCrash_short
-//	 4  after a reboot containers stay down      podman: TestRecovery_afterReboot; cmd/internal/ingress: TestFailure_A28_B4_theFirstRequestIsAnswered
+//	 4  after a reboot containers stay down      podman: TestRecovery_afterReboot; TestFailures_onThreeHosts/A28_B4_B12_services; projection/discovery: TestFailure_B4_whatRanBeforeABootIsNotThere;
+//	                                            cmd/internal/ingress: TestFailure_A28_B4_theFirstRequestIsAnswered
 //	 5  a ghost has the name of what is to start podman: TestReal_ghost, TestReal_story
 //	 6  a restore is an outage, or wipes data  cmd: TestFailures_inACluster/A18_restore; TestDrill_short, task drill; TestCrash_restores
 //	 7  the backup turns out unusable        cmd: TestDrill_damageIsSaid; snapshot: TestDrill_…; psctl backup verify

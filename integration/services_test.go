@@ -2,10 +2,13 @@ package integration
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"net/url"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -139,6 +142,7 @@ func (c *trio) services(t *testing.T) {
 	if got := c.during(t, "the agent of a replica's host is restarted", func() { c.restart(t, second) }); got.Failed > 0 {
 		t.Errorf("a restart of the agent failed %d requests: %v", got.Failed, got.Errors)
 	}
+	c.rebooted(t, "a replica's host is rebooted", "1", third)
 	if got := c.during(t, "a rolling update", func() {
 		c.ok(t, first, c.shop("2"), "apply", "-f", "-")
 		c.ok(t, first, "", "rollout", "status", "deployment/shop", "--timeout", "60s")
@@ -167,11 +171,44 @@ func (c *trio) services(t *testing.T) {
 	}
 	c.Heal()
 	patiently(t, func() error { return c.endpoints(t.Context(), first, 2) })
+	c.settled(t, c.Hosts, "shop", 2)
+	c.rebooted(t, "all hosts that may run it are rebooted", "2", second, third)
 	for _, name := range []string{"shop", "client"} {
 		c.ok(t, first, "", "delete", "deployment", name)
 	}
 	c.ok(t, first, "", "delete", "ingress", "shop")
 	c.ok(t, first, "", "delete", "service", "shop")
+}
+
+// rebooted takes the power of hosts of the Service away and gives it back. Their Ingresses refuse connections while there is no agent, say
+// 503 and when to ask again while there is nobody to hand a request to, and answer from then on, and so do all others; and both replicas
+// are behind the Service again.
+func (c *trio) rebooted(t *testing.T, what, version string, hosts ...*street.Host) {
+	t.Helper()
+	c.during(t, what, func() {
+		for _, h := range hosts {
+			must(t, h.PowerOff())
+		}
+		for _, h := range hosts {
+			must(t, h.PowerOn(t.Context()))
+			if _, _, err := c.cart(t.Context(), h); !errors.Is(err, syscall.ECONNREFUSED) {
+				t.Errorf("%s: the Ingress on %s, before there is an agent: got %v, want it to refuse", what, h.Name, err)
+			}
+			must(t, h.Start())
+		}
+		for _, h := range hosts {
+			c.answersAgain(t, what, h)
+			must(t, h.Agent.Ready(t.Context()))
+		}
+		c.settled(t, c.Hosts, "shop", 2)
+		for _, h := range c.Hosts {
+			patiently(t, func() error { return c.endpoints(t.Context(), h, 2) })
+		}
+		c.ingress(t, version)
+	})
+	if got := c.during(t, what+", and back", func() {}); got.Failed > 0 || len(got.By) != 2 {
+		t.Errorf("%s, and back: answers by %v, want both replicas; %d failed: %v", what, got.By, got.Failed, got.Errors)
+	}
 }
 
 // restart ends an agent as a service manager does, and starts it again.
@@ -195,28 +232,56 @@ func (c *trio) endpoints(ctx context.Context, h *street.Host, want int) error {
 	return nil
 }
 
+// answersAgain waits until the Ingress on a host whose agent has just been started hands a request on.
+func (c *trio) answersAgain(t *testing.T, what string, h *street.Host) {
+	t.Helper()
+	refused, later := 0, 0
+	patiently(t, func() error {
+		answer, body, err := c.cart(t.Context(), h)
+		switch {
+		case errors.Is(err, syscall.ECONNREFUSED) && later == 0: // it does not listen yet
+			refused++
+			return err
+		case err != nil:
+			t.Fatalf("%s: the Ingress on %s: %v", what, h.Name, err)
+		case answer.StatusCode == http.StatusServiceUnavailable && answer.Header.Get("Retry-After") != "":
+			later++
+			return fmt.Errorf("the Ingress on %s: %s", h.Name, body)
+		case answer.StatusCode != http.StatusOK:
+			t.Fatalf("%s: the Ingress on %s: %s %v: %s", what, h.Name, answer.Status, answer.Header, body)
+		}
+		return nil
+	})
+	figure(t, "%s: before the Ingress on %s answered 200 it refused %d connections, and said 503 %d times", what, h.Name, refused, later)
+}
+
 // ingress asks the Ingress on each host.
 func (c *trio) ingress(t *testing.T, version string) {
 	t.Helper()
 	for _, h := range c.Hosts {
 		patiently(t, func() error {
-			request, err := http.NewRequestWithContext(t.Context(), "GET", "http://"+h.Addr()+"/cart", nil)
-			if err != nil {
-				return err
+			answer, body, err := c.cart(t.Context(), h)
+			if err == nil && (answer.StatusCode != http.StatusOK || !strings.Contains(body, "version "+version+"\npath /cart\n")) {
+				err = fmt.Errorf("the Ingress on %s: %s: %s", h.Name, answer.Status, body)
 			}
-			request.Host = "shop.example.com"
-			client := c.Hosts[0].Client()
-			client.Timeout = 10 * time.Second
-			answer, err := client.Do(request)
-			if err != nil {
-				return err
-			}
-			defer answer.Body.Close()
-			var b strings.Builder
-			if err := answer.Write(&b); err != nil || !strings.Contains(b.String(), "version "+version+"\npath /cart\n") {
-				return fmt.Errorf("the Ingress on %s: %w: %s", h.Name, err, b.String())
-			}
-			return nil
+			return err
 		})
 	}
+}
+
+// cart asks the Ingress on a host, from the first.
+func (c *trio) cart(ctx context.Context, h *street.Host) (answer *http.Response, body string, err error) {
+	request, err := http.NewRequestWithContext(ctx, "GET", "http://"+h.Addr()+"/cart", nil)
+	if err != nil {
+		return nil, "", err
+	}
+	request.Host = "shop.example.com"
+	client := c.Hosts[0].Client()
+	client.Timeout = 10 * time.Second
+	if answer, err = client.Do(request); err != nil {
+		return nil, "", err
+	}
+	defer answer.Body.Close()
+	b, err := io.ReadAll(answer.Body)
+	return answer, string(b), err
 }
