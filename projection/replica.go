@@ -169,6 +169,8 @@ type Host struct {
 	Off bool `json:"off,omitempty"`
 	// ReadOnly says why the host's log takes nothing; "" when it does.
 	ReadOnly string `json:"read_only,omitempty"`
+	// ServiceCIDR is of what network Services have their addresses there; "" where they have none, without root, and where an older agent does not say it.
+	ServiceCIDR string `json:"service_cidr,omitempty"`
 }
 
 // HostKey is the key under which a host speaks of itself.

@@ -111,6 +111,9 @@ func (a *agent) refusing() string {
 // host completes what there is to say of this host.
 func (a *agent) host(h projection.Host) projection.Host {
 	h.Boot = a.boot
+	if a.c.cidr.IsValid() && os.Geteuid() == 0 {
+		h.ServiceCIDR = a.c.cidr.String()
+	}
 	said, _ := a.saidHost() // whose address stays as long as there is no other: a route may be away for a moment
 	h.Cluster, h.Address, h.Version, h.Started = a.c.ClusterName, cmp.Or(a.c.NodeAddress, defaultAddress(), said.Address, "127.0.0.1"), version, a.started.UTC()
 	h.Labels = map[string]string{

@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/podman-swarm/podman-swarm/cmd/internal/vip"
+	"github.com/podman-swarm/podman-swarm/projection"
 	"github.com/podman-swarm/podman-swarm/projection/discovery"
 )
 
@@ -51,6 +52,22 @@ func TestHost_boot(t *testing.T) {
 	boot := bootID()
 	if len(boot) != 36 || bootID() != boot {
 		t.Fatalf("got %q, then %q", boot, bootID())
+	}
+}
+
+// What this host says of itself tells of what network its Services' addresses are, where it keeps those.
+func TestHost_serviceCIDR(t *testing.T) {
+	a := seeing(t)
+	if got := string(projection.Encode(a.host(projection.Host{}))); strings.Contains(got, "service_cidr") {
+		t.Errorf("without addresses: got %s", got)
+	}
+	a.c.cidr = netip.MustParsePrefix("10.97.0.0/16")
+	want := ""
+	if os.Geteuid() == 0 {
+		want = "10.97.0.0/16"
+	}
+	if got := a.host(projection.Host{}).ServiceCIDR; got != want {
+		t.Errorf("got %q, want %q", got, want)
 	}
 }
 

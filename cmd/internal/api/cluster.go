@@ -161,8 +161,8 @@ func (s *Server) status(q *request) error {
 			st.Agree = &c.Agrees
 		}
 	}
-	st.Problems = slices.Concat(st.Problems, s.locked(v.State), s.unfinished(v.State))
 	l := s.lookAt(v.State)
+	st.Problems = slices.Concat(st.Problems, s.locked(v.State), s.unfinished(v.State), s.twoNetworks(l))
 	st.Hosts = s.hostsOf(l, c)
 	for p, err := range v.Placements("") {
 		st.Replicas++
@@ -185,6 +185,27 @@ func (s *Server) status(q *request) error {
 		st.Running++
 	}
 	return q.json(200, st)
+}
+
+// twoNetworks is the problem that hosts which may be back give Services addresses of another network than this one does.
+func (s *Server) twoNetworks(l *look) []Problem {
+	self, _ := projection.Read[projection.Host](l.State, projection.HostKey(s.Node))
+	var others []string
+	for host := range knownHosts(l.State) {
+		h, _ := projection.Read[projection.Host](l.State, projection.HostKey(host))
+		if self.ServiceCIDR == "" || h.ServiceCIDR == "" || h.ServiceCIDR == self.ServiceCIDR {
+			continue
+		}
+		if a := l.absence(host); a == nil || a.state != StateDown {
+			others = append(others, host+" "+h.ServiceCIDR)
+		}
+	}
+	if len(others) == 0 {
+		return nil
+	}
+	return []Problem{{What: "hosts have different --service-cidrs, this one " + self.ServiceCIDR + ", " + strings.Join(others, ", "),
+		Why: "a Service has an address of each, and none of them answers on all hosts",
+		Do:  "start all with the same --service-cidr"}}
 }
 
 // notRunning says why a replica does not run, as far as is known; "" when it does.

@@ -508,3 +508,34 @@ func TestStatus_hostCannotSay(t *testing.T) {
 		t.Errorf("no Podman: got %q", got)
 	}
 }
+
+// Hosts that were started with different --service-cidrs give a Service different addresses. Who gives it none, who does not say it and who
+// is not to come back is not held to that.
+func TestStatus_differentCIDRs(t *testing.T) {
+	a := start(t, t.TempDir())
+	a.join("h1", "h2", "h3", "h4", "h5")
+	problems := func() string { return a.want(200, "GET", "/swarm/v1/status", "").field("problems") }
+	say := func(host, cidr string) {
+		a.say(host, projection.Host{CPUs: 1, Podman: "5", Started: time.Now(), ServiceCIDR: cidr})
+	}
+	say("h2", "10.97.0.0/16")
+	if got := problems(); got != "" {
+		t.Errorf("of the host itself it is not known: got %s", got)
+	}
+	for host, cidr := range map[string]string{"h1": "10.96.0.0/12", "h3": "10.96.0.0/12", "h4": "10.98.0.0/16"} {
+		say(host, cidr)
+	}
+	want := "hosts have different --service-cidrs, this one 10.96.0.0/12, h2 10.97.0.0/16, h4 10.98.0.0/16"
+	if got := a.want(200, "GET", "/swarm/v1/status", ""); got.field("problems.0.what") != want || got.field("problems.0.do") != "start all with the same --service-cidr" {
+		t.Errorf("got %s", got.field("problems"))
+	}
+	a.silence("h4")
+	a.want(200, "POST", "/swarm/v1/nodes/h4/down", "")
+	if got := problems(); strings.Contains(got, "h4") || !strings.Contains(got, "h2 10.97.0.0/16") {
+		t.Errorf("h4 is dead: got %s", got)
+	}
+	say("h2", "10.96.0.0/12")
+	if got := problems(); got != "" {
+		t.Errorf("all have the same: got %s", got)
+	}
+}
