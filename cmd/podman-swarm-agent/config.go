@@ -49,13 +49,14 @@ type config struct {
 	RecoverAloneAfter time.Duration
 	APITLSAddr        string
 
-	ServiceCIDR  string
-	IngressHTTP  string
-	IngressHTTPS string
-	IngressLog   bool
-	IngressProxy []string
-	cidr         netip.Prefix   // what ServiceCIDR comes to; not valid: none
-	trusted      []netip.Prefix // what IngressProxy comes to
+	ServiceCIDR   string
+	IngressHTTP   string
+	IngressHTTPS  string
+	IngressLog    bool
+	IngressProxy  []string
+	IngressAnswer time.Duration
+	cidr          netip.Prefix   // what ServiceCIDR comes to; not valid: none
+	trusted       []netip.Prefix // what IngressProxy comes to
 
 	BackupDir               string
 	BackupInterval          time.Duration
@@ -130,6 +131,7 @@ func (c *config) flags(fs *pflag.FlagSet) {
 	fs.StringVar(&c.IngressHTTPS, "ingress-https", asRoot(":443"), "`host:port` where Ingresses are served on TLS; none: nowhere")
 	fs.BoolVar(&c.IngressLog, "ingress-access-log", false, "log each request to an Ingress, without its query, headers and body")
 	fs.StringSliceVar(&c.IngressProxy, "ingress-trusted-proxy", nil, "`addresses` of proxies, as 10.0.0.0/8, whose word of who the client is (X-Forwarded-For) is believed; repeatable")
+	fs.DurationVar(&c.IngressAnswer, "ingress-answer-timeout", time.Minute, "how long what an Ingress leads to may take until its answer begins; then the client gets 504")
 	fs.StringVar(&c.BackupDir, "backup-dir", "", "`folder` of the backups (default: the data dir)")
 	fs.DurationVar(&c.BackupInterval, "backup-interval", time.Hour, "time between two backups; 0: none but on demand")
 	fs.DurationVar(&c.BackupIncrementInterval, "backup-increment-interval", time.Minute, "the longest that a change is in no backup: what was appended to the log is put beside the backups as increments; 0: none")
@@ -296,7 +298,8 @@ func (c *config) check(getenv func(string) string) error {
 		value time.Duration
 		least time.Duration
 	}{{"recovery-delay", c.RecoveryDelay, 0}, {"sync-interval", c.SyncInterval, time.Second}, {"max-clock-skew", c.MaxClockSkew, 0},
-		{"backup-interval", c.BackupInterval, 0}, {"backup-increment-interval", c.BackupIncrementInterval, 0}, {"reschedule-after", c.RescheduleAfter, silence}, {"recover-alone-after", c.RecoverAloneAfter, 0}} {
+		{"backup-interval", c.BackupInterval, 0}, {"backup-increment-interval", c.BackupIncrementInterval, 0}, {"reschedule-after", c.RescheduleAfter, silence}, {"recover-alone-after", c.RecoverAloneAfter, 0},
+		{"ingress-answer-timeout", c.IngressAnswer, time.Second}} {
 		switch {
 		case d.value < 0:
 			wrong(d.flag, d.value.String(), "must not be negative")

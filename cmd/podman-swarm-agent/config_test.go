@@ -202,17 +202,17 @@ func TestConfig_backupTo(t *testing.T) {
 
 func TestConfig_services(t *testing.T) {
 	c, err := parse(t, nil)
-	if err != nil || c.cidr.String() != "10.96.0.0/12" {
-		t.Errorf("got %v, %v, want Kubernetes' own addresses", c.cidr, err)
+	if err != nil || c.cidr.String() != "10.96.0.0/12" || c.IngressAnswer != time.Minute {
+		t.Errorf("got %v, %v, %v, want Kubernetes' own addresses, and a minute", c.cidr, c.IngressAnswer, err)
 	}
 	c, err = parse(t, nil, "--service-cidr=none", "--ingress-http=none", "--ingress-https=none")
 	if err != nil || c.cidr.IsValid() {
 		t.Errorf("with none: got %v, %v", c.cidr, err)
 	}
 	_, err = parse(t, nil, "--service-cidr=10.96.0.1/12", "--ingress-http=80", "--ingress-https=:https-alt-no",
-		"--ingress-trusted-proxy=10.0.0.0/8,somebody")
+		"--ingress-trusted-proxy=10.0.0.0/8,somebody", "--ingress-answer-timeout=0")
 	for _, want := range []string{`--service-cidr "10.96.0.1/12"`, "10.96.0.0/12", `--ingress-http "80"`, `--ingress-https ":https-alt-no"`,
-		`--ingress-trusted-proxy "somebody"`} {
+		`--ingress-trusted-proxy "somebody"`, `--ingress-answer-timeout "0s": must be 1s or more`} {
 		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%q is not said in: %v", want, err)
 		}

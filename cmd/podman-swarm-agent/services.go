@@ -210,7 +210,7 @@ func (a *agent) route(ctx context.Context, part, addr string) error {
 			return nil, whoMay(err)
 		}
 		server := &ingress.Server{Source: a.services.catalog, Host: a.c.NodeName, Log: a.part("ingress"), Metrics: a.services.ingress,
-			Trusted: a.c.trusted, AccessLog: a.c.IngressLog,
+			Trusted: a.c.trusted, AccessLog: a.c.IngressLog, Answer: a.c.IngressAnswer,
 			Secret: a.services.secret, Lookup: a.services.lookup.Lookup,
 			Recovering: func() bool { r, _ := a.recovering(); return r }}
 		if part == ingressHTTPS {

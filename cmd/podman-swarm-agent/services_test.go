@@ -228,3 +228,29 @@ spec:
 	}
 	r.end(t)
 }
+
+// What an Ingress leads to has as long for its answer as the flag says.
+func TestAgent_ingressAnswerTimeout(t *testing.T) {
+	backend, err := net.Listen("tcp", net.JoinHostPort(defaultAddress(), "0")) // connects, and says nothing
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer backend.Close()
+	at := freePort(t)
+	r := start(t, t.TempDir(), "--ingress-http="+at, "--ingress-answer-timeout=1s")
+	r.ask(t, "POST", "/api/v1/manifests", fmt.Sprintf(`{apiVersion: v1, kind: Service, metadata: {name: slow}, spec: {ports: [{port: %[2]d}]}}
+---
+{apiVersion: v1, kind: Endpoints, metadata: {name: slow}, subsets: [{addresses: [{ip: %[1]s}], ports: [{port: %[2]d}]}]}
+---
+apiVersion: networking.k8s.io/v1
+kind: Ingress
+metadata: {name: slow}
+spec: {defaultBackend: {service: {name: slow, port: {number: %[2]d}}}}
+`, defaultAddress(), backend.Addr().(*net.TCPAddr).Port), http.StatusOK)
+	front, began := &running{url: "http://" + at, code: r.code}, time.Now()
+	front.ask(t, "GET", "/", "", http.StatusGatewayTimeout)
+	if took := time.Since(began); took < time.Second || took > 30*time.Second {
+		t.Errorf("it took %v, want a second", took)
+	}
+	r.end(t)
+}
