@@ -166,6 +166,7 @@ func (p *program) describeService(ctx context.Context, c *client.Client, g *page
 	if s.Spec.SessionAffinity == corev1.ServiceAffinityClientIP {
 		g.line("Affinity", "a client stays with its replica")
 	}
+	g.line("Names", headlessNote(&s))
 	f, err := found(ctx, c, s.Namespace, s.Name)
 	if err == nil {
 		g.line("Not resolved", f.Refused)
@@ -189,6 +190,18 @@ func (p *program) describeService(ctx context.Context, c *client.Client, g *page
 	}
 	g.below("Pods behind it", rows)
 	return nil
+}
+
+// headlessNote says where the names of a headless Service's replicas lead; "" of another Service, and of one whose endpoints are given by hand.
+func headlessNote(s *corev1.Service) string {
+	if s.Spec.ClusterIP != corev1.ClusterIPNone || len(s.Spec.Selector) == 0 {
+		return ""
+	}
+	note := "a replica on another host is at that host's address and published port, which its SRV record tells; who takes A records and the container's port reaches replicas on the same host alone"
+	if len(s.Spec.Ports) == 0 || slices.ContainsFunc(s.Spec.Ports, func(p corev1.ServicePort) bool { return p.Name == "" }) {
+		note += "; only a port that has a name has SRV records"
+	}
+	return note
 }
 
 func (p *program) describeIngress(ctx context.Context, c *client.Client, g *page, raw json.RawMessage) error {
