@@ -201,6 +201,9 @@ func (a *applier) show(done client.Applied) error {
 		for _, event := range r.Conflicts {
 			a.note("! %s: a change of it by who had not seen what is shown was lost: psctl conflicts show %s", label, event)
 		}
+		for _, text := range r.Warnings {
+			a.note("! %s: %s", label, text)
+		}
 	}
 	return nil
 }

@@ -27,6 +27,7 @@ type Result struct {
 	Action    string        `json:"action"`              // created, configured, unchanged, deleted; kept: changed since what is taken back, and left
 	Changes   []FieldChange `json:"changes,omitempty"`   // of a configured one
 	Conflicts []events.ID   `json:"conflicts,omitempty"` // changes of it that were lost unseen, and are still to be looked at
+	Warnings  []string      `json:"warnings,omitempty"`  // what of it is likely not meant so
 }
 
 // FieldChange is one field that changed.

@@ -81,9 +81,10 @@ func (s *Server) apply(q *request) error {
 		return err
 	}
 	answer := Applied{Commit: r.Stamp.ID.String(), Index: r.State.Index(), DryRun: dry, Results: []Result{}}
+	warned := warnings(r.State, all...)
 	for _, d := range all {
 		kind := d.is.GetObjectKind().GroupVersionKind().Kind
-		res := Result{Kind: kind, Namespace: d.is.GetNamespace(), Name: d.is.GetName(), Action: d.action()}
+		res := Result{Kind: kind, Namespace: d.is.GetNamespace(), Name: d.is.GetName(), Action: d.action(), Warnings: warned[d.key]}
 		if res.Action == "configured" {
 			if res.Changes, err = differences(d.was, d.is); err != nil {
 				return err

@@ -179,12 +179,14 @@ func (s *Server) changed(q *request, t target, verb, key string, make func(*proj
 		if _, err := decide(st); err != nil {
 			return nil, err
 		}
+		q.warn(st, d)
 		return s.imagined(q.lookAt(st), t.resource, d)
 	}
 	r, err := s.record(q, verb+" "+t.singular, []string{key}, decide)
 	if err != nil {
 		return nil, err
 	}
+	q.warn(r.State, d)
 	return s.shown(q.lookAt(r.State), t.resource, name{d.is.GetNamespace(), d.is.GetName()})
 }
 

@@ -23,6 +23,7 @@ type Result struct {
 	Action    string   `json:"action"` // created, configured, unchanged, deleted, kept
 	Changes   []Change `json:"changes,omitempty"`
 	Conflicts []string `json:"conflicts,omitempty"` // events by which it was changed too, and that were lost unseen
+	Warnings  []string `json:"warnings,omitempty"`  // what of it is likely not meant so
 }
 
 // Applied is the answer to a manifest.

@@ -1,0 +1,97 @@
+package api
+
+import (
+	"cmp"
+	"fmt"
+	"maps"
+	"slices"
+	"strconv"
+
+	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/apimachinery/pkg/util/intstr"
+
+	"github.com/podman-swarm/podman-swarm/events/manifest"
+	"github.com/podman-swarm/podman-swarm/projection"
+)
+
+// warnings say of each Service that was declared, by key, which of its ports lead to none that the Deployments which it selects declare: those of the same declarations, or else of
+// the state. It is no mistake, since they may declare it later, and since a replica's own host reaches it all the same.
+func warnings(st *projection.State, declared ...*declaration) map[string][]string {
+	all := map[string][]string{}
+	known := map[string]map[string]object{} // Deployments by namespace and key
+	for _, d := range declared {
+		s, ok := d.is.(*corev1.Service)
+		if !ok || len(s.Spec.Selector) == 0 || s.Spec.Type == corev1.ServiceTypeExternalName {
+			continue
+		}
+		if known[s.Namespace] == nil {
+			known[s.Namespace] = deployed(st, s.Namespace, declared)
+		}
+		for _, key := range slices.Sorted(maps.Keys(known[s.Namespace])) {
+			d2, ok := known[s.Namespace][key].(*appsv1.Deployment)
+			if ok && labels.SelectorFromSet(s.Spec.Selector).Matches(labels.Set(d2.Spec.Template.Labels)) {
+				all[d.key] = append(all[d.key], undeclared(s, d2)...)
+			}
+		}
+	}
+	return all
+}
+
+// deployed are the Deployments of a namespace, by key, as they are once all of that has been declared. One that cannot be read, as of an agent of a later version, is left out.
+func deployed(st *projection.State, namespace string, declared []*declaration) map[string]object {
+	all := map[string]object{}
+	for o := range st.All(projection.DeploymentKey(namespace, "")) {
+		if is, err := manifest.Decode("deployment", o.Version.Object); err == nil {
+			all[o.Key] = is
+		}
+	}
+	for _, d := range declared {
+		if _, ok := d.is.(*appsv1.Deployment); ok && d.is.GetNamespace() == namespace {
+			all[d.key] = d.is
+		}
+	}
+	return all
+}
+
+// undeclared are the ports of a Service that lead to none which a Deployment's containers declare.
+func undeclared(s *corev1.Service, d *appsv1.Deployment) (all []string) {
+	for i := range s.Spec.Ports {
+		p := &s.Spec.Ports[i]
+		protocol := cmp.Or(p.Protocol, corev1.ProtocolTCP)
+		number, name := cmp.Or(p.TargetPort.IntVal, p.Port), ""
+		if p.TargetPort.Type == intstr.String {
+			number, name = 0, p.TargetPort.StrVal
+		}
+		port := cmp.Or(p.Name, strconv.Itoa(int(p.Port)))
+		switch {
+		case declares(&d.Spec.Template.Spec, number, name, protocol):
+		case name != "":
+			all = append(all, fmt.Sprintf("port %s leads nowhere in deployment %s: no container there has a %s port that is called %q", port, d.Name, protocol, name))
+		case !d.Spec.Template.Spec.HostNetwork:
+			all = append(all, fmt.Sprintf("port %s leads to port %d/%s, which no container of deployment %s declares, so that other hosts cannot reach it: add `containerPort: %d` there",
+				port, number, protocol, d.Name, number))
+		}
+	}
+	return all
+}
+
+// declares reports whether a container has a port of that name, or, with "", of that number.
+func declares(t *corev1.PodSpec, number int32, name string, protocol corev1.Protocol) bool {
+	for i := range t.Containers {
+		for _, p := range t.Containers[i].Ports {
+			if cmp.Or(p.Protocol, corev1.ProtocolTCP) == protocol && (name != "" && p.Name == name || name == "" && p.ContainerPort == number) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// warn tells the client of a Service that was declared which of its ports lead to none.
+func (q *request) warn(st *projection.State, d *declaration) {
+	for _, text := range warnings(st, d)[d.key] {
+		q.w.Header().Add("Warning", fmt.Sprintf("299 - %q", plain(text, 300)))
+	}
+}
