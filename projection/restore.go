@@ -110,7 +110,7 @@ func (r *Restore) Hears(s *State, hosts []string) {
 func (r *Restore) Moved(from, to *State) bool {
 	n := 0
 	for o := range to.All("") {
-		if !restorable(o) || !r.inScope(o.Key) {
+		if !restorable(o) || !r.InScope(o.Key) {
 			continue
 		}
 		if was, ok := from.Lookup(o.Key); !ok || was.Stamp != o.Stamp {
@@ -119,7 +119,7 @@ func (r *Restore) Moved(from, to *State) bool {
 		n++
 	}
 	for o := range from.All("") {
-		if restorable(o) && r.inScope(o.Key) {
+		if restorable(o) && r.InScope(o.Key) {
 			n--
 		}
 	}
@@ -139,8 +139,8 @@ func (r *Restore) made(v events.ID) bool {
 	})
 }
 
-// inScope reports whether the restore is about a key.
-func (r *Restore) inScope(key string) bool {
+// InScope reports whether the restore is about a key.
+func (r *Restore) InScope(key string) bool {
 	return len(r.Only) == 0 || slices.ContainsFunc(r.Only, func(only string) bool { return key == only || strings.HasPrefix(key, only+"/") })
 }
 
@@ -154,7 +154,7 @@ func (r Restore) Next(id string, s *State, want Declarations, undone *Restore, w
 	size := 0
 	r.Done = now
 	for _, key := range slices.Sorted(maps.Keys(keys)) {
-		if key <= r.After || !r.inScope(key) {
+		if key <= r.After || !r.InScope(key) {
 			continue
 		}
 		if size >= most {
@@ -200,7 +200,7 @@ func (r *Restore) Kept(s *State, was Declarations) (keys []string) {
 	for _, key := range slices.Sorted(maps.Keys(all)) {
 		shown, there := s.Lookup(key)
 		o, before := was[key]
-		if !r.inScope(key) || before && o == nil || r.touched(key, shown, there) { // nil: of that nobody knows what it was
+		if !r.InScope(key) || before && o == nil || r.touched(key, shown, there) { // nil: of that nobody knows what it was
 			continue
 		}
 		if there != before || there && !bytes.Equal(shown.Version.Object, o) {
@@ -225,7 +225,7 @@ func (r *Restore) Overrides(id string, o *Restore) bool {
 	if r.Undoes != "" {
 		return r.Undoes == id
 	}
-	if len(r.Only) > 0 && (len(o.Only) == 0 || slices.ContainsFunc(o.Only, func(key string) bool { return !r.inScope(key) })) {
+	if len(r.Only) > 0 && (len(o.Only) == 0 || slices.ContainsFunc(o.Only, func(key string) bool { return !r.InScope(key) })) {
 		return false
 	}
 	return r.saw(o) || !o.saw(r) && r.Asked.After(o.Asked) // clocks tell only of those that did not know of each other
@@ -241,7 +241,7 @@ func (r *Restore) saw(o *Restore) bool {
 // host was heard does not tell here: what it did in the last moment may have been on its way.
 func (r *Restore) Unseen(s *State) (all []Object) {
 	for o := range s.All("") {
-		if restorable(o) && r.inScope(o.Key) && o.Stamp.Inc != r.Spans[0].First.Inc && o.Stamp.Time.Wall().Before(r.Asked) && o.Stamp.Seq > r.Seen[o.Stamp.Inc] && !r.made(o.Stamp.ID) {
+		if restorable(o) && r.InScope(o.Key) && o.Stamp.Inc != r.Spans[0].First.Inc && o.Stamp.Time.Wall().Before(r.Asked) && o.Stamp.Seq > r.Seen[o.Stamp.Inc] && !r.made(o.Stamp.ID) {
 			all = append(all, o)
 		}
 	}

@@ -68,6 +68,17 @@ type Source struct {
 	brought bool   // it was brought along opened: in the folder of backups it may be sealed, or not be at all
 }
 
+// RefusedIn are those of the Refused that a restore of only (keys, and what is below them; none: everything) is about.
+func (f *Source) RefusedIn(only []string) (refused []Refusal) {
+	r := projection.Restore{Only: only}
+	for _, x := range f.Refused {
+		if r.InScope(x.Key) {
+			refused = append(refused, x)
+		}
+	}
+	return refused
+}
+
 // Restored is what came of a restore.
 type Restored struct {
 	ID string `json:"id"`
@@ -164,20 +175,20 @@ func hashOf(data []byte) string {
 // Restore restores what is in only (keys, and what is below them; none: everything), once a backup of what is there has been made and pinned. When it
 // returns nil, all of it is on disk. On an error of the log, or after a crash, a part may be: Resume goes on with it.
 func (r *Restorer) Restore(ctx context.Context, by projection.By, from Source, only []string) (*Restored, error) {
-	if err := r.refuse(ctx, by, from); err != nil {
+	if err := r.refuse(ctx, by, from.File, from.RefusedIn(only)); err != nil {
 		return nil, err
 	}
 	return r.begin(ctx, by, projection.Restore{Only: only}, from)
 }
 
 // refuse records what cannot be declared, so that it is not lost, and is listed.
-func (r *Restorer) refuse(ctx context.Context, by projection.By, from Source) error {
-	if len(from.Refused) == 0 {
+func (r *Restorer) refuse(ctx context.Context, by projection.By, file string, refused []Refusal) error {
+	if len(refused) == 0 {
 		return nil
 	}
-	by.Cause = "import of " + from.File
+	by.Cause = "import of " + file
 	_, err := r.Ledger.Record(ctx, by, func(s *projection.State) (changes []projection.Change, _ error) {
-		for _, x := range from.Refused {
+		for _, x := range refused {
 			key, object := projection.RefusedKey(x.Key), projection.Encode(x)
 			if o, ok := s.Lookup(key); !ok || string(o.Version.Object) != string(object) {
 				changes = append(changes, projection.Change{Kind: events.Observed, Key: key, Object: object})

@@ -132,6 +132,32 @@ service/default/web {"n":1}`
 	}
 }
 
+// Of a file of version 1 only what is in the part that is restored is listed as refused, too.
+func TestRestorer_onlyOfVersion1(t *testing.T) {
+	h := open(t, t.TempDir())
+	r := h.restorer(t)
+	from := r.found(t, h, "04-rich-3nodes-pods-map")
+	for _, c := range []struct {
+		only []string
+		want []string
+	}{
+		{[]string{"deployment/default/nginx-deployment", "service"}, nil},
+		{[]string{"ingress/default"}, []string{"ingress/default/web"}},
+		{nil, []string{"deployment/default/web", "ingress/default/web"}},
+	} {
+		if _, err := r.Restore(t.Context(), projection.By{}, from, c.only); err != nil {
+			t.Fatal(err)
+		}
+		var got []string
+		for _, x := range Refused(h.View().State) {
+			got = append(got, x.Key)
+		}
+		if !slices.Equal(got, c.want) {
+			t.Errorf("only %v: got %v, want %v", c.only, got, c.want)
+		}
+	}
+}
+
 // failing is a ledger that takes so many commits more, and then none.
 type failing struct {
 	*projection.Ledger

@@ -62,7 +62,8 @@ not touched. Where replicas are, what hosts say, tokens, and what was said of ho
 
 With --at it is what was declared at another moment: by the log of the asked host, or, with NAME, by that backup and the increments after it. Of
 a folder that is elsewhere, podman-swarm-agent backup extract makes one backup. A file here may also be a state.json that was edited, such as one that
-the agent has set aside: each object in it must be one that could be applied.
+the agent has set aside: each object in it must be one that could be applied. Of a state.json of version 1, what cannot be declared as it is, is named with the reason,
+and the rest is restored.
 
 It shows what would change, and how many of the Secrets the asked host could not open: no backup has secrets.key, by which they are sealed. Then it
 asks. Before it begins it makes a backup and pins it: psctl undo takes the restore back. With --only, or
@@ -250,14 +251,14 @@ func (r *restorer) asked(ctx context.Context, what, path string, query url.Value
 
 // fit finds out whether there is anything of what --only, or --namespace, names.
 func (r *restorer) fit(plan *client.Restored) error {
-	if r.namespace != "" && len(plan.Results) == 0 {
+	if r.namespace != "" && len(plan.Results)+len(plan.Refused) == 0 {
 		return notFound("nothing is declared in namespace %s now, or in what is restored", r.namespace)
 	}
 	var errs []error
 	for _, only := range r.only {
 		if !slices.ContainsFunc(plan.Results, func(x client.Result) bool {
 			return strings.HasPrefix(strings.ToLower(x.Kind)+led("/", x.Namespace)+"/"+x.Name+"/", only+"/")
-		}) {
+		}) && !slices.ContainsFunc(plan.Refused, func(x client.Refusal) bool { return strings.HasPrefix(x.Key+"/", only+"/") }) {
 			errs = append(errs, notFound("--only %s: nothing of that is declared now, or in what is restored: want TYPE, TYPE/NAMESPACE or TYPE/NAMESPACE/NAME, such as deployment/default/web", only))
 		}
 	}
@@ -284,6 +285,9 @@ func (r *restorer) show(plan *client.Restored) error {
 	if err := r.results(all); err != nil {
 		return err
 	}
+	if err := r.refused(plan.Refused); err != nil {
+		return err
+	}
 	if same := len(plan.Results) - len(all); same > 0 {
 		if err := r.printf("%-10s  %s\n", "unchanged", plural(same, "object")); err != nil {
 			return err
@@ -304,6 +308,19 @@ func (r *restorer) show(plan *client.Restored) error {
 		return nil
 	}
 	return r.printf("The restore is unfinished: taken back, it does not go on.\n")
+}
+
+// refused shows what is not restored, and why.
+func (r *restorer) refused(all []client.Refusal) error {
+	for _, x := range all {
+		if err := r.printf("%-10s  %s\n            %s\n", "refused", strings.Replace(x.Key, "/", " ", 1), x.Why); err != nil {
+			return err
+		}
+	}
+	if len(all) == 0 {
+		return nil
+	}
+	return r.printf("Refused: %s that cannot be declared as is. What is there of that stays; declare it yourself.\n", plural(len(all), "object"))
 }
 
 // sure asks whoever sits at the terminal. The error says that nothing was changed; nobody there is no.

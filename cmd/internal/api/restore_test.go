@@ -2,6 +2,8 @@ package api
 
 import (
 	"bytes"
+	"encoding/json"
+	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -46,6 +48,36 @@ func TestStatus_unfinishedRestore(t *testing.T) {
 	}
 	if got := a.want(200, "GET", "/swarm/v1/restores", "").body; !strings.Contains(string(got), `"over":"later"`) {
 		t.Errorf("it is not listed as over: %s", got)
+	}
+}
+
+// What of a file of version 1 cannot be declared as it is stands in what a restore would change, with the reason, as far as it is of what is restored.
+func TestRestore_refusedOfVersion1(t *testing.T) {
+	a := restoring(t, func(s *Server) { s.Restorer.Opened = filepath.Join(t.TempDir(), "opened") })
+	data, err := os.ReadFile("../../../snapshot/testdata/version1/29-doc-style-STORAGE.md.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	const path = "/swarm/v1/backups/old.json/restore"
+	for q, want := range map[string]string{
+		"?dry_run=true": "deployment/default/nginx service/default/nginx-service ingress/default/nginx-ingress",
+		"?dry_run=true&only=deployment/default&only=ingress/shop": "deployment/default/nginx",
+		"?dry_run=true&only=deployment/default/web":               "",
+		"": "deployment/default/nginx service/default/nginx-service ingress/default/nginx-ingress",
+	} {
+		var plan RestorePlan
+		if err := json.Unmarshal([]byte(a.want(200, "POST", path+q, string(data)).body), &plan); err != nil {
+			t.Fatal(err)
+		}
+		var got []string
+		for _, x := range plan.Refused {
+			if got = append(got, x.Key); x.Why == "" {
+				t.Errorf("%s: %s: nothing is said of why", q, x.Key)
+			}
+		}
+		if strings.Join(got, " ") != want || len(plan.Results) != 0 {
+			t.Errorf("%s: got %v, and %v; want %s", q, got, plan.Results, want)
+		}
 	}
 }
 

@@ -27,8 +27,9 @@ type Restored struct {
 		Start   int `json:"start"`
 		Stop    int `json:"stop"`
 	} `json:"containers"`
-	Locked     []string `json:"locked"`     // Secrets that come back, which the asked host cannot open, with the keys that it takes
-	Unfinished bool     `json:"unfinished"` // of an undo: what it takes back was not done yet, and ends with it
+	Refused    []Refusal `json:"refused"`    // of a file of version 1: what cannot be declared as it is
+	Locked     []string  `json:"locked"`     // Secrets that come back, which the asked host cannot open, with the keys that it takes
+	Unfinished bool      `json:"unfinished"` // of an undo: what it takes back was not done yet, and ends with it
 	Unseen     []struct {
 		Key string `json:"key"`
 	} `json:"unseen"`

@@ -6,32 +6,35 @@ import (
 
 // Status is how a host is doing, each case in which something could go wrong unseen included.
 type Status struct {
-	Host          string    `json:"host"`
-	Version       string    `json:"version"`
-	Index         uint64    `json:"index"` // of the last event in its log
-	At            time.Time `json:"at"`    // when that was written
-	Recovering    string    `json:"recovering"`
-	ReadOnly      string    `json:"readonly"` // why nothing can be recorded
-	Podman        string    `json:"podman"`   // why it cannot be reached
-	SnapshotAge   *float64  `json:"snapshot_age_seconds"`
-	SnapshotError string    `json:"snapshot_error"`
-	BackupError   string    `json:"backup_error"`
-	Refused       []struct {
-		Key string `json:"key"`
-		Why string `json:"why"`
-	} `json:"refused"` // what could not be declared of a state.json of version 1
-	Conflicts    int          `json:"conflicts"`
-	Orphans      int          `json:"orphans"`
-	OrphansError string       `json:"orphans_error"`
-	Replicas     int          `json:"replicas"` // placed
-	Running      int          `json:"running"`
-	NotRunning   []NotRunning `json:"not_running"`
-	NotMoved     []NotRunning `json:"not_moved"` // those that run on a host that they are to leave
-	Cluster      string       `json:"cluster"`   // its name
-	Digest       string       `json:"digest"`    // of the asked host's state
-	Agree        time.Time    `json:"agree_since"`
-	Hosts        []Host       `json:"hosts"` // all, the asked one included
-	Problems     []Problem    `json:"problems"`
+	Host          string       `json:"host"`
+	Version       string       `json:"version"`
+	Index         uint64       `json:"index"` // of the last event in its log
+	At            time.Time    `json:"at"`    // when that was written
+	Recovering    string       `json:"recovering"`
+	ReadOnly      string       `json:"readonly"` // why nothing can be recorded
+	Podman        string       `json:"podman"`   // why it cannot be reached
+	SnapshotAge   *float64     `json:"snapshot_age_seconds"`
+	SnapshotError string       `json:"snapshot_error"`
+	BackupError   string       `json:"backup_error"`
+	Refused       []Refusal    `json:"refused"` // what could not be declared of a state.json of version 1
+	Conflicts     int          `json:"conflicts"`
+	Orphans       int          `json:"orphans"`
+	OrphansError  string       `json:"orphans_error"`
+	Replicas      int          `json:"replicas"` // placed
+	Running       int          `json:"running"`
+	NotRunning    []NotRunning `json:"not_running"`
+	NotMoved      []NotRunning `json:"not_moved"` // those that run on a host that they are to leave
+	Cluster       string       `json:"cluster"`   // its name
+	Digest        string       `json:"digest"`    // of the asked host's state
+	Agree         time.Time    `json:"agree_since"`
+	Hosts         []Host       `json:"hosts"` // all, the asked one included
+	Problems      []Problem    `json:"problems"`
+}
+
+// Refusal is an object of a state.json of version 1 that cannot be declared as it is, and why.
+type Refusal struct {
+	Key string `json:"key"` // by which it would be declared
+	Why string `json:"why"`
 }
 
 // Host is one host of the cluster, as the asked one sees it.
