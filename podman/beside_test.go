@@ -11,7 +11,7 @@ import (
 	"github.com/podman-swarm/podman-swarm/projection"
 )
 
-// What the original program left running is told of as long as it runs and its Deployment is declared, and is never touched. Neither is anything else
+// What the original program left running is told of as long as it runs and its Deployment is declared, or was refused, and is never touched. Neither is anything else
 // that is not ours, of which nothing is said.
 func TestBeside(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -25,8 +25,16 @@ func TestBeside(t *testing.T) {
 		w.run()
 		w.ready()
 		w.settled(time.Minute)
-		if got := w.Beside(); len(got) != 0 {
-			t.Errorf("nothing is declared: got %v", got)
+		if got, instead := w.Beside(); len(got)+len(instead) != 0 {
+			t.Errorf("nothing is declared: got %v, %v", got, instead)
+		}
+		w.record(projection.Change{Kind: events.Observed, Key: projection.RefusedKey(projection.DeploymentKey("default", "shop-web")), Object: []byte(`{}`)})
+		w.settled(2 * time.Minute)
+		if got, instead := w.Beside(); len(got) != 0 || !slices.Equal(instead, []string{"shop-web-0", "shop-web-1"}) {
+			t.Errorf("it was refused: got %v, %v", got, instead)
+		}
+		if n := w.said.count("nothing takes their place"); n != 1 {
+			t.Errorf("that nothing takes their place is said %d times", n)
 		}
 		declare := func(namespace, name string, object []byte) {
 			w.record(projection.Change{Kind: events.Declared, Key: projection.DeploymentKey(namespace, name), Object: object})
@@ -34,15 +42,15 @@ func TestBeside(t *testing.T) {
 		declare("default", "shop-web", []byte(`{}`))
 		declare("staging", "web", []byte(`{}`))
 		w.settled(2 * time.Minute)
-		if got := w.Beside(); !slices.Equal(got, []string{"shop-web-0", "shop-web-1", "web-2"}) {
-			t.Errorf("got %v", got)
+		if got, instead := w.Beside(); !slices.Equal(got, []string{"shop-web-0", "shop-web-1", "web-2"}) || len(instead) != 0 {
+			t.Errorf("got %v, %v", got, instead)
 		}
 		if n := w.said.count("left running beside"); n != 1 {
 			t.Errorf("that is said %d times", n)
 		}
 		w.fake.SetDown(true)
 		w.settled(2 * time.Minute)
-		if got := w.Beside(); len(got) != 3 {
+		if got, _ := w.Beside(); len(got) != 3 {
 			t.Errorf("while Podman is away: got %v", got)
 		}
 		w.fake.SetDown(false)
@@ -57,7 +65,7 @@ func TestBeside(t *testing.T) {
 		w.fake.Exit("shop-web-0", 0) // as podman stop does
 		declare("staging", "web", nil)
 		w.settled(10 * time.Minute)
-		if got := w.Beside(); !slices.Equal(got, []string{"shop-web-1"}) {
+		if got, _ := w.Beside(); !slices.Equal(got, []string{"shop-web-1"}) {
 			t.Errorf("one was stopped, and one Deployment deleted: got %v", got)
 		}
 	})

@@ -45,10 +45,10 @@ type Reconciler struct {
 	// from many goroutines.
 	Observe func(time.Duration, error)
 
-	stats  Stats
-	mu     sync.Mutex
-	public public
-	beside []string // what Beside gives; replaced, never changed in place
+	stats           Stats
+	mu              sync.Mutex
+	public          public
+	beside, instead []string // what Beside gives; replaced, never changed in place
 }
 
 // Stats counts what the Reconciler has done. It goes on counting.

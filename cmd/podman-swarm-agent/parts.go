@@ -77,14 +77,20 @@ func (a *agent) health() api.Health {
 	return h
 }
 
-// beside is what a person ought to see of the containers of those names, which run beside replicas of this host and are none of this agent's.
-func beside(names []string) []api.Problem {
-	if len(names) == 0 {
-		return nil
+// beside is what a person ought to see of the containers of those names, which run on this host beside replicas, or instead of any, and are none of this agent's.
+func beside(names, instead []string) (all []api.Problem) {
+	const what = "containers that no agent made have names as the original program gave to replicas: "
+	if len(names) > 0 {
+		all = append(all, api.Problem{What: what + strings.Join(names, ", "),
+			Why: "they run beside the new replicas of those Deployments, get no requests from Services here, and are not touched",
+			Do:  "podman stop " + strings.Join(names, " ") + ", on this host, once the new replicas run. It is looked again within a minute"})
 	}
-	return []api.Problem{{What: "containers that no agent made have names as the original program gave to replicas: " + strings.Join(names, ", "),
-		Why: "they run beside the new replicas of those Deployments, get no requests from Services here, and are not touched",
-		Do:  "podman stop " + strings.Join(names, " ") + ", on this host, once the new replicas run. It is looked again within a minute"}}
+	if len(instead) > 0 {
+		all = append(all, api.Problem{What: what + strings.Join(instead, ", "),
+			Why: "those Deployments of the old state.json could not be declared, so there are no new replicas; these get no requests from Services here, and are not touched",
+			Do:  "Let them run, and declare those Deployments yourself. It is looked again within a minute"})
+	}
+	return all
 }
 
 // logs opens the log of one of this host's containers.
