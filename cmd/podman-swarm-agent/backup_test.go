@@ -83,13 +83,18 @@ func (r *running) backupOf(t *testing.T, dir string) string {
 	return filepath.Join(dir, f.Name)
 }
 
-func copyFile(t *testing.T, from, to string) {
+func fileOf(t *testing.T, path string) []byte {
 	t.Helper()
-	data, err := os.ReadFile(from)
+	data, err := os.ReadFile(path)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := os.WriteFile(to, data, 0o640); err != nil {
+	return data
+}
+
+func copyFile(t *testing.T, from, to string) {
+	t.Helper()
+	if err := os.WriteFile(to, fileOf(t, from), 0o640); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -280,6 +285,53 @@ func (s *trio) restore(t *testing.T) {
 	}
 	s.b.apply(t, "kept", "later")
 	s.c.shows(t, "kept", "later")
+}
+
+// A backup that stands as state.json of a host with no log is restored by itself only where nobody else has what is newer: one that joins others, or that they
+// know already, sets it aside and says how to restore it.
+func TestRestore_notWhereOthersAre(t *testing.T) {
+	a := newHost(t, "a").start(t)
+	a.ask(t, "POST", "/api/v1/manifests", svc("then"), http.StatusOK)
+	backup := a.backupOf(t, a.dir)
+	a.ask(t, "DELETE", "/api/v1/namespaces/default/services/then", "", http.StatusOK)
+	a.ask(t, "POST", "/api/v1/manifests", svc("now"), http.StatusOK)
+	b := newHost(t, "b", "--join="+a.cluster, "--join-token="+a.token(t))
+	for _, how := range []string{"told to join", "with the peers of before"} {
+		if err := os.MkdirAll(b.dir, 0o750); err != nil {
+			t.Fatal(err)
+		}
+		copyFile(t, backup, filepath.Join(b.dir, "state.json"))
+		b.start(t)
+		b.ask(t, "GET", "/api/v1/namespaces/default/services/now", "", http.StatusOK)
+		for _, h := range []*host{a, b} {
+			h.status(t, "two that agree", alive(2))
+			h.ask(t, "GET", "/api/v1/namespaces/default/services/then", "", http.StatusNotFound)
+			if got := strings.TrimSpace(h.ask(t, "GET", "/swarm/v1/restores", "", http.StatusOK)); got != "[]" {
+				t.Errorf("%s: host %s restored: %s", how, h.name, got)
+			}
+		}
+		aside := setAside(t, b.dir)
+		want, got := fileOf(t, backup), fileOf(t, aside)
+		if !bytes.Equal(got, want) {
+			t.Errorf("%s: %s is not the backup", how, aside)
+		}
+		_, said, _ := strings.Cut(b.said.String(), `to_restore_it="psctl restore `)
+		name, _, _ := strings.Cut(said, `"`)
+		if name == "" || !bytes.Equal(fileOf(t, filepath.Join(b.dir, name)), want) {
+			t.Errorf("%s: what restores it is not said:\n%s", how, &b.said)
+		}
+		b.end(t)
+		for _, lost := range []string{aside, filepath.Join(b.dir, "state.json"), filepath.Join(b.dir, "events")} {
+			if err := os.RemoveAll(lost); err != nil {
+				t.Fatal(err)
+			}
+		}
+		b.args = nil
+		if _, err := os.Stat(filepath.Join(b.dir, "peers")); err != nil {
+			t.Error(err)
+		}
+	}
+	a.end(t)
 }
 
 // Failure A.4: an unreadable state.json is warned of, the agent starts empty, and overwrites it; backups are never tried. Ours: where there
