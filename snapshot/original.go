@@ -41,7 +41,7 @@ func CheckBytes(data []byte) (Checked, error) {
 	if perr != nil {
 		return Checked{}, perr
 	}
-	want, refused, verr := ReadVersion1(text)
+	want, refused, _, verr := ReadVersion1(text)
 	switch {
 	case errors.Is(verr, ErrNotVersion1):
 		return Checked{}, fmt.Errorf("%w: %w", err, verr)

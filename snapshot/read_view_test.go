@@ -194,7 +194,7 @@ func TestReadView_newer(t *testing.T) {
 	}
 	for name, read := range map[string]func() error{
 		"as edited":    func() error { _, err := ReadView([]byte(newer)); return err },
-		"as version 1": func() error { _, _, err := ReadVersion1([]byte(newer)); return err },
+		"as version 1": func() error { _, _, _, err := ReadVersion1([]byte(newer)); return err },
 		"brought":      func() error { _, err := r.Brought("state.json", []byte(newer)); return err },
 		"uploaded":     func() error { _, _, err := r.Take([]byte(newer)); return err },
 		"verified":     func() error { _, err := CheckBytes([]byte(newer)); return err },

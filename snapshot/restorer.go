@@ -60,6 +60,8 @@ type Source struct {
 	Index uint64
 	// Refused are objects of a file of version 1 that cannot be declared as they are.
 	Refused []Refusal
+	// Left are fields of others in it that are not taken over.
+	Left []Left
 	// Stood is when it was put where state.json stands; zero: it was not.
 	Stood time.Time
 
@@ -77,6 +79,17 @@ func (f *Source) RefusedIn(only []string) (refused []Refusal) {
 		}
 	}
 	return refused
+}
+
+// LeftIn are those of the Left that a restore of only is about.
+func (f *Source) LeftIn(only []string) (left []Left) {
+	r := projection.Restore{Only: only}
+	for _, x := range f.Left {
+		if r.InScope(x.Key) {
+			left = append(left, x)
+		}
+	}
+	return left
 }
 
 // Restored is what came of a restore.
@@ -159,7 +172,7 @@ func source(data []byte, keys seal.Keys) (Source, error) {
 		if err != nil {
 			return from, err
 		}
-		if from.Want, from.Refused, err = ReadVersion1(text); errors.Is(err, ErrNotVersion1) {
+		if from.Want, from.Refused, from.Left, err = ReadVersion1(text); errors.Is(err, ErrNotVersion1) {
 			err = fmt.Errorf("%w: %w", ErrNoBackup, err)
 		}
 		return from, err
@@ -177,6 +190,9 @@ func hashOf(data []byte) string {
 func (r *Restorer) Restore(ctx context.Context, by projection.By, from Source, only []string) (*Restored, error) {
 	if err := r.refuse(ctx, by, from.File, from.RefusedIn(only)); err != nil {
 		return nil, err
+	}
+	for _, x := range from.LeftIn(only) {
+		r.Log.Warn("fields that this version does not know are not taken over; they stay in the file", "file", from.File, "key", x.Key, "fields", x.Fields)
 	}
 	return r.begin(ctx, by, projection.Restore{Only: only}, from)
 }

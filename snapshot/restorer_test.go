@@ -158,6 +158,23 @@ func TestRestorer_onlyOfVersion1(t *testing.T) {
 	}
 }
 
+// Fields of a file of version 1 that nobody knows are told of, once, by whom and in which part of it they are.
+func TestRestorer_unknownFieldsOfVersion1(t *testing.T) {
+	h := open(t, t.TempDir())
+	r := h.restorer(t)
+	r.Opened = t.TempDir()
+	from, err := r.Brought("old.json", []byte(`{"version":1,"services":{"default/a":{"Ports":[{"port":80}],"Sticky":true},"shop/b":{"Ports":[{"port":80}],"Odd":1}}}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := r.Restore(t.Context(), projection.By{}, from, []string{"service/default"}); err != nil {
+		t.Fatal(err)
+	}
+	if said := h.said.String(); strings.Count(said, "not taken over") != 1 || !strings.Contains(said, "file=old.json key=service/default/a fields=[Sticky]") {
+		t.Errorf("it says\n%s", said)
+	}
+}
+
 // failing is a ledger that takes so many commits more, and then none.
 type failing struct {
 	*projection.Ledger

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"reflect"
 	"slices"
 	"strings"
 	"time"
@@ -27,10 +28,16 @@ type Refusal struct {
 	Original json.RawMessage `json:"original"`
 }
 
+// Left is what of an object of a state.json of version 1 is not taken over, since this version knows no such field.
+type Left struct {
+	Key    string   `json:"key"` // by which it is declared
+	Fields []string `json:"fields"`
+}
+
 // ReadVersion1 reads the state.json, or a backup, of the agent that had no log, in both spellings that there are of its fields
 // (DesiredReplicas, desired_replicas). What it says of pods is of then, and is not taken. What cannot be declared is
-// refused with its reason, one by one; an error says that it cannot be read as a whole, and wraps ErrNotVersion1 or ErrNewer where it is of another.
-func ReadVersion1(data []byte) (want projection.Declarations, refused []Refusal, err error) {
+// refused with its reason, one by one; so is what says two things of one field by its two spellings. An error says that it cannot be read as a whole, and wraps ErrNotVersion1 or ErrNewer where it is of another.
+func ReadVersion1(data []byte) (want projection.Declarations, refused []Refusal, left []Left, err error) {
 	var doc struct {
 		Modified    json.RawMessage `json:"last_modified"`
 		Version     *int            `json:"version"`
@@ -40,19 +47,19 @@ func ReadVersion1(data []byte) (want projection.Declarations, refused []Refusal,
 		Ingresses   json.RawMessage `json:"ingresses"`
 	}
 	if err := json.Unmarshal(data, &doc); err != nil {
-		return nil, nil, fmt.Errorf("%w: %w", ErrNotVersion1, err)
+		return nil, nil, nil, fmt.Errorf("%w: %w", ErrNotVersion1, err)
 	}
 	if doc.Version != nil && doc.Backup == nil {
 		if err := readable(*doc.Version); err != nil {
-			return nil, nil, err
+			return nil, nil, nil, err
 		}
 	}
 	if doc.Version == nil || *doc.Version != 1 {
-		return nil, nil, ErrNotVersion1
+		return nil, nil, nil, ErrNotVersion1
 	}
 	var modified time.Time
 	if err := unmarshal1("last_modified", doc.Modified, &modified); err != nil {
-		return nil, nil, err
+		return nil, nil, nil, err
 	}
 	want = projection.Declarations{}
 	for _, section := range []struct {
@@ -62,23 +69,26 @@ func ReadVersion1(data []byte) (want projection.Declarations, refused []Refusal,
 	}{{"deployments", "deployment", doc.Deployments, deploymentOf}, {"services", "service", doc.Services, serviceOf}, {"ingresses", "ingress", doc.Ingresses, ingressOf}} {
 		var objects map[string]json.RawMessage // each is read by itself: one that is something else leaves the others as they are
 		if err := unmarshal1(section.name, section.raw, &objects); err != nil {
-			return nil, nil, err
+			return nil, nil, nil, err
 		}
 		for _, name := range slices.Sorted(maps.Keys(objects)) {
-			key, object, why := declare1(section.typ, name, objects[name], section.convert, modified)
+			key, object, unknown, why := declare1(section.typ, name, objects[name], section.convert, modified)
 			if why == "" {
 				want[key] = object
+				if len(unknown) > 0 {
+					left = append(left, Left{key, unknown})
+				}
 				continue
 			}
 			original, err := json.Marshal(objects[name])
 			if err != nil {
-				return nil, nil, err
+				return nil, nil, nil, err
 			}
 			refused = append(refused, Refusal{key, why, original})
 			want[key] = nil // whatever is there stays
 		}
 	}
-	return want, refused, nil
+	return want, refused, left, nil
 }
 
 // unmarshal1 reads a field of a file of version 1 that there may be. That it is something else makes the file unreadable, but of version 1 it is.
@@ -92,8 +102,8 @@ func unmarshal1(field string, raw json.RawMessage, into any) error {
 	return nil
 }
 
-// declare1 makes a declaration of one object, or says why there is none.
-func declare1(typ, name string, original json.RawMessage, convert func(*fields) any, at time.Time) (key string, object json.RawMessage, why string) {
+// declare1 makes a declaration of one object, with the fields that are not in it, or says why there is none.
+func declare1(typ, name string, original json.RawMessage, convert func(*fields) any, at time.Time) (key string, object json.RawMessage, unknown []string, why string) {
 	ns, name, ok := strings.Cut(name, "/")
 	if !ok {
 		ns, name = "", ns
@@ -102,18 +112,15 @@ func declare1(typ, name string, original json.RawMessage, convert func(*fields) 
 	key = typ + "/" + ns + "/" + name
 	var of map[string]json.RawMessage
 	if err := json.Unmarshal(original, &of); err != nil {
-		return key, nil, "it is no object of version 1: " + err.Error()
+		return key, nil, nil, "it is no object of version 1: " + err.Error()
 	}
-	f := &fields{of: map[string]json.RawMessage{}}
-	for k, v := range of {
-		f.of[strings.ToLower(strings.ReplaceAll(k, "_", ""))] = v
-	}
+	f := fieldsOf(of)
 	if len(f.of) == 0 {
-		return key, nil, "nothing is said of it"
+		return key, nil, nil, "nothing is said of it"
 	}
 	o := convert(f)
 	if f.err != nil {
-		return key, nil, f.err.Error()
+		return key, nil, nil, f.err.Error()
 	}
 	m := o.(map[string]any)
 	meta := map[string]any{"name": name, "namespace": ns}
@@ -122,10 +129,13 @@ func declare1(typ, name string, original json.RawMessage, convert func(*fields) 
 			meta[k] = v
 		}
 	}
+	if f.err != nil {
+		return key, nil, nil, f.err.Error()
+	}
 	m["metadata"] = meta
 	raw, err := json.Marshal(m)
 	if err != nil {
-		return key, nil, err.Error()
+		return key, nil, nil, err.Error()
 	}
 	items, err := manifest.Parse(raw, ns)
 	if err != nil {
@@ -135,31 +145,82 @@ func declare1(typ, name string, original json.RawMessage, convert func(*fields) 
 			for _, m := range all {
 				says = append(says, strings.TrimPrefix(m.Field+": "+m.Message, ": "))
 			}
-			return key, nil, strings.Join(says, "; ")
+			return key, nil, nil, strings.Join(says, "; ")
 		}
-		return key, nil, err.Error()
+		return key, nil, nil, err.Error()
 	}
 	items[0].Object.SetGeneration(1)
 	items[0].Object.SetCreationTimestamp(metav1.NewTime(at.UTC().Truncate(time.Second))) // older it is, but how old is not told
 	if object, err = manifest.Encode(items[0].Object); err != nil {
-		return key, nil, err.Error()
+		return key, nil, nil, err.Error()
 	}
-	return items[0].Key, object, ""
+	return items[0].Key, object, f.unknown(), ""
 }
 
 // fields are those of one object, by their names in small letters without underlines.
 type fields struct {
-	of  map[string]json.RawMessage
-	err error // the first
+	of    map[string]json.RawMessage // null is none
+	names map[string]string          // as the file has them
+	twice map[string]string          // what says something else of the same: its name
+	asked map[string]bool            // what was asked for
+	below []string                   // what is unknown in objects within
+	err   error                      // the first
+}
+
+func fieldsOf(of map[string]json.RawMessage) *fields {
+	f := &fields{of: map[string]json.RawMessage{}, names: map[string]string{}, twice: map[string]string{}, asked: map[string]bool{}}
+	for _, k := range slices.Sorted(maps.Keys(of)) {
+		v, name := of[k], strings.ToLower(strings.ReplaceAll(k, "_", ""))
+		switch was := f.of[name]; {
+		case bytes.Equal(v, []byte("null")):
+		case was == nil:
+			f.of[name], f.names[name] = v, k
+		case !same(was, v):
+			f.twice[name] = k
+		}
+	}
+	return f
+}
+
+// same reports whether two values say the same.
+func same(a, b json.RawMessage) bool {
+	var x, y any
+	return json.Unmarshal(a, &x) == nil && json.Unmarshal(b, &y) == nil && reflect.DeepEqual(x, y)
+}
+
+// unknown are the fields that nobody has asked for, as the file has them, but for those of which is known that they say nothing of what is declared.
+func (f *fields) unknown() (names []string) {
+	for name := range f.of {
+		if !f.asked[name] && !slices.Contains([]string{"name", "namespace", "pods", "replicas"}, name) {
+			names = append(names, f.names[name])
+		}
+	}
+	slices.Sort(names)
+	return append(names, f.below...)
 }
 
 // raw is a field's value; nil where there is none.
 func (f *fields) raw(name string) json.RawMessage {
-	v := f.of[name]
-	if len(v) == 0 || bytes.Equal(v, []byte("null")) {
-		return nil
+	f.asked[name] = true
+	if other, ok := f.twice[name]; ok {
+		f.fail("%s and %s do not say the same", f.names[name], other)
 	}
-	return v
+	return f.of[name]
+}
+
+// each reads a field that there may be, a list of objects.
+func (f *fields) each(name string, one func(*fields)) {
+	var all []map[string]json.RawMessage
+	f.read(name, &all)
+	for i, of := range all {
+		in := fieldsOf(of)
+		if one(in); in.err != nil {
+			f.fail("%s[%d]: %w", name, i, in.err)
+		}
+		for _, x := range in.unknown() {
+			f.below = append(f.below, fmt.Sprintf("%s[%d].%s", f.names[name], i, x))
+		}
+	}
 }
 
 // read reads a field that there may be.
@@ -207,9 +268,9 @@ func deploymentOf(f *fields) any {
 
 func serviceOf(f *fields) any {
 	spec := map[string]any{}
-	for from, to := range map[string]string{"type": "type", "selector": "selector", "clusterip": "clusterIP"} {
-		if v := f.raw(from); v != nil && string(v) != `""` {
-			spec[to] = v
+	for _, field := range []string{"type", "selector", "clusterIP"} {
+		if v := f.raw(strings.ToLower(field)); v != nil && string(v) != `""` {
+			spec[field] = v
 		}
 	}
 	var ports []map[string]any
@@ -224,34 +285,26 @@ func serviceOf(f *fields) any {
 }
 
 func ingressOf(f *fields) any {
-	var rules []struct {
-		Host  string
-		Paths []struct {
-			Path, ServiceName string
-			PathType          *string
-			ServicePort       int
-		}
-	}
-	f.read("rules", &rules)
 	var out []map[string]any
-	for _, r := range rules {
-		rule := map[string]any{}
-		if r.Host != "" {
-			rule["host"] = r.Host
+	f.each("rules", func(r *fields) {
+		rule, host := map[string]any{}, ""
+		if r.read("host", &host); host != "" {
+			rule["host"] = host
 		}
 		var paths []map[string]any
-		for _, p := range r.Paths {
-			path := map[string]any{"path": p.Path, "pathType": p.PathType,
-				"backend": map[string]any{"service": map[string]any{"name": p.ServiceName, "port": map[string]any{"number": p.ServicePort}}}}
-			if p.PathType == nil {
-				path["pathType"] = "ImplementationSpecific"
-			}
-			paths = append(paths, path)
-		}
+		r.each("paths", func(p *fields) {
+			path, typ, service, port := "", "ImplementationSpecific", "", 0
+			p.read("path", &path)
+			p.read("pathtype", &typ)
+			p.read("servicename", &service)
+			p.read("serviceport", &port)
+			paths = append(paths, map[string]any{"path": path, "pathType": typ,
+				"backend": map[string]any{"service": map[string]any{"name": service, "port": map[string]any{"number": port}}}})
+		})
 		if len(paths) > 0 {
 			rule["http"] = map[string]any{"paths": paths}
 		}
 		out = append(out, rule)
-	}
+	})
 	return map[string]any{"apiVersion": "networking.k8s.io/v1", "kind": "Ingress", "spec": map[string]any{"rules": out}}
 }

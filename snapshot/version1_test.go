@@ -36,9 +36,12 @@ func TestReadVersion1(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		all, refused, err := ReadVersion1(data)
+		all, refused, left, err := ReadVersion1(data)
 		maps.DeleteFunc(all, func(_ string, o json.RawMessage) bool { return o == nil })
 		got := strings.Join(slices.Sorted(maps.Keys(all)), " ")
+		if len(left) > 0 {
+			t.Errorf("%s: not understood: %v", name, left)
+		}
 		for i, r := range refused {
 			if i == 0 {
 				got += " -"
@@ -66,7 +69,7 @@ func TestReadVersion1_fieldsAreKeptWhole(t *testing.T) {
 	seen := 0
 	for file, data := range found(t) {
 		var doc map[string]json.RawMessage
-		want, refused, err := ReadVersion1(data)
+		want, refused, _, err := ReadVersion1(data)
 		if err != nil || json.Unmarshal(data, &doc) != nil {
 			continue
 		}
@@ -158,7 +161,7 @@ func lacks(was, is any) string {
 // taken over in part, and the reason is told: it is of version 1 all the same.
 func TestReadVersion1_oneEntryOfAWrongType(t *testing.T) {
 	whole := read(t, "testdata/version1/02-example-1node.json")
-	all, _, err := ReadVersion1(whole)
+	all, _, _, err := ReadVersion1(whole)
 	if err != nil || len(all) != 3 {
 		t.Fatalf("got %v, %v", all, err)
 	}
@@ -175,7 +178,7 @@ func TestReadVersion1_oneEntryOfAWrongType(t *testing.T) {
 		return b
 	}
 	for _, entry := range []string{`"here"`, `[1,2]`, `7`} {
-		got, refused, err := ReadVersion1(with("services", `{"default/odd":`+entry+`}`))
+		got, refused, _, err := ReadVersion1(with("services", `{"default/odd":`+entry+`}`))
 		if err != nil || got["deployment/default/nginx-deployment"] == nil || got["ingress/default/nginx-ingress"] == nil {
 			t.Errorf("%s: the others: got %v, %v", entry, slices.Sorted(maps.Keys(got)), err)
 		}
@@ -187,7 +190,7 @@ func TestReadVersion1_oneEntryOfAWrongType(t *testing.T) {
 		}
 	}
 	for field, value := range map[string]string{"services": `[]`, "last_modified": `"yesterday"`} {
-		if _, _, err := ReadVersion1(with(field, value)); err == nil || errors.Is(err, ErrNotVersion1) || !strings.Contains(err.Error(), "version 1 that cannot be read: "+field+": ") {
+		if _, _, _, err := ReadVersion1(with(field, value)); err == nil || errors.Is(err, ErrNotVersion1) || !strings.Contains(err.Error(), "version 1 that cannot be read: "+field+": ") {
 			t.Errorf("%s: got %v", field, err)
 		}
 		if _, err := source(with(field, value), seal.Keys{}); err == nil || errors.Is(err, ErrNoBackup) || !strings.Contains(err.Error(), field) {
@@ -198,4 +201,49 @@ func TestReadVersion1_oneEntryOfAWrongType(t *testing.T) {
 	if _, err := source(whole[:len(whole)/2], seal.Keys{}); !errors.Is(err, ErrNoBackup) || !errors.As(err, &syntax) {
 		t.Errorf("half of it: got %v, want ErrNoBackup and where it breaks off", err)
 	}
+}
+
+// Both spellings of one field may stand there if they say the same; else the object is refused, whichever comes first. A field that is not known is named, at whatever
+// depth, and leaves the object as it is.
+func TestReadVersion1_spellings(t *testing.T) {
+	const template = `"Template":{"metadata":{"labels":{"a":"b"}},"spec":{"containers":[{"name":"c","image":"i:1"}]}}`
+	for _, c := range []struct{ section, typ, object, declared, why, left string }{
+		{"deployments", "deployment", template + `,"DesiredReplicas":3,"desired_replicas":3`, `"replicas":3`, "", ""},
+		{"deployments", "deployment", template + `,"DesiredReplicas":null,"desired_replicas":3`, `"replicas":3`, "", ""},
+		{"deployments", "deployment", template + `,"DesiredReplicas":3,"desired_replicas":null`, `"replicas":3`, "", ""},
+		{"deployments", "deployment", template + `,"DesiredReplicas":3,"desired_replicas":4`, "", "DesiredReplicas and desired_replicas do not say the same", ""},
+		{"deployments", "deployment", template + `,"Labels":{"a":"b"},"labels":{}`, "", "Labels and labels do not say the same", ""},
+		{"deployments", "deployment", template + `,"Pods":[1],"pods":[]`, `"image":"i:1"`, "", ""},
+		{"deployments", "deployment", template + `,"Paused":true,"max_surge":1,"Strategy":null`, `"image":"i:1"`, "", "Paused max_surge"},
+		{"ingresses", "ingress", `"rules":[{"host":"h","paths":[{"path":"/","path_type":"Exact","service_name":"s","ServicePort":80,"weight":1}],"Tls":{}}],"class":"x"`,
+			`"pathType":"Exact","backend":{"service":{"name":"s","port":{"number":80}}}`, "", "class rules[0].Tls rules[0].paths[0].weight"},
+		{"ingresses", "ingress", `"rules":[{"paths":[{"path":"/","ServiceName":"s","service_name":"t","ServicePort":80}]}]`, "", "rules[0]: paths[0]: ServiceName and service_name do not say the same", ""},
+	} {
+		for range 20 { // the order of a map is another each time
+			want, refused, left, err := ReadVersion1([]byte(`{"version":1,"` + c.section + `":{"x":{` + c.object + `}}}`))
+			if err != nil {
+				t.Fatal(err)
+			}
+			var why, fields string
+			if len(refused) > 0 {
+				why = refused[0].Why
+			}
+			if len(left) > 0 {
+				fields = strings.Join(left[0].Fields, " ")
+			}
+			if got := string(want[c.typ+"/default/x"]); why != c.why || fields != c.left || c.declared != "" && !sameIn(got, c.declared) || c.declared == "" && got != "" {
+				t.Fatalf("%s: got %s, refused %q, left %q", c.object, got, why, fields)
+			}
+		}
+	}
+}
+
+// sameIn reports whether each of the fields, in whichever order, is in an object.
+func sameIn(object, fields string) bool {
+	for _, x := range strings.FieldsFunc(fields, func(r rune) bool { return strings.ContainsRune("{},", r) }) {
+		if !strings.Contains(object, x) {
+			return false
+		}
+	}
+	return true
 }

@@ -27,6 +27,8 @@ type RestorePlan struct {
 	Unseen             []Unseen `json:"unseen,omitempty"`
 	// Refused are objects of a file of version 1 that cannot be declared as they are: what is there of them stays.
 	Refused []snapshot.Refusal `json:"refused,omitempty"`
+	// Left are fields of others of that file that are not known, and not taken over.
+	Left []snapshot.Left `json:"left,omitempty"`
 	// Locked are the Secrets that come back, or stay, and are sealed by keys that this host does not have, with these.
 	Locked []string `json:"locked,omitempty"`
 	// Unfinished says that what is taken back was not done yet: it ends with that, also where nothing changes.
@@ -127,7 +129,7 @@ func (s *Server) restore(q *request, source func() (snapshot.Source, error)) err
 	if err != nil {
 		return err
 	}
-	plan.Refused = from.RefusedIn(query["only"])
+	plan.Refused, plan.Left = from.RefusedIn(query["only"]), from.LeftIn(query["only"])
 	if !dry {
 		if plan.Restored, err = s.Restorer.Restore(q.Context(), q.by(""), from, query["only"]); err != nil {
 			return err

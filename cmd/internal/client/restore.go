@@ -27,9 +27,13 @@ type Restored struct {
 		Start   int `json:"start"`
 		Stop    int `json:"stop"`
 	} `json:"containers"`
-	Refused    []Refusal `json:"refused"`    // of a file of version 1: what cannot be declared as it is
-	Locked     []string  `json:"locked"`     // Secrets that come back, which the asked host cannot open, with the keys that it takes
-	Unfinished bool      `json:"unfinished"` // of an undo: what it takes back was not done yet, and ends with it
+	Refused []Refusal `json:"refused"` // of a file of version 1: what cannot be declared as it is
+	Left    []struct {
+		Key    string   `json:"key"`
+		Fields []string `json:"fields"`
+	} `json:"left"` // of such a file: fields that are not known, and not taken over
+	Locked     []string `json:"locked"`     // Secrets that come back, which the asked host cannot open, with the keys that it takes
+	Unfinished bool     `json:"unfinished"` // of an undo: what it takes back was not done yet, and ends with it
 	Unseen     []struct {
 		Key string `json:"key"`
 	} `json:"unseen"`
