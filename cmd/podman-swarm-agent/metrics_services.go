@@ -38,6 +38,7 @@ func (s *services) problems() (all []api.Problem) {
 			all = append(all, api.Problem{What: "the addresses of Services", Why: why})
 		}
 	}
+	all = append(all, s.unmet()...)
 	for n, c := range s.certificates() {
 		what := "the certificate of Secret " + n.String()
 		switch left := time.Until(c.expires); {
@@ -48,6 +49,20 @@ func (s *services) problems() (all []api.Problem) {
 		}
 	}
 	slices.SortStableFunc(all, func(a, b api.Problem) int { return strings.Compare(a.What, b.What) })
+	return all
+}
+
+// unmet is what Services ask for of addresses, and of ports on the hosts, and have not.
+func (s *services) unmet() (all []api.Problem) {
+	if s.catalog == nil {
+		return nil
+	}
+	t := s.catalog.Table()
+	for found := range t.Services() {
+		for _, why := range t.Unmet(found) {
+			all = append(all, api.Problem{What: "Service " + found.Name.String(), Why: why, Do: "give it another nodePort; for another address, delete it and declare it anew"})
+		}
+	}
 	return all
 }
 

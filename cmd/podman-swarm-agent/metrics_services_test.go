@@ -21,6 +21,9 @@ import (
 	"time"
 
 	"github.com/podman-swarm/podman-swarm/cmd/internal/vip"
+	"github.com/podman-swarm/podman-swarm/events"
+	"github.com/podman-swarm/podman-swarm/projection"
+	"github.com/podman-swarm/podman-swarm/projection/discovery"
 )
 
 // tlsSecret is the manifest of a Secret whose certificate ends then.
@@ -123,5 +126,23 @@ func TestServices_standings(t *testing.T) {
 		if time.Now().After(deadline) {
 			t.Fatalf("got %v", a.services.standings())
 		}
+	}
+}
+
+// Where two hosts that did not hear each other gave one port to two Services, a person is told of the one that has not got it.
+func TestServices_unmet(t *testing.T) {
+	a := seeing(t)
+	a.services.catalog = &discovery.Catalog{Ledger: a.ledger, Host: "a"}
+	for _, name := range []string{"one", "two"} {
+		_, err := a.ledger.Record(t.Context(), projection.By{Actor: "test"}, func(*projection.State) ([]projection.Change, error) {
+			return []projection.Change{{Kind: events.Declared, Key: "service/default/" + name, Object: []byte(
+				`{"kind":"Service","apiVersion":"v1","metadata":{"name":"` + name + `","namespace":"default"},"spec":{"type":"NodePort","ports":[{"port":80,"nodePort":30080}]}}`)}}, nil
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	if p := a.services.problems(); len(p) != 1 || p[0].What != "Service default/two" || !strings.HasPrefix(p[0].Why, "asks for NodePort 30080, which older Service default/one has: it got 3") {
+		t.Errorf("got problems %+v", p)
 	}
 }

@@ -170,6 +170,7 @@ func (p *program) describeService(ctx context.Context, c *client.Client, g *page
 	f, err := found(ctx, c, s.Namespace, s.Name)
 	if err == nil {
 		g.line("Not resolved", f.Refused)
+		g.lines("Not as asked", f.Unmet)
 		describeFound(g, f)
 	}
 	if len(s.Spec.Selector) == 0 || s.Spec.Type == corev1.ServiceTypeExternalName {

@@ -23,6 +23,7 @@ type foundService struct {
 	Name     string      `json:"name"`
 	External string      `json:"external"`
 	Refused  string      `json:"refused"`
+	Unmet    []string    `json:"unmet"`
 	Ports    []foundPort `json:"ports"`
 	Absent   []struct {
 		Pod  string `json:"pod"`

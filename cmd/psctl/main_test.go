@@ -86,6 +86,8 @@ func agentCmd(ts *testscript.TestScript, neg bool, args []string) {
 		ts.Check(a.SealFor(string(key)))
 	case args[0] == "rival" && len(args) == 4: // KEY OLD NEW: another has changed it too, and lost
 		ts.Check(a.Rival(args[1], args[2], args[3]))
+	case args[0] == "twin" && len(args) == 3: // KEY NAME: another host has declared the same under another name
+		ts.Check(a.Twin(args[1], args[2]))
 	case args[0] == "spoil":
 		ts.Check(a.Spoil())
 	case args[0] == "increment":

@@ -116,7 +116,7 @@ func nodePorts(n Name, p *corev1.ServicePort) func(k int) (nodePort, bool) {
 	of := pool{manifest.LastNodePort - manifest.FirstNodePort + 1}
 	name := n.String() + ":" + p.Name + "/" + strconv.Itoa(int(p.Port)) + "/" + string(p.Protocol)
 	return func(k int) (nodePort, bool) {
-		if p.NodePort >= manifest.FirstNodePort && p.NodePort <= manifest.LastNodePort {
+		if canHave(p.NodePort) {
 			if k == 0 {
 				return nodePort{p.Protocol, uint16(p.NodePort)}, true
 			}

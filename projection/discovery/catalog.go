@@ -217,7 +217,7 @@ func (c *Catalog) remember(next entry) {
 func whole(b *book, st *projection.State) *Table {
 	b.readAll(st)
 	t := NewTable(nil, nil)
-	t.index, t.state = st.Index(), st
+	t.index, t.state, t.addresses = st.Index(), st, b.addresses
 	for n := range b.dirty {
 		if s := b.serviceOf(n); s != nil {
 			s.index = st.Index()

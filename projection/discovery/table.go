@@ -145,6 +145,7 @@ type Table struct {
 	index     uint64
 	state     *projection.State // that it is of; nil: made up
 	turn      uint64            // in its Catalog, how often anything has changed
+	addresses addresses         // that Services get
 	of        *Catalog
 }
 

@@ -20,6 +20,7 @@ type FoundService struct {
 	External  string        `json:"external,omitempty"` // the name that it stands for
 	Refused   string        `json:"refused,omitempty"`  // why that is not looked up
 	Ports     []FoundPort   `json:"ports"`
+	Unmet     []string      `json:"unmet,omitempty"` // what it asks for, or should have, of addresses and ports on the hosts, and has not
 	Absent    []FoundAbsent `json:"absent,omitempty"`
 }
 
@@ -70,7 +71,7 @@ func (s *Server) foundRoutes(handle func(string, func(*request) error)) {
 			return err
 		}
 		all := foundService(found)
-		all.Refused = l.unresolved(found)
+		all.Refused, all.Unmet = l.unresolved(found), l.found().Unmet(found)
 		return q.json(http.StatusOK, all)
 	})
 	handle("GET /swarm/v1/ingresses/{namespace}/{name}", s.foundIngress)

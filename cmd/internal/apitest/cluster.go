@@ -1,6 +1,7 @@
 package apitest
 
 import (
+	"bytes"
 	"context"
 	"crypto/ecdsa"
 	"crypto/elliptic"
@@ -17,6 +18,7 @@ import (
 
 	"github.com/podman-swarm/podman-swarm/cmd/internal/api"
 	"github.com/podman-swarm/podman-swarm/events"
+	"github.com/podman-swarm/podman-swarm/events/manifest"
 	"github.com/podman-swarm/podman-swarm/projection"
 )
 
@@ -147,4 +149,18 @@ func (a *Agent) TLS() (url string, ca []byte, err error) {
 		return s.ServeTLS(ctx, l, &tls.Config{Certificates: []tls.Certificate{{Certificate: [][]byte{der}, PrivateKey: key}}})
 	})
 	return "https://" + l.Addr().String(), pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}), nil
+}
+
+// Twin has another host have declared the same object under another name, when the two did not hear each other.
+func (a *Agent) Twin(key, name string) error {
+	o, ok := a.ledger.View().Lookup(key)
+	if !ok {
+		return fmt.Errorf("%s: it is not there", key)
+	}
+	typ, namespace, was := manifest.SplitKey(key)
+	object := bytes.Replace(o.Version.Object, []byte(`"name":"`+was+`"`), []byte(`"name":"`+name+`"`), 1)
+	_, err := a.ledger.Record(context.Background(), projection.By{Actor: "local psctl (bob)"}, func(*projection.State) ([]projection.Change, error) {
+		return []projection.Change{{Kind: events.Declared, Key: typ + "/" + namespace + "/" + name, Object: object}}, nil
+	})
+	return err
 }
