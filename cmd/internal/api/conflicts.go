@@ -227,8 +227,9 @@ func (s *Server) reapply(q *request, st *projection.State, c *projection.Conflic
 		return nil, err
 	}
 	manifest.Default(o)
+	o, unfit := s.room(st).refit(o)
 	d, wrong, err := declare(st, o, s.now())
-	wrong = append(wrong, q.unconfined(o)...)
+	wrong = append(append(wrong, unfit...), q.unconfined(o)...)
 	if err == nil && len(wrong) > 0 {
 		err = invalid(o, wrong)
 	}

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"strings"
 	"time"
 
 	appsv1 "k8s.io/api/apps/v1"
@@ -157,7 +158,7 @@ func member(b []byte, from, to int, key string) (int, int, bool) {
 }
 
 // record commits what decide makes of the newest state. decide is asked outside of the ledger first, and within it
-// only if one of the keys has changed meanwhile, so that what takes time is done by many at once. When decide wants no
+// only if one of the keys has changed meanwhile, or for a Service any other, which may have taken what it asks for: so what takes time is done by many at once. When decide wants no
 // change, nothing is recorded and the receipt has no stamp. otherwise is the cause, unless the request gives one.
 func (s *Server) record(q *request, otherwise string, keys []string,
 	decide func(*projection.State) ([]projection.Change, error)) (projection.Receipt, error) {
@@ -179,6 +180,9 @@ func (s *Server) record(q *request, otherwise string, keys []string,
 			was, ok1 := before.Lookup(key)
 			is, ok2 := st.Lookup(key)
 			if ok1 != ok2 || ok1 && (was.UID != is.UID || was.Stamp != is.Stamp) {
+				return decide(st)
+			}
+			if strings.HasPrefix(key, "service/") && !sameServices(before, st) {
 				return decide(st)
 			}
 		}

@@ -14,7 +14,6 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/util/validation/field"
 
 	"github.com/podman-swarm/podman-swarm/projection"
 	"github.com/podman-swarm/podman-swarm/projection/discovery"
@@ -112,20 +111,6 @@ func endpoints(r *resource) {
 		return version(l, n)
 	}
 	r.found = func(_ *discovery.Table, n name) []name { return []name{n} }
-}
-
-// unfit is what is wrong with an object where others are: Endpoints that would be written for a Service which has its own.
-func (s *Server) unfit(st *projection.State, o object) field.ErrorList {
-	e, ok := o.(*corev1.Endpoints)
-	if !ok {
-		return nil
-	}
-	found := s.lookAt(st).find(name{cmp.Or(e.Namespace, metav1.NamespaceDefault), e.Name})
-	if found == nil || len(found.Spec.Selector) == 0 {
-		return nil
-	}
-	return field.ErrorList{field.Forbidden(field.NewPath("subsets"), "Service "+found.Name.String()+
-		" selects its replicas: take its selector away to say by hand what is behind it")}
 }
 
 func endpointsOf(l *look, n name, s *discovery.Service) *corev1.Endpoints {

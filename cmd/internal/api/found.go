@@ -3,7 +3,6 @@ package api
 import (
 	corev1 "k8s.io/api/core/v1"
 
-	"github.com/podman-swarm/podman-swarm/events/manifest"
 	"github.com/podman-swarm/podman-swarm/projection"
 	"github.com/podman-swarm/podman-swarm/projection/discovery"
 )
@@ -56,8 +55,8 @@ func (s *Server) refound(r *resource, then, now *look) (all []name) {
 	return all
 }
 
-// services shows, beside what was declared of a Service, which address and which ports on the hosts it has. Nobody records these:
-// they follow from which Services there are.
+// services shows, beside what was declared of a Service, which address and which ports on the hosts it has. Those that its name gives first are recorded
+// nowhere.
 func services(r *resource) {
 	declared, version := r.get, r.version
 	r.get = func(l *look, n name) (object, bool, error) {
@@ -100,38 +99,4 @@ func portLike(all []corev1.ServicePort, p *corev1.ServicePort) int {
 		}
 	}
 	return -1
-}
-
-// asDeclared is o without what dress fills in, if it is a Service that is there: what was read can be written back, and nothing is
-// declared that nobody has declared.
-func (s *Server) asDeclared(st *projection.State, o object) object {
-	svc, ok := o.(*corev1.Service)
-	shown, there := st.Lookup(manifest.Key(o))
-	if !ok || !there {
-		return o
-	}
-	before, err := manifest.Decode("service", shown.Version.Object)
-	was, ok := before.(*corev1.Service)
-	if err != nil || !ok { // of an agent of another version
-		return o
-	}
-	found := s.lookAt(st).find(name{was.Namespace, was.Name})
-	if found == nil {
-		return o
-	}
-	svc = svc.DeepCopy()
-	if found.IP.IsValid() && svc.Spec.ClusterIP == found.IP.String() {
-		svc.Spec.ClusterIP, svc.Spec.ClusterIPs = was.Spec.ClusterIP, was.Spec.ClusterIPs
-	}
-	for i := range svc.Spec.Ports {
-		p := &svc.Spec.Ports[i]
-		at := portLike(found.Spec.Ports, p)
-		if at < 0 || p.NodePort != int32(found.Ports[at].NodePort) {
-			continue
-		}
-		if at = portLike(was.Spec.Ports, p); at >= 0 {
-			p.NodePort = was.Spec.Ports[at].NodePort
-		}
-	}
-	return svc
 }

@@ -121,7 +121,10 @@ func (q *request) mayItem(key string) error {
 func (s *Server) declareAll(q *request, st *projection.State, items []manifest.Item) ([]*declaration, error) {
 	var all []*declaration
 	var mistakes manifest.Mistakes
-	now := s.now()
+	now, room := s.now(), s.room(st)
+	for i := range items {
+		room.ask(items[i].Object)
+	}
 	for _, it := range items {
 		o, wrong, err := s.sealed(it.Object)
 		if err != nil {
@@ -131,8 +134,9 @@ func (s *Server) declareAll(q *request, st *projection.State, items []manifest.I
 			mistakes = append(mistakes, mistakesOf(it, wrong)...)
 			continue
 		}
-		d, wrong, err := declare(st, s.asDeclared(st, o), now)
-		wrong = append(append(wrong, s.unfit(st, o)...), q.unconfined(o)...)
+		fitted, unfit := room.fit(o)
+		d, wrong, err := declare(st, fitted, now)
+		wrong = append(append(wrong, unfit...), q.unconfined(o)...)
 		if err != nil {
 			return nil, err
 		}

@@ -84,8 +84,9 @@ func (s *Server) declaring(q *request, st *projection.State, wanted object) (*de
 	}
 	var d *declaration
 	if len(wrong) == 0 {
-		d, wrong, err = declare(st, s.asDeclared(st, o), s.now())
-		wrong = append(append(wrong, s.unfit(st, o)...), q.unconfined(o)...)
+		fitted, unfit := s.room(st).fit(o)
+		d, wrong, err = declare(st, fitted, s.now())
+		wrong = append(append(wrong, unfit...), q.unconfined(o)...)
 	}
 	if err == nil && len(wrong) > 0 {
 		err = invalid(wanted, wrong)

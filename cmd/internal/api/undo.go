@@ -204,6 +204,12 @@ func (s *Server) takeBack(st *projection.State, all []taken) ([]projection.Chang
 		now[t.Key] = then
 	}
 	var changes []projection.Change
+	room := s.room(st)
+	for key, then := range now {
+		if o, ok := st.Lookup(key); ok && !bytes.Equal(then, o.Version.Object) {
+			room.leave(key)
+		}
+	}
 	for _, key := range slices.Sorted(maps.Keys(now)) {
 		shown, there := st.Lookup(key)
 		typ, _, name := manifest.SplitKey(key)
@@ -225,11 +231,12 @@ func (s *Server) takeBack(st *projection.State, all []taken) ([]projection.Chang
 				return nil, err
 			}
 			manifest.Default(o)
+			o, unfit := room.refit(o)
 			d, mistakes, err := declare(st, o, s.now())
 			if err != nil {
 				return nil, err
 			}
-			if len(mistakes) > 0 {
+			if mistakes = append(mistakes, unfit...); len(mistakes) > 0 {
 				wrong = append(wrong, key+" would not be valid: "+mistakes.ToAggregate().Error())
 				continue
 			}
