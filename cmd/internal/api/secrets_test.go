@@ -12,6 +12,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/podman-swarm/podman-swarm/projection"
 	"github.com/podman-swarm/podman-swarm/projection/secret"
@@ -253,6 +254,7 @@ func TestSecret_conflict(t *testing.T) {
 	a.want(200, "POST", "/api/v1/manifests", opaqueSecret("db", "first"))
 	b.hear(a)
 	a.want(200, "POST", "/api/v1/manifests", opaqueSecret("db", sesame+"a"))
+	time.Sleep(time.Millisecond) // within one, the greater incarnation wins
 	b.want(200, "POST", "/api/v1/manifests", opaqueSecret("db", sesame+"b"))
 	a.hear(b)
 	b.hear(a)
