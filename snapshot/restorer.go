@@ -65,31 +65,10 @@ type Source struct {
 	// Stood is when it was put where state.json stands; zero: it was not.
 	Stood time.Time
 
-	about   About
-	plain   []byte // what it was read from, opened
-	brought bool   // it was brought along opened: in the folder of backups it may be sealed, or not be at all
-}
-
-// RefusedIn are those of the Refused that a restore of only (keys, and what is below them; none: everything) is about.
-func (f *Source) RefusedIn(only []string) (refused []Refusal) {
-	r := projection.Restore{Only: only}
-	for _, x := range f.Refused {
-		if r.InScope(x.Key) {
-			refused = append(refused, x)
-		}
-	}
-	return refused
-}
-
-// LeftIn are those of the Left that a restore of only is about.
-func (f *Source) LeftIn(only []string) (left []Left) {
-	r := projection.Restore{Only: only}
-	for _, x := range f.Left {
-		if r.InScope(x.Key) {
-			left = append(left, x)
-		}
-	}
-	return left
+	original bool // it is of version 1
+	about    About
+	plain    []byte // what it was read from, opened
+	brought  bool   // it was brought along opened: in the folder of backups it may be sealed, or not be at all
 }
 
 // Restored is what came of a restore.
@@ -172,6 +151,7 @@ func source(data []byte, keys seal.Keys) (Source, error) {
 		if err != nil {
 			return from, err
 		}
+		from.original = true
 		if from.Want, from.Refused, from.Left, err = ReadVersion1(text); errors.Is(err, ErrNotVersion1) {
 			err = fmt.Errorf("%w: %w", ErrNoBackup, err)
 		}
@@ -188,6 +168,10 @@ func hashOf(data []byte) string {
 // Restore restores what is in only (keys, and what is below them; none: everything), once a backup of what is there has been made and pinned. When it
 // returns nil, all of it is on disk. On an error of the log, or after a crash, a part may be: Resume goes on with it.
 func (r *Restorer) Restore(ctx context.Context, by projection.By, from Source, only []string) (*Restored, error) {
+	only, err := from.Scope(only)
+	if err != nil {
+		return nil, err
+	}
 	if err := r.refuse(ctx, by, from.File, from.RefusedIn(only)); err != nil {
 		return nil, err
 	}

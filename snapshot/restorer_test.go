@@ -158,6 +158,45 @@ func TestRestorer_onlyOfVersion1(t *testing.T) {
 	}
 }
 
+// What a file of version 1 cannot have, it says nothing of: a restore from it ends no Secrets and the like, whole or in part, nor does its undo.
+func TestRestorer_version1EndsOnlyWhatItCanHave(t *testing.T) {
+	h := open(t, t.TempDir())
+	r := h.restorer(t)
+	const stays = `dnsallow/LIST {"enabled":true}
+endpoints/default/db {}
+namespace/shop {}
+secret/default/key {}`
+	for line := range strings.Lines(stays) {
+		key, object, _ := strings.Cut(strings.TrimSpace(line), " ")
+		h.apply(t, key, object)
+	}
+	h.apply(t, "service/default/new", `{"n":1}`)
+	from := r.found(t, h, "01-empty")
+	if _, err := r.Restore(t.Context(), projection.By{}, from, []string{"secret", "namespace/shop"}); err == nil || !strings.Contains(err.Error(), "says nothing of secret, namespace/shop") {
+		t.Errorf("of Secrets alone: %v", err)
+	}
+	if _, err := r.Restore(t.Context(), projection.By{}, from, []string{"secret/default", "service/shop"}); err != nil {
+		t.Fatal(err)
+	}
+	if is := shows(h.View().State); is != stays+"\nservice/default/new {\"n\":1}" {
+		t.Errorf("of a part: got\n%s", is)
+	}
+	done, err := r.Restore(t.Context(), projection.By{}, from, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if is := shows(h.View().State); is != stays {
+		t.Errorf("of all: got\n%s\nwant\n%s", is, stays)
+	}
+	h.apply(t, "secret/default/later", `{}`)
+	if _, err := undo(t, r, projection.By{}, done.ID); err != nil {
+		t.Fatal(err)
+	}
+	if is := shows(h.View().State); is != stays+"\nsecret/default/later {}\nservice/default/new {\"n\":1}" {
+		t.Errorf("taken back: got\n%s", is)
+	}
+}
+
 // Fields of a file of version 1 that nobody knows are told of, once, by whom and in which part of it they are.
 func TestRestorer_unknownFieldsOfVersion1(t *testing.T) {
 	h := open(t, t.TempDir())

@@ -91,6 +91,48 @@ func ReadVersion1(data []byte) (want projection.Declarations, refused []Refusal,
 	return want, refused, left, nil
 }
 
+// Scope is what a restore of only (keys, and what is below them; none: everything) is about. That a file of version 1 has no Secret, say, does not mean that none was
+// wanted: of types that it cannot have, what is there stays. An error says that only names no others.
+func (f *Source) Scope(only []string) ([]string, error) {
+	types := []string{"deployment", "service", "ingress"}
+	switch {
+	case !f.original:
+		return only, nil
+	case len(only) == 0:
+		return types, nil
+	}
+	within := slices.DeleteFunc(slices.Clone(only), func(key string) bool {
+		typ, _, _ := strings.Cut(key, "/")
+		return !slices.Contains(types, typ)
+	})
+	if len(within) == 0 {
+		return nil, fmt.Errorf("a state.json of version 1 has Deployments, Services and Ingresses alone, and says nothing of %s", strings.Join(only, ", "))
+	}
+	return within, nil
+}
+
+// RefusedIn are those of the Refused that a restore of only (keys, and what is below them; none: everything) is about.
+func (f *Source) RefusedIn(only []string) (refused []Refusal) {
+	r := projection.Restore{Only: only}
+	for _, x := range f.Refused {
+		if r.InScope(x.Key) {
+			refused = append(refused, x)
+		}
+	}
+	return refused
+}
+
+// LeftIn are those of the Left that a restore of only is about.
+func (f *Source) LeftIn(only []string) (left []Left) {
+	r := projection.Restore{Only: only}
+	for _, x := range f.Left {
+		if r.InScope(x.Key) {
+			left = append(left, x)
+		}
+	}
+	return left
+}
+
 // unmarshal1 reads a field of a file of version 1 that there may be. That it is something else makes the file unreadable, but of version 1 it is.
 func unmarshal1(field string, raw json.RawMessage, into any) error {
 	if len(raw) == 0 {

@@ -63,7 +63,7 @@ not touched. Where replicas are, what hosts say, tokens, and what was said of ho
 With --at it is what was declared at another moment: by the log of the asked host, or, with NAME, by that backup and the increments after it. Of
 a folder that is elsewhere, podman-swarm-agent backup extract makes one backup. A file here may also be a state.json that was edited, such as one that
 the agent has set aside: each object in it must be one that could be applied. Of a state.json of version 1, what cannot be declared as it is, is named with the reason,
-as are fields that are not known, and the rest is restored.
+as are fields that are not known, and the rest is restored; of what is no Deployment, Service or Ingress all stays.
 
 It shows what would change, and how many of the Secrets the asked host could not open: no backup has secrets.key, by which they are sealed. Then it
 asks. Before it begins it makes a backup and pins it: psctl undo takes the restore back. With --only, or

@@ -125,13 +125,17 @@ func (s *Server) restore(q *request, source func() (snapshot.Source, error)) err
 	if err != nil {
 		return err
 	}
-	plan, err := s.plan(s.Ledger.View().State, from.Want, projection.Restore{From: from.File, Only: query["only"]}, nil)
+	only, err := from.Scope(query["only"])
+	if err != nil {
+		return badRequest("only: %v", err)
+	}
+	plan, err := s.plan(s.Ledger.View().State, from.Want, projection.Restore{From: from.File, Only: only}, nil)
 	if err != nil {
 		return err
 	}
-	plan.Refused, plan.Left = from.RefusedIn(query["only"]), from.LeftIn(query["only"])
+	plan.Refused, plan.Left = from.RefusedIn(only), from.LeftIn(only)
 	if !dry {
-		if plan.Restored, err = s.Restorer.Restore(q.Context(), q.by(""), from, query["only"]); err != nil {
+		if plan.Restored, err = s.Restorer.Restore(q.Context(), q.by(""), from, only); err != nil {
 			return err
 		}
 		q.restored(plan.Restored)

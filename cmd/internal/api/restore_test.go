@@ -59,6 +59,10 @@ func TestRestore_refusedOfVersion1(t *testing.T) {
 		t.Fatal(err)
 	}
 	const path = "/swarm/v1/backups/old.json/restore"
+	a.want(200, "POST", apply, `{"apiVersion":"v1","kind":"Namespace","metadata":{"name":"shop"}}`) // which such a file cannot have, and says nothing of
+	if got := a.want(400, "POST", path+"?dry_run=true&only=namespace", string(data)); !strings.Contains(string(got.body), "says nothing of namespace") {
+		t.Errorf("of Namespaces: %s", got.body)
+	}
 	for q, want := range map[string]string{
 		"?dry_run=true": "deployment/default/nginx service/default/nginx-service ingress/default/nginx-ingress",
 		"?dry_run=true&only=deployment/default&only=ingress/shop": "deployment/default/nginx",
