@@ -191,7 +191,7 @@ func TestKubectl_changes(t *testing.T) {
 	k.fails(`deployments.apps "web" already exists`, "create", "--validate=false", "-f", file)
 	k.says("namespace/team created", "create", "namespace", "team")
 	k.says("deployment.apps/made created",
-		"create", "deployment", "made", "--image=localhost/podman-swarm-web:1", "--replicas=0", "-n=team")
+		"create", "deployment", "made", "--image=localhost/podman-swarm-web:1", "--replicas=0", "--port=80", "-n=team")
 	k.says("service/made exposed", "expose", "deployment", "made", "--port=80", "-n=team")
 
 	get := func(want, path string) {
