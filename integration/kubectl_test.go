@@ -80,7 +80,7 @@ func TestKubectl_apply(t *testing.T) {
 
 	web = swapped(t, web,
 		"- name: GREETING\n              value: changed", "- name: ONE\n              value: one\n            - name: TWO\n              value: two",
-		"      port: 80\n", "      port: 8081\n    - name: more\n      port: 81\n", "web.example.com", "www.example.com")
+		"      port: 80\n", "      port: 8081\n      targetPort: 80\n    - name: more\n      port: 81\n      targetPort: 80\n", "web.example.com", "www.example.com")
 	k.applies(web, all("configured", "configured")...)
 	get("ONE TWO", container+".env[*].name}")
 	k.says("8081 81", "get", "service/web", "-o=jsonpath={.spec.ports[*].port}")
