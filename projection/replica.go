@@ -169,7 +169,7 @@ type Host struct {
 	Off bool `json:"off,omitempty"`
 	// ReadOnly says why the host's log takes nothing; "" when it does.
 	ReadOnly string `json:"read_only,omitempty"`
-	// ServiceCIDR is of what network Services have their addresses there; "" where they have none, without root, and where an older agent does not say it.
+	// ServiceCIDR is of what network Services have their addresses there; "" where they have none, and where an older agent does not say it.
 	ServiceCIDR string `json:"service_cidr,omitempty"`
 }
 

@@ -37,6 +37,27 @@ func (t *Table) Taken() *Taken {
 	return all
 }
 
+// Free notes which ports of the hosts a Service gives up that is declared anew, so that others which are declared with it, before it or after, may have them.
+func (t *Taken) Free(s *corev1.Service) {
+	n := nameOf(s)
+	has := t.table.Service(n)
+	if has == nil {
+		return
+	}
+	a := &admission{Taken: t, name: n, is: &s.Spec, there: true, old: has.Spec, has: has}
+	stays := asked(s.Spec.Ports)
+	for i, before := range a.before() {
+		if p := &s.Spec.Ports[i]; p.NodePort == 0 && hasNodePorts(&s.Spec) {
+			stays[nodePort{p.Protocol, uint16(before.has)}] = true
+		}
+	}
+	for i := range has.Ports {
+		if p := (nodePort{has.Ports[i].Protocol, has.Ports[i].NodePort}); t.ports[p] == n && !stays[p] {
+			delete(t.ports, p)
+		}
+	}
+}
+
 // Ask notes what a Service asks for and nobody has, so that none that is admitted before it is given that.
 func (t *Taken) Ask(s *corev1.Service) {
 	n := nameOf(s)
@@ -154,7 +175,7 @@ func (a *admission) address() (wrong field.ErrorList) {
 		if a.gets.ip = a.has.IP; !a.gets.ip.IsValid() {
 			a.gets.ip = first(from.list(a.name, ""), func(ip netip.Addr) bool { _, taken := a.ips[ip]; return !taken })
 		}
-		if a.gets.ip != own {
+		if a.gets.ip != own && old == "" { // one that had none is asked for none: it is written down when it changes again
 			a.ip = a.gets.ip
 		}
 	case err != nil || old != "" && old != corev1.ClusterIPNone: // that it is none, or another than before, is said elsewhere

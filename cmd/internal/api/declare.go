@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 	"time"
 
@@ -157,37 +158,54 @@ func member(b []byte, from, to int, key string) (int, int, bool) {
 	return 0, 0, false
 }
 
+// servicesTries is how often it is decided outside of the ledger anew because of other Services: each time one of those who ask was heard.
+const servicesTries = 20
+
+var errServicesMoved = errors.New("other Services were declared meanwhile")
+
 // record commits what decide makes of the newest state. decide is asked outside of the ledger first, and within it
-// only if one of the keys has changed meanwhile, or for a Service any other, which may have taken what it asks for: so what takes time is done by many at once. When decide wants no
+// only if one of the keys has changed meanwhile: so what takes time is done by many at once. Any other Service that has changed meanwhile may have taken what one
+// asks for: then it is asked again, outside, as what Services have is known there of each state that others see. When decide wants no
 // change, nothing is recorded and the receipt has no stamp. otherwise is the cause, unless the request gives one.
 func (s *Server) record(q *request, otherwise string, keys []string,
-	decide func(*projection.State) ([]projection.Change, error)) (projection.Receipt, error) {
-	by, before := q.by(otherwise), s.Ledger.View().State
-	changes, err := decide(before)
-	if err != nil || len(changes) == 0 {
-		r := projection.Receipt{State: before}
-		if err == nil {
-			r, err = s.unrecorded(before, decide)
+	decide func(*projection.State) ([]projection.Change, error)) (r projection.Receipt, err error) {
+	by := q.by(otherwise)
+	var changes []projection.Change
+	ofServices := slices.ContainsFunc(keys, func(key string) bool { return strings.HasPrefix(key, "service/") })
+	for try := 0; ; try++ {
+		before := s.Ledger.View().State
+		changes, err = decide(before)
+		if err != nil || len(changes) == 0 {
+			r = projection.Receipt{State: before}
+			if err == nil {
+				r, err = s.unrecorded(before, decide)
+			}
+			q.unchanged(r.State, keys)
+			if err == nil {
+				q.warnOfConflicts(r.State, keys)
+			}
+			return r, err
 		}
-		q.unchanged(r.State, keys)
-		if err == nil {
-			q.warnOfConflicts(r.State, keys)
+		r, err = s.Ledger.Record(q.Context(), by, func(st *projection.State) ([]projection.Change, error) {
+			for _, key := range keys {
+				was, ok1 := before.Lookup(key)
+				is, ok2 := st.Lookup(key)
+				if ok1 != ok2 || ok1 && (was.UID != is.UID || was.Stamp != is.Stamp) {
+					return decide(st)
+				}
+			}
+			switch {
+			case !ofServices || sameServices(before, st):
+				return changes, nil
+			case try < servicesTries:
+				return nil, errServicesMoved
+			}
+			return decide(st)
+		})
+		if !errors.Is(err, errServicesMoved) {
+			break
 		}
-		return r, err
 	}
-	r, err := s.Ledger.Record(q.Context(), by, func(st *projection.State) ([]projection.Change, error) {
-		for _, key := range keys {
-			was, ok1 := before.Lookup(key)
-			is, ok2 := st.Lookup(key)
-			if ok1 != ok2 || ok1 && (was.UID != is.UID || was.Stamp != is.Stamp) {
-				return decide(st)
-			}
-			if strings.HasPrefix(key, "service/") && !sameServices(before, st) {
-				return decide(st)
-			}
-		}
-		return changes, nil
-	})
 	if err == nil && r.Stamp.IsZero() {
 		r, err = s.unrecorded(r.State, decide)
 	}

@@ -23,6 +23,13 @@ type room struct {
 
 func (s *Server) room(st *projection.State) *room { return &room{look: s.lookAt(st)} }
 
+// free notes what an object gives up that is declared together with others.
+func (r *room) free(o object) {
+	if svc, ok := o.(*corev1.Service); ok {
+		r.addresses().Free(svc)
+	}
+}
+
 // ask notes what an object asks for that others must not be given which are declared with it.
 func (r *room) ask(o object) {
 	if svc, ok := o.(*corev1.Service); ok {

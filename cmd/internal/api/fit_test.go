@@ -96,3 +96,22 @@ func TestService_staysWhereItIs(t *testing.T) {
 		t.Errorf("declared together with one whose name wants what it asks for: got %s, want %s", got, alone)
 	}
 }
+
+// Services that are declared together may take from each other what they give up, in whichever order they stand.
+func TestService_swapped(t *testing.T) {
+	a := start(t, t.TempDir())
+	a.want(200, "POST", "/api/v1/manifests", ported("one", 30080)+"\n---\n"+ported("two", 30081))
+	a.want(200, "POST", "/api/v1/manifests", ported("one", 30081)+"\n---\n"+ported("two", 30080))
+	a.want(200, "POST", "/api/v1/manifests", ported("three", 30081)+"\n---\n"+ported("one", 30090))
+	a.want(200, "POST", "/api/v1/manifests", ported("four", 30090)+"\n---\n"+strings.Replace(ported("one", 0), "NodePort", "ClusterIP", 1))
+	for name, want := range map[string]string{"one": "0", "two": "30080", "three": "30081", "four": "30090"} {
+		if got := a.want(200, "GET", servicesPath+"/"+name, "").field("spec.ports.0.nodePort"); got != want && !(want == "0" && got == "") {
+			t.Errorf("%s: got %q, want %s", name, got, want)
+		}
+	}
+	// What one keeps without a word is not free.
+	silent := strings.Replace(ported("two", 0), `,"nodePort":0`, "", 1)
+	if got := a.want(422, "POST", "/api/v1/manifests", ported("five", 30080)+"\n---\n"+silent); !strings.Contains(string(got.body), "Service default/two has it") {
+		t.Errorf("got %s", got.body)
+	}
+}

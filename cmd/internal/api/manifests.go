@@ -123,6 +123,9 @@ func (s *Server) declareAll(q *request, st *projection.State, items []manifest.I
 	var mistakes manifest.Mistakes
 	now, room := s.now(), s.room(st)
 	for i := range items {
+		room.free(items[i].Object)
+	}
+	for i := range items {
 		room.ask(items[i].Object)
 	}
 	for _, it := range items {

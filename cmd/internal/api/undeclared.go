@@ -70,11 +70,19 @@ func undeclared(s *corev1.Service, d *appsv1.Deployment) (all []string) {
 		case name != "":
 			all = append(all, fmt.Sprintf("port %s leads nowhere in deployment %s: no container there has a %s port that is called %q", port, d.Name, protocol, name))
 		case !d.Spec.Template.Spec.HostNetwork:
-			all = append(all, fmt.Sprintf("port %s leads to port %d/%s, which no container of deployment %s declares, so that other hosts cannot reach it: add `containerPort: %d` there",
-				port, number, protocol, d.Name, number))
+			all = append(all, fmt.Sprintf("port %s leads to port %d/%s, which no container of deployment %s declares, so that other hosts cannot reach it: add `containerPort: %d`%s there",
+				port, number, protocol, d.Name, number, of(protocol)))
 		}
 	}
 	return all
+}
+
+// of names the protocol of a port where it is not the one that a port has unless it says so.
+func of(p corev1.Protocol) string {
+	if p == corev1.ProtocolTCP {
+		return ""
+	}
+	return fmt.Sprintf(" with `protocol: %s`", p)
 }
 
 // declares reports whether a container has a port of that name, or, with "", of that number.
