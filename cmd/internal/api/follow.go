@@ -207,7 +207,8 @@ func (f *follower) send(items []*tail.Item) error {
 		return &end{Reason: endTooSlow, Position: f.position(), Message: fmt.Sprintf(
 			"too slow: what comes next is of more than %v ago; ask again, from the position on: nothing is lost", most)}
 	}
-	var b []byte
+	b, done := f.tail.Buffer()
+	defer func() { done(b) }()
 	var last *end
 	for _, it := range items {
 		for i := range it.Len() {
@@ -223,6 +224,12 @@ func (f *follower) send(items []*tail.Item) error {
 			if f.filter.All() || it.Commit != nil && f.filter.Fits(it.Commit, i) {
 				b = f.append(b, it, i)
 				f.told, f.given = p.Index, true
+			}
+			if len(b) >= tail.BufferBytes {
+				if err := f.give(b); err != nil {
+					return err
+				}
+				b = b[:0]
 			}
 		}
 		if last != nil {

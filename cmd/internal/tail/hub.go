@@ -15,9 +15,15 @@ const (
 	recentBytes = 1 << 20 // about how much of the newest records is kept in memory, while anybody follows
 	recentEach  = 512     // what a record costs beside its payload, about
 	recentFirst = 256     // how many events of it are read when the first one begins to follow
-	inTurn      = 16      // how many readers are woken at once
-	perReader   = 150 * time.Microsecond
-	leastPause  = time.Millisecond // before the log is looked at again, once somebody was woken
+)
+
+// What those who follow may cost whoever changes something meanwhile, on the same processors: less than one of them. So they are woken, a few at
+// a time, no faster than this; and while a log grows faster than all of them can be told of it, it is they who fall behind.
+const (
+	perReader = 250 * time.Microsecond
+	perByte   = 8 * time.Nanosecond  // 125 MB/s to all of them: what a gigabit link carries
+	perBehind = 40 * time.Nanosecond // of a byte that has to be read from the log, and put into words, for one reader alone
+	atOnce    = time.Millisecond     // so much is done before a pause
 )
 
 // hub is what those who follow share: the newest records, read once for all, and who waits for the next.
@@ -153,23 +159,43 @@ func (h *hub) read(ctx context.Context) {
 // wake wakes all who wait for what is there, some at a time: who was woken has something to do, and a change that is
 // recorded meanwhile must not have to wait for all of them.
 func (h *hub) wake(ctx context.Context) {
-	var all []chan struct{}
+	costs := map[chan struct{}]time.Duration{}
 	h.mu.Lock()
 	for ch, has := range h.waiting {
 		if has < h.last {
-			all = append(all, ch)
+			costs[ch] = max(perReader, time.Duration(h.beyond(has))*perByte)
 			delete(h.waiting, ch)
 		}
 	}
 	h.mu.Unlock()
-	for turn := range slices.Chunk(all, inTurn) {
-		for _, ch := range turn {
-			close(ch)
+	var owed time.Duration
+	for ch, cost := range costs {
+		close(ch)
+		if owed += cost; owed >= atOnce {
+			pause(ctx, owed)
+			owed = 0
 		}
-		select {
-		case <-time.After(max(time.Duration(len(turn))*perReader, leastPause)):
-		case <-ctx.Done():
+	}
+	if len(costs) > 0 {
+		pause(ctx, max(owed, atOnce)) // before the log is looked at again
+	}
+}
+
+// beyond is how many bytes there are in memory after an index.
+func (h *hub) beyond(index uint64) (n int) {
+	for _, it := range slices.Backward(h.recent) {
+		if it.Last() <= index {
+			break
 		}
+		n += len(it.Payload)
+	}
+	return n
+}
+
+func pause(ctx context.Context, d time.Duration) {
+	select {
+	case <-time.After(d):
+	case <-ctx.Done():
 	}
 }
 

@@ -3,6 +3,7 @@ package tail
 import (
 	"context"
 	"math/rand/v2"
+	"slices"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -167,5 +168,128 @@ func TestTail_all(t *testing.T) {
 	}
 	if last := each(tt.Each); last >= end {
 		t.Errorf("the log ends at %d, and who has joined is told of %d already", end, last)
+	}
+}
+
+// Those who follow are told of a log that grows no faster than that whoever changes something has processors left; and so are those who are far behind,
+// unless there is but one.
+func TestTail_pace(t *testing.T) {
+	const followers, first, more, record = 100, 10, 50, 3000 // as memory has them
+	synctest.Test(t, func(t *testing.T) {
+		m := &memory{rand: rand.New(rand.NewPCG(1, 1)), most: first + more, changed: make(chan struct{})}
+		m.append(first)
+		calm := func(ctx context.Context, after uint64, fn func(events.Record) error) error {
+			for i, end := after+1, m.length(); i <= end; i++ {
+				if err := fn(events.Record{Number: i, Index: i, Count: 1, Payload: make([]byte, record)}); err != nil {
+					return err
+				}
+			}
+			return nil
+		}
+		tt := &Tail{Read: calm, View: m.calmView}
+		var all sync.WaitGroup
+		defer tt.Join()()
+		for range followers {
+			all.Go(func() {
+				defer tt.Join()()
+				if err := tt.Wait(t.Context(), first); err != nil {
+					t.Error(err)
+				}
+			})
+		}
+		time.Sleep(time.Second) // that of those who have come
+		synctest.Wait()
+		began := time.Now()
+		m.append(more)
+		all.Wait()
+		if took, want := time.Since(began), followers*more*record*perByte; took < want*9/10 || took > 2*want { // the last of them wait for nothing
+			t.Errorf("%d followers were told of %d bytes each within %v, want about %v", followers, more*record, took, want)
+		}
+	})
+	synctest.Test(t, func(t *testing.T) {
+		m := &memory{rand: rand.New(rand.NewPCG(1, 1)), most: 1000, changed: make(chan struct{})}
+		m.append(1000)
+		tt := &Tail{Read: func(ctx context.Context, after uint64, fn func(events.Record) error) error {
+			for i := after + 1; i <= 1000; i++ {
+				if err := fn(events.Record{Number: i, Index: i, Count: 1, Payload: make([]byte, record)}); err != nil {
+					return err
+				}
+			}
+			return nil
+		}, View: m.calmView}
+		all := func(readers int) time.Duration {
+			began := time.Now()
+			var wg sync.WaitGroup
+			for range readers {
+				wg.Go(func() {
+					if err := tt.All(t.Context(), 0, func([]*Item) error { return nil }); err != nil {
+						t.Error(err)
+					}
+				})
+			}
+			wg.Wait()
+			return time.Since(began)
+		}
+		if took := all(1); took != 0 {
+			t.Errorf("one reader was held up for %v", took)
+		}
+		if took, want := all(10), 8*1000*record*perBehind; took < want {
+			t.Errorf("ten readers of %d bytes each had them within %v, want %v at least", 1000*record, took, want)
+		}
+	})
+}
+
+// calmView is View while nobody appends.
+func (m *memory) calmView() (uint64, <-chan struct{}) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.end, m.changed
+}
+
+func (m *memory) length() uint64 { n, _ := m.calmView(); return n }
+
+// Since finds the same whether what it looks for is in memory or not, and looks into the log only for what is not.
+func TestTail_since(t *testing.T) {
+	const n = 1000
+	begin := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
+	at := func(i uint64) time.Time { return begin.Add(time.Duration(i/3) * time.Second) }
+	reads := 0
+	tt := &Tail{
+		Read: func(_ context.Context, after uint64, fn func(events.Record) error) error {
+			reads++
+			for i := after + 1; i <= n; i++ {
+				if err := fn(events.Record{Number: i, Index: i, Count: 1, At: at(i)}); err != nil {
+					return err
+				}
+			}
+			return nil
+		},
+		View: func() (uint64, <-chan struct{}) { return n, nil },
+	}
+	find := func() (found []uint64) {
+		for s := range n/3 + 3 {
+			after, err := tt.Since(t.Context(), begin.Add(time.Duration(s)*time.Second))
+			if err != nil {
+				t.Fatal(err)
+			}
+			found = append(found, after)
+		}
+		return found
+	}
+	cold := find()
+	for s, after := range cold {
+		want := min(n, uint64(max(3*s-1, 0)))
+		if after != want {
+			t.Errorf("since second %d: got %d, want %d", s, after, want)
+		}
+	}
+	tt.hub = &hub{tail: tt, last: n - recentFirst} // which has been stopped for a moment
+	tt.hub.read(t.Context())
+	if warm := find(); !slices.Equal(warm, cold) {
+		t.Errorf("got %v with the newest in memory, and %v without", warm, cold)
+	}
+	reads = 0
+	if after, err := tt.Since(t.Context(), at(n).Add(time.Second)); after != n || err != nil || reads != 0 {
+		t.Errorf("from now on: got %d, %v after the log was read %d times, want %d and 0", after, err, reads, n)
 	}
 }

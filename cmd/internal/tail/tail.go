@@ -6,12 +6,16 @@ import (
 	"log/slog"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/podman-swarm/podman-swarm/events"
 )
 
+// BufferBytes is about how much fits into what Buffer gives.
+const BufferBytes = 32 << 10
+
 // batchBytes is about how much a reader is given at once.
-const batchBytes = 64 << 10
+const batchBytes = 32 << 10
 
 // Tail gives the events of one log. Its exported fields are its configuration and must not be changed once it is used;
 // Read and View are needed. Its methods are safe for concurrent use.
@@ -24,10 +28,12 @@ type Tail struct {
 	First func() uint64 // the index of the first event in the log; nil: 1
 	Log   *slog.Logger  // nil: silent
 
-	reading sync.Mutex // one reads from the disk for somebody who is behind
+	reading sync.Mutex   // one reads from the disk for somebody who is behind
+	lagging atomic.Int64 // how many do, or wait to
 	mu      sync.Mutex
 	hub     *hub // nil while nobody follows
 	dropped atomic.Uint64
+	buffers sync.Pool // of *[]byte
 }
 
 // Stats is how many there are who follow, and how many were dropped since they were too slow.
@@ -49,6 +55,21 @@ func (t *Tail) Stats() Stats {
 
 // Drop counts a reader who was too slow.
 func (t *Tail) Drop() { t.dropped.Add(1) }
+
+// Buffer gives an empty buffer for what a reader is told at once, and takes it back by done, grown or not: with a thousand who follow a
+// busy log, one made anew for each of them and each time would be gigabytes a second. A reader who stands still holds one.
+func (t *Tail) Buffer() (b []byte, done func([]byte)) {
+	p, ok := t.buffers.Get().(*[]byte)
+	if !ok {
+		p = new(make([]byte, 0, 2*BufferBytes))
+	}
+	return (*p)[:0], func(b []byte) {
+		if cap(b) <= 4*BufferBytes { // else it had to hold an object of megabytes
+			*p = b
+			t.buffers.Put(p)
+		}
+	}
+}
 
 // Item is one record, with what it says. It is shared, and must not be changed.
 type Item struct {
@@ -136,12 +157,17 @@ func (t *Tail) All(ctx context.Context, after uint64, send func([]*Item) error) 
 func (t *Tail) behind(ctx context.Context, after uint64, send func([]*Item) error) (uint64, error) {
 	var batch []*Item
 	size := 0
+	t.lagging.Add(1)
+	defer t.lagging.Add(-1)
 	t.reading.Lock()
 	flush := func() error {
 		if len(batch) == 0 {
 			return nil
 		}
 		t.reading.Unlock()
+		if others := t.lagging.Load() - 1; others > 0 { // one alone may have all that the disk gives
+			pause(ctx, time.Duration(int64(size)*others)*perBehind)
+		}
 		defer t.reading.Lock()
 		err := send(batch)
 		if err == nil {
