@@ -5,6 +5,6 @@
 //	    └─────────────────── read from the disk ───────────────────────► those who are behind
 //
 // Nobody waits for a reader. What is held in memory is bounded, whatever they do: the newest records, about a mebibyte,
-// and a batch of each reader. Readers that wait are woken in turns, so that a thousand of them do not stand between
+// and a batch of each reader. Readers that wait are woken a few at a time, no faster than at a set rate, so that a thousand of them do not stand between
 // a change and its answer. The package knows nothing of HTTP.
 package tail
