@@ -613,7 +613,7 @@ func TestRestorer_sourceAtDry(t *testing.T) {
 	backup := p.Backups.names(t)[0]
 	was := names(t, p.Backups.Dir) + names(t, p.folder)
 	inc := h.log.Incarnation()
-	for m, want := range map[Moment]*projection.State{{Index: states[1].Index()}: states[1], {Event: events.ID{Inc: inc, Seq: states[2].Head(inc).Seq}}: states[2], {Time: time.Now()}: states[3]} {
+	for want, m := range map[*projection.State]Moment{states[1]: {Index: states[1].Index()}, states[2]: {Event: events.ID{Inc: inc, Seq: states[2].Head(inc).Seq}}, states[3]: {Time: time.Now()}} {
 		dry, err := r.SourceAt(t.Context(), backup, m, true)
 		if err != nil {
 			t.Fatalf("%+v: %v", m, err)

@@ -14,11 +14,13 @@ import (
 )
 
 // Moment is a moment of a log: the event of an index, or that of an id, or, where neither is given, a time by this host's clock. All of them are
-// moments as the log's host knew them: after its own copy of the event.
+// moments as the log's host knew them: after its own copy of the event. Or, with Seen, it is what some host knew that had seen so much of each
+// incarnation, and no more: that is the same by the log of every host.
 type Moment struct {
 	Index uint64
 	Event events.ID
 	Time  time.Time
+	Seen  map[events.Incarnation]uint64
 }
 
 // ErrNoMoment says that the log has no such moment.
@@ -97,6 +99,9 @@ func (u *until) missed(where string) error {
 // At is the state at a moment, as this host knew it then, folded from the nearest snapshot before it. Where the index is within a commit,
 // that is all of it. The error wraps ErrNoMoment where that is before the log's first event, or after its last, or an event that the log does not hold.
 func (f *Folds) At(ctx context.Context, m Moment) (*projection.State, error) {
+	if m.Seen != nil {
+		return f.seen(ctx, m.Seen)
+	}
 	end := f.Source.End()
 	if m.Index > end.Index {
 		return nil, fmt.Errorf("event %d: %w: it ends at event %d", m.Index, ErrNoMoment, end.Index)

@@ -16,8 +16,19 @@ import (
 // A host may not be able to open its own backups. Then who asks for a restore brings along what is restored from, opened; it is kept
 // until the restore is done, no longer, so that one that was interrupted goes on by itself.
 
-// Before is what was there before a restore of this host: as its backup says, or, where that is sealed and no key here opens it, as the log does.
+// Before is what was there before a restore: as its backup says, or, where that is sealed and no key here opens it, as the log does. Of a restore of another
+// host, which has the backup, it is what the log of this one has of what that host had seen.
 func (r *Restorer) Before(ctx context.Context, x projection.Restore) (Source, error) {
+	if x.Host != r.Backups.Node {
+		if r.At == nil {
+			return Source{}, errors.New("this host cannot tell what was there before the restore of another")
+		}
+		s, err := r.At(ctx, Moment{Seen: x.Seen})
+		if err != nil {
+			return Source{}, fmt.Errorf("the log of this host does not tell what was there before the restore: %w. Host %s did it, and has the backup of that, %s: ask its agent", err, x.Host, x.Before)
+		}
+		return Source{File: "what " + x.Host + " had seen", Made: s.At(), Want: s.Declarations(), seen: true}, nil
+	}
 	was, err := r.Source(x.Before)
 	if err == nil {
 		return was, nil

@@ -69,6 +69,7 @@ type Source struct {
 	about    About
 	plain    []byte // what it was read from, opened
 	brought  bool   // it was brought along opened: in the folder of backups it may be sealed, or not be at all
+	seen     bool   // it is of the log, by what another host had seen, and of no file
 }
 
 // Restored is what came of a restore.
@@ -217,11 +218,8 @@ func Refused(s *projection.State) (all []Refusal) {
 // changed since, and stays. The error wraps fs.ErrNotExist where there is no such restore.
 func (r *Restorer) Undo(ctx context.Context, by projection.By, id string, was Source) (*Restored, error) {
 	undone, ok := r.Ledger.View().LookupRestore(id)
-	switch {
-	case !ok:
+	if !ok {
 		return nil, fmt.Errorf("restore %q: %w", id, fs.ErrNotExist)
-	case undone.Host != r.Backups.Node:
-		return nil, fmt.Errorf("another host did that restore, and has the backup of what was before: ask host %s", undone.Host)
 	}
 	return r.begin(ctx, by, projection.Restore{Only: undone.Only, Undoes: id}, was)
 }
@@ -236,7 +234,7 @@ func (r *Restorer) begin(ctx context.Context, by projection.By, fact projection.
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	fact.From, fact.Hash, fact.Index, fact.Stood = from.File, from.Hash, from.Index, from.Stood
-	if !from.brought && from.Index == 0 {
+	if !from.brought && !from.seen && from.Index == 0 {
 		release, err := r.Backups.reserve(forRestore, from.File)
 		if err != nil {
 			return nil, fmt.Errorf("nothing is restored: %w", err)
@@ -323,6 +321,10 @@ func (r *Restorer) act(ctx context.Context, by projection.By, id string, fact pr
 				next.Saw(s)
 			case !next.Done.IsZero():
 				return nil, nil
+			case next.Undoes == "":
+				if by := takenBack(s, id); by != "" {
+					return nil, fmt.Errorf("it was taken back meanwhile, by restore %s", by)
+				}
 			}
 			var undone *projection.Restore
 			if next.Undoes != "" {

@@ -81,6 +81,17 @@ func Restores(s *projection.State) (all []Restored) {
 	return all
 }
 
+// takenBack is the restore that takes back the one of that id, or "". Another host may have begun it while this one was still at it.
+func takenBack(s *projection.State, id string) string {
+	for o := range s.All(projection.RestoreType + "/") {
+		by := strings.TrimPrefix(o.Key, projection.RestoreType+"/")
+		if x, ok := s.LookupRestore(by); ok && x.Undoes == id {
+			return by
+		}
+	}
+	return ""
+}
+
 // drop removes a backup that turned out not to be needed, and what stands beside it.
 func (b *Backups) drop(name string) error {
 	b.busy.Lock()

@@ -25,10 +25,11 @@ take back first. Of several events all are taken back in one commit, or none; --
 such as the objects of one manifest, or of a namespace that was deleted.
 
 undo RESTORE has what a restore changed be again what it was before. What somebody has changed, or deleted, since then stays as it is, and is listed as
-kept where that is not what was before. One that is unfinished is ended by it, also where there is nothing to take back. The host that
-did the restore is to be asked: it has the backup. psctl restores lists the restores; psctl events shows them as restore/ID, which is taken too. Where
-the backup is sealed and the host has no key, its log tells what was before; where that is trimmed too, --identity or --passphrase-file opens the
-backup here: the agent is sent what is in it, and no key.
+kept where that is not what was before. One that is unfinished is ended by it, also where there is nothing to take back. Any host can be asked: the
+one that did the restore has a backup of what was before, and of the others the log tells what that host had seen then; one whose log does not, since it joined
+later, names the host to ask. psctl restores lists the restores; psctl events shows them as restore/ID, which is taken too. Where
+the backup is sealed and the host has no key, its log tells what was before; where that is trimmed too, --identity or --passphrase-file, with the host that
+did the restore, opens the backup here: the agent is sent what is in it, and no key.
 
 ` + spreadHelp,
 		Example: `  psctl undo 120 --dry-run

@@ -81,7 +81,7 @@ func (s *Server) unfinished(st *projection.State) (all []Problem) {
 		}
 		all = append(all, Problem{What: "the " + r.Restore.String() + " is unfinished",
 			Why: fmt.Sprintf("host %s, which does it, has said nothing more of it since %s, after %d objects", r.Host, stamp(o.Stamp.Time.Wall()), r.Count),
-			Do:  "It goes on once that host can. psctl undo " + r.ID + ", there, takes it back, and another restore of the same takes its place"})
+			Do:  "It goes on once that host can. psctl undo " + r.ID + " takes it back, on any host, and another restore of the same takes its place"})
 	}
 	return all
 }
@@ -197,9 +197,6 @@ func (s *Server) undoRestore(q *request) error {
 	if !ok {
 		return refused(http.StatusNotFound, metav1.StatusReasonNotFound, "there is no restore "+id+": psctl restores lists them, and an event is taken back by its index, which psctl events shows")
 	}
-	if undone.Host != s.Node {
-		return refused(http.StatusConflict, metav1.StatusReasonConflict, "host "+undone.Host+" did restore "+id+", and has the backup of what was there before: ask its agent")
-	}
 	was, err := s.before(q, undone)
 	if err != nil {
 		return err
@@ -210,7 +207,7 @@ func (s *Server) undoRestore(q *request) error {
 	}
 	takes := len(plan.Results) > 0
 	plan.kept(undone.Kept(st, was.Want))
-	plan.Unfinished = slices.ContainsFunc(s.Restorer.Unfinished(), func(x snapshot.Restored) bool { return x.ID == id })
+	plan.Unfinished = slices.ContainsFunc(snapshot.Restores(st), func(x snapshot.Restored) bool { return x.ID == id && x.Done.IsZero() && x.Over == "" })
 	if !dry && (takes || plan.Unfinished) { // by the record of an undo alone is one over that would go on
 		if err := q.writable(); err != nil {
 			return err
@@ -253,7 +250,7 @@ func (s *Server) before(q *request, undone projection.Restore) (snapshot.Source,
 		return was, nil
 	}
 	was, err := s.Restorer.Before(q.Context(), undone)
-	if errors.Is(err, seal.ErrNoKey) {
+	if errors.Is(err, seal.ErrNoKey) || err != nil && undone.Host != s.Node {
 		return was, refused(http.StatusConflict, metav1.StatusReasonConflict, err.Error())
 	}
 	if err != nil {

@@ -289,3 +289,29 @@ func TestDryRun_eitherSpelling(t *testing.T) {
 	a.want(400, "POST", "/swarm/v1/undo?event=3&dry_run=perhaps", "")
 	a.want(400, "POST", "/swarm/v1/nodes/h2/cordon?dryRun=perhaps", "")
 }
+
+// A restore of another host is taken back from the log, and is ended where it was unfinished. Where the log cannot tell, the host is named that can.
+func TestRestore_undoneOnAnotherHost(t *testing.T) {
+	a := restoring(t, func(*Server) {})
+	past(t, a)
+	a.Restorer.At = a.Server.At
+	a.want(200, "POST", "/api/v1/manifests", env(1, 1, "a"))
+	backup := a.want(201, "POST", "/swarm/v1/backups", "").field("name")
+	a.want(200, "POST", "/api/v1/manifests", env(2, 1, "a"))
+	undo := "/swarm/v1/restores/" + a.want(200, "POST", "/swarm/v1/backups/"+backup+"/restore", "").field("id") + "/undo"
+	a.Server.Node, a.Backups.Node = "h2", "h2"
+	if got := a.want(200, "POST", undo, ""); got.field("host") != "h2" || !strings.Contains(string(a.want(200, "GET", webPath, "").body), `"replicas":2`) {
+		t.Errorf("got %s", got.body)
+	}
+	fact := projection.Restore{Host: "h1", From: backup, Before: backup, Asked: time.Now(), Seen: map[events.Incarnation]uint64{7: 9}}
+	a.record(projection.Change{Kind: events.Observed, Key: projection.RestoreKey("cut"), Object: projection.Encode(fact)})
+	if got := a.want(409, "POST", "/swarm/v1/restores/cut/undo", ""); !strings.Contains(got.field("message"), "Host h1 did it, and has the backup of that, "+backup+": ask its agent") {
+		t.Errorf("got %s", got.body)
+	}
+	inc, seq := a.log.Incarnation(), uint64(1)
+	fact.Seen = map[events.Incarnation]uint64{inc: seq}
+	a.record(projection.Change{Kind: events.Observed, Key: projection.RestoreKey("cut"), Object: projection.Encode(fact)})
+	if got := a.want(200, "POST", "/swarm/v1/restores/cut/undo", ""); got.field("undoes") != "cut" || got.field("unfinished") != "true" {
+		t.Errorf("got %s", got.body)
+	}
+}
