@@ -18,9 +18,9 @@ func (p *program) undo() *cobra.Command {
 	var commit bool
 	c := &cobra.Command{
 		Use:   "undo EVENT… | RESTORE",
-		Short: "Take changes back, by the index of their event, or a restore",
-		Long: `undo EVENT has what an event declared be again what it was before; psctl events and psctl history show the indexes, which are those of the
-asked host. What has been changed since elsewhere in the object stays; where the very same field was, nothing is taken back, and it is said what to
+		Short: "Take changes back, by the index or id of their event, or a restore",
+		Long: `undo EVENT has what an event declared be again what it was before it on the asked host; psctl events and psctl history show the indexes, which are
+those of the asked host, and with -o json the ids, which are the same on all hosts. What has been changed since elsewhere in the object stays; where the very same field was, nothing is taken back, and it is said what to
 take back first. Of several events all are taken back in one commit, or none; --commit takes back all events of their commits,
 such as the objects of one manifest, or of a namespace that was deleted.
 
@@ -34,6 +34,7 @@ did the restore, opens the backup here: the agent is sent what is in it, and no 
 ` + spreadHelp,
 		Example: `  psctl undo 120 --dry-run
   psctl undo 120 --commit
+  psctl undo e9ba58c435477cdd-42
   psctl undo 20260121-120000-host1`,
 		Args: usageArgs(cobra.MinimumNArgs(1), "take what back? psctl events shows the events, psctl restores the restores"),
 	}
@@ -52,18 +53,14 @@ did the restore, opens the backup here: the agent is sent what is in it, and no 
 		return ids, cobra.ShellCompDirectiveNoFileComp
 	}
 	c.RunE = func(c *cobra.Command, args []string) error {
-		if i := slices.IndexFunc(args, isEventID); i >= 0 {
-			return usage("%s is the id of an event, or of a commit, and neither an index nor a restore: what can be taken back are events, "+
-				"by the index that psctl events and psctl history show, and restores, by what psctl restores shows", args[i])
-		}
-		if !slices.ContainsFunc(args, func(a string) bool { _, err := strconv.ParseUint(a, 10, 63); return err != nil }) {
+		if !slices.ContainsFunc(args, func(a string) bool { return !isEvent(a) }) {
 			if r.keys.given() {
 				return usage("--identity and --passphrase-file open the backup of what was before a restore; an event is taken back by the log")
 			}
 			return r.undoEvents(c.Context(), args, commit)
 		}
 		if len(args) > 1 || commit {
-			return usage("%s: want indexes of events, or one restore", strings.Join(args, " "))
+			return usage("%s: want indexes or ids of events, or one restore", strings.Join(args, " "))
 		}
 		id := strings.TrimPrefix(args[0], "restore/") // as psctl events shows it
 		if r.keys.given() {
@@ -76,17 +73,18 @@ did the restore, opens the backup here: the agent is sent what is in it, and no 
 	return c
 }
 
-// isEventID reports whether it is what -o json has as an event's id, its stamp, or the uid of what it made: none of them is a restore's.
-func isEventID(arg string) bool {
+// isEvent reports whether it is the index of an event, or what -o json has as its id, its stamp, or the uid of what it made: none of them is a restore's.
+func isEvent(arg string) bool {
 	var stamp events.Stamp
+	_, ierr := strconv.ParseUint(arg, 10, 63)
 	_, err := events.ParseID(arg)
-	return arg != "" && (err == nil || stamp.UnmarshalText([]byte(arg)) == nil)
+	return arg != "" && (ierr == nil || err == nil || stamp.UnmarshalText([]byte(arg)) == nil)
 }
 
 // undoEvents takes events back.
-func (r *restorer) undoEvents(ctx context.Context, indexes []string, commit bool) error {
-	what := "undo " + strings.Join(indexes, " ") + map[bool]string{true: " --commit"}[commit]
-	query := url.Values{"event": indexes, "commit": {strconv.FormatBool(commit)}}
+func (r *restorer) undoEvents(ctx context.Context, which []string, commit bool) error {
+	what := "undo " + strings.Join(which, " ") + map[bool]string{true: " --commit"}[commit]
+	query := url.Values{"event": which, "commit": {strconv.FormatBool(commit)}}
 	raw, err := r.asked(ctx, what, "/swarm/v1/undo", query)
 	if raw == nil || err != nil {
 		return err

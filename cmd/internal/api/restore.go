@@ -195,7 +195,7 @@ func (s *Server) undoRestore(q *request) error {
 	st := s.Ledger.View().State
 	undone, ok := st.LookupRestore(id)
 	if !ok {
-		return refused(http.StatusNotFound, metav1.StatusReasonNotFound, "there is no restore "+id+": psctl restores lists them, and an event is taken back by its index, which psctl events shows")
+		return refused(http.StatusNotFound, metav1.StatusReasonNotFound, "there is no restore "+id+": psctl restores lists them, and an event is taken back by its index or id, which psctl events shows")
 	}
 	was, err := s.before(q, undone)
 	if err != nil {

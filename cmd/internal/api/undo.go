@@ -104,16 +104,20 @@ func (s *Server) takenOf(q *request) ([]taken, error) {
 	var wrong []string
 	all := map[uint64]taken{}
 	for _, text := range q.URL.Query()["event"] {
-		index, err := strconv.ParseUint(text, 10, 63)
-		if err != nil || index == 0 {
-			return nil, badRequest("event %q: want its index, as psctl events shows it", text)
+		m, ok := snapshot.ParseMoment(text, s.now())
+		if !ok || m.Index == 0 && m.Event.IsZero() {
+			return nil, badRequest("event %q: want its index, as psctl events shows it, or its id", text)
 		}
-		found, why, err := s.takenAt(q.Context(), index, truth(q.URL.Query().Get("commit")))
+		var found []taken
+		index, why, err := s.eventAt(q.Context(), m)
+		if err == nil && why == "" {
+			found, why, err = s.takenAt(q.Context(), index, truth(q.URL.Query().Get("commit")))
+		}
 		switch {
 		case err != nil:
 			return nil, err
 		case why != "":
-			wrong = append(wrong, fmt.Sprintf("event %d: %s", index, why))
+			wrong = append(wrong, fmt.Sprintf("event %s: %s", text, why))
 		}
 		for _, t := range found {
 			all[t.index] = t
@@ -123,9 +127,31 @@ func (s *Server) takenOf(q *request) ([]taken, error) {
 		return nil, refused(http.StatusUnprocessableEntity, metav1.StatusReasonInvalid, strings.Join(wrong, "; "))
 	}
 	if len(all) == 0 {
-		return nil, badRequest("which event is to be taken back? ?event= gives its index")
+		return nil, badRequest("which event is to be taken back? ?event= gives its index or id")
 	}
 	return slices.SortedFunc(maps.Values(all), func(a, b taken) int { return cmp.Compare(b.index, a.index) }), nil
+}
+
+// eventAt is the index of an event in the log of this host, where it has another than in that of any other; why says why it has none.
+func (s *Server) eventAt(ctx context.Context, m snapshot.Moment) (index uint64, why string, err error) {
+	if m.Index > 0 {
+		return m.Index, "", nil
+	}
+	st, err := s.At(ctx, m)
+	if errors.Is(err, snapshot.ErrNoMoment) {
+		return 0, "the log of this host does not hold it", nil
+	}
+	if err != nil {
+		return 0, "", trimmed("event "+m.Event.String(), err)
+	}
+	err = s.Events(ctx, st.Index()-1, func(r events.Record) error {
+		index = r.Index + m.Event.Seq - r.Seq
+		return errFirst
+	})
+	if errors.Is(err, errFirst) {
+		err = nil
+	}
+	return index, "", trimmed("event "+m.Event.String(), err)
 }
 
 // takenAt is the event of an index, or all of its commit; why says why it cannot be taken back.

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -106,6 +107,47 @@ func TestUndo_refused(t *testing.T) {
 		!strings.Contains(m, "event 1: deployment/default/web was made by it, and has been changed since (spec.replicas)") {
 		t.Errorf("got %s", got.body)
 	}
+}
+
+// An event is taken back by its id on a host whose log has it at another index, also from the midst of a commit.
+func TestUndo_byID(t *testing.T) {
+	a, b := start(t, t.TempDir()), start(t, t.TempDir())
+	past(t, b)
+	a.want(200, "POST", "/api/v1/manifests", env(1, 1, "a"))
+	a.want(200, "POST", "/api/v1/manifests", strings.Replace(env(1, 1, "a"), "name: web}\n", "name: api}\n", 1)+"---\n"+env(2, 1, "a")) // 2 and 3
+	b.want(200, "POST", "/api/v1/manifests", strings.Replace(env(1, 1, "a"), "name: web}\n", "name: own}\n", 1))
+	var commits [][]byte
+	if err := a.log.Read(t.Context(), 0, func(r events.Record) error {
+		commits = append(commits, slices.Clone(r.Payload))
+		return nil
+	}); err != nil {
+		t.Fatal(err)
+	}
+	ledger, ok := b.Ledger.(*projection.Ledger)
+	if !ok {
+		t.Fatalf("the ledger is a %T", b.Ledger)
+	}
+	if _, err := ledger.Admit(t.Context(), commits); err != nil {
+		t.Fatal(err)
+	}
+	of := func(key string) string {
+		o, _ := b.Ledger.View().Lookup(key)
+		return o.Stamp.ID.String()
+	}
+	id := of("deployment/default/web")
+	if got := b.want(200, "POST", "/swarm/v1/undo?event="+id, ""); got.field("first") == "" || strings.Contains(string(got.body), `"api"`) {
+		t.Errorf("got %s", got.body)
+	}
+	if got := b.want(200, "GET", webPath, ""); !strings.Contains(string(got.body), `"replicas":1`) {
+		t.Errorf("got %s", got.body)
+	}
+	stamp, _ := b.Ledger.View().Lookup("deployment/default/api")
+	b.want(200, "POST", "/swarm/v1/undo?event="+stamp.Stamp.String(), "")
+	b.want(404, "GET", strings.Replace(webPath, "/web", "/api", 1), "")
+	if got := b.want(422, "POST", "/swarm/v1/undo?event=00000000000000ff-1", ""); !strings.Contains(got.field("message"), "event 00000000000000ff-1: the log of this host does not hold it") {
+		t.Errorf("got %s", got.body)
+	}
+	b.want(400, "POST", "/swarm/v1/undo?event=2h", "")
 }
 
 // The newest change of an object taken back is the object as it was, and that taken back is the change again.
