@@ -62,6 +62,8 @@ type Source struct {
 	Refused []Refusal
 	// Left are fields of others in it that are not taken over.
 	Left []Left
+	// Missing are the types of which a file of version 1 has no section: what is there of them stays.
+	Missing []string
 	// Stood is when it was put where state.json stands; zero: it was not.
 	Stood time.Time
 
@@ -152,9 +154,12 @@ func source(data []byte, keys seal.Keys) (Source, error) {
 		if err != nil {
 			return from, err
 		}
-		from.original = true
+		from.original, from.Missing = true, missing1(text)
 		if from.Want, from.Refused, from.Left, err = ReadVersion1(text); errors.Is(err, ErrNotVersion1) {
 			err = fmt.Errorf("%w: %w", ErrNoBackup, err)
+		}
+		if err == nil && len(from.Missing) == 3 {
+			err = errors.New("state.json of version 1 that has none of its sections deployments, services and ingresses, and says nothing of any object")
 		}
 		return from, err
 	}
@@ -175,6 +180,9 @@ func (r *Restorer) Restore(ctx context.Context, by projection.By, from Source, o
 	}
 	if err := r.refuse(ctx, by, from.File, from.RefusedIn(only)); err != nil {
 		return nil, err
+	}
+	if len(from.Missing) > 0 {
+		r.Log.Warn("the file has no section of some types: what is there of them stays", "file", from.File, "types", from.Missing)
 	}
 	for _, x := range from.LeftIn(only) {
 		r.Log.Warn("fields that this version does not know are not taken over; they stay in the file", "file", from.File, "key", x.Key, "fields", x.Fields)

@@ -197,6 +197,44 @@ secret/default/key {}`
 	}
 }
 
+// A section that a file of version 1 lacks says nothing, and ends nothing; one that is null, or empty, ends what is there of its type.
+func TestRestorer_version1MissingSection(t *testing.T) {
+	for _, c := range []struct{ file, stays, missing string }{
+		{`{"version":1,"deployments":{},"ingresses":null}`, `service/default/s {}`, "[service]"},
+		{`{"version":1,"Services":null}`, "deployment/default/d {}\ningress/default/i {}", "[deployment ingress]"},
+		{`{"version":1,"deployments":{},"services":{},"ingresses":{}}`, "", "[]"},
+		{`{"version":1}`, "none", ""},
+	} {
+		h := open(t, t.TempDir())
+		r := h.restorer(t)
+		for _, key := range []string{"deployment/default/d", "ingress/default/i", "service/default/s"} {
+			h.apply(t, key, `{}`)
+		}
+		r.Opened = filepath.Join(h.dir, "opened")
+		from, err := r.Brought("old", []byte(c.file))
+		if c.stays == "none" {
+			if err == nil || !strings.Contains(err.Error(), "says nothing of any object") {
+				t.Errorf("%s: %v", c.file, err)
+			}
+			continue
+		}
+		if err == nil {
+			_, err = r.Restore(t.Context(), projection.By{}, from, nil)
+		}
+		if err != nil || fmt.Sprint(from.Missing) != c.missing {
+			t.Errorf("%s: missing %v, %v", c.file, from.Missing, err)
+		}
+		if is := shows(h.View().State); is != c.stays {
+			t.Errorf("%s: got\n%s\nwant\n%s", c.file, is, c.stays)
+		}
+		if len(from.Missing) > 0 {
+			if _, err := from.Scope(from.Missing); err == nil || !strings.Contains(err.Error(), "has no section of type "+strings.Join(from.Missing, ", ")) {
+				t.Errorf("%s: of what it lacks: %v", c.file, err)
+			}
+		}
+	}
+}
+
 // Fields of a file of version 1 that nobody knows are told of, once, by whom and in which part of it they are.
 func TestRestorer_unknownFieldsOfVersion1(t *testing.T) {
 	h := open(t, t.TempDir())

@@ -92,13 +92,13 @@ func ReadVersion1(data []byte) (want projection.Declarations, refused []Refusal,
 }
 
 // Scope is what a restore of only (keys, and what is below them; none: everything) is about. That a file of version 1 has no Secret, say, does not mean that none was
-// wanted: of types that it cannot have, what is there stays. An error says that only names no others.
+// wanted: of types that it cannot have, or of which it has no section, what is there stays. An error says that only names no others.
 func (f *Source) Scope(only []string) ([]string, error) {
-	types := []string{"deployment", "service", "ingress"}
-	switch {
-	case !f.original:
+	if !f.original {
 		return only, nil
-	case len(only) == 0:
+	}
+	types := slices.DeleteFunc([]string{"deployment", "service", "ingress"}, func(typ string) bool { return slices.Contains(f.Missing, typ) })
+	if len(only) == 0 {
 		return types, nil
 	}
 	within := slices.DeleteFunc(slices.Clone(only), func(key string) bool {
@@ -106,9 +106,29 @@ func (f *Source) Scope(only []string) ([]string, error) {
 		return !slices.Contains(types, typ)
 	})
 	if len(within) == 0 {
+		if len(f.Missing) > 0 {
+			return nil, fmt.Errorf("this state.json of version 1 has no section of type %s, and says nothing of %s", strings.Join(f.Missing, ", "), strings.Join(only, ", "))
+		}
 		return nil, fmt.Errorf("a state.json of version 1 has Deployments, Services and Ingresses alone, and says nothing of %s", strings.Join(only, ", "))
 	}
 	return within, nil
+}
+
+// missing1 are the types of which a file of version 1 has no section, and says nothing. One that is null has none of them.
+func missing1(data []byte) (types []string) {
+	var doc struct{ Deployments, Services, Ingresses json.RawMessage }
+	if err := json.Unmarshal(data, &doc); err != nil {
+		return nil // which ReadVersion1 says
+	}
+	for _, s := range []struct {
+		typ string
+		raw json.RawMessage
+	}{{"deployment", doc.Deployments}, {"service", doc.Services}, {"ingress", doc.Ingresses}} {
+		if s.raw == nil {
+			types = append(types, s.typ)
+		}
+	}
+	return types
 }
 
 // RefusedIn are those of the Refused that a restore of only (keys, and what is below them; none: everything) is about.

@@ -293,6 +293,11 @@ func (r *restorer) show(plan *client.Restored) error {
 			return err
 		}
 	}
+	for _, typ := range plan.Missing {
+		if err := r.printf("%-10s  every %s: the file has no section of that type\n", "kept", typ); err != nil {
+			return err
+		}
+	}
 	if same := len(plan.Results) - len(all); same > 0 {
 		if err := r.printf("%-10s  %s\n", "unchanged", plural(same, "object")); err != nil {
 			return err

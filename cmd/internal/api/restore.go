@@ -29,6 +29,8 @@ type RestorePlan struct {
 	Refused []snapshot.Refusal `json:"refused,omitempty"`
 	// Left are fields of others of that file that are not known, and not taken over.
 	Left []snapshot.Left `json:"left,omitempty"`
+	// Missing are the types of which that file has no section: what is there of them stays.
+	Missing []string `json:"missing,omitempty"`
 	// Locked are the Secrets that come back, or stay, and are sealed by keys that this host does not have, with these.
 	Locked []string `json:"locked,omitempty"`
 	// Unfinished says that what is taken back was not done yet: it ends with that, also where nothing changes.
@@ -133,7 +135,7 @@ func (s *Server) restore(q *request, source func() (snapshot.Source, error)) err
 	if err != nil {
 		return err
 	}
-	plan.Refused, plan.Left = from.RefusedIn(only), from.LeftIn(only)
+	plan.Refused, plan.Left, plan.Missing = from.RefusedIn(only), from.LeftIn(only), from.Missing
 	if !dry {
 		if plan.Restored, err = s.Restorer.Restore(q.Context(), q.by(""), from, only); err != nil {
 			return err

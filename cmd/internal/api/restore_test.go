@@ -85,6 +85,17 @@ func TestRestore_refusedOfVersion1(t *testing.T) {
 	}
 }
 
+// Of which types a file of version 1 has no section stands in what a restore would change, and none of them ends.
+func TestRestore_missingSectionOfVersion1(t *testing.T) {
+	a := restoring(t, func(*Server) {})
+	a.want(200, "POST", apply, env(1, 1, "a"))
+	var plan RestorePlan
+	got := a.want(200, "POST", "/swarm/v1/backups/old.json/restore?dry_run=true", `{"version":1,"services":{}}`)
+	if err := json.Unmarshal(got.body, &plan); err != nil || strings.Join(plan.Missing, " ") != "deployment ingress" || len(plan.Results) > 0 {
+		t.Errorf("got %s, %v", got.body, err)
+	}
+}
+
 // A backup has no key of the Secrets in it. Where that is another host's, what a restore would change names those that could not be opened, before it is done.
 func TestRestore_secretsWithoutTheirKey(t *testing.T) {
 	theirs := restoring(t, keyed(t, 1))
