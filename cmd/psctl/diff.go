@@ -121,6 +121,11 @@ func (p *program) results(all []client.Result) error {
 				return err
 			}
 		}
+		for _, text := range x.Warnings {
+			if err := p.printf("            ! %s\n", text); err != nil {
+				return err
+			}
+		}
 	}
 	return nil
 }

@@ -3,7 +3,9 @@ package api
 //lint:file-ignore SA1019 Endpoints are what people write by hand
 
 import (
+	"bytes"
 	"cmp"
+	"fmt"
 	"slices"
 
 	corev1 "k8s.io/api/core/v1"
@@ -85,6 +87,34 @@ func (r *room) leave(key string) {
 	if typ, namespace, name := manifest.SplitKey(key); typ == "service" {
 		r.addresses().Leave(discovery.Name{Namespace: namespace, Name: name})
 	}
+}
+
+// clashing says of each Service, by key, that is to be as it once was what it asks for and another has by now, or asks for as well. A restore is not held up
+// by it: one of the two gets something else, which the status says.
+func (s *Server) clashing(st *projection.State, changes []projection.Change) map[string][]string {
+	room, all := s.room(st), map[string][]string{}
+	var services []object
+	for _, c := range changes {
+		typ, _, _ := manifest.SplitKey(c.Key)
+		if shown, there := st.Lookup(c.Key); typ != "service" || there && bytes.Equal(shown.Version.Object, c.Object) {
+			continue
+		}
+		room.leave(c.Key)
+		if c.Object == nil {
+			continue
+		}
+		if o, err := manifest.Decode(typ, c.Object); err == nil { // one of an agent of another version is restored whole, and not looked into
+			manifest.Default(o)
+			services = append(services, o)
+		}
+	}
+	for _, o := range services {
+		_, unfit := room.refit(o)
+		for _, x := range unfit {
+			all[manifest.Key(o)] = append(all[manifest.Key(o)], fmt.Sprintf("asks for %s %v: %s. It is restored all the same, and one of the two gets another", x.Field, x.BadValue, x.Detail))
+		}
+	}
+	return all
 }
 
 // sameServices reports whether the same is declared of Services in two states.

@@ -265,8 +265,17 @@ func (s *Server) before(q *request, undone projection.Restore) (snapshot.Source,
 func (s *Server) plan(st *projection.State, want projection.Declarations, r projection.Restore, undone *projection.Restore) (*RestorePlan, error) {
 	changes := r.Next("dry-run", st, want, undone, nil, 1<<62, s.now())[1:]
 	p, err := s.planOf(st, changes)
-	if err != nil || s.Secrets == nil {
+	if err != nil {
 		return p, err
+	}
+	clashing := s.clashing(st, changes)
+	for i := range p.Results {
+		if x := &p.Results[i]; x.Kind == "Service" {
+			x.Warnings = clashing["service/"+x.Namespace+"/"+x.Name]
+		}
+	}
+	if s.Secrets == nil {
+		return p, nil
 	}
 	for _, c := range changes {
 		if strings.HasPrefix(c.Key, secret.Type+"/") { // of one that is deleted there is nothing to open

@@ -96,6 +96,37 @@ func TestRestore_missingSectionOfVersion1(t *testing.T) {
 	}
 }
 
+// A restore of a Service that asks for what another has by now is not held up by it; what clashes stands in what it would change, and in what it has. What another gives
+// up by the same restore does not clash.
+func TestRestore_clashingServices(t *testing.T) {
+	a := restoring(t, func(*Server) {})
+	a.want(201, "POST", servicesPath, ported("one", 30080))
+	a.want(201, "POST", servicesPath, ported("same", 30090))
+	backup := a.want(201, "POST", "/swarm/v1/backups", "").field("name")
+	a.want(200, "DELETE", servicesPath+"/one", "")
+	a.want(201, "POST", servicesPath, ported("two", 30080))
+	const clash = "asks for spec.ports[0].nodePort 30080: Service default/two has it. It is restored all the same, and one of the two gets another"
+	a.clashes(t, backup+"/restore?dry_run=true", "")
+	a.clashes(t, backup+"/restore?dry_run=true&only=service/default/one&only=service/default/same", clash)
+	a.clashes(t, backup+"/restore?only=service/default/one", clash)
+	a.want(200, "GET", servicesPath+"/one", "")
+}
+
+func (a *agent) clashes(t *testing.T, path, want string) {
+	t.Helper()
+	var plan RestorePlan
+	if err := json.Unmarshal(a.want(200, "POST", "/swarm/v1/backups/"+path, "").body, &plan); err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	for _, x := range plan.Results {
+		got = append(got, x.Warnings...)
+	}
+	if strings.Join(got, "; ") != want {
+		t.Errorf("%s: got %q, want %q", path, got, want)
+	}
+}
+
 // A backup has no key of the Secrets in it. Where that is another host's, what a restore would change names those that could not be opened, before it is done.
 func TestRestore_secretsWithoutTheirKey(t *testing.T) {
 	theirs := restoring(t, keyed(t, 1))
