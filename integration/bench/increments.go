@@ -15,7 +15,8 @@ import (
 // forNobody is a public key whose secret half nobody has.
 const forNobody = "age1chxwvvwgaqpnts00uj7mlk07sfnnhr5kzrq0pdn8qqkhshce8p7q8d0agn"
 
-// increments measures (o): how many bytes go to the backups for a thousand changes, as increments, plain and sealed, and as another full copy.
+// increments measures (o): how many bytes an hour go to the backups at a thousand changes an hour, as increments, plain and sealed, and as a full copy each hour,
+// which has of those changes only what each object came to.
 func (b *bench) increments(ctx context.Context) (rows []row, err error) {
 	objects, changes := b.scale(10_000, 1000), b.scale(1000, 100)
 	bed, err := openBed(ctx, b.dir, objects, objectSize)
@@ -61,13 +62,13 @@ func (b *bench) increments(ctx context.Context) (rows []row, err error) {
 			return nil, err
 		}
 	}
-	what := "o  increments, " + count(changes) + " changes, " + count(objects) + " objects"
+	what := "o  bytes an hour by increments, " + count(changes) + " changes an hour, " + count(objects) + " objects"
 	against := func(with string, theirs float64) row {
 		return row{Figure: what, Ours: size(grown[0]), With: with, Theirs: size(theirs), Ratio: grown[0] / theirs}
 	}
 	return []row{
-		against("one full copy, compressed", float64(full.Bytes)),
-		against("one full copy, plain", float64(readable.Bytes)).
+		against("a full copy each hour, compressed", float64(full.Bytes)),
+		against("a full copy each hour, plain", float64(readable.Bytes)).
 			note("in ten increments, with their checksums; the longest took %s, its fsyncs included. That the changes are of a kind helps their compression", span(plain.took)),
 		row{Figure: what + ", sealed for a key", Ours: size(grown[1]), With: "not sealed", Theirs: size(grown[0]), Ratio: grown[1] / grown[0]}.
 			note("with what stands in clear beside each; the longest took %s. By a passphrase they are %s, and the longest took %s, most of it for the passphrase", span(sealed.took),
