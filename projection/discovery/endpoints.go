@@ -218,7 +218,7 @@ func (b *book) at(p *pod, h host, target int, protocol corev1.Protocol) (address
 		lacks = "no address of host " + p.host() + " is known at which other hosts reach its containers"
 	default:
 		lacks = fmt.Sprintf("container %s does not declare port %d/%s, so that other hosts cannot reach it: add `containerPort: %d`%s to the container",
-			p.template.container, target, protocol, target, other(protocol))
+			p.template.container, target, protocol, target, WithProtocol(protocol))
 	}
 	switch {
 	case !here || local.IsValid():
@@ -278,8 +278,8 @@ func (p *pod) published(target int, protocol corev1.Protocol) (all published) {
 	return all
 }
 
-// other is what a containerPort of another protocol than TCP has to say as well.
-func other(p corev1.Protocol) string {
+// WithProtocol is what a containerPort of another protocol than TCP has to say as well, to be put behind what says its number; "" for TCP.
+func WithProtocol(p corev1.Protocol) string {
 	if p == corev1.ProtocolTCP {
 		return ""
 	}

@@ -1,8 +1,15 @@
 package api
 
 import (
+	"fmt"
 	"strings"
 	"testing"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/podman-swarm/podman-swarm/events"
+	"github.com/podman-swarm/podman-swarm/projection"
 )
 
 // Whoever declares a Service whose port leads to one that no container declares is told so, in either answer, and also when nothing would be changed: on a cluster of one it works, and on
@@ -44,5 +51,32 @@ func TestApply_undeclaredPorts(t *testing.T) {
 		}
 		a.want(200, "DELETE", "/api/v1/manifests/default/web?kind=deployment", "")
 		a.want(200, "DELETE", "/api/v1/manifests/default/web?kind=service", "")
+	}
+}
+
+// Of the Deployments of a namespace only those are read whole that the Service selects, and those once.
+func TestWarnings_readOnlyWhatIsSelected(t *testing.T) {
+	a := start(t, t.TempDir())
+	const others = 200
+	of := func(name string) projection.Change {
+		return projection.Change{Kind: events.Declared, Key: "deployment/default/" + name, Object: []byte(
+			`{"apiVersion":"apps/v1","kind":"Deployment","metadata":{"name":"` + name + `"},"spec":{"selector":{"matchLabels":{"app":"` + name + `"}},"template":{"metadata":{"labels":{"app":"` +
+				name + `"}},"spec":{"containers":[{"name":"a","image":"w","env":[{"name":"a","value":"b"}],"ports":[{"containerPort":80}]},{"name":"b","image":"w"}]}}}}`)}
+	}
+	changes := []projection.Change{of("web")}
+	for i := range others {
+		changes = append(changes, of(fmt.Sprintf("other%d", i)))
+	}
+	a.record(changes...)
+	st := a.Ledger.View().State
+	service := &declaration{key: "service/default/web", is: &corev1.Service{ObjectMeta: metav1.ObjectMeta{Name: "web", Namespace: "default"},
+		Spec: corev1.ServiceSpec{Selector: map[string]string{"app": "web"}, Ports: []corev1.ServicePort{{Port: 81}}}}}
+	var got map[string][]string
+	allocs := testing.AllocsPerRun(5, func() { got = warnings(st, service) })
+	if len(got["service/default/web"]) != 1 {
+		t.Errorf("got %v", got)
+	}
+	if most := 10.0 * others; allocs > most {
+		t.Errorf("it took %v allocations for %d Deployments that are not selected, want %v at most", allocs, others, most)
 	}
 }
