@@ -72,8 +72,9 @@ func (c *core) askChain() {
 	s := c.search
 	own, whole := c.chain(s.inc, max(s.common, s.floor.Seq))
 	if !whole {
-		c.search = nil
-		c.lostFork(s)
+		if c.search = nil; c.floor(s.inc) == s.floor { // else the log was trimmed since the search began, which begins again from where it is now
+			c.lostFork(s)
+		}
 		return
 	}
 	if s.common < s.floor.Seq {

@@ -163,3 +163,55 @@ func TestSuspect_bothHoldTheirsForSettled(t *testing.T) {
 		t.Errorf("%d messages", n)
 	}
 }
+
+// trimming is a log that is trimmed while it is read, after so many readings.
+type trimming struct {
+	Log
+	n     *node
+	after int
+}
+
+func (l *trimming) Missing(ctx context.Context, have func(events.Incarnation) uint64, from uint64, fn func(events.Record) error) ([]events.Incarnation, error) {
+	gone, err := l.Log.Missing(ctx, have, from, fn)
+	if l.after--; l.after == 0 {
+		l.n.floor[9] = 2
+	}
+	return gone, err
+}
+
+// A log is trimmed beside the steps. Where that happens in the middle of a comparison, nothing is said by what was half read, and nobody is told that a person is
+// needed: it is compared once more, from where the log begins by then.
+func TestChain_trimmedWhileItIsCompared(t *testing.T) {
+	all := chain(t, 9, 4)
+	trimmedAfter := func(readings int) *node {
+		n, _ := lone(t)
+		if _, err := n.ledger.Admit(context.Background(), all); err != nil {
+			t.Fatal(err)
+		}
+		n.core.log = &trimming{n.core.log, n, readings}
+		return n
+	}
+	q := &ask{Ask: askChain, Inc: 9, Points: []point{{9, 1, events.HashOf(all[0])}, {9, 3, events.HashOf(all[2])}}}
+	for readings := range 4 { // of the floor, the chain, and what is compared; with 0 it is not trimmed
+		n := trimmedAfter(readings)
+		n.step(func() {
+			switch a := n.core.serveChain(q); {
+			case readings > 0 && a != nil:
+				t.Errorf("trimmed after reading %d, it answers %+v, want nothing", readings, a)
+			case readings == 0 && (a == nil || a.Common != 3):
+				t.Errorf("not trimmed, it answers %+v, want that event 3 is common", a)
+			}
+			if a := n.core.serveChain(q); a == nil || a.Common != 3 {
+				t.Errorf("asked again, it answers %+v, want that event 3 is common", a)
+			}
+		})
+	}
+	n := trimmedAfter(1)
+	n.step(func() {
+		n.core.search = &search{peer: "b", inc: 9, floor: n.core.floor(9)}
+		n.core.askChain()
+	})
+	if n.core.search != nil || len(n.core.problems) > 0 {
+		t.Errorf("the asker: search %+v, problems %v; want neither", n.core.search, n.core.problems)
+	}
+}

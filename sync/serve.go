@@ -216,7 +216,7 @@ func (c *core) serveChain(q *ask) *answer {
 			from = floor.Seq
 		}
 	}
-	if _, whole := c.chain(q.Inc, begin); !whole {
+	if _, whole := c.chain(q.Inc, begin); !whole && c.floor(q.Inc) == floor {
 		a.Gone = []events.Incarnation{q.Inc}
 		return a
 	}
@@ -244,8 +244,8 @@ func (c *core) serveChain(q *ask) *answer {
 		}
 		return nil
 	})
-	if err != nil && !errors.Is(err, errEnough) {
-		return nil
+	if err != nil && !errors.Is(err, errEnough) || c.floor(q.Inc) != floor {
+		return nil // also where the log was trimmed meanwhile: what was read is not to be compared by where it began. It is asked again
 	}
 	if a.Common < begin {
 		a.Gone, a.Floor, a.body = []events.Incarnation{q.Inc}, &floor, nil
