@@ -5,7 +5,7 @@
 // The project began as a list of what an earlier agent, one without a log, did to its users. Each line of that list that
 // concerns what there is so far has a test, or several; those that concern hosts among each other are tried with whole agents that speak mutual TLS, and
 // where containers matter with a real Podman on each of three hosts, beside the model of sync and its stories
-// (sync: TestModel, TestStories, testdata/*.txt). cmd is cmd/podman-swarm-agent:
+// (sync: TestModel, TestStories, testdata/*.txt), and the stories of what runs where and what moves it (podman: the same). cmd is cmd/podman-swarm-agent:
 //
 //	 1  exits with its documented flags         TestFailure_A1_flags; cmd/podman-swarm-agent: TestConfig_everyMistakeAtOnce
 //	 2  a nil panics 30 s after every start     TestFailure_A2_A26_input; events, events/manifest: the fuzz targets
