@@ -196,7 +196,7 @@ func (a *agent) standing() (starting, readOnly bool) {
 	return recovering, a.events.Writable() != nil
 }
 
-// welcome is the reason not to have a route to a host.
+// welcome is the reason not to have a route to a host, and for this one not to run.
 func (a *agent) welcome(node string) error { return authority.Removed(a.ledger.View().State, node) }
 
 // knowing is the reason why this host cannot say yet who may join.

@@ -164,11 +164,11 @@ func TestAgent_clusterRefuses(t *testing.T) {
 	token := a.token(t, "--rotate")
 	other := newHost(t, "x").start(t)
 	foreign := other.token(t)
-	for what, try := range map[string]struct{ token, says string }{
-		"no token":                   {"", "--join-token"},
-		"no token at all":            {"secret", "--join-token"},
-		"a rotated token":            {old, "rotated"},
-		"a token of another cluster": {foreign, "not of the cluster that the join token is of"},
+	for what, try := range map[string]struct{ token, says, member string }{ // the member: "" for a host that does not ask it
+		"no token":                   {"", "--join-token", ""},
+		"no token at all":            {"secret", "--join-token", ""},
+		"a rotated token":            {old, "rotated", "rotated"},
+		"a token of another cluster": {foreign, "not of the cluster that the join token is of", "the join token is of another cluster"},
 	} {
 		h := newHost(t, "s", "--join="+a.cluster, "--join-token="+try.token).start(t)
 		deadline := time.After(10 * time.Second)
@@ -187,9 +187,9 @@ func TestAgent_clusterRefuses(t *testing.T) {
 		if strings.Contains(h.said.String(), strings.TrimPrefix(try.token, "PSWTKN")) && len(try.token) > 20 {
 			t.Errorf("%s: the token is in the log:\n%s", what, &h.said)
 		}
-	}
-	if n := strings.Count(a.said.String(), "refused"); n == 0 {
-		t.Errorf("the member says nothing of those that it refused:\n%s", &a.said)
+		if !strings.Contains(a.said.String(), try.member) {
+			t.Errorf("%s: want the member to say %q as well:\n%s", what, try.member, &a.said)
+		}
 	}
 
 	b := newHost(t, "b", "--join="+a.cluster, "--join-token="+token).start(t)
@@ -198,13 +198,13 @@ func TestAgent_clusterRefuses(t *testing.T) {
 		t.Errorf("a second agent of the same name:\n%s", said)
 	}
 	a.ask(t, "POST", "/swarm/v1/nodes/b/remove?force=true", "", http.StatusOK)
-	if said := b.refused(t); !strings.Contains(said, "removed") {
+	if said := b.refused(t); !strings.Contains(said, "to use its machine again, give its agent another --node-name and an empty --data-dir") {
 		t.Errorf("a removed host, told of it:\n%s", said)
 	}
-	if said := b.start(t).refused(t); !strings.Contains(said, "removed") {
+	if said := b.start(t).refused(t); !strings.Contains(said, "to use its machine again, give its agent another --node-name and an empty --data-dir") {
 		t.Errorf("a removed host, started again:\n%s", said)
 	}
-	if said := newHost(t, "b", "--join="+a.cluster, "--join-token="+token).start(t).refused(t); !strings.Contains(said, "removed") {
+	if said := newHost(t, "b", "--join="+a.cluster, "--join-token="+token).start(t).refused(t); !strings.Contains(said, "to use its machine again, give its agent another --node-name and an empty --data-dir") {
 		t.Errorf("another host of the removed one's name:\n%s", said)
 	}
 	a.end(t)

@@ -24,7 +24,6 @@ import (
 	"github.com/podman-swarm/podman-swarm/projection/placement"
 	"github.com/podman-swarm/podman-swarm/projection/secret"
 	"github.com/podman-swarm/podman-swarm/snapshot"
-	"github.com/podman-swarm/podman-swarm/sync/authority"
 )
 
 // agent is all the parts of one host. They meet here and nowhere else.
@@ -149,8 +148,8 @@ func (a *agent) open(ctx context.Context) (err error) {
 	if err := a.find(ctx); err != nil {
 		return err
 	}
-	if err := authority.Removed(a.ledger.View().State, a.c.NodeName); err != nil {
-		return fmt.Errorf("%w; to use this machine again, give it another --node-name and an empty --data-dir", err)
+	if err := a.welcome(a.c.NodeName); err != nil {
+		return err
 	}
 	if err := a.sameName(); err != nil {
 		return err

@@ -37,7 +37,7 @@ func (a *agent) stay(ctx context.Context) error {
 				a.log.Warn("a member does not take this host for one", "err", err)
 			case errors.As(err, &refused):
 				refusal = fmt.Errorf("this host is no member of the cluster whose other hosts it knows: %w. If %s is of another cluster, move it away and join "+
-					"with a token; a host that was removed needs another --node-name and an empty --data-dir%s", err, filepath.Join(a.c.DataDir, "authority"), a.unshared())
+					"with a token%s", err, filepath.Join(a.c.DataDir, "authority"), a.unshared())
 			}
 			if welcome {
 				break
@@ -70,7 +70,7 @@ func (a *agent) expel(ctx context.Context) error {
 			}
 			if name == a.c.NodeName {
 				a.lastWord(ctx, o.Stamp.ID)
-				return fmt.Errorf("%w: its agent ends, and its containers run on", a.welcome(name))
+				return fmt.Errorf("the agent ends, and its containers run on: %w", a.welcome(name))
 			}
 			gone[name] = true
 			select { // it is to hear of it itself; no new connection is let in meanwhile

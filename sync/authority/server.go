@@ -183,7 +183,7 @@ func checkCSR(der []byte, node string) (*ecdsa.PublicKey, error) {
 	return public, nil
 }
 
-// Removed is why a host that was removed from the cluster is not let in; nil where it was not.
+// Removed is why a host that was removed from the cluster is not let in, and how its machine can come back; nil where it was not. It is read on both sides.
 func Removed(s *projection.State, node string) error {
 	o, ok := s.Lookup(projection.MemberKey(node))
 	if !ok {
@@ -193,11 +193,12 @@ func Removed(s *projection.State, node string) error {
 	if err := json.Unmarshal(o.Object, &member); err != nil {
 		return fmt.Errorf("whether host %s was removed from the cluster cannot be read: %w", node, err)
 	}
-	switch {
-	case !member.Removed:
+	if !member.Removed {
 		return nil
-	case member.Why == "":
-		return fmt.Errorf("host %s was removed from the cluster", node)
 	}
-	return fmt.Errorf("host %s was removed from the cluster: %s", node, member.Why)
+	why := ""
+	if member.Why != "" {
+		why = ": " + member.Why
+	}
+	return fmt.Errorf("host %s was removed from the cluster%s; to use its machine again, give its agent another --node-name and an empty --data-dir", node, why)
 }

@@ -239,9 +239,9 @@ func TestRemoved(t *testing.T) {
 		t.Error(err)
 	}
 	put(`{"removed":true}`)
-	mustFail(t, Removed(l.View().State, "b"), "host b was removed")
+	mustFail(t, Removed(l.View().State, "b"), "host b was removed from the cluster; to use its machine again, give its agent another --node-name and an empty --data-dir")
 	put(`{"removed":true,"why":"sold"}`)
-	mustFail(t, Removed(l.View().State, "b"), "host b was removed", "sold")
+	mustFail(t, Removed(l.View().State, "b"), "host b was removed from the cluster: sold; to use its machine again")
 	put(`{"removed":"yes"}`)
 	mustFail(t, Removed(l.View().State, "b"), "cannot be read")
 	if err := Removed(l.View().State, "a"); err != nil {
