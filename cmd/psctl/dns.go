@@ -169,20 +169,6 @@ func (p *program) dnsChange(c *cobra.Command, request func(names []string) (clie
 	return c
 }
 
-// aboutNames tells an event about the list of allowed names in a few words.
-func (ev *event) aboutNames() string {
-	var l struct {
-		Enabled *bool `json:"enabled"`
-	}
-	switch {
-	case json.Unmarshal(ev.Object, &l) != nil || l.Enabled == nil:
-		return "allowed"
-	case *l.Enabled:
-		return "only names of the list are resolved"
-	}
-	return "all names are resolved"
-}
-
 // allowedName is the entry that arguments name as dnsallow/NAME, or dnsallow NAME.
 func allowedName(args []string) (string, bool) {
 	switch {

@@ -15,6 +15,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/podman-swarm/podman-swarm/cmd/internal/summary"
 	"github.com/podman-swarm/podman-swarm/events"
 )
 
@@ -308,87 +309,11 @@ func (ev *event) isOne() bool { return ev.Jump == nil && ev.Unread == "" }
 func (ev *event) what() string {
 	switch {
 	case ev.Jump != nil:
-		return "the state was taken over" + led(": ", ev.Jump.Cause)
+		return summary.Jump(ev.Jump.Cause)
 	case ev.Unread != "":
-		return "of a later version, not understood"
+		return summary.Unread
 	}
-	typ, _, _ := strings.Cut(ev.Key, "/")
-	if text := ev.aboutHosts(typ); text != "" {
-		return text
-	}
-	var o struct { // whichever of these the object has
-		Host         string `json:"host"`
-		Why          string `json:"why"`
-		Phase        string `json:"phase"`
-		Reason       string `json:"reason"`
-		Message      string `json:"message"`
-		Container    string `json:"container"`
-		Restarts     int    `json:"restarts"`
-		ExitCode     int    `json:"exit_code"` // of the last run that has ended
-		OOMKilled    bool   `json:"oom_killed"`
-		Done         string `json:"done"`
-		Adopted      int    `json:"adopted"`
-		StartedAgain int    `json:"started_again"`
-		Created      int    `json:"created"`
-		Removed      int    `json:"removed"`
-		Failed       int    `json:"failed"`
-		Bounced      int    `json:"bounced"`
-		More         int    `json:"more"`
-		Version      string `json:"version"`
-	}
-	gone := len(ev.Object) == 0 || string(ev.Object) == "null"
-	if !gone && json.Unmarshal(ev.Object, &o) != nil {
-		return "changed"
-	}
-	switch {
-	case gone && typ == "replica":
-		return "container is gone"
-	case gone && typ == "placement":
-		return "no longer wanted"
-	case gone:
-		return "deleted"
-	case typ == "placement" && o.Host == "":
-		return "not placed: " + o.Why
-	case typ == "placement":
-		return "to run on " + o.Host + led(": ", o.Why)
-	case typ == "replica":
-		return o.Phase + led(" ", o.Reason) + led(", container ", o.Container[:min(12, len(o.Container))]) +
-			again(o.Restarts, o.Phase == "Exited" && o.Message == "", o.ExitCode, o.OOMKilled) + led(": ", oneLine(o.Message, 200))
-	case typ == "recovery" && o.Done == "":
-		return "recovering"
-	case typ == "recovery":
-		what := fmt.Sprintf("recovered: adopted %d, started %d, created %d, removed %d, failed %d, bounced %d",
-			o.Adopted, o.StartedAgain, o.Created, o.Removed, o.Failed, o.Bounced)
-		if o.More > 0 {
-			what += fmt.Sprintf("; %d starts before that are told of in no event", o.More)
-		}
-		return what
-	case typ == "host":
-		return "agent " + o.Version
-	case ev.Base == "":
-		return "created"
-	}
-	return "changed"
-}
-
-// again tells of restarts, and how the run before the last one ended; or, of a container that has ended, how this one did.
-func again(restarts int, ended bool, code int, oom bool) (text string) {
-	how, after := fmt.Sprintf("exit code %d", code), ""
-	if oom {
-		how, after = "killed for memory", "it was "
-	}
-	if restarts > 0 {
-		text = ", " + plural(restarts, "restart")
-	}
-	switch {
-	case ended:
-		text += ", " + how
-	case restarts == 1:
-		text += ", after " + after + how
-	case restarts > 1:
-		text += ", the last after " + after + how
-	}
-	return text
+	return summary.Of(ev.Key, ev.Base == "", ev.Object)
 }
 
 // led is text after what leads to it; nothing when there is no text.

@@ -45,23 +45,23 @@ func TestEvents_whatIsNone(t *testing.T) {
 	}
 }
 
-// Why a program was started again, or how it ended, is told with it.
-func TestEvents_howContainersEnded(t *testing.T) {
-	for object, want := range map[string]string{
-		`{"phase":"Running","container":"abc","started":"2026-01-21T12:00:00Z"}`:                           "Running, container abc",
-		`{"phase":"Running","container":"abc","restarts":1,"exit_code":3}`:                                 "Running, container abc, 1 restart, after exit code 3",
-		`{"phase":"Running","container":"abc","restarts":1}`:                                               "Running, container abc, 1 restart, after exit code 0",
-		`{"phase":"Running","container":"abc","restarts":2,"exit_code":137,"oom_killed":true}`:             "Running, container abc, 2 restarts, the last after it was killed for memory",
-		`{"phase":"Exited","reason":"Error","container":"abc","exit_code":3}`:                              "Exited Error, container abc, exit code 3",
-		`{"phase":"Exited","reason":"OOMKilled","container":"abc","exit_code":137,"oom_killed":true}`:      "Exited OOMKilled, container abc, killed for memory",
-		`{"phase":"Exited","reason":"CrashLoopBackOff","container":"abc","exit_code":3,"message":"it is"}`: "Exited CrashLoopBackOff, container abc: it is",
+// An event is told in the words that summary has for it.
+func TestEvents_inWords(t *testing.T) {
+	for key, want := range map[string]string{
+		"clash/h1":                "changes that were made here lost against others that had not seen them: deployment/default/web; psctl conflicts",
+		"deployment/default/web":  "changed",
+		"placement/default/web/0": "no longer wanted",
 	} {
-		line, err := json.Marshal(map[string]any{"index": 1, "node": "h1", "kind": "observed", "key": "replica/default/web/0/h1", "actor": "podman", "object": json.RawMessage(object)})
+		e := map[string]any{"index": 1, "node": "h1", "kind": "observed", "key": key, "actor": "agent", "base": "1"}
+		if !strings.HasPrefix(key, "placement/") {
+			e["object"] = json.RawMessage(`{"lost":[{"key":"deployment/default/web"}]}`)
+		}
+		line, err := json.Marshal(e)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if got := printed(t, append(line, '\n')); !strings.Contains(got, "  "+want+"  [podman]") {
-			t.Errorf("%s: got\n%swant %s", object, got, want)
+		if got := printed(t, append(line, '\n')); !strings.Contains(got, "  "+want+"  [agent]") {
+			t.Errorf("%s: got\n%swant %s", key, got, want)
 		}
 	}
 }

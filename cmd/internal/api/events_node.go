@@ -9,6 +9,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 
+	"github.com/podman-swarm/podman-swarm/cmd/internal/summary"
 	"github.com/podman-swarm/podman-swarm/events"
 	"github.com/podman-swarm/podman-swarm/projection"
 )
@@ -138,43 +139,29 @@ func read[T any](e *events.Event) (fact T, ok bool) {
 // happenAgent is what an agent tells of itself.
 func happenAgent(step *projection.Step, e *events.Event, typ, host string) *happening {
 	h, ok := aboutNode(step.After, host), false
+	h.message = summary.Of(e.Key, e.Base.IsZero(), e.Object)
 	switch typ {
 	case projection.ReadOnlyType:
-		var r projection.ReadOnly
-		r, ok = read[projection.ReadOnly](e)
+		_, ok = read[projection.ReadOnly](e)
 		h.reason, h.warning = "ReadOnly", true
-		h.message = fmt.Sprintf("its log took nothing from %s to %s: %s", stamp(r.Since), stamp(r.Until), r.Why)
 	case projection.ClockType:
 		var c projection.Clocks
 		c, ok = read[projection.Clocks](e)
-		h.clocks(c.Off)
+		if h.reason, h.warning = "ClocksDiffer", true; len(c.Off) == 0 {
+			h.reason, h.warning = "ClocksAgree", false
+		}
 	case projection.BackupType:
 		var b projection.Backups
 		b, ok = read[projection.Backups](e)
 		h.backup(&b)
 	case projection.ClashType:
-		var c projection.Clash
-		c, ok = read[projection.Clash](e)
-		h.clash(&c)
+		_, ok = read[projection.Clash](e)
+		h.reason, h.warning = "Conflict", true
 	}
 	if !ok {
 		return nil
 	}
 	return h
-}
-
-// clocks tells whose clocks are off.
-func (h *happening) clocks(off map[string]string) {
-	if len(off) == 0 {
-		h.reason, h.message = "ClocksAgree", "no host's clock differs much from its own any more"
-		return
-	}
-	var all []string
-	for _, other := range slices.Sorted(maps.Keys(off)) {
-		all = append(all, "that of host "+other+" by "+off[other])
-	}
-	h.reason, h.warning = "ClocksDiffer", true
-	h.message = "clocks differ from its own: " + strings.Join(all, ", ")
 }
 
 // backup tells of what has become of a host's backups.
@@ -196,21 +183,6 @@ func (h *happening) backup(b *projection.Backups) {
 	if b.More > 0 {
 		h.message += fmt.Sprintf("; %d others were made since the one told of before", b.More)
 	}
-}
-
-// clash tells of changes that were lost.
-func (h *happening) clash(c *projection.Clash) {
-	const most = 5 // that are named
-	var keys []string
-	for _, x := range c.Lost[:min(most, len(c.Lost))] {
-		keys = append(keys, x.Key)
-	}
-	text := strings.Join(keys, ", ")
-	if more := len(c.Lost) - len(keys) + c.More; more > 0 {
-		text += fmt.Sprintf(" and %d more", more)
-	}
-	h.reason, h.warning = "Conflict", true
-	h.message = "changes that were made here lost against others that had not seen them: " + text + "; psctl conflicts"
 }
 
 // happenFinding is what one host has found of the log of another.
