@@ -173,7 +173,9 @@ func TestUI_inChromium(t *testing.T) {
 	b.shows("#problems", "Podman cannot be reached") // and there is none here
 	b.shows("#recovery", "Bounced")
 	b.shows("#backups", ".json")
-	b.shows("#events", "deployment/default/shop")
+	b.shows("#events", "deployment/default/shop: created")
+	b.shows("#events", "sight/b: hears all others") // as psctl events says it, without a click
+	b.shows("#events", "backup/a: state-backup-")
 
 	// What was found of a backup, and the focus, stay when the list is looked at again, and when there is one more.
 	b.run(`const check = document.querySelector("#backups button"); check.focus(); check.click()`)

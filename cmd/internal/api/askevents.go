@@ -21,6 +21,7 @@ type asked struct {
 	follow    bool
 	sse       bool // as server-sent events
 	cloud     bool // as CloudEvents
+	summary   bool // with each event in words what happened
 	bookmarks bool
 }
 
@@ -40,8 +41,8 @@ func (y *query) mistake(name, value, want string) {
 // askOf reads the request. What is wrong with it is one error.
 func (s *Server) askOf(q *request, t *tail.Tail) (a asked, err error) {
 	y := &query{q: q}
-	y.known("after", "since", "until", "kind", "key", "node", "actor", "namespace", "follow", "format", "bookmarks")
-	a.follow, a.bookmarks = y.truth("follow"), y.truth("bookmarks")
+	y.known("after", "since", "until", "kind", "key", "node", "actor", "namespace", "follow", "format", "summary", "bookmarks")
+	a.follow, a.bookmarks, a.summary = y.truth("follow"), y.truth("bookmarks"), y.truth("summary")
 	a.sse = strings.Contains(q.Header.Get("Accept"), "text/event-stream")
 	switch form := q.URL.Query().Get("format"); form {
 	case "cloudevents":
@@ -49,6 +50,9 @@ func (s *Server) askOf(q *request, t *tail.Tail) (a asked, err error) {
 	case "", "json":
 	default:
 		y.mistake("format", form, "json or cloudevents")
+	}
+	if a.summary && a.cloud {
+		y.wrong = append(y.wrong, "summary and format=cloudevents: a CloudEvent has none; leave one of them out")
 	}
 	a.filter = y.filter()
 	position := y.position()

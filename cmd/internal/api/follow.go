@@ -250,8 +250,11 @@ func (f *follower) send(items []*tail.Item) error {
 // append appends the i-th event of an item, as the client wants it.
 func (f *follower) append(b []byte, it *tail.Item, i int) []byte {
 	line := it.Lines()[i]
-	if f.cloud {
+	switch {
+	case f.cloud:
 		line = it.CloudEvent(i, true)
+	case f.summary:
+		line = it.Summarized(i)
 	}
 	return f.line(b, it.Position(i), "", line)
 }

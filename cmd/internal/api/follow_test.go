@@ -65,6 +65,30 @@ func TestEvents_lines(t *testing.T) {
 	}
 }
 
+// Who asks for it is told in words what happened, in each form but CloudEvents, which have no place for it.
+func TestEvents_summary(t *testing.T) {
+	a := start(t, t.TempDir())
+	a.want(200, "POST", apply, deployment("a", 1, "w"))
+	a.want(200, "POST", apply, deployment("a", 2, "w"))
+	a.want(200, "DELETE", deploymentsPath+"/a", "")
+	plain := strings.Split(strings.TrimSpace(string(a.want(200, "GET", "/swarm/v1/events", "").body)), "\n")
+	w := a.follow("/swarm/v1/events?summary=true&follow=true")
+	for i, want := range []string{"created", "changed", "deleted"} {
+		line := w.next()
+		if got := (answer{body: []byte(line)}).field("summary"); got != want {
+			t.Errorf("event %d: got %q, want %q: %s", i+1, got, want, line)
+		}
+		if got := strings.Replace(line, fmt.Sprintf(`,"summary":%q`, want), "", 1); got != plain[i] {
+			t.Errorf("event %d: beside the summary got %s, want %s", i+1, got, plain[i])
+		}
+	}
+	for _, query := range []string{"?summary=yes", "?summary=true&format=cloudevents"} {
+		if got := a.do("GET", "/swarm/v1/events"+query, ""); got.code != 400 || !strings.Contains(string(got.body), "summary") {
+			t.Errorf("%s: got %d %s", query, got.code, got.body)
+		}
+	}
+}
+
 // Every event is there once and in order, however many write while somebody reads.
 func TestEvents_linesWhileManyWrite(t *testing.T) {
 	a := start(t, t.TempDir())

@@ -4,9 +4,11 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
+	"github.com/podman-swarm/podman-swarm/cmd/internal/summary"
 	"github.com/podman-swarm/podman-swarm/events"
 )
 
@@ -38,6 +40,27 @@ func (it *Item) line(i int, line []byte) []byte {
 		}
 	}
 	return append(b, line[head:]...)
+}
+
+// Summarized is the i-th of Lines with, behind the index, the summary: what happened in a few words, as psctl events has it.
+func (it *Item) Summarized(i int) []byte {
+	line := it.Lines()[i]
+	head := bytes.IndexByte(line, ',')
+	text := quoted(it.summary(i))
+	return slices.Concat(line[:head], []byte(`,"summary":`), text, line[head:])
+}
+
+func (it *Item) summary(i int) string {
+	if it.Commit != nil {
+		e := &it.Commit.Events[i]
+		return summary.Of(e.Key, e.Base.IsZero(), e.Object)
+	}
+	if it.Inc == 0 {
+		if cause, _, err := events.JumpHeads(it.Payload); err == nil {
+			return summary.Jump(cause)
+		}
+	}
+	return summary.Unread
 }
 
 // Len is how many lines there are.

@@ -229,3 +229,23 @@ func TestCloudEvent(t *testing.T) {
 		t.Errorf("got %v", e)
 	}
 }
+
+// What is no event of a host is told in words as well, and stays one line of JSON.
+func TestItem_summarized(t *testing.T) {
+	jump := events.Jump{Cause: "events of h2 are nowhere to be had any more", State: []byte("{}")}
+	e, err := jump.Entry()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var log Tail
+	for want, r := range map[string]events.Record{
+		"the state was taken over: " + jump.Cause: {Index: 7, Count: 1, Payload: e.Payload},
+		"of a later version, not understood":      {Index: 8, Inc: 15, Seq: 3, Count: 1, Payload: []byte(`{"v":99}`)},
+	} {
+		line := log.item(r).Summarized(0)
+		var got struct{ Summary, Position string }
+		if err := json.Unmarshal(line, &got); err != nil || got.Summary != want || got.Position == "" {
+			t.Errorf("%v: got %s, want %q", err, line, want)
+		}
+	}
+}

@@ -314,7 +314,7 @@ function matches(e) {
 }
 
 function line(e) {
-  const what = e.jump ? `the state was taken over: ${e.jump.cause}` : `${e.object === undefined && e.kind === "declared" ? "deleted" : e.kind} ${e.key}`;
+  const what = [e.key, e.summary].filter(Boolean).join(": ");
   const who = [e.node && `by ${e.node}`, e.actor, e.cause].filter(Boolean).join(", ");
   const all = el("details", {}, el("summary", {}, el("span", { className: "index dim" }, String(e.index)), when(e.at), ` ${what} `, el("span", { className: "dim" }, who)));
   all.addEventListener("toggle", () => {
@@ -390,7 +390,7 @@ async function lines(path, fn) {
 async function follow() {
   for (let wait = 500; ; wait = Math.min(2 * wait, 8000)) {
     try {
-      await lines(`/swarm/v1/events?follow=true&after=${page.newest}`, (all) => {
+      await lines(`/swarm/v1/events?summary=true&follow=true&after=${page.newest}`, (all) => {
         wait = 500;
         heard(all);
         if (all.length) soon();
@@ -408,7 +408,7 @@ $("older").addEventListener("click", async () => {
   const more = [];
   $("older").disabled = true;
   try {
-    await lines(`/swarm/v1/events?after=${from}`, (all) => {
+    await lines(`/swarm/v1/events?summary=true&after=${from}`, (all) => {
       more.push(...all.filter((e) => e.index < before));
       return all.length === 0 || all[all.length - 1].index < before - 1;
     });
