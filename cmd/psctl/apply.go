@@ -62,6 +62,7 @@ each object.`,
 	}
 	a.files.flags(c)
 	a.spread.flags(c)
+	p.causeFlag(c)
 	a.form = output(c, asJSON, asYAML, asName)
 	c.Flags().VarPF((*dryRun)(&a.dryRun), "dry-run", "", "check everything and say what would change; change nothing").NoOptDefVal = "true"
 	c.Flags().BoolVarP(&a.verbose, "verbose", "v", false, "show every field that changes")
@@ -132,7 +133,7 @@ func (a *applier) run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	done, err := c.Apply(ctx, m.text, client.ApplyOptions{Namespace: a.ns(), Cause: "psctl apply -f " + m.names(), DryRun: a.dryRun,
+	done, err := c.Apply(ctx, m.text, client.ApplyOptions{Namespace: a.ns(), Cause: a.why("psctl apply -f " + m.names()), DryRun: a.dryRun,
 		Spread: &a.spread.Spread})
 	var wrong *client.StatusError
 	if errors.As(err, &wrong) && len(wrong.Mistakes) > 0 {

@@ -43,6 +43,7 @@ read-only or recovers; else an event tells who asked for it (psctl events --key 
 Then those go that no rule of --backup-keep-… keeps, as after each backup.`,
 		Args: usageArgs(cobra.NoArgs, "create takes no arguments: the name is made of the time"),
 	}
+	p.causeFlag(c)
 	c.Flags().BoolVar(&pin, "pin", false, "no rule is to remove it")
 	form := output(c, asJSON, asYAML)
 	c.RunE = func(c *cobra.Command, _ []string) error {
@@ -50,7 +51,7 @@ Then those go that no rule of --backup-keep-… keeps, as after each backup.`,
 		if err != nil {
 			return err
 		}
-		query := url.Values{"cause": {"psctl backup create"}}
+		query := url.Values{"cause": {p.why("psctl backup create")}}
 		if pin {
 			query.Set("pin", "true")
 		}
@@ -296,6 +297,7 @@ pinned stays, and so do the newest that is whole and what an unfinished restore 
 An event tells who asked, and which were removed, unless the agent is read-only or recovers, when they go all the same.`,
 		Args: usageArgs(cobra.NoArgs, "prune takes no arguments: the agent's --backup-keep rules say what stays"),
 	}
+	p.causeFlag(c)
 	c.Flags().BoolVar(&dry, "dry-run", false, "show what would be removed, and remove nothing")
 	form := output(c, asJSON, asYAML)
 	c.RunE = func(c *cobra.Command, _ []string) error {
@@ -303,7 +305,7 @@ An event tells who asked, and which were removed, unless the agent is read-only 
 		if err != nil {
 			return err
 		}
-		raw, err := api.Do(c.Context(), client.Request{Method: http.MethodPost, Path: backupsPath + "/prune", Query: url.Values{"dry_run": {fmt.Sprint(dry)}, "cause": {"psctl backup prune"}}})
+		raw, err := api.Do(c.Context(), client.Request{Method: http.MethodPost, Path: backupsPath + "/prune", Query: url.Values{"dry_run": {fmt.Sprint(dry)}, "cause": {p.why("psctl backup prune")}}})
 		if err != nil {
 			return unanswered(c.Context(), "prune backups", againIsSafe, err)
 		}

@@ -125,18 +125,17 @@ func (p *program) author(a *client.Author, otherwise string) string {
 }
 
 func (p *program) conflictEnd(verb, short string) *cobra.Command {
-	var cause string
 	var on spread
 	c := &cobra.Command{Use: verb + " EVENT…", Short: short, Long: short + ".\n\n" + spreadHelp, Example: "  psctl conflicts " + verb + " e9ba58c435477cdd-42"}
 	form := output(c, asJSON, asYAML)
 	on.flags(c)
-	c.Flags().StringVar(&cause, "cause", "", "why, for the log")
+	p.causeFlag(c)
 	p.conflictArgs(c, cobra.MinimumNArgs(1))
 	c.RunE = func(c *cobra.Command, ids []string) error {
 		all := []json.RawMessage{}
 		var absent, failed error
 		for _, id := range ids {
-			raw, err := p.endConflict(c.Context(), verb, id, cause, &on)
+			raw, err := p.endConflict(c.Context(), verb, id, &on)
 			if client.IsNotFound(err) { // which keeps none of the others
 				absent = errors.Join(absent, err)
 				continue
@@ -178,15 +177,12 @@ func (p *program) conflictEnd(verb, short string) *cobra.Command {
 	return c
 }
 
-func (p *program) endConflict(ctx context.Context, verb, id, cause string, on *spread) ([]byte, error) {
+func (p *program) endConflict(ctx context.Context, verb, id string, on *spread) ([]byte, error) {
 	c, err := p.client()
 	if err != nil {
 		return nil, err
 	}
-	var query url.Values
-	if cause != "" {
-		query = url.Values{"cause": {cause}}
-	}
+	query := url.Values{"cause": {p.why("")}}
 	raw, err := c.Do(ctx, client.Request{Method: "POST", Path: "/swarm/v1/conflicts" + client.Path(id, verb), Query: query, Spread: &on.Spread})
 	if answer := new(client.StatusError); err != nil && !errors.As(err, &answer) {
 		return nil, unanswered(ctx, verb+" conflict "+id, "Look first:  psctl conflicts", err)

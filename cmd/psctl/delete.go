@@ -44,6 +44,7 @@ What is not there is said, and ends with exit code 4 once all else is deleted; w
 	}
 	d.files.flags(c)
 	d.spread.flags(c)
+	p.causeFlag(c)
 	d.form = output(c, asName)
 	c.Flags().BoolVar(&d.ignore, "ignore-not-found", false, "what is not there is no error")
 	waitFlags(c, &d.wait, &d.timeout, "wait until the containers are gone")
@@ -96,7 +97,7 @@ func (d *deleter) run(ctx context.Context, args []string) error {
 // deleteAll deletes one after the other. absent is said of those that are not there; after another error it stops.
 func (d *deleter) deleteAll(ctx context.Context, c *client.Client, victims []victim) (absent, err error) {
 	for _, v := range victims {
-		why := url.Values{"cause": {"psctl delete " + v.label(v.name)}}
+		why := url.Values{"cause": {d.why("psctl delete " + v.label(v.name))}}
 		_, err := c.Do(ctx, client.Request{Method: http.MethodDelete, Path: v.one(v.namespace, v.name), Query: why, Spread: &d.spread.Spread})
 		switch {
 		case client.IsNotFound(err) && d.ignore:

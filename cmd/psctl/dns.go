@@ -133,6 +133,7 @@ func (p *program) dnsChange(c *cobra.Command, request func(names []string) (clie
 	tell func(l *client.DNSAllow, names []string) string) *cobra.Command {
 	var on spread
 	on.flags(c)
+	p.causeFlag(c)
 	form := output(c, asJSON, asYAML)
 	c.ValidArgsFunction = cobra.NoFileCompletions
 	c.RunE = func(c *cobra.Command, names []string) error {
@@ -145,7 +146,7 @@ func (p *program) dnsChange(c *cobra.Command, request func(names []string) (clie
 		if err != nil {
 			return err
 		}
-		r.Query, r.Spread = url.Values{"cause": {what}}, &on.Spread
+		r.Query, r.Spread = url.Values{"cause": {p.why(what)}}, &on.Spread
 		raw, err := api.Do(c.Context(), r)
 		if client.IsNotFound(err) {
 			return notFound("%v: psctl dns list", err)

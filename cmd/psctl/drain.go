@@ -43,6 +43,7 @@ That comes before what runs there moves.`,
 	c.Flags().DurationVar(&timeout, "timeout", 5*time.Minute, "how long to wait")
 	form = output(c, asJSON, asYAML)
 	on.flags(c)
+	p.causeFlag(c)
 	c.ValidArgsFunction = p.completeHosts
 	return c
 }

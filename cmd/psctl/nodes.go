@@ -279,6 +279,7 @@ func (p *program) hostCommand(v hostVerb) *cobra.Command {
 	}
 	form = output(c, asJSON, asYAML)
 	v.on.flags(c)
+	p.causeFlag(c)
 	if v.verb == "down" || v.verb == "remove" { // one at a time
 		c.Args = usageArgs(cobra.ExactArgs(1), v.verb+" which host? psctl nodes lists them; psctl node "+v.verb+" NAME")
 	}
@@ -320,7 +321,7 @@ func (p *program) hostDo(ctx context.Context, host, verb, cause string, q url.Va
 	if q == nil {
 		q = url.Values{}
 	}
-	q.Set("cause", cause)
+	q.Set("cause", p.why(cause))
 	err = c.Into(ctx, client.Request{Method: http.MethodPost, Path: "/swarm/v1/nodes" + client.Path(host, verb), Query: q, Spread: on}, &changed)
 	switch {
 	case client.IsNotFound(err):

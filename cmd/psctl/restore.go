@@ -47,6 +47,7 @@ func (r *restorer) flags(c *cobra.Command) {
 		return nil
 	}
 	r.on.flags(c)
+	r.causeFlag(c)
 }
 
 func (p *program) restore() *cobra.Command {
@@ -231,7 +232,7 @@ func (r *restorer) asked(ctx context.Context, what, path string, query url.Value
 		}
 	}
 	query.Del("dry_run")
-	query.Set("cause", "psctl "+what)
+	query.Set("cause", r.why("psctl "+what))
 	raw, err = c.Do(ctx, client.Request{Method: http.MethodPost, Path: path, Query: query, Body: r.opened, Spread: &r.on.Spread})
 	if err != nil {
 		next := "Look first, since another restore is stamped over what others changed in between:  psctl restores"

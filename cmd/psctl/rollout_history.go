@@ -154,6 +154,7 @@ the Deployment, its replicas say, stays as it is: psctl undo EVENT takes back wh
 	}
 	c.Flags().IntVar(&number, "to-revision", 0, "go to this one; 0: to the one before")
 	on.flags(c)
+	p.causeFlag(c)
 	c.RunE = func(c *cobra.Command, args []string) error {
 		d, err := p.theDeployment(args)
 		if err != nil {
@@ -184,7 +185,7 @@ the Deployment, its replicas say, stays as it is: psctl undo EVENT takes back wh
 		}
 		k := the("Deployment")
 		if _, err := cl.Do(c.Context(), client.Request{Method: http.MethodPatch, Path: k.one(d.namespace, d.name), Body: patch,
-			Query: url.Values{"cause": {fmt.Sprintf("psctl rollout undo, to revision %d", to.Revision)}}, Type: "application/json-patch+json",
+			Query: url.Values{"cause": {p.why(fmt.Sprintf("psctl rollout undo, to revision %d", to.Revision))}}, Type: "application/json-patch+json",
 			Spread: &on.Spread}); err != nil {
 			return unanswered(c.Context(), "roll back "+d.String(), lookAt(d)+", since a second undo goes back to what runs now", err)
 		}

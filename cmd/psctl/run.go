@@ -30,8 +30,9 @@ type program struct {
 		client.Kubeconfig
 		error
 	}
-	namespace string // --namespace; "" when not given
-	started   bool   // the command line was understood
+	namespace string    // --namespace; "" when not given
+	cause     causeText // --cause; "" when not given
+	started   bool      // the command line was understood
 }
 
 // run does what args say and returns the exit code. It ends soon after ctx does, with exitInterrupted.

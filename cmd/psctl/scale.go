@@ -68,6 +68,7 @@ func (p *program) scale() *cobra.Command {
 	form = output(c, asJSON, asYAML, asName)
 	c.Flags().Int32Var(&replicas, "replicas", 0, "how many")
 	on.flags(c)
+	p.causeFlag(c)
 	waitFlags(c, &wait, &timeout, "wait until so many run")
 	c.ValidArgsFunction = p.completeNamed("deployment", false)
 	return c
@@ -87,7 +88,7 @@ func (p *program) scaleTo(ctx context.Context, d deployment, replicas int32, for
 	if err != nil {
 		return err
 	}
-	cause := url.Values{"cause": {fmt.Sprintf("psctl scale --replicas %d", replicas)}}
+	cause := url.Values{"cause": {p.why(fmt.Sprintf("psctl scale --replicas %d", replicas))}}
 	raw, err := c.Do(ctx, client.Request{Method: http.MethodPatch, Path: k.one(d.namespace, d.name), Query: cause, Body: patch,
 		Type: "application/merge-patch+json", Spread: &on.Spread})
 	if err != nil {
@@ -194,6 +195,7 @@ annotation kubectl.kubernetes.io/restartedAt there, as kubectl does. psctl rollo
 		},
 	}
 	on.flags(c)
+	p.causeFlag(c)
 	return c
 }
 
@@ -205,7 +207,7 @@ func (p *program) restart(ctx context.Context, c *client.Client, d deployment, o
 	patch := fmt.Sprintf(`{"spec":{"template":{"metadata":{"annotations":{"kubectl.kubernetes.io/restartedAt":%q}}}}}`,
 		p.now().Format(time.RFC3339Nano))
 	if _, err := c.Do(ctx, client.Request{Method: http.MethodPatch, Path: k.one(d.namespace, d.name), Body: []byte(patch),
-		Query: url.Values{"cause": {"psctl rollout restart"}}, Type: "application/merge-patch+json", Spread: &on.Spread}); err != nil {
+		Query: url.Values{"cause": {p.why("psctl rollout restart")}}, Type: "application/merge-patch+json", Spread: &on.Spread}); err != nil {
 		return unanswered(ctx, "restart "+d.String(), lookAt(d)+", since a second restart starts every replica once more", err)
 	}
 	if err := p.printf("%s restarted\n", k.label(d.name)); err != nil {

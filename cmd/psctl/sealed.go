@@ -99,7 +99,7 @@ func (r *restorer) bring(ctx context.Context, arg, at string) (name string, open
 		return "", nil, err
 	}
 	var b client.Backup
-	if err := c.Into(ctx, client.Request{Method: http.MethodPost, Path: backupsPath + "/upload", Query: url.Values{"cause": {"psctl restore " + arg}}, Body: data}, &b); err != nil {
+	if err := c.Into(ctx, client.Request{Method: http.MethodPost, Path: backupsPath + "/upload", Query: url.Values{"cause": {r.why("psctl restore " + arg)}}, Body: data}, &b); err != nil {
 		return "", nil, fmt.Errorf("restore from %s: %w", arg, err)
 	}
 	r.note("%s is %s on the asked host", arg, b.Name)

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"net/url"
 	"slices"
 	"strings"
 
@@ -182,6 +183,7 @@ func (p *program) orphanCommand(verb, done, short string) *cobra.Command {
 			return p.orphanDo(c.Context(), verb, done, ids)
 		},
 	}
+	p.causeFlag(c)
 	c.ValidArgsFunction = func(c *cobra.Command, _ []string, _ string) ([]string, cobra.ShellCompDirective) {
 		raw, err := p.ask(c.Context(), "/swarm/v1/orphans")
 		if err != nil {
@@ -232,7 +234,7 @@ func (p *program) orphanDo(ctx context.Context, verb, done string, ids []string)
 		return fmt.Errorf("%w\nnothing was %s", wrong, done)
 	}
 	for _, o := range chosen {
-		if _, err := c.Do(ctx, client.Request{Method: "POST", Path: "/swarm/v1/orphans" + client.Path(o.ID, verb)}); err != nil {
+		if _, err := c.Do(ctx, client.Request{Method: "POST", Path: "/swarm/v1/orphans" + client.Path(o.ID, verb), Query: url.Values{"cause": {p.why("")}}}); err != nil {
 			if answer := new(client.StatusError); errors.As(err, &answer) {
 				return err // it says of what
 			}

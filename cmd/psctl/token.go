@@ -65,7 +65,7 @@ in some only is refused what gives the host away: hostNetwork, hostPath, hostPor
 			}
 			var t client.Token
 			err = api.Into(c.Context(), client.Request{Method: http.MethodPost, Path: "/swarm/v1/tokens", Body: body,
-				Query: url.Values{"cause": {"psctl token create " + args[0]}}, Spread: &on.Spread}, &t)
+				Query: url.Values{"cause": {p.why("psctl token create " + args[0])}}, Spread: &on.Spread}, &t)
 			if err != nil {
 				return unanswered(c.Context(), "create token "+args[0],
 					"If it was, its secret is lost. Look first:  psctl token list; then  psctl token revoke "+args[0]+", and create it again", err)
@@ -82,6 +82,7 @@ in some only is refused what gives the host away: hostNetwork, hostPath, hostPor
 		},
 	}
 	on.flags(c)
+	p.causeFlag(c)
 	c.Flags().StringVar(&scope, "scope", "", "read, write or admin")
 	c.Flags().StringSliceVarP(&namespaces, "namespace", "n", nil, "namespaces that it is good for, with commas, or repeated (default: all)")
 	c.Flags().StringVar(&ttl, "ttl", "", "how long it is good, such as 720h (default: until it is revoked)")
@@ -134,7 +135,7 @@ func (p *program) tokenRevoke() *cobra.Command {
 			var absent error // of which the others know nothing: what else is named is revoked all the same
 			for _, name := range names {
 				_, err := api.Do(c.Context(), client.Request{Method: http.MethodDelete, Path: "/swarm/v1/tokens" + client.Path(name),
-					Query: url.Values{"cause": {"psctl token revoke " + name}}, Spread: &on.Spread})
+					Query: url.Values{"cause": {p.why("psctl token revoke " + name)}}, Spread: &on.Spread})
 				switch {
 				case client.IsNotFound(err):
 					absent = errors.Join(absent, notFound("no token %q: psctl token list lists them", name))
@@ -150,6 +151,7 @@ func (p *program) tokenRevoke() *cobra.Command {
 		},
 	}
 	on.flags(c)
+	p.causeFlag(c)
 	c.ValidArgsFunction = func(c *cobra.Command, _ []string, _ string) ([]string, cobra.ShellCompDirective) {
 		raw, err := p.ask(c.Context(), "/swarm/v1/tokens")
 		all, err2 := readAs[[]client.Token]("tokens", raw)
