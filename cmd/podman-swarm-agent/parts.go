@@ -49,7 +49,8 @@ func (a *agent) trace(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	s := tracing.Spans{Ledger: a.ledger, Node: a.c.NodeName, Tracer: p.Tracer("github.com/podman-swarm/podman-swarm"), Log: log}
+	s := &tracing.Spans{Ledger: a.ledger, Node: a.c.NodeName, Tracer: p.Tracer("github.com/podman-swarm/podman-swarm"), Log: log}
+	a.spans.Store(s)
 	err = s.Run(ctx)
 	end, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*time.Second)
 	defer cancel()
@@ -57,6 +58,14 @@ func (a *agent) trace(ctx context.Context) error {
 		log.Warn("the last traces could not be sent", "err", err)
 	}
 	return err
+}
+
+// answered tells of a request what there is to measure of it, and who asked what came of it in their trace.
+func (a *agent) answered(r api.Answered) {
+	a.metrics.answered(r)
+	if s := a.spans.Load(); s != nil && !r.Event.IsZero() {
+		s.Asked(&tracing.Request{Method: r.Method, Route: r.Route, Code: r.Code, Traceparent: r.Traceparent, Event: r.Event}, r.Took)
+	}
 }
 
 // health is what the agent knows of itself beside its state.

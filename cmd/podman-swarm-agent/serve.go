@@ -18,6 +18,7 @@ import (
 
 	"github.com/podman-swarm/podman-swarm/cmd/internal/sockets"
 	"github.com/podman-swarm/podman-swarm/cmd/internal/tail"
+	"github.com/podman-swarm/podman-swarm/cmd/internal/tracing"
 	"github.com/podman-swarm/podman-swarm/events"
 	"github.com/podman-swarm/podman-swarm/podman"
 	"github.com/podman-swarm/podman-swarm/projection"
@@ -57,8 +58,9 @@ type agent struct {
 	waiting    atomic.Value  // what it waits for before that, a string
 	unrestored atomic.Value  // why what is to be restored is not yet, a string
 	started    time.Time
-	boot       string // of this host, as projection.Replica.Boot
-	empty      bool   // the log was, at the start
+	boot       string                        // of this host, as projection.Replica.Boot
+	empty      bool                          // the log was, at the start
+	spans      atomic.Pointer[tracing.Spans] // nil: nobody wants traces, or not yet
 }
 
 func newAgent(c *config, log *slog.Logger) *agent {

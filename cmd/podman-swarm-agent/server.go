@@ -30,7 +30,7 @@ func (a *agent) server() *api.Server {
 		Trail:      &trail{a: a},
 		Health:     a.health,
 		Metrics:    a.metrics.handler(a.part("metrics")),
-		Observe:    a.metrics.answered,
+		Observe:    a.answered,
 		Streams:    func(more int) { a.metrics.streams.Add(float64(more)) },
 		Spread:     a.spread,
 		Cluster:    a.seen,

@@ -2,11 +2,13 @@ package main
 
 import (
 	"cmp"
+	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptest"
 	"os"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -16,7 +18,10 @@ import (
 )
 
 // spanTold is one span as a collector gets it.
-type spanTold struct{ host, name, trace, span, parent string }
+type spanTold struct {
+	host, name, trace, span, parent string
+	links                           string // of each the trace and the span
+}
 
 // collect takes what is sent by OTLP.
 type collect struct {
@@ -42,7 +47,11 @@ func (c *collect) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		}
 		for _, in := range of.ScopeSpans {
 			for _, s := range in.Spans {
-				c.all = append(c.all, spanTold{host, s.Name, string(s.TraceId), string(s.SpanId), string(s.ParentSpanId)})
+				links := ""
+				for _, l := range s.Links {
+					links += string(l.TraceId) + string(l.SpanId)
+				}
+				c.all = append(c.all, spanTold{host, s.Name, string(s.TraceId), string(s.SpanId), string(s.ParentSpanId), links})
 			}
 		}
 	}
@@ -97,5 +106,48 @@ spec:
 	}
 	if len(received) != 1 || received[0].host != "a" || received[0].trace != root[0].trace || received[0].parent != root[0].span {
 		t.Errorf("received: %+q, want by a, below %+q", received, root[0])
+	}
+
+	// Who asks in a trace of their own has a span in it, which leads to what became of each change. Nobody else has: neither who asked above, nor one
+	// whose traceparent is none, nor one who changes nothing.
+	caller, parent := strings.Repeat("\xab", 16), strings.Repeat("\xcd", 8)
+	as := fmt.Sprintf("00-%x-%x-01", caller, parent)
+	askIn(t, b, "traceparent", svc("one"))
+	askIn(t, b, as, svc("two")+"---\n"+svc("three"))
+	askIn(t, b, as, svc("two"))
+	const asked, two, three = "POST /api/v1/manifests", "apply service/default/two", "apply service/default/three"
+	for len(c.named(asked)) == 0 || len(c.named(two)) == 0 || len(c.named(three)) == 0 {
+		if time.Now().After(deadline) {
+			t.Fatalf("%+q, %+q, %+q\n%s", c.named(asked), c.named(two), c.named(three), &b.said)
+		}
+		time.Sleep(20 * time.Millisecond)
+	}
+	b.end(t) // what is left to tell is told
+	spans := c.named(asked)
+	changed := append(c.named(two), c.named(three)...)
+	if len(spans) != 1 || spans[0].host != "b" || spans[0].trace != caller || spans[0].parent != parent ||
+		spans[0].links != changed[0].trace+changed[0].span+changed[1].trace+changed[1].span {
+		t.Errorf("asked: %+q, want one below %q in %q, linked to %+q", spans, parent, caller, changed)
+	}
+	if changed[0].trace == caller || changed[0].parent != "" {
+		t.Errorf("a change is in the trace of who asked: %+q", changed[0])
+	}
+}
+
+// askIn applies a manifest within a trace.
+func askIn(t *testing.T, h *host, traceparent, manifest string) {
+	t.Helper()
+	r, err := http.NewRequestWithContext(t.Context(), "POST", h.url+"/api/v1/manifests", strings.NewReader(manifest))
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.Header.Set("Traceparent", traceparent)
+	resp, err := http.DefaultClient.Do(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	if b, err := io.ReadAll(resp.Body); err != nil || resp.StatusCode != http.StatusOK {
+		t.Fatalf("%s: %s, %v", resp.Status, b, err)
 	}
 }

@@ -10,7 +10,7 @@ import (
 	"github.com/podman-swarm/podman-swarm/events"
 )
 
-// Answered is what there is to measure of one request. What its client can make up is in none of it.
+// Answered is what there is to measure of one request. What its client can make up is in none of it but Traceparent.
 type Answered struct {
 	Method string // "GET"; "other" where it is none of HTTP's usual ones
 	Route  string // what has answered it: "/swarm/v1/nodes/{name}/down", "/api/v1/nodes/{name}"; "other" where nothing is served
@@ -18,6 +18,8 @@ type Answered struct {
 	Took   time.Duration
 	Stream bool      // it went on for as long as its client or its subject did: Took is no word on how fast this server is
 	Event  events.ID // the first that it recorded; zero: none
+	// Traceparent is of what span the client says that this is a part (https://www.w3.org/TR/trace-context); "": of none.
+	Traceparent string
 }
 
 // answeredKey is the key of a request's Answered.
@@ -29,7 +31,7 @@ func (s *Server) observed(next http.Handler) http.Handler {
 		return next
 	}
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		a, began := &Answered{Method: "other", Route: "other", Code: http.StatusOK}, time.Now()
+		a, began := &Answered{Method: "other", Route: "other", Code: http.StatusOK, Traceparent: r.Header.Get("Traceparent")}, time.Now()
 		if slices.Contains([]string{http.MethodGet, http.MethodHead, http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete}, r.Method) {
 			a.Method = r.Method
 		}
