@@ -36,11 +36,18 @@ func TestFollow_short(t *testing.T) {
 	program(t, "follow", "-restarts", "4")
 }
 
-// program runs one of the programs of the folders beside this one to its good end.
+// TestAlarms_short is a small `task alarms`: of three hosts and a real Prometheus, in which no alert fires while nothing is wrong, and that of one kind of trouble fires and clears.
+// The agent's clock stays as it is: that takes one that is built for it.
+func TestAlarms_short(t *testing.T) {
+	program(t, "alarms", "-only", "Conflict")
+}
+
+// program runs one of the programs of the folders beside this one to its good end, in the root of the repository as people do.
 func program(t *testing.T, name string, args ...string) {
 	t.Helper()
 	bin := built.folder(t)
 	cmd := exec.Command(filepath.Join(bin, name), append(args, "-bin", bin, "-dir", shortTemp(t))...)
+	cmd.Dir = ".."
 	out, err := cmd.CombinedOutput()
 	t.Logf("%s\n%s", cmd, out)
 	must(t, err)

@@ -62,5 +62,9 @@
 // A log that somebody has touched: TestAudit_short, task audit; events: TestVerify_…, TestAsks_…; sync: TestClaim_…; cmd/internal/api: TestAudit_whatWasTouched;
 // cmd: TestAgent_diskThatWasPutBackIsNoticed; cmd/psctl: testdata/audit.txtar.
 //
+// Who follows the log, and is told each event once, whatever ends meanwhile: TestFollow_short, task follow; cmd/internal/tail: TestHub_noWakeUpIsLost; cmd: TestAudit_….
+//
+// Each alert fires when what it tells of happens, and clears when it is over: TestAlarms_short (one of them), task alarms (all); integration/alarms: TestCauses_eachAlertHasOne.
+//
 // Agents of adjacent versions: sync: TestFormat1_askedAsThen, TestFormat1_heardAsThen.
 package integration

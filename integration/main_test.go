@@ -42,7 +42,7 @@ type binaries struct {
 	err  error
 }
 
-// folder builds podman-swarm-agent, psctl, crash, powercut, split, drill, audit and follow when first asked.
+// folder builds podman-swarm-agent, psctl, crash, powercut, split, drill, audit, follow and alarms when first asked.
 func (b *binaries) folder(t *testing.T) string {
 	t.Helper()
 	b.once.Do(func() {
@@ -52,7 +52,7 @@ func (b *binaries) folder(t *testing.T) string {
 		if b.err = trial.Build(context.Background(), filepath.Join(b.dir, "podman-swarm-agent")); b.err != nil {
 			return
 		}
-		cmd := exec.Command("go", "build", "-o", b.dir, "../cmd/psctl", "./crash", "./powercut", "./split", "./drill", "./audit", "./follow")
+		cmd := exec.Command("go", "build", "-o", b.dir, "../cmd/psctl", "./crash", "./powercut", "./split", "./drill", "./audit", "./follow", "./alarms")
 		cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
 		if out, err := cmd.CombinedOutput(); err != nil {
 			b.err = fmt.Errorf("build the tests' programs: %w\n%s", err, out)
