@@ -12,8 +12,8 @@ import (
 	"github.com/podman-swarm/podman-swarm/projection/discovery"
 )
 
-// What is counted has the Ingress's name and no stranger's words, and goes when the Ingress does, also if a request is under way.
-func TestMetrics_areByIngressAndGoWithIt(t *testing.T) {
+// What is counted has the words of the Ingress's route and no stranger's, and goes when the route does, also if a request is under way.
+func TestMetrics_areByRouteAndGoWithIt(t *testing.T) {
 	reg := prometheus.NewPedanticRegistry()
 	finish, begun := make(chan struct{}), make(chan struct{}, 1)
 	r := start(t, nil)
@@ -22,12 +22,13 @@ func TestMetrics_areByIngressAndGoWithIt(t *testing.T) {
 		begun <- struct{}{}
 		<-finish
 	}))}
-	a, b := declared("a", 1, rule{"a/", "Prefix", "web"}), declared("b", 2, rule{"b/", "Prefix", "slow"})
+	a, b := declared("a", 1, rule{"a/", "Prefix", "web"}, rule{"a/deep", "Exact", "web"}, rule{"default", "", "web"}), declared("b", 2, rule{"b/", "Prefix", "slow"})
 	r.put(t, services, a, b)
 	c := r.client(t)
 	for n := range 20 {
 		get(t, c, fmt.Sprintf("http://a/path-%d?q=%d", n, n))
-		get(t, c, fmt.Sprintf("http://strange-%d/", n))
+		get(t, c, fmt.Sprintf("http://a/deep?q=%d", n))
+		get(t, c, fmt.Sprintf("http://strange-%d/", n)) // to the default backend
 	}
 	answered := make(chan struct{})
 	go func() {
@@ -36,10 +37,11 @@ func TestMetrics_areByIngressAndGoWithIt(t *testing.T) {
 	}()
 	<-begun
 	want := []string{
-		"ingress_requests_in_flight default/a 0",
-		"ingress_requests_in_flight default/b 1",
+		"ingress_requests_in_flight default/a a / 0",
+		"ingress_requests_in_flight default/b b / 1",
+		"ingress_requests_total 2xx default/a a / 20",
+		"ingress_requests_total 2xx default/a a /deep 20",
 		"ingress_requests_total 2xx default/a 20",
-		"ingress_requests_total 4xx / 20",
 	}
 	var got []string
 	eventually(t, func() bool { // a request is counted when it has been answered, which its client may know first
@@ -49,21 +51,30 @@ func TestMetrics_areByIngressAndGoWithIt(t *testing.T) {
 				return false
 			}
 		}
-		return len(got) == 3*(2+4) // of a, b and of what has no rule: what is in flight and retried, and the codes of answers by class
+		return len(got) == 5*(2+4) // of the three of a, that of b, and of what has no rule: what is in flight and retried, and the codes of answers by class
 	}, "got %q, want %q among it", &got, want)
-	r.put(t, services, a)
+	r.put(t, services, declared("a", 1, rule{"a/", "Prefix", "web"}))
 	close(finish)
 	<-answered
+	r.settled(t)
+	get(t, c, "http://strange/")
 	if err := r.stop(); err != nil {
 		t.Fatal(err)
 	}
-	for _, line := range figures(t, reg) {
-		if strings.Contains(line, "default/b") {
-			t.Errorf("of an Ingress that has gone there is %s", line)
+	got = figures(t, reg)
+	if want := "ingress_requests_total 4xx / 1"; !slices.Contains(got, want) {
+		t.Errorf("got %q, want %q among it", got, want)
+	}
+	for _, line := range got {
+		if strings.Contains(line, "default/b") || strings.Contains(line, "/deep") || strings.Contains(line, "default/a 20") {
+			t.Errorf("of a route that has gone there is %s", line)
+		}
+		if strings.Contains(line, "2xx default/a a / ") && !strings.HasSuffix(line, " 20") {
+			t.Errorf("what stays has become %s", line)
 		}
 	}
 	if n := histograms(t, reg); n != 2 {
-		t.Errorf("got %d histograms, want those of a and of what has no rule", n)
+		t.Errorf("got %d histograms, want those of a's one route and of what has none", n)
 	}
 }
 
@@ -87,7 +98,13 @@ func figures(t *testing.T, reg prometheus.Gatherer) (lines []string) {
 			if of["code"] != "" {
 				words = append(words, of["code"])
 			}
-			lines = append(lines, fmt.Sprint(strings.Join(append(words, of["namespace"]+"/"+of["ingress"]), " "), " ", m.GetCounter().GetValue()+m.GetGauge().GetValue()))
+			words = append(words, of["namespace"]+"/"+of["ingress"])
+			for _, label := range []string{"host", "path"} {
+				if of[label] != "" {
+					words = append(words, of[label])
+				}
+			}
+			lines = append(lines, fmt.Sprint(strings.Join(words, " "), " ", m.GetCounter().GetValue()+m.GetGauge().GetValue()))
 		}
 	}
 	return lines

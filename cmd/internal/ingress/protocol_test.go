@@ -76,13 +76,13 @@ func TestServer_webSocket(t *testing.T) {
 					}
 				}
 			}
-			if got := r.Metrics.of(in("all")).inFlight.Load(); got != 2 {
+			if got := r.Metrics.of(in("all"), place{path: "/"}).inFlight.Load(); got != 2 {
 				t.Errorf("got %d in flight, want the two connections", got)
 			}
 			if err := r.stop(); err != nil {
 				t.Error(err)
 			}
-			if got := r.Metrics.of(in("all")).codes[1].Load(); got != 2 {
+			if got := r.Metrics.of(in("all"), place{path: "/"}).codes[1].Load(); got != 2 {
 				t.Errorf("got %d answers of class 1xx, want the two connections", got)
 			}
 			if _, err := io.ReadAll(plain); err != nil {

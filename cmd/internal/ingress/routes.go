@@ -39,8 +39,8 @@ type Route struct {
 type Routes struct {
 	hosts btree.Map[string, *host]              // by name as declared; "" is all hosts
 	from  btree.Map[string, *discovery.Ingress] // what they were made of, by name
-	// series is asked for what an Ingress's requests are counted in; nil: they are not.
-	series func(discovery.Name) *series
+	// series is asked for what the requests of an Ingress's route are counted in; nil: they are not.
+	series func(discovery.Name, place) *series
 }
 
 // host is what the rules of all Ingresses say of one host. Immutable, and so is what it holds.
@@ -219,10 +219,6 @@ func without(all []*Route, i *discovery.Ingress) []*Route {
 }
 
 func (c *change) add(i *discovery.Ingress) {
-	var s *series
-	if c.series != nil {
-		s = c.series(i.Name)
-	}
 	for n := range i.Spec.Rules {
 		rule := &i.Spec.Rules[n]
 		if rule.HTTP == nil {
@@ -231,7 +227,7 @@ func (c *change) add(i *discovery.Ingress) {
 		h := c.at(rule.Host)
 		for k := range rule.HTTP.Paths {
 			p := &rule.HTTP.Paths[k]
-			r := route(i, s, rule.Host, p.Path, &p.Backend)
+			r := route(i, c.counted(i, place{rule.Host, p.Path}), rule.Host, p.Path, &p.Backend)
 			// What ImplementationSpecific means is ours to say: it is Prefix.
 			if p.PathType != nil && *p.PathType == networkingv1.PathTypeExact {
 				insert(&h.exact, meant(p.Path), r)
@@ -241,9 +237,10 @@ func (c *change) add(i *discovery.Ingress) {
 		}
 	}
 	if b := i.Spec.DefaultBackend; b != nil {
+		counted := c.counted(i, place{})
 		for _, name := range hostsOf(i.Spec) {
 			h := c.at(name)
-			h.fallback = sorted(append(h.fallback, route(i, s, name, "", b)))
+			h.fallback = sorted(append(h.fallback, route(i, counted, name, "", b)))
 		}
 	}
 	for n := range i.Spec.TLS {
@@ -265,6 +262,14 @@ func (c *change) add(i *discovery.Ingress) {
 			slices.SortStableFunc(h.certificates, func(a, b *certificate) int { return older(a.of, b.of) })
 		}
 	}
+}
+
+// counted is what a route's requests are counted in; nil where they are not.
+func (c *change) counted(i *discovery.Ingress, at place) *series {
+	if c.series == nil {
+		return nil
+	}
+	return c.series(i.Name, at)
 }
 
 // hostsOf names all hosts that an Ingress says something of, sorted. What it says of none in particular is under "".

@@ -149,9 +149,11 @@ func TestFailure_B12_whatCannotBeReachedIsPassedOver(t *testing.T) {
 }
 
 func retriesOf(r *running) (n uint64) {
-	for name, s := range r.Metrics.all {
-		if name.Name != "" {
-			n += s.retries.Load()
+	for name, routes := range r.Metrics.all {
+		for _, s := range routes {
+			if name.Name != "" {
+				n += s.retries.Load()
+			}
 		}
 	}
 	return n

@@ -125,7 +125,7 @@ func (s *server) run(ctx context.Context) error {
 }
 
 func (s *Server) server() *server {
-	r := &server{Server: s, known: make(chan struct{}), notice: notice, secretAge: secretAge, tableIn: tableIn, log: s.Log, pools: pools{host: s.Host, all: map[poolKey]*pool{}}, unrouted: s.Metrics.of(discovery.Name{})}
+	r := &server{Server: s, known: make(chan struct{}), notice: notice, secretAge: secretAge, tableIn: tableIn, log: s.Log, pools: pools{host: s.Host, all: map[poolKey]*pool{}}, unrouted: s.Metrics.of(discovery.Name{}, place{})}
 	if r.log == nil {
 		r.log = slog.New(slog.DiscardHandler)
 	}
@@ -243,16 +243,20 @@ func (s *server) take(news discovery.News) {
 	if s.view.Swap(&view{news.Table, routes}) == nil {
 		close(s.known)
 	}
-	gone := func(n discovery.Name) bool { i := news.Ingress(n); return i == nil || !Ours(i.Spec) }
+	changed := news.Ingresses
 	if news.Whole {
-		s.Metrics.keep(func(n discovery.Name) bool { return !gone(n) })
+		changed = s.Metrics.names()
+	}
+	for _, n := range changed {
+		i := news.Ingress(n)
+		if i != nil && !Ours(i.Spec) {
+			i = nil
+		}
+		s.Metrics.keep(n, i)
+	}
+	if news.Whole {
 		s.pools.keep(news.Table)
 		return
-	}
-	for _, n := range news.Ingresses {
-		if gone(n) {
-			s.Metrics.drop(n)
-		}
 	}
 	for _, n := range news.Services {
 		if news.Service(n) == nil {
