@@ -1,10 +1,15 @@
 package api
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"sync"
 	"testing"
+
+	"github.com/podman-swarm/podman-swarm/events"
+	"github.com/podman-swarm/podman-swarm/projection"
 )
 
 const servicesPath = "/api/v1/namespaces/default/services"
@@ -65,6 +70,48 @@ func TestService_oneOfMany(t *testing.T) {
 	}
 	if got[201] != 1 || got[422] != len(codes)-1 {
 		t.Errorf("got %v", got)
+	}
+}
+
+// busyLedger is a ledger to which somebody else has just declared another Service, each of so many times that something is recorded.
+type busyLedger struct {
+	*projection.Ledger
+	times, asked, moved int
+}
+
+func (l *busyLedger) Record(ctx context.Context, by projection.By, decide func(*projection.State) ([]projection.Change, error)) (projection.Receipt, error) {
+	if l.asked++; l.asked <= l.times {
+		object := []byte(ported(fmt.Sprint("other", l.asked), 31000+l.asked))
+		if _, err := l.Ledger.Record(ctx, by, func(*projection.State) ([]projection.Change, error) {
+			return []projection.Change{{Kind: events.Declared, Key: fmt.Sprint("service/default/other", l.asked), Object: object}}, nil
+		}); err != nil {
+			return projection.Receipt{}, err
+		}
+	}
+	return l.Ledger.Record(ctx, by, func(st *projection.State) ([]projection.Change, error) {
+		changes, err := decide(st)
+		if errors.Is(err, errServicesMoved) {
+			l.moved++
+		}
+		return changes, err
+	})
+}
+
+// While others declare Services it is decided anew outside of the ledger, where nobody waits for it, and within it only when that has been in vain often.
+func TestService_isDecidedOutsideOfTheLedger(t *testing.T) {
+	for _, c := range []struct{ times, asked, moved int }{{0, 1, 0}, {5, 6, 5}, {100, servicesTries + 1, servicesTries}} {
+		var busy *busyLedger
+		a := start(t, t.TempDir(), func(s *Server) {
+			busy = &busyLedger{Ledger: s.Ledger.(*projection.Ledger), times: c.times}
+			s.Ledger = busy
+		})
+		a.want(201, "POST", servicesPath, ported("mine", 30080))
+		if busy.asked != c.asked || busy.moved != c.moved {
+			t.Errorf("%d others: recorded %d times, %d of them left for another try; want %d and %d", c.times, busy.asked, busy.moved, c.asked, c.moved)
+		}
+		busy.times = 0
+		a.want(422, "POST", servicesPath, ported("late", 30080))
+		a.stop()
 	}
 }
 
