@@ -233,6 +233,23 @@ func TestTail_pace(t *testing.T) {
 		if took := all(1); took != 0 {
 			t.Errorf("one reader was held up for %v", took)
 		}
+		stalled, proceed := make(chan struct{}), make(chan struct{})
+		var wg sync.WaitGroup
+		wg.Go(func() {
+			var once sync.Once
+			if err := tt.All(t.Context(), 0, func([]*Item) error {
+				once.Do(func() { close(stalled); <-proceed })
+				return nil
+			}); err != nil {
+				t.Error(err)
+			}
+		})
+		<-stalled
+		if took := all(1); took != 0 {
+			t.Errorf("one reader was held up for %v by another who takes nothing", took)
+		}
+		close(proceed)
+		wg.Wait()
 		if took, want := all(10), 8*1000*record*perBehind; took < want {
 			t.Errorf("ten readers of %d bytes each had them within %v, want %v at least", 1000*record, took, want)
 		}

@@ -29,7 +29,7 @@ type Tail struct {
 	Log   *slog.Logger  // nil: silent
 
 	reading sync.Mutex   // one reads from the disk for somebody who is behind
-	lagging atomic.Int64 // how many do, or wait to
+	lagging atomic.Int64 // how many do, or wait to; not those who are being sent what was read
 	mu      sync.Mutex
 	hub     *hub // nil while nobody follows
 	dropped atomic.Uint64
@@ -168,6 +168,8 @@ func (t *Tail) behind(ctx context.Context, after uint64, send func([]*Item) erro
 		if others := t.lagging.Load() - 1; others > 0 { // one alone may have all that the disk gives
 			pause(ctx, time.Duration(int64(size)*others)*perBehind)
 		}
+		t.lagging.Add(-1) // who takes nothing is not to slow others
+		defer t.lagging.Add(1)
 		defer t.reading.Lock()
 		err := send(batch)
 		if err == nil {
