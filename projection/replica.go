@@ -137,7 +137,65 @@ type Replica struct {
 	Unready string `json:"unready,omitempty"`
 	// Readied is when it last became ready after it ran and was not; zero when it never was: it has been since Started then.
 	Readied time.Time `json:"readied,omitzero"`
+	// Others are the pod's other containers by name, init containers included; nil where there is one container. All above is of the first
+	// container, but for Unready and Readied, which are of the pod: it is ready when all its containers are. None of Others has any.
+	Others map[string]Replica `json:"others,omitempty"`
 }
+
+// ofAnother begins what Unready says of a pod whose first container is ready, and another is not.
+const ofAnother = "container "
+
+// Part is what the host says of one container of the pod by itself: of the first for "", else of the other of that name. nil: it says nothing.
+func (r *Replica) Part(name string) *Replica {
+	if r == nil {
+		return nil
+	}
+	if name != "" {
+		part, ok := r.Others[name]
+		if !ok {
+			return nil
+		}
+		return &part
+	}
+	first := *r
+	if first.Others = nil; strings.HasPrefix(r.Unready, ofAnother) {
+		first.Unready = ""
+	}
+	return &first
+}
+
+// Whole is what there is to say of a pod whose first container is as said and that has these others. It takes no requests before each of
+// those that are to run does, and has since then. was is what was said of it before, nil for nothing; now is when it has become ready, if it just has.
+func (r *Replica) Whole(others map[string]Replica, run []string, since time.Time, was *Replica, now time.Time) *Replica {
+	whole := *r
+	if whole.Others = others; len(others)+len(run) == 0 {
+		return &whole
+	}
+	for _, name := range run {
+		if whole.Phase != Running || whole.Unready != "" {
+			break
+		}
+		switch part, ok := others[name]; {
+		case !ok:
+			whole.Unready = ofAnother + name + ": it is not there yet"
+		case part.Phase != Running:
+			whole.Unready = ofAnother + name + ": " + cmp.Or(part.Reason, string(part.Phase))
+		case part.Started.Before(since):
+			whole.Unready = ofAnother + name + ": it has to be started again"
+		case part.Unready != "":
+			whole.Unready = ofAnother + name + ": " + part.Unready
+		}
+	}
+	if whole.Readied = (time.Time{}); was != nil {
+		whole.Readied = was.Readied
+	}
+	if whole.ready() && (was == nil || !was.ready()) {
+		whole.Readied = now
+	}
+	return &whole
+}
+
+func (r *Replica) ready() bool { return r.Phase == Running && r.Unready == "" }
 
 // Port is a port of a container and where its host publishes it.
 type Port struct {

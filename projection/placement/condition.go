@@ -107,7 +107,7 @@ func (r *Replica) wasAvailable(minReady time.Duration) bool {
 	switch {
 	case s == nil:
 		return false
-	case s.Readied.IsZero() && (s.Unready != "" || gated(r.Template)): // it runs, or has run, and never was
+	case s.Readied.IsZero() && (s.Unready != "" || len(s.Others) > 0 || gated(r.Template)): // it runs, or has run, and never was
 		return s.Phase == projection.Running && s.Unready == "" && !r.Silent.IsZero()
 	case s.Phase == projection.Running && s.Unready != "":
 		return true // for how long it had been is not recorded

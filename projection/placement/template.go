@@ -61,6 +61,11 @@ func readTemplate(raw json.RawMessage) (*template, error) {
 		p.need.cpu += cpu.MilliValue()
 		p.need.memory += memory.Value()
 	}
+	for i := range t.Spec.InitContainers { // one after the other, and before the others
+		r := &t.Spec.InitContainers[i].Resources
+		cpu, memory := requested(r, corev1.ResourceCPU), requested(r, corev1.ResourceMemory)
+		p.need.cpu, p.need.memory = max(p.need.cpu, cpu.MilliValue()), max(p.need.memory, memory.Value())
+	}
 	if err := p.readAffinity(t.Spec.Affinity); err != nil {
 		return nil, err
 	}
@@ -130,8 +135,8 @@ func writablePath(spec *corev1.PodSpec) string {
 		if v.HostPath == nil {
 			continue
 		}
-		for j := range spec.Containers {
-			for _, m := range spec.Containers[j].VolumeMounts {
+		for _, c := range slices.Concat(spec.Containers, spec.InitContainers) {
+			for _, m := range c.VolumeMounts {
 				if m.Name == v.Name && !m.ReadOnly {
 					return v.HostPath.Path
 				}
