@@ -1,10 +1,12 @@
 package podman
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"net/netip"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -30,6 +32,9 @@ func (t *turn) create(ctx context.Context) error {
 
 // begin makes the container for which all is ready, and starts it.
 func (t *turn) begin(ctx context.Context, p *pod, spec *Spec) error {
+	if t.Of != "" {
+		return t.beginOther(ctx, p, spec)
+	}
 	var had []projection.Port
 	if t.Recorded != nil && t.Placed.Is(t.Recorded.Placement) {
 		had = t.Recorded.Ports
@@ -73,9 +78,33 @@ func (t *turn) begin(ctx context.Context, p *pod, spec *Spec) error {
 	}
 }
 
+// beginOther makes and starts a container that is not its pod's first. It has the network of that, which Podman starts with it if
+// that has ended meanwhile; an init container, before which there is none, has one of its own.
+func (t *turn) beginOther(ctx context.Context, p *pod, spec *Spec) error {
+	if t.Layout.Joined && slices.Contains(t.Layout.Others, t.Of) {
+		p.join(spec, t.Whole.Container)
+	}
+	if !t.held(t.Ledger.View()) {
+		return errChanged
+	}
+	id, err := t.make(ctx, spec)
+	if err != nil {
+		return fail("CreateContainerError", err)
+	}
+	t.there = append(t.there, Container{ID: id, Name: spec.Name, Labels: spec.Labels, Status: StatusCreated})
+	t.refusals = 0 // of the one before
+	if err := t.tryStart(ctx, id); err != nil {
+		return fail("RunContainerError", err)
+	}
+	t.stats.Created.Add(1)
+	t.stats.Started.Add(1)
+	t.say("created pod", id)
+	return t.record(ctx, id)
+}
+
 // prepare gets everything ready that the container needs: the image, host paths, volumes.
 func (t *turn) prepare(ctx context.Context) (*pod, *Spec, error) {
-	p, err := readPod(t.Placed)
+	p, err := readPod(t.Placed, t.Of)
 	if err != nil {
 		return nil, nil, fail("CreateContainerConfigError", err)
 	}
@@ -98,7 +127,7 @@ func (t *turn) prepare(ctx context.Context) (*pod, *Spec, error) {
 	spec.Image = name
 	for _, v := range spec.Volumes {
 		err := t.do(ctx, slow, func(ctx context.Context) error {
-			return t.Engine.CreateVolume(ctx, v.Name, volumeOwner(spec.User), t.own.labels(t.Placed))
+			return t.Engine.CreateVolume(ctx, v.Name, cmp.Or(volumeOwner(spec.User), p.ownerOf(v.Name)), t.own.labels(t.Placed))
 		})
 		if err != nil {
 			return nil, nil, fail("CreateContainerError", err)
@@ -210,7 +239,7 @@ func fullName(image string) string {
 // another name of its own, or of its cluster's, stands in its place: two would be on the same folders.
 func (t *turn) make(ctx context.Context, spec *Spec) (id string, err error) {
 	for n := range nameTries {
-		spec.Name = containerName(t.Pod, t.Placed.Event(), n)
+		spec.Name = partName(t.Pod, t.Placed.Event(), n, t.Of)
 		err = t.do(ctx, slow, func(ctx context.Context) error {
 			id, err = t.Engine.Create(ctx, spec)
 			return err

@@ -57,40 +57,74 @@ func (l *loop) decide(ctx context.Context) {
 		return // nothing is known of what is there
 	}
 	for _, pod := range slices.SortedFunc(maps.Keys(l.dirty), comparePods) {
-		r := l.replicas[pod]
-		if r == nil || r.busy {
-			delete(l.dirty, pod)
-			continue // its turn's end makes it dirty again
-		}
-		l.attend(ctx, r)
-		if l.down != nil || r.stale {
-			l.noteAlone(ctx, r)
-			continue
-		}
 		delete(l.dirty, pod)
-		r.Probed = r.watch.look()
-		d, err := Plan(known{l.view.State, l.Host}, l.Host, l.caseOf(r))
-		if err != nil {
-			if text := err.Error(); l.Log != nil && text != r.said {
-				l.Log.Error("a placement cannot be read; its containers are left as they are", "err", text)
-				r.said = text
-			}
+		first := l.replicas[pod]
+		if first == nil {
 			continue
 		}
-		r.orphans = d.Orphans
-		if d.Runs != "" { // whoever started it
-			r.retry.refusals = 0
+		for _, r := range first.parts() {
+			if !r.busy { // its turn's end makes the pod dirty again
+				l.consider(ctx, first, r)
+			}
 		}
-		l.keep(r, d.Kept)
-		l.decided(r, &d)
-		var wait time.Duration
-		d.Steps, wait = l.allowed(r, &d, time.Now())
-		if len(d.Steps) > 0 {
-			l.launch(ctx, r, d, wait)
-		} else if d.Placed == nil && r.Recorded == nil && len(r.There) == 0 {
+		if len(first.rest) == 0 && first.spare() {
 			delete(l.replicas, pod)
 		}
 	}
+}
+
+// spare reports whether nothing is known of the container, and nothing wanted.
+func (r *replica) spare() bool {
+	return !r.busy && !r.stale && r.idle && r.Recorded == nil && len(r.There) == 0
+}
+
+// consider decides about one container of a pod, and begins its turn.
+func (l *loop) consider(ctx context.Context, first, r *replica) {
+	l.attend(ctx, first, r)
+	r.idle = false
+	if l.down != nil || r.stale {
+		l.dirty[r.Pod] = true
+		l.noteAlone(ctx, r)
+		return
+	}
+	r.Probed = r.watch.look()
+	d, err := Plan(known{l.view.State, l.Host}, l.Host, l.caseOf(first, r))
+	if err != nil {
+		if text := err.Error(); l.Log != nil && text != r.said {
+			l.Log.Error("a placement cannot be read; its containers are left as they are", "err", text)
+			r.said = text
+		}
+		return
+	}
+	r.orphans = d.Orphans
+	if d.Runs != "" { // whoever started it
+		r.retry.refusals = 0
+	}
+	l.keep(r, d.Kept)
+	l.decided(r, &d)
+	var wait time.Duration
+	d.Steps, wait = l.allowed(r, &d, time.Now())
+	if r.Of == "" && first.joining() && slices.ContainsFunc(d.Steps, func(s Step) bool { return s.Action == Remove || s.Action == Forget }) {
+		return // whose end makes the pod dirty: it may make a container that has this one's network
+	}
+	if len(d.Steps) > 0 {
+		l.launch(ctx, r, d, wait)
+		return
+	}
+	r.idle = d.Placed == nil
+	if r.Of != "" && r.spare() {
+		delete(first.rest, r.Of)
+	}
+}
+
+// joining reports whether something is under way about another container of the pod.
+func (r *replica) joining() bool {
+	for _, other := range r.rest {
+		if other.busy {
+			return true
+		}
+	}
+	return false
 }
 
 // allowed are the steps that may be done now, and how long a held one waits.
@@ -111,6 +145,9 @@ func (l *loop) allowed(r *replica, d *Decision, now time.Time) ([]Step, time.Dur
 	}
 	last := &steps[len(steps)-1]
 	if !restarts(*last) {
+		return steps, 0
+	}
+	if d.Joins { // it has not ended by itself, or has lost its network then
 		return steps, 0
 	}
 	wait := r.retry.crashed(&last.Container)
@@ -140,7 +177,7 @@ func (l *loop) wakeAt(t time.Time) {
 // launch begins a turn.
 func (l *loop) launch(ctx context.Context, r *replica, d Decision, wait time.Duration) {
 	r.busy = true
-	t := &turn{crew: &l.crew, Case: r.Case, Decision: d, wait: wait, failures: r.retry.failures, refusals: r.retry.refusals}
+	t := &turn{crew: &l.crew, Case: l.caseOf(l.replicas[r.Pod], r), Decision: d, wait: wait, failures: r.retry.failures, refusals: r.retry.refusals}
 	l.goes(func() {
 		t.run(ctx)
 		l.turns <- t // run or finish takes it
@@ -154,14 +191,21 @@ func (l *loop) publish() {
 		p.Podman, p.Since = words(l.down), l.since
 	}
 	orphans := slices.Clone(l.strays)
-	for _, r := range l.replicas {
-		orphans = append(orphans, r.orphans...)
-		if !r.placement.IsZero() && r.Recorded != nil && r.Recorded.Placement == r.placement {
-			p.Phases[r.Recorded.Phase]++
-			if r.Recorded.Reason == crashLoop {
-				p.Looping++
-			}
-		} else if !r.placement.IsZero() {
+	for _, first := range l.replicas {
+		looping := false
+		for _, r := range first.parts() {
+			orphans = append(orphans, r.orphans...)
+			looping = looping || r.Recorded != nil && r.Recorded.Placement == r.placement && r.Recorded.Reason == crashLoop
+		}
+		switch {
+		case first.placement.IsZero():
+			continue
+		case looping:
+			p.Looping++
+		}
+		if first.Recorded != nil && first.Recorded.Placement == first.placement {
+			p.Phases[first.Recorded.Phase]++
+		} else {
 			p.Phases[projection.Pending]++
 		}
 	}
@@ -180,3 +224,5 @@ func (l *loop) publish() {
 func comparePods(a, b projection.Pod) int {
 	return cmp.Or(cmp.Compare(a.Namespace, b.Namespace), cmp.Compare(a.Deployment, b.Deployment), cmp.Compare(a.Ordinal, b.Ordinal))
 }
+
+func compareParts(a, b part) int { return cmp.Or(comparePods(a.Pod, b.Pod), cmp.Compare(a.of, b.of)) }

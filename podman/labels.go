@@ -20,6 +20,8 @@ const (
 	LabelPlacement  = "io.podman-swarm.placement"  // id of the event whose decision it carries out
 	LabelSpecHash   = "io.podman-swarm.spec-hash"  // as the placement has it
 	LabelPreStop    = "io.podman-swarm.pre-stop"   // what is to be done before it is stopped, if anything is
+	LabelContainer  = "io.podman-swarm.container"  // name of the container in its pod; none on the pod's first
+	LabelNetwork    = "io.podman-swarm.network"    // id of the container whose network it has, if it has another's
 )
 
 // owner is whose containers are looked at: those of one host in one cluster. All others are invisible.
@@ -50,6 +52,12 @@ func labelled(labels map[string]string) (projection.Pod, events.ID, bool) {
 	return pod, id, ok && err == nil && !id.IsZero() && pod.Namespace != ""
 }
 
+// placementOf is the placement that a container's labels name; zero when they name none.
+func placementOf(c *Container) events.ID {
+	_, id, _ := labelled(c.Labels)
+	return id
+}
+
 // containerName is the name of the n-th container tried for a placement: another for every placement, so that what
 // an earlier one left behind is never in the way.
 func containerName(pod projection.Pod, placement events.ID, n int) string {
@@ -60,11 +68,20 @@ func containerName(pod projection.Pod, placement events.ID, n int) string {
 	return name
 }
 
+// partName is the name of the n-th container tried for one container of the pod: the first's, with its own behind it.
+func partName(pod projection.Pod, placement events.ID, n int, of string) string {
+	name := containerName(pod, placement, n)
+	if of != "" {
+		name += "." + of
+	}
+	return name
+}
+
 // named reports whether the container has one of the names that are given for the placement. A copy that somebody made
 // of a container has its labels, as has what runs from an image that was committed from it, but not its name.
 func named(c *Container, pod projection.Pod, placement events.ID) bool {
 	for n := range nameTries {
-		if c.Name == containerName(pod, placement, n) {
+		if c.Name == partName(pod, placement, n, c.Labels[LabelContainer]) {
 			return true
 		}
 	}

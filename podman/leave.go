@@ -31,7 +31,7 @@ func (l *loop) linger(r *replica, steps []Step, now time.Time) []Step {
 				r.leave.due = now.Add(lingers)
 			}
 		}
-		if !r.leave.due.After(now) || l.inTheWay(r, r.last) != "" {
+		if !r.leave.due.After(now) || l.inTheWay(l.replicas[r.Pod], r.last) != "" {
 			continue
 		}
 		l.wakeAt(r.leave.due)

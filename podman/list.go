@@ -121,7 +121,7 @@ func (l *loop) silent(err error) {
 // take compares what was found with what is known. Of a pod whose turn has been under way since the list began it says
 // nothing: it may be older than what the turn did.
 func (l *loop) take(there []Container) {
-	by := map[projection.Pod][]Container{}
+	by := map[part][]Container{}
 	l.strays = nil
 	for _, c := range there {
 		if !l.own.has(c.Labels) {
@@ -132,24 +132,25 @@ func (l *loop) take(there []Container) {
 			l.strays = append(l.strays, Orphan{Container: c, Why: "its labels cannot be read"})
 			continue
 		}
-		by[pod] = append(by[pod], c)
+		p := part{pod, c.Labels[LabelContainer]}
+		by[p] = append(by[p], c)
 	}
-	for pod := range by {
-		l.at(pod)
+	for p := range by {
+		l.atPart(p)
 	}
-	for pod, r := range l.replicas {
+	for r := range l.parts {
 		if r.busy || r.turned > l.listClock {
 			l.asked = l.asked || r.stale
 			continue
 		}
-		r.There, r.stale = by[pod], false
-		l.dirty[pod] = true
-		if r.Recorded == nil && len(r.There) > 0 { // made by a turn whose end this agent did not live to see
+		r.There, r.stale = by[r.part()], false
+		l.dirty[r.Pod] = true
+		if r.Of == "" && r.Recorded == nil && len(r.There) > 0 { // made by a turn whose end this agent did not live to see
 			var ports []projection.Port
 			for _, c := range r.There {
 				ports = slices.Concat(ports, c.Ports)
 			}
-			l.ports.keep(pod, ports)
+			l.ports.keep(r.Pod, ports)
 		}
 	}
 }

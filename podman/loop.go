@@ -3,6 +3,8 @@ package podman
 import (
 	"context"
 	"errors"
+	"maps"
+	"slices"
 	"sync"
 	"time"
 
@@ -33,13 +35,14 @@ type loop struct {
 	known     map[string]bool // orphans that have been told of
 }
 
-// replica is all that the loop knows of one pod.
+// replica is all that the loop knows of one container of a pod.
 type replica struct {
 	Case
 	placement events.ID // that the retries are of
 	busy      bool      // a turn is under way
 	turned    uint64    // by the loop's clock: when its last turn ended
 	stale     bool      // its last turn failed: what is there must be looked at anew
+	idle      bool      // it was decided that it is not wanted, and nothing is to be done
 	orphans   []Orphan
 	retry     retry
 	said      string             // the last error that was told of
@@ -47,6 +50,44 @@ type replica struct {
 	last      *projection.Placed // here
 	leave     leaving
 	watch     *watch // of the run that is recorded; nil when nothing is asked of it
+
+	rest map[string]*replica // of the pod's first container: the others, by name
+}
+
+// part names one container of a pod: the first by "".
+type part struct {
+	projection.Pod
+	of string
+}
+
+func (p part) String() string {
+	name := p.Namespace + "/" + p.Name()
+	if p.of != "" {
+		name += "/" + p.of
+	}
+	return name
+}
+
+func (r *replica) part() part { return part{r.Pod, r.Of} }
+
+// parts gives the first container of each pod, and then its others.
+func (l *loop) parts(yield func(*replica) bool) {
+	for _, first := range l.replicas {
+		for _, r := range first.parts() {
+			if !yield(r) {
+				return
+			}
+		}
+	}
+}
+
+// parts gives the pod's containers: the first, and then the others by name.
+func (r *replica) parts() []*replica {
+	all := []*replica{r}
+	for _, name := range slices.Sorted(maps.Keys(r.rest)) {
+		all = append(all, r.rest[name])
+	}
+	return all
 }
 
 // parallel is how many turns may keep Podman busy at the same time. Waiting for a program to end, and pulling, does
@@ -158,9 +199,9 @@ func (l *loop) follow() {
 			moved = moved || e.Key == projection.SightKey(l.Host)
 		}
 	}
-	for pod, r := range l.replicas {
+	for r := range l.parts {
 		if moved && (r.kept != "" || !r.leave.due.IsZero()) {
-			l.dirty[pod] = true
+			l.dirty[r.Pod] = true
 		}
 	}
 }
@@ -193,7 +234,24 @@ func (l *loop) at(pod projection.Pod) *replica {
 	return r
 }
 
-// recorded is what the host has recorded of its container of the pod; nil when it has recorded nothing that can be
+// atPart is what is known of one container of a pod, from now on if it was not.
+func (l *loop) atPart(p part) *replica {
+	first := l.at(p.Pod)
+	if p.of == "" {
+		return first
+	}
+	if first.rest == nil {
+		first.rest = map[string]*replica{}
+	}
+	r := first.rest[p.of]
+	if r == nil {
+		r = &replica{Case: Case{Pod: p.Pod, Of: p.of}, placement: first.placement, last: first.last}
+		first.rest[p.of] = r
+	}
+	return r
+}
+
+// recorded is what the host has recorded of the pod; nil when it has recorded nothing that can be
 // read: then it is recorded anew.
 func recorded(s *projection.State, pod projection.Pod, host string) *projection.Replica {
 	fact, ok := projection.Read[projection.Replica](s, pod.ReplicaKey(host))
@@ -205,24 +263,37 @@ func recorded(s *projection.State, pod projection.Pod, host string) *projection.
 
 // refresh reads anew what the state says of a pod.
 func (l *loop) refresh(pod projection.Pod) {
-	r := l.at(pod)
+	first := l.at(pod)
 	l.dirty[pod] = true
-	r.Recorded = recorded(l.view.State, pod, l.Host)
+	first.Whole = recorded(l.view.State, pod, l.Host)
 	var placement events.ID
 	if placed, err := l.view.Placement(pod); err == nil && placed != nil && placed.Host == l.Host {
-		placement, r.last = placed.Event(), placed
+		if placement = placed.Event(); placement != first.placement {
+			first.Layout = layoutOf(placed)
+		}
+		first.last = placed
 	}
-	if placement != r.placement {
-		r.placement, r.retry = placement, retry{}
+	names := slices.Concat(first.Layout.Init, first.Layout.Others)
+	if first.Whole != nil {
+		names = slices.AppendSeq(names, maps.Keys(first.Whole.Others))
 	}
-	if !r.busy && r.Recorded != nil {
-		l.ports.keep(pod, r.Recorded.Ports)
+	for _, name := range names {
+		l.atPart(part{pod, name})
+	}
+	for _, r := range first.parts() {
+		r.Recorded, r.last = first.Whole.Part(r.Of), first.last
+		if placement != r.placement {
+			r.placement, r.retry = placement, retry{}
+		}
+	}
+	if !first.busy && first.Recorded != nil {
+		l.ports.keep(pod, first.Recorded.Ports)
 	}
 }
 
 // ended takes over what a turn has found and done.
 func (l *loop) ended(t *turn) {
-	r := l.at(t.Pod)
+	r := l.atPart(part{t.Pod, t.Of})
 	l.clock++
 	r.busy, r.turned, r.There = false, l.clock, t.there
 	l.dirty[t.Pod] = true
@@ -250,7 +321,7 @@ func (l *loop) ended(t *turn) {
 		r.retry.failed(time.Now(), t.left)
 		r.retry.unsaid = !errors.As(t.err, new(*failure))
 		if text := t.err.Error(); l.Log != nil && text != r.said {
-			l.Log.Warn("replica is not as it should be; trying again", "namespace", t.Pod.Namespace, "pod", t.Pod.Name(), "err", text)
+			l.Log.Warn("replica is not as it should be; trying again", append(t.who(), "err", text)...)
 			r.said = text
 		}
 	}

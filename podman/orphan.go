@@ -42,10 +42,20 @@ func (r *Reconciler) orphan(ctx context.Context, id string) (Orphan, Case, Decis
 		return fail(err)
 	}
 	state := r.Ledger.View().State
-	k := Case{Pod: pod, Recorded: recorded(state, pod, r.Host)}
+	of := c.Labels[LabelContainer]
+	k := Case{Pod: pod, Of: of, Whole: recorded(state, pod, r.Host)}
+	k.Recorded = k.Whole.Part(of)
+	if placed, err := state.Placement(pod); err == nil && placed != nil {
+		k.Layout = layoutOf(placed)
+	}
 	for _, there := range all {
-		if p, _, ok := labelled(there.Labels); ok && p == pod && own.has(there.Labels) {
+		if p, _, ok := labelled(there.Labels); !ok || p != pod || !own.has(there.Labels) {
+			continue
+		}
+		if there.Labels[LabelContainer] == of {
 			k.There = append(k.There, there)
+		} else {
+			k.Rest = append(k.Rest, there)
 		}
 	}
 	d, err := Plan(known{state, r.Host}, r.Host, k)
@@ -123,8 +133,11 @@ func (r *Reconciler) AdoptOrphan(ctx context.Context, by projection.By, containe
 		return misfit("it does not run, and another container of the pod does: start it with podman start " + o.Name)
 	}
 	t := turn{crew: &crew{Reconciler: r}, Case: k, Decision: d}
-	fact := projection.Encode(t.fact(&o.Container))
-	return r.tell(ctx, by, k.Pod.ReplicaKey(r.Host), fact)
+	_, err = r.Ledger.Record(ctx, by, func(s *projection.State) ([]projection.Change, error) {
+		fact := projection.Encode(t.whole(recorded(s, k.Pod, r.Host), t.fact(&o.Container)))
+		return []projection.Change{{Kind: events.Observed, Key: k.Pod.ReplicaKey(r.Host), Object: fact}}, nil
+	})
+	return err
 }
 
 // sweepEvery is how often volumes that nothing needs any more are looked for, even if nothing was removed.

@@ -19,11 +19,15 @@ type Known interface {
 	Serves(*projection.Placed) bool
 }
 
-// Case is all that a host knows of one pod, beside the state.
+// Case is all that a host knows of one container of a pod, beside the state.
 type Case struct {
 	Pod      projection.Pod
-	Recorded *projection.Replica // what it has recorded of its container; nil for nothing
-	There    []Container         // its containers with this pod's labels
+	Of       string              // name of the container in the pod's template; "" for the first
+	Recorded *projection.Replica // what it has recorded of that container; nil for nothing
+	There    []Container         // its containers with this pod's labels that are that one
+	Whole    *projection.Replica // what it has recorded of the pod
+	Rest     []Container         // its containers that are others of the pod
+	Layout   Layout              // of the pod's template
 	InTheWay string              // what another pod that is placed here needs of what these hold; "" for nothing
 	Boot     string              // of this host, as projection.Replica.Boot; "" when it is not known
 	Probed   *Probed             // what its probes have found of a run of its container; nil: nothing is asked of it
@@ -60,16 +64,18 @@ type Orphan struct {
 	Why string
 }
 
-// Decision is what ought to be done about one pod.
+// Decision is what ought to be done about one container of a pod.
 type Decision struct {
 	Placed  *projection.Placed // the placement, when it is this host's to carry out
 	Runs    string             // the id of its container, when that runs
 	Steps   []Step
 	Orphans []Orphan
 	Kept    string // why containers whose pod has moved to another host are left running for now; "" when none are
+	Waits   string // which other container of the pod has to come first; "" when none has
+	Joins   bool   // the first container has been started since this one was: it is started again for the network's sake
 }
 
-// Plan decides what a host ought to do about one pod: pure, so that it can be looked at, and idempotent. Whatever is
+// Plan decides what a host ought to do about one container of a pod: pure, so that it can be looked at, and idempotent. Whatever is
 // there, once its steps are done there is exactly one container where the pod is placed and none where it is not, and
 // Plan has no more steps.
 //
@@ -82,7 +88,7 @@ func Plan(known Known, host string, c Case) (Decision, error) {
 	if err != nil {
 		return d, err
 	}
-	if held != nil && held.Host == host {
+	if held != nil && held.Host == host && c.Layout.has(c.Of) {
 		d.Placed = held
 	}
 	moved := held != nil && held.Host != host && held.Host != "" && c.InTheWay == "" && !known.Serves(held)
@@ -109,12 +115,15 @@ func Plan(known Known, host string, c Case) (Decision, error) {
 		}
 	}
 	switch {
+	case d.Placed != nil && slices.Contains(c.Layout.Init, c.Of):
+		d.initialise(&c, mine)
 	case d.Placed != nil:
-		d.carryOut(&c, mine)
+		d.carryOut(&c, d.joined(&c, mine))
 	case d.Kept != "": // what is recorded says whose it is
 	case c.Recorded != nil:
 		d.Steps = append(d.Steps, Step{Action: Forget, Why: over(held, host)})
 	}
+	d.await(known, &c)
 	return d, nil
 }
 
@@ -173,12 +182,15 @@ func (d *Decision) carryOut(of *Case, mine []Container) {
 			d.Steps = append(d.Steps, Step{Action: Adopt, Container: best, Why: "it runs as placed"})
 		} else if probed.of(&best) && probed.Dead != "" { // before that it could not be ended yet is taken back
 			d.Steps = append(d.Steps, Step{Action: Stop, Container: best, Why: probed.Dead})
+		} else if d.outlived(of) {
+			d.Steps = append(d.Steps, Step{Action: Stop, Container: best, Why: "the container whose network it has was started again"})
 		} else if len(d.Steps) == 0 && recorded.Message != "" {
 			d.Steps = append(d.Steps, Step{Action: Adopt, Container: best, Why: "what had failed beside it does no more"})
 		} else if probed.of(&best) && probed.Unready != recorded.Unready {
 			d.Steps = append(d.Steps, Step{Action: Note, Container: best, Why: "its probes say otherwise"})
 		}
 	case best.Status.Ended():
+		d.Joins = d.outlived(of)
 		d.Steps = append(d.Steps, Step{Action: Start, Container: best, Why: fmt.Sprintf("it exited with code %d", best.ExitCode)})
 	case best.Status.fresh():
 		d.Steps = append(d.Steps, Step{Action: Start, Container: best, Why: "it has not been started"})

@@ -55,7 +55,7 @@ func (b *portBook) choose(p *pod, had []projection.Port, avoid map[int]bool) ([]
 	defer b.mu.Unlock()
 	maps.DeleteFunc(b.taken, func(_ hostPort, owner projection.Pod) bool { return owner == p.placed.Pod }) // of an earlier try
 	var all []projection.Port
-	for _, c := range p.one.Ports {
+	for _, c := range p.ports() {
 		port := projection.Port{Name: c.Name, Container: int(c.ContainerPort), Host: int(c.HostPort), HostIP: c.HostIP, Protocol: string(c.Protocol)}
 		if port.Protocol == "" {
 			port.Protocol = string(corev1.ProtocolTCP)
@@ -138,7 +138,7 @@ func mapping(ports []projection.Port) []PortMapping {
 // itself says all of them, or the one that is taken. Podman does not say which that is.
 func (b *portBook) others(p *pod) bool {
 	some := false
-	for _, c := range p.one.Ports {
+	for _, c := range p.ports() {
 		if c.HostPort == 0 {
 			some = true
 		} else if !b.free(protocol(c.Protocol), c.HostIP, int(c.HostPort)) {
@@ -153,13 +153,13 @@ func (b *portBook) others(p *pod) bool {
 func (p *pod) named(ports []projection.Port) []projection.Port {
 	if p.spec.HostNetwork {
 		ports = nil
-		for _, c := range p.one.Ports {
+		for _, c := range p.ports() {
 			ports = append(ports, projection.Port{Container: int(c.ContainerPort), Host: int(c.ContainerPort), Protocol: string(c.Protocol)})
 		}
 	}
 	all := slices.Clone(ports)
 	for i := range all {
-		for _, c := range p.one.Ports {
+		for _, c := range p.ports() {
 			same := int(c.ContainerPort) == all[i].Container && (c.Protocol == "" || string(c.Protocol) == all[i].Protocol)
 			if same && (c.HostPort == 0 || int(c.HostPort) == all[i].Host) {
 				all[i].Name = c.Name

@@ -57,6 +57,9 @@ func (t *turn) beforeStop(ctx context.Context, c *Container, text string, limit 
 		return fmt.Errorf("read what is to be done before the stop: %w", err)
 	}
 	to := &target{prober: t.prober, container: c.ID, ip: c.IP, names: map[string]int{}, published: c.Ports}
+	if w := t.Whole; w != nil && w.Container == c.Labels[LabelNetwork] && w.Container != "" {
+		to.ip, to.published = w.IP, w.Ports
+	}
 	if r := t.Recorded; r != nil && r.Container == c.ID {
 		for _, p := range r.Ports {
 			to.names[p.Name] = p.Container

@@ -72,9 +72,9 @@ type target struct {
 	published []projection.Port // on this host
 }
 
-// targetOf is where the run is asked that is recorded.
-func (b *prober) targetOf(p *pod, recorded *projection.Replica) *target {
-	t := &target{prober: b, container: recorded.Container, ip: recorded.IP, published: recorded.Ports, names: map[string]int{}}
+// targetOf is where the run is asked that is recorded; whole is what is of its pod, whose network it has.
+func (b *prober) targetOf(p *pod, recorded, whole *projection.Replica) *target {
+	t := &target{prober: b, container: recorded.Container, ip: whole.IP, published: whole.Ports, names: map[string]int{}}
 	if p.spec.HostNetwork {
 		t.ip = ownHost
 	}

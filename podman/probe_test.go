@@ -117,7 +117,8 @@ func TestTarget_address(t *testing.T) {
 		{"fd00::2", "", false, intstr.FromInt(80), "[fd00::2]:80"},
 	} {
 		p.spec.HostNetwork = c.hostNetwork
-		target := newProber(nil, nil).targetOf(p, &projection.Replica{IP: c.ip, Ports: published})
+		r := &projection.Replica{IP: c.ip, Ports: published}
+		target := newProber(nil, nil).targetOf(p, r, r)
 		if got, err := target.address(c.host, c.port); got != c.want || (err == nil) != (c.want != "") {
 			t.Errorf("%+v: got %q, %v", c, got, err)
 		}

@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"maps"
+	"slices"
 	"time"
 
 	"github.com/podman-swarm/podman-swarm/events"
@@ -16,7 +18,9 @@ func (t *turn) record(ctx context.Context, id string) error {
 	if err != nil {
 		return fail("ContainerStatusUnknown", err)
 	}
-	t.ports.keep(t.Pod, c.Ports)
+	if t.Of == "" {
+		t.ports.keep(t.Pod, c.Ports)
+	}
 	return t.put(ctx, t.fact(&c))
 }
 
@@ -35,7 +39,7 @@ func (t *turn) fact(c *Container) *projection.Replica {
 		Placement: t.Placed.Event(), Container: c.ID, Name: c.Name, Image: c.Image, Ports: c.Ports, Started: c.Started,
 		Restarts: before.Restarts, Readied: before.Readied, ExitCode: before.ExitCode, OOMKilled: before.OOMKilled, Finished: before.Finished,
 	}
-	if p, err := readPod(t.Placed); err == nil { // else the ports have no names; the container runs all the same
+	if p, err := readPod(t.Placed, t.Of); err == nil { // else the ports have no names; the container runs all the same
 		f.Ports = p.named(c.Ports)
 	}
 	ended := t.ended
@@ -50,7 +54,10 @@ func (t *turn) fact(c *Container) *projection.Replica {
 	}
 	switch {
 	case c.Status.Runs():
-		f.Phase, f.IP, f.Boot = projection.Running, c.IP, t.Reconciler.Boot
+		f.Phase, f.Boot = projection.Running, t.Reconciler.Boot
+		if t.Of == "" {
+			f.IP = c.IP
+		}
 		f.Unready = before.Unready
 		became(f, t.unready(c, &before))
 		if c.Status == StatusPaused {
@@ -82,8 +89,8 @@ func (t *turn) unready(c *Container, before *projection.Replica) string {
 	if !probed(t.Placed.Template) {
 		return ""
 	}
-	p, err := readPod(t.Placed)
-	if err != nil {
+	p, err := readPod(t.Placed, t.Of)
+	if err != nil || slices.Contains(t.Layout.Init, t.Of) {
 		return ""
 	}
 	return p.unready()
@@ -131,10 +138,44 @@ func (t *turn) recordFailure(ctx context.Context, f *failure) error {
 	return t.put(ctx, t.pending(f.reason, words(f.error)))
 }
 
-// put records the fact, unless it is what is recorded already.
+// whole is what there is to say of the pod, of which was is said, when fact is to be said of the turn's container.
+func (t *turn) whole(was, fact *projection.Replica) *projection.Replica {
+	others, first := map[string]projection.Replica{}, fact
+	if t.Of != "" {
+		first = &projection.Replica{Placement: fact.Placement, Phase: projection.Pending, Reason: "PodInitializing"}
+		others[t.Of] = *fact
+	}
+	if was != nil && (was.Placement == fact.Placement || t.Placed != nil && t.Placed.Is(was.Placement)) {
+		for name, other := range was.Others {
+			if name != t.Of {
+				others[name] = other
+			}
+		}
+		if t.Of != "" {
+			first = was.Part("")
+		}
+	} else {
+		was = nil
+	}
+	if len(others) == 0 {
+		others = nil
+	}
+	var since time.Time
+	if t.Layout.Joined { // who began before has a network that is gone
+		since = first.Started
+	}
+	return first.Whole(others, t.Layout.Others, since, was, time.Now().UTC())
+}
+
+// put records the fact, unless it is what is recorded already. What is recorded of other containers of the pod stays.
 func (t *turn) put(ctx context.Context, fact *projection.Replica) error {
-	key, object := t.Pod.ReplicaKey(t.Host), projection.Encode(fact)
+	key := t.Pod.ReplicaKey(t.Host)
 	_, err := t.Ledger.Record(ctx, by("what Podman says of "+t.Pod.Name()), func(s *projection.State) ([]projection.Change, error) {
+		was := recorded(s, t.Pod, t.Host)
+		if t.Of != "" && was != nil && t.Placed == nil && was.Placement != fact.Placement {
+			return nil, nil // it is over, and of what the pod is now nothing is said here
+		}
+		object := projection.Encode(t.whole(was, fact))
 		if o, ok := s.Lookup(key); ok {
 			if bytes.Equal(o.Version.Object, object) {
 				return nil, nil
@@ -158,21 +199,34 @@ func (t *turn) begun(o projection.Object) bool {
 	if json.Unmarshal(o.Version.Object, &now) != nil {
 		return true // nothing that can be read is lost
 	}
-	return t.Recorded != nil && t.Recorded.Container == now.Container || now.Container == ""
+	part := now.Part(t.Of)
+	return part == nil || t.Recorded != nil && t.Recorded.Container == part.Container || part.Container == ""
 }
 
 // forget takes back what was recorded.
 func (t *turn) forget(ctx context.Context) error {
 	key := t.Pod.ReplicaKey(t.Host)
 	_, err := t.Ledger.Record(ctx, by("the container of "+t.Pod.Name()+" is gone"), func(s *projection.State) ([]projection.Change, error) {
-		if _, ok := s.Lookup(key); !ok {
+		was := recorded(s, t.Pod, t.Host)
+		if _, ok := s.Lookup(key); !ok || t.Of != "" && was.Part(t.Of) == nil {
 			return nil, nil
+		}
+		if t.Of != "" {
+			rest := maps.Clone(was.Others)
+			delete(rest, t.Of)
+			if len(rest) == 0 {
+				rest = nil
+			}
+			was.Others = rest
+			return []projection.Change{{Kind: events.Observed, Key: key, Object: projection.Encode(was)}}, nil
 		}
 		return []projection.Change{{Kind: events.Observed, Key: key}}, nil
 	})
 	if err == nil {
 		t.Recorded = nil
-		t.ports.keep(t.Pod, nil)
+		if t.Of == "" {
+			t.ports.keep(t.Pod, nil)
+		}
 	}
 	return err
 }

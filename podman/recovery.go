@@ -24,19 +24,19 @@ type recovery struct {
 	report    projection.Recovery
 	entered   time.Time // the stage
 	settledAt time.Time
-	first     map[projection.Pod]bool   // placed here and not tried yet, once acting
-	adopted   map[string]projection.Pod // containers that ran as recorded
-	counted   map[string]bool           // containers whose removal is in the report
-	inVain    map[projection.Pod]bool   // tried, in vain
-	announced map[string]bool           // Deployments
+	first     map[part]bool   // placed here and not tried yet, once acting
+	adopted   map[string]part // containers that ran as recorded
+	counted   map[string]bool // containers whose removal is in the report
+	inVain    map[part]bool   // tried, in vain
+	announced map[string]bool // Deployments
 }
 
 func (l *loop) begin() {
 	now := time.Now()
 	l.due = now
 	l.recovery = recovery{stage: Adopting, entered: now, report: l.Begun,
-		first: map[projection.Pod]bool{}, adopted: map[string]projection.Pod{}, counted: map[string]bool{},
-		inVain: map[projection.Pod]bool{}, announced: map[string]bool{}}
+		first: map[part]bool{}, adopted: map[string]part{}, counted: map[string]bool{},
+		inVain: map[part]bool{}, announced: map[string]bool{}}
 	if l.report.Started.IsZero() {
 		l.report.Started = now.UTC()
 	}
@@ -65,12 +65,12 @@ func (l *loop) decided(r *replica, d *Decision) {
 		return
 	}
 	if l.stage == Adopting && d.Runs != "" {
-		l.adopted[d.Runs] = r.Pod
+		l.adopted[d.Runs] = r.part()
 	}
 	if l.stage != Acting {
 		return
 	}
-	todo := false
+	todo := d.Waits != "" && l.first[part{r.Pod, ""}] // for what is tried yet; a wait that is for more holds no recovery up
 	for _, s := range d.Steps {
 		todo = todo || s.Action == Start || s.Action == Create || s.Action == Adopt
 		if s.Action == Remove && s.Over && !l.counted[s.Container.ID] {
@@ -82,8 +82,8 @@ func (l *loop) decided(r *replica, d *Decision) {
 		}
 	}
 	if !todo {
-		delete(l.first, r.Pod)
-	} else if l.first[r.Pod] {
+		delete(l.first, r.part())
+	} else if l.first[r.part()] {
 		l.announce(r.Pod)
 	}
 }
@@ -102,9 +102,10 @@ func (l *loop) tried(t *turn) {
 	}
 	l.report.Restart += t.did[Start]
 	l.report.Created += t.did[Create]
-	if l.first[t.Pod] && (t.err == nil || !errors.Is(t.err, ErrUnavailable) && !errors.Is(t.err, errChanged)) {
-		delete(l.first, t.Pod)
-		l.inVain[t.Pod] = t.err != nil && t.left == nil
+	p := part{t.Pod, t.Of}
+	if l.first[p] && (t.err == nil || !errors.Is(t.err, ErrUnavailable) && !errors.Is(t.err, errChanged)) {
+		delete(l.first, p)
+		l.inVain[p] = t.err != nil && t.left == nil
 	}
 }
 
@@ -122,9 +123,9 @@ func (l *loop) advance(ctx context.Context) bool {
 			l.due = time.Now() // what is there is looked at anew before anything is changed
 		}
 	case l.stage == Settling && !l.settledAt.IsZero() && !l.listing && l.down == nil && l.idle():
-		for pod, r := range l.replicas {
+		for r := range l.parts {
 			if !r.placement.IsZero() {
-				l.first[pod] = true
+				l.first[r.part()] = true
 			}
 		}
 		l.enter(Acting)
@@ -136,7 +137,7 @@ func (l *loop) advance(ctx context.Context) bool {
 
 // idle reports whether nothing is under way or waits to be decided.
 func (l *loop) idle() bool {
-	for _, r := range l.replicas {
+	for r := range l.parts {
 		if r.busy {
 			return false
 		}
@@ -158,14 +159,18 @@ func (l *loop) recovered(ctx context.Context) {
 	l.report.Done = time.Now().UTC()
 	failed := map[string]bool{}
 	deployments := map[string]bool{}
-	for pod, r := range l.replicas {
-		l.report.Orphans += len(r.orphans)
-		if r.placement.IsZero() {
+	for pod, first := range l.replicas {
+		inVain := false
+		for _, r := range first.parts() {
+			l.report.Orphans += len(r.orphans)
+			inVain = inVain || l.first[r.part()] || l.inVain[r.part()]
+		}
+		if first.placement.IsZero() {
 			continue
 		}
 		name := pod.Namespace + "/" + pod.Deployment
 		deployments[name] = true
-		if l.first[pod] || l.inVain[pod] {
+		if inVain {
 			failed[name] = true
 			l.report.Failed++
 		}
@@ -207,9 +212,9 @@ func phases(seconds map[string]float64) (all []slog.Attr) {
 
 // tellAdopted tells of every pod that ran as recorded, Deployment by Deployment.
 func (l *loop) tellAdopted() {
-	ids := slices.SortedFunc(maps.Keys(l.adopted), func(a, b string) int { return comparePods(l.adopted[a], l.adopted[b]) })
+	ids := slices.SortedFunc(maps.Keys(l.adopted), func(a, b string) int { return compareParts(l.adopted[a], l.adopted[b]) })
 	for _, id := range ids {
-		pod := l.adopted[id]
+		pod := l.adopted[id].Pod
 		l.announce(pod)
 		if l.Log != nil {
 			l.Log.Info("adopted pod", "namespace", pod.Namespace, "pod", pod.Name(), "host", l.Host, "container", abbreviate(id))
@@ -236,8 +241,8 @@ func (l *loop) waiting() []string {
 		what = append(what, "settle")
 	}
 	if l.stage == Acting {
-		for _, pod := range slices.SortedFunc(maps.Keys(l.first), comparePods) {
-			what = append(what, pod.Namespace+"/"+pod.Name())
+		for _, p := range slices.SortedFunc(maps.Keys(l.first), compareParts) {
+			what = append(what, p.String())
 		}
 	}
 	return what

@@ -39,7 +39,8 @@ type Spec struct {
 
 // Namespace says which namespace of one sort a container gets.
 type Namespace struct {
-	Mode string `json:"nsmode"` // host, bridge, private, …
+	Mode  string `json:"nsmode"`          // host, bridge, container, private, …
+	Value string `json:"value,omitempty"` // of container: its id
 }
 
 // PortMapping publishes one port of a container.

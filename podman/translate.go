@@ -21,21 +21,22 @@ type pod struct {
 	placed   *projection.Placed
 	labels   map[string]string // of the pod
 	spec     corev1.PodSpec
-	one      *corev1.Container // its only container
+	of       string            // name of the container that this is about; "" for the first
+	one      *corev1.Container // that container
 	security corev1.SecurityContext
 }
 
-// readPod reads the recorded template. It was checked, and defaults were filled in, by whatever version recorded it;
-// what that version did not fill in has the meaning that no value has in Kubernetes.
-func readPod(placed *projection.Placed) (*pod, error) {
+// readPod reads the recorded template as it is about one container: the first for "". It was checked, and defaults were
+// filled in, by whatever version recorded it; what that version did not fill in has the meaning that no value has in Kubernetes.
+func readPod(placed *projection.Placed, of string) (*pod, error) {
 	var t corev1.PodTemplateSpec
 	if err := json.Unmarshal(placed.Template, &t); err != nil {
 		return nil, fmt.Errorf("read the pod template: %w", err)
 	}
-	if n := len(t.Spec.Containers); n != 1 {
-		return nil, fmt.Errorf("the pod template has %d containers: one is supported", n)
+	p := &pod{placed: placed, labels: t.Labels, spec: t.Spec, of: of}
+	if p.one = containerOf(&p.spec, of); p.one == nil {
+		return nil, errors.New(strings.TrimSpace("the pod template has no container " + of))
 	}
-	p := &pod{placed: placed, labels: t.Labels, spec: t.Spec, one: &t.Spec.Containers[0]}
 	if s := p.one.SecurityContext; s != nil {
 		p.security = *s
 	}
@@ -45,6 +46,32 @@ func readPod(placed *projection.Placed) (*pod, error) {
 		p.security.RunAsNonRoot = cmp.Or(p.security.RunAsNonRoot, s.RunAsNonRoot)
 	}
 	return p, nil
+}
+
+// containerOf is the container of that name, init containers included, or the first for ""; nil: there is none.
+func containerOf(spec *corev1.PodSpec, of string) *corev1.Container {
+	for i := range spec.Containers {
+		if of == "" || spec.Containers[i].Name == of {
+			return &spec.Containers[i]
+		}
+	}
+	for i := range spec.InitContainers {
+		if spec.InitContainers[i].Name == of {
+			return &spec.InitContainers[i]
+		}
+	}
+	return nil
+}
+
+// ports are those that the container publishes: the first does it for all, whose network is its own.
+func (p *pod) ports() (all []corev1.ContainerPort) {
+	if p.of != "" {
+		return nil
+	}
+	for i := range p.spec.Containers {
+		all = append(all, p.spec.Containers[i].Ports...)
+	}
+	return all
 }
 
 func is(b *bool) bool { return b != nil && *b }
@@ -81,13 +108,18 @@ func (p *pod) translate(own owner, image Image) (*Spec, error) {
 		s.Labels = map[string]string{}
 	}
 	maps.Copy(s.Labels, own.labels(p.placed))
+	delete(s.Labels, LabelContainer) // a pod's own labels are no word of ours
+	delete(s.Labels, LabelNetwork)
+	if p.of != "" {
+		s.Labels[LabelContainer] = p.of
+	}
 	switch text, err := p.preStop(); {
 	case err != nil:
 		return nil, err
 	case text != "":
 		s.Labels[LabelPreStop] = text
 	default:
-		delete(s.Labels, LabelPreStop) // a pod's own label is no word of ours
+		delete(s.Labels, LabelPreStop)
 	}
 	p.command(s)
 	p.network(s)
@@ -118,7 +150,7 @@ func (p *pod) command(s *Spec) {
 // network fills in host name, network and what is in /etc/hosts.
 func (p *pod) network(s *Spec) {
 	if p.spec.HostNetwork {
-		s.NetNS, s.UTSNS = &Namespace{"host"}, &Namespace{"host"}
+		s.NetNS, s.UTSNS = &Namespace{Mode: "host"}, &Namespace{Mode: "host"}
 	} else {
 		s.Hostname = p.spec.Hostname
 		if s.Hostname == "" {

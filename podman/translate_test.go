@@ -19,7 +19,7 @@ func parsed(t *testing.T, template string) *pod {
 	}
 	held := placed("one", 5)
 	held.Template = b
-	p, err := readPod(held)
+	p, err := readPod(held, "")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -30,7 +30,7 @@ func parsed(t *testing.T, template string) *pod {
 func TestTranslate(t *testing.T) {
 	for _, c := range []struct{ name, spec, image, want string }{
 		{"nothing", ``, ``, `{"hostname":"web-0","stop_timeout":30}`},
-		{"labels", `metadata: {labels: {a: b, io.podman-swarm.cluster: mine}}`, ``,
+		{"labels", `metadata: {labels: {a: b, io.podman-swarm.cluster: mine, io.podman-swarm.container: mine, io.podman-swarm.network: mine}}`, ``,
 			`{"hostname":"web-0","stop_timeout":30,"labels":{"a":"b"}}`},
 		{"command", `[command: [/bin/x, "$(A)"], args: ["$(B)", "$$(A)", "$(C)"], env: [{name: A, value: a}, {name: B, value: "$(A)$(D)b"}, {name: D, value: d}]]`, ``,
 			`{"hostname":"web-0","stop_timeout":30,"entrypoint":["/bin/x","a"],"command":["a$(D)b","$(A)","$(C)"],"env":{"A":"a","B":"a$(D)b","D":"d"}}`},
@@ -221,3 +221,19 @@ func TestPrepareHostPaths(t *testing.T) {
 }
 
 func dirOf(t *testing.T, file string) string { t.Helper(); return filepath.Dir(file) }
+
+// A folder that several containers share belongs to the first of them that says who it runs as.
+func TestOwnerOf(t *testing.T) {
+	p := parsed(t, `spec:
+  volumes: [{name: v, emptyDir: {}}, {name: w, emptyDir: {}}]
+  containers:
+  - {name: main, image: i, volumeMounts: [{name: v, mountPath: /v}, {name: w, mountPath: /w}]}
+  - {name: side, image: i, securityContext: {runAsUser: 7, runAsGroup: 8}, volumeMounts: [{name: v, mountPath: /v}]}
+  initContainers: [{name: first, image: i, securityContext: {runAsUser: 9}, volumeMounts: [{name: v, mountPath: /v}]}]
+`)
+	for volume, want := range map[string]string{"v": "7:8", "w": ""} {
+		if got := p.ownerOf(volumeName(p.placed, volume)); got != want {
+			t.Errorf("%s: got %q, want %q", volume, got, want)
+		}
+	}
+}

@@ -185,7 +185,7 @@ func (t *turn) start(ctx context.Context, c Container) error {
 		return prepErr
 	}
 	if t.Log != nil {
-		t.Log.Warn("the container cannot be started and is replaced", "namespace", t.Pod.Namespace, "pod", t.Pod.Name(), "err", words(err))
+		t.Log.Warn("the container cannot be started and is replaced", append(t.who(), "err", words(err))...)
 	}
 	removeErr := t.remove(ctx, c)
 	if removeErr != nil && !t.lies(c) {
@@ -217,7 +217,7 @@ func (t *turn) tryStart(ctx context.Context, id string) error {
 // spent reports whether the container, which was not started, is to be replaced: with it goes what its program has written in it.
 func (t *turn) spent(err error) bool {
 	if errors.Is(err, ErrPortInUse) {
-		p, err := readPod(t.Placed)
+		p, err := readPod(t.Placed, t.Of)
 		return err == nil && t.ports.others(p)
 	}
 	return faulty(err) && t.refusals >= startTries
@@ -262,14 +262,22 @@ func (t *turn) hold(ctx context.Context, c Container) error {
 // unhealthy is the reason that a replica's fact has when a probe had its container ended, in Kubernetes' word.
 const unhealthy = "Unhealthy"
 
-// stop ends the container's program, because a probe says why. It is started again as one that has exited.
+// networkGone is the reason that a container's fact has when it was ended since the one whose network it has was started again, in
+// Kubernetes' word.
+const networkGone = "SandboxChanged"
+
+// stop ends the container's program, because a probe, or the plan, says why. It is started again as one that has exited.
 func (t *turn) stop(ctx context.Context, c Container, why string) error {
 	if t.Log != nil {
-		t.Log.Warn("container is restarted", "namespace", t.Pod.Namespace, "pod", t.Pod.Name(), "container", abbreviate(c.ID), "why", why)
+		t.Log.Warn("container is restarted", append(t.who(), "container", abbreviate(c.ID), "why", why)...)
+	}
+	reason, grace := networkGone, time.Duration(0)
+	if t.Probed != nil && t.Probed.Dead == why {
+		reason, grace = unhealthy, t.Probed.Grace
 	}
 	seen, err := t.inspect(ctx, c.ID)
 	if err == nil && seen.Status.Runs() {
-		err = t.quit(ctx, &seen, t.Probed.Grace)
+		err = t.quit(ctx, &seen, grace)
 	}
 	if err != nil {
 		return fail("KillContainerError", err)
@@ -279,7 +287,7 @@ func (t *turn) stop(ctx context.Context, c Container, why string) error {
 	}
 	fact := t.fact(&seen)
 	if seen.Status.Ended() {
-		fact.Reason, fact.Message = unhealthy, why
+		fact.Reason, fact.Message = reason, why
 	}
 	return t.put(ctx, fact)
 }
@@ -314,8 +322,17 @@ func (t *turn) remove(ctx context.Context, c Container) error {
 // say tells of a change that was made.
 func (t *turn) say(what, container string) {
 	if t.Log != nil {
-		t.Log.Info(what, "namespace", t.Pod.Namespace, "pod", t.Pod.Name(), "host", t.Host, "container", abbreviate(container))
+		t.Log.Info(what, append(t.who(), "host", t.Host, "container", abbreviate(container))...)
 	}
+}
+
+// who is what the turn is about, for the log.
+func (t *turn) who() []any {
+	all := []any{"namespace", t.Pod.Namespace, "pod", t.Pod.Name()}
+	if t.Of != "" {
+		all = append(all, "name", t.Of)
+	}
+	return all
 }
 
 // abbreviate is an id as Podman shows it to people.

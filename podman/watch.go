@@ -82,10 +82,10 @@ type series struct {
 }
 
 // watch begins to watch the run that is recorded. What was recorded of it holds until a probe says otherwise.
-func (l *loop) watch(ctx context.Context, p *pod, r *replica) *watch {
+func (l *loop) watch(ctx context.Context, p *pod, first, r *replica) *watch {
 	ctx, cancel := context.WithCancel(ctx)
 	name, f := r.Pod, r.Recorded
-	w := &watch{target: l.prober.targetOf(p, f), one: p.one, run: f.Started, cancel: cancel,
+	w := &watch{target: l.prober.targetOf(p, f, first.Whole), one: p.one, run: f.Started, cancel: cancel,
 		tell: func(ctx context.Context) {
 			select {
 			case l.probed <- name:
@@ -224,8 +224,8 @@ func (w *watch) found() Probed {
 	return p
 }
 
-// attend watches the pod's container while it runs as recorded, and no other.
-func (l *loop) attend(ctx context.Context, r *replica) {
+// attend watches one container of the pod while it runs as recorded, and no other.
+func (l *loop) attend(ctx context.Context, first, r *replica) {
 	f := r.Recorded
 	runs := f != nil && !r.placement.IsZero() && f.Placement == r.placement && f.Phase == projection.Running && f.Reason != paused
 	if r.watch != nil && runs && r.watch.container == f.Container && r.watch.run.Equal(f.Started) {
@@ -242,8 +242,8 @@ func (l *loop) attend(ctx context.Context, r *replica) {
 	if err != nil || placed == nil || !probed(placed.Template) {
 		return
 	}
-	if p, err := readPod(placed); err == nil && (p.one.ReadinessProbe != nil || p.one.LivenessProbe != nil || p.one.StartupProbe != nil) {
-		r.watch = l.watch(ctx, p, r)
+	if p, err := readPod(placed, r.Of); err == nil && (p.one.ReadinessProbe != nil || p.one.LivenessProbe != nil || p.one.StartupProbe != nil) {
+		r.watch = l.watch(ctx, p, first, r)
 	}
 }
 

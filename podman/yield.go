@@ -27,16 +27,23 @@ func (k known) Serves(p *projection.Placed) bool {
 	return err == nil && r != nil && r.Phase == projection.Running
 }
 
-// caseOf is what Plan is asked about the pod.
-func (l *loop) caseOf(r *replica) Case {
+// caseOf is what Plan is asked about one container of the pod.
+func (l *loop) caseOf(first, r *replica) Case {
 	c := r.Case
-	c.Boot = l.Boot
+	c.Boot, c.Whole, c.Layout, c.Rest = l.Boot, first.Whole, first.Layout, nil
+	for _, other := range first.parts() {
+		for _, there := range other.There {
+			if other != r && !slices.Contains(other.retry.left, there.ID) { // what is left, and does not run, holds nobody up
+				c.Rest = append(c.Rest, there)
+			}
+		}
+	}
 	if len(c.There) == 0 || !r.placement.IsZero() {
 		return c
 	}
 	placed, err := l.view.Placement(r.Pod)
 	if err == nil && placed != nil && placed.Host != l.Host && placed.Host != "" {
-		c.InTheWay = l.inTheWay(r, placed)
+		c.InTheWay = l.inTheWay(first, placed)
 	}
 	return c
 }
@@ -56,7 +63,7 @@ func (l *loop) inTheWay(r *replica, moved *projection.Placed) string {
 	if r.Recorded != nil {
 		ports = r.Recorded.Ports
 	}
-	for _, c := range r.There {
+	for _, c := range r.There { // the first container has the ports of all
 		ports = append(slices.Clip(ports), c.Ports...)
 	}
 	var mounts map[string]bool
@@ -81,11 +88,11 @@ func (l *loop) inTheWay(r *replica, moved *projection.Placed) string {
 
 // wants says which of the host ports and folders the placement needs for itself; "" for none.
 func wants(placed *projection.Placed, ports []projection.Port, mounts map[string]bool) string {
-	p, err := readPod(placed)
+	p, err := readPod(placed, "")
 	if err != nil {
 		return ""
 	}
-	for _, c := range p.one.Ports {
+	for _, c := range p.ports() {
 		port := c.HostPort
 		if p.spec.HostNetwork {
 			port = c.ContainerPort
@@ -115,15 +122,17 @@ func anyIP(ip string) bool { return ip == "" || ip == "0.0.0.0" || ip == "::" }
 
 // hostMounts are the folders of its host that the pod mounts, and whether it may write to them.
 func hostMounts(placed *projection.Placed) map[string]bool {
-	p, err := readPod(placed)
+	p, err := readPod(placed, "")
 	if err != nil {
 		return nil
 	}
 	all := map[string]bool{}
 	for _, v := range p.spec.Volumes {
-		for _, m := range p.one.VolumeMounts {
-			if v.HostPath != nil && m.Name == v.Name {
-				all[path.Clean(v.HostPath.Path)] = all[path.Clean(v.HostPath.Path)] || !m.ReadOnly
+		for _, c := range slices.Concat(p.spec.Containers, p.spec.InitContainers) {
+			for _, m := range c.VolumeMounts {
+				if v.HostPath != nil && m.Name == v.Name {
+					all[path.Clean(v.HostPath.Path)] = all[path.Clean(v.HostPath.Path)] || !m.ReadOnly
+				}
 			}
 		}
 	}

@@ -270,7 +270,7 @@ func (h *Host) Close() error {
 	} else if h.init != nil {
 		ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
 		defer cancel()
-		if _, err := h.Podman(ctx, "rm", "--force", "--all", "--time", "0"); err != nil {
+		if _, err := h.Podman(ctx, "rm", "--force", "--all", "--depend", "--time", "0"); err != nil {
 			errs = append(errs, err) // what runs is killed below all the same
 		}
 		errs = append(errs, h.killInit())

@@ -31,6 +31,7 @@ func Conformance(t *testing.T, e podman.Engine, image string, port int) {
 		{"grace", s.grace},
 		{"a shorter grace", s.shorterGrace},
 		{"exec", s.exec},
+		{"a shared network", s.sharedNetwork},
 		{"refusals", s.refusals},
 		{"what is not there", s.absent},
 		{"ports", s.ports},

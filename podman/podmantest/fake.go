@@ -196,12 +196,22 @@ func (f *Fake) Start(ctx context.Context, name string) error {
 		return err
 	}
 	defer f.mu.Unlock()
+	return f.start(name)
+}
+
+// start starts a container under the lock, and before it the one whose network it has.
+func (f *Fake) start(name string) error {
 	c := f.find(name)
 	switch {
 	case c == nil:
 		return refuse(podman.ErrNotFound, "no container with name or ID %q found: no such container", name)
 	case c.Status.Runs():
 		return nil
+	}
+	if n := c.spec.NetNS; n != nil && n.Mode == "container" {
+		if err := f.start(n.Value); err != nil {
+			return err
+		}
 	}
 	for _, p := range c.Ports {
 		if f.busy[p.Host] || f.published(p.Host) {
@@ -295,6 +305,11 @@ func (f *Fake) Remove(ctx context.Context, name string) error {
 	}
 	defer f.mu.Unlock()
 	if c := f.find(name); c != nil {
+		for _, other := range f.containers {
+			if n := other.spec.NetNS; n != nil && n.Mode == "container" && n.Value == c.ID {
+				return refuse(nil, "container %s has dependent containers which must be removed before it: %s: container already exists", c.ID, other.ID)
+			}
+		}
 		f.ended(c, 137)
 		delete(f.containers, c.ID)
 		f.tell(c)
