@@ -236,6 +236,39 @@ func TestKubectl_changes(t *testing.T) {
 	k.fails("the object has been modified", "replace", "--validate=false", "-f", seen)
 }
 
+// A pod of several containers is shown, logged and changed by container, and its init container is waited for.
+func TestKubectl_severalContainers(t *testing.T) {
+	k, _, host := kubectlOf(t)
+	const more = `      - name: side
+        image: localhost/podman-swarm-web:1
+        args: ["-listen=:81", "-lines=3"]
+      initContainers:
+      - name: prepare
+        image: localhost/podman-swarm-web:1
+        args: ["-exit-after=0s"]
+`
+	k.applies(trial.Deployment("web", 1, "hello")+more, "deployment.apps/web created")
+	k.run("rollout", "status", "deployment/web", "--timeout=50s")
+	contains(t, k.run("get", "pods"), "web-0   2/2     Running   0 ")
+	k.says("web side | prepare Completed", "get", "pod", "web-0",
+		"-o=jsonpath={.status.containerStatuses[*].name} | {.status.initContainerStatuses[*].name} {.status.initContainerStatuses[*].state.terminated.reason}")
+	contains(t, k.run("describe", "pod", "web-0"), "Init Containers:", "prepare:", "side:")
+	contains(t, k.run("logs", "web-0", "-c", "side"), "out 3", "err 3")
+	contains(t, k.run("logs", "deployment/web", "--all-containers=false", "-c", "side", "--tail=1"), " 3")
+	k.fails("container other is not valid for pod web-0", "logs", "web-0", "-c", "other")
+	pods(t, host, "web", 2) // its containers, of which the init container is none any more
+
+	k.says("deployment.apps/web image updated", "set", "image", "deployment/web", "side=localhost/podman-swarm-web:2")
+	k.run("rollout", "status", "deployment/web", "--timeout=50s")
+	k.says("localhost/podman-swarm-web:1 localhost/podman-swarm-web:2", "get", "pods", "-l", "app=web", "-o=jsonpath={.items[*].spec.containers[*].image}")
+	k.says("deployment.apps/web patched", "patch", "deployment/web", "-p",
+		`{"spec":{"template":{"spec":{"containers":[{"name":"side","env":[{"name":"A","value":"b"}]}]}}}}`)
+	k.run("rollout", "status", "deployment/web", "--timeout=50s")
+	k.says("hello b", "get", "pods", "-l", "app=web", "-o=jsonpath={.items[*].spec.containers[*].env[*].value}")
+	k.says(`deployment.apps "web" deleted from default namespace`, "delete", "deployment", "web")
+	pods(t, host, "web", 0)
+}
+
 // A deletion is waited for, and says what was not there.
 func TestKubectl_delete(t *testing.T) {
 	k, _, host := kubectlOf(t)

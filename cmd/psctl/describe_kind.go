@@ -74,10 +74,25 @@ func strategy(s *appsv1.DeploymentStrategy) string {
 	return text
 }
 
+// containerWord is how one of several containers is doing.
+func containerWord(s *corev1.ContainerStatus) string {
+	switch {
+	case s.State.Waiting != nil:
+		return s.State.Waiting.Reason + led(": ", oneLine(s.State.Waiting.Message, 200))
+	case s.State.Terminated != nil:
+		return s.State.Terminated.Reason
+	case s.State.Running != nil && !s.Ready:
+		return "runs, and is not ready"
+	case s.State.Running != nil:
+		return "runs"
+	}
+	return ""
+}
+
 // containers adds what is to run.
 func containers(g *page, spec *corev1.PodSpec) {
 	g.lines("Node selector", pairs(spec.NodeSelector))
-	for _, c := range spec.Containers {
+	for i, c := range slices.Concat(spec.InitContainers, spec.Containers) {
 		var rows []string
 		row := func(name, value string) {
 			if value != "" {
@@ -107,7 +122,11 @@ func containers(g *page, spec *corev1.PodSpec) {
 		for _, m := range c.VolumeMounts {
 			row("mount", m.MountPath+" from "+m.Name)
 		}
-		g.below("Container "+c.Name, rows)
+		kind := "Container "
+		if i < len(spec.InitContainers) {
+			kind = "Init container "
+		}
+		g.below(kind+c.Name, rows)
 	}
 }
 
@@ -124,7 +143,11 @@ func (p *program) describePod(ctx context.Context, c *client.Client, g *page, ra
 	g.line("Status", status+led(": ", message))
 	g.line("IP", pod.Status.PodIP)
 	g.line("Ports", hostPorts(&pod))
-	for _, s := range pod.Status.ContainerStatuses {
+	all := slices.Concat(pod.Status.InitContainerStatuses, pod.Status.ContainerStatuses)
+	for _, s := range all {
+		if len(all) > 1 {
+			g.line("Container", s.Name+led(": ", containerWord(&s)))
+		}
 		g.line("Container ID", s.ContainerID)
 		g.line("Image ID", s.ImageID)
 		g.line("Restarts", strconv.Itoa(int(s.RestartCount)))

@@ -44,6 +44,15 @@ func podState(p *corev1.Pod) (status, message string) {
 			return cmp.Or(c.Reason, "Unschedulable"), c.Message
 		}
 	}
+	for i, c := range p.Status.InitContainerStatuses {
+		switch s := c.State; {
+		case s.Terminated != nil && s.Terminated.ExitCode == 0:
+			continue
+		case s.Waiting != nil && s.Waiting.Reason != "" && s.Waiting.Reason != "PodInitializing":
+			return "Init:" + s.Waiting.Reason, cmp.Or(s.Waiting.Message, lastRun(&c))
+		}
+		return fmt.Sprintf("Init:%d/%d", i, len(p.Spec.InitContainers)), ""
+	}
 	for _, c := range p.Status.ContainerStatuses {
 		switch s := c.State; {
 		case s.Waiting != nil && s.Waiting.Reason != "":
@@ -109,7 +118,7 @@ type holdup struct {
 
 // underWay reports whether a container that waits for this reason is merely on its way.
 func underWay(reason string) bool {
-	return slices.Contains([]string{"", "ContainerCreating", "Pending", "Pulling"}, reason)
+	return slices.Contains([]string{"", "ContainerCreating", "PodInitializing", "Pending", "Pulling"}, reason)
 }
 
 // heldUp gives what keeps a pod from being ready. A pod that is merely on its way is not held up.
@@ -123,8 +132,7 @@ func heldUp(p *corev1.Pod) []holdup {
 		return []holdup{{pod: p.Name, reason: p.Status.Reason, message: p.Status.Message}}
 	}
 	var all []holdup
-	for i := range p.Status.ContainerStatuses {
-		c := &p.Status.ContainerStatuses[i]
+	for _, c := range slices.Concat(p.Status.InitContainerStatuses, p.Status.ContainerStatuses) {
 		h := holdup{pod: p.Name, container: c.Name}
 		switch s := c.State; {
 		case c.Ready:
@@ -132,7 +140,7 @@ func heldUp(p *corev1.Pod) []holdup {
 		case s.Terminated != nil:
 			h.reason, h.message, h.logs = cmp.Or(s.Terminated.Reason, "Exited"), ended(s.Terminated), true
 		case s.Waiting != nil && !underWay(s.Waiting.Reason):
-			h.reason, h.message = s.Waiting.Reason, cmp.Or(s.Waiting.Message, lastRun(c))
+			h.reason, h.message = s.Waiting.Reason, cmp.Or(s.Waiting.Message, lastRun(&c))
 			h.logs = c.LastTerminationState.Terminated != nil
 		default:
 			continue

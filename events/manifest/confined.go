@@ -30,6 +30,9 @@ func Unconfined(o Object, who string) field.ErrorList {
 	for i := range p.Containers {
 		unconfined(&p.Containers[i], path.Child("containers").Index(i), no)
 	}
+	for i := range p.InitContainers {
+		unconfined(&p.InitContainers[i], path.Child("initContainers").Index(i), no)
+	}
 	return c.errs
 }
 

@@ -38,7 +38,7 @@ func table() map[string]string {
 		"LabelSelector":           "matchLabels matchExpressions",
 
 		"PodTemplateSpec": "metadata spec",
-		"PodSpec": "containers volumes restartPolicy terminationGracePeriodSeconds dnsPolicy dnsConfig hostAliases" +
+		"PodSpec": "containers initContainers volumes restartPolicy terminationGracePeriodSeconds dnsPolicy dnsConfig hostAliases" +
 			" hostname hostNetwork nodeSelector affinity tolerations topologySpreadConstraints securityContext" +
 			" schedulerName~default-scheduler serviceAccountName~default serviceAccount~default" +
 			" automountServiceAccountToken~false enableServiceLinks~false shareProcessNamespace~false" +
@@ -124,8 +124,7 @@ func reasons() map[string]string {
 		"EndpointAddress.nodeName":             "what is given by hand is reached by all hosts alike",
 		"EndpointAddress.hostname":             "only pods of a headless Service have names of their own",
 		"Secret.immutable":                     "to change what a Secret holds takes scope write, which is all that keeps it",
-		"PodSpec.initContainers":               "exactly one container is",
-		"PodSpec.ephemeralContainers":          "exactly one container is",
+		"PodSpec.ephemeralContainers":          "use podman exec on the host",
 		"PodSpec.serviceAccountName":           "there are no service accounts",
 		"PodSpec.serviceAccount":               "there are no service accounts",
 		"PodSpec.automountServiceAccountToken": "there are no service accounts",
@@ -146,6 +145,7 @@ func reasons() map[string]string {
 		"Probe.grpc":                              "use httpGet or tcpSocket, or exec with grpc_health_probe in the image",
 		"Lifecycle.postStart":                     "have the container's command do first what is to be done first",
 		"LifecycleHandler.tcpSocket":              "it would do nothing: use httpGet, exec or sleep",
+		"Container.restartPolicy":                 "what is to run on beside the others (Always) belongs into containers, and init containers are run until they succeed",
 		"Container.envFrom":                       "config maps and secrets: write the variables into env" + opened,
 		"EnvVar.valueFrom":                        "config maps, secrets and field references: write a plain value" + opened,
 		"Volume.configMap":                        volumes,

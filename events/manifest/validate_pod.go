@@ -14,17 +14,19 @@ import (
 func (c *checks) pod(p *corev1.PodSpec, path *field.Path) {
 	volumes := c.volumes(p.Volumes, path.Child("volumes"))
 	containers := path.Child("containers")
-	switch len(p.Containers) {
-	case 0:
+	if len(p.Containers) == 0 {
 		c.add(field.Required(containers, ""))
-	case 1:
-	default:
-		c.add(field.Forbidden(containers, "several containers are not supported yet by podman-swarm: exactly one is"))
 	}
-	names := map[string]bool{}
+	all := &shared{names: map[string]bool{}, numbers: map[number]int{}, onHost: map[string]bool{}, inMemory: map[string]bool{}}
 	for i := range p.Containers {
-		unique(c, names, containers.Index(i).Child("name"), p.Containers[i].Name)
-		c.container(&p.Containers[i], p, volumes, containers.Index(i))
+		all.container++
+		c.container(&p.Containers[i], p, volumes, all, containers.Index(i))
+	}
+	for i := range p.InitContainers {
+		all.container++
+		at := path.Child("initContainers").Index(i)
+		c.container(&p.InitContainers[i], p, volumes, all, at)
+		c.initContainer(&p.InitContainers[i], at)
 	}
 	if n := p.TerminationGracePeriodSeconds; n != nil {
 		c.notNegative(path.Child("terminationGracePeriodSeconds"), *n)
@@ -143,7 +145,39 @@ func (c *checks) hostPath(h *corev1.HostPathVolumeSource, path *field.Path) {
 	}
 }
 
-func (c *checks) container(k *corev1.Container, p *corev1.PodSpec, volumes map[string]*corev1.Volume, path *field.Path) {
+// shared is what the containers of a pod have among them: each name, and each port, is of one.
+type shared struct {
+	container int // which one is looked at
+	names     map[string]bool
+	numbers   map[number]int // by which container
+	onHost    map[string]bool
+	inMemory  map[string]bool // volumes that are mounted already
+}
+
+// number is a port in the pod's network.
+type number struct {
+	port     int32
+	protocol corev1.Protocol
+}
+
+// initContainer checks what an init container has not, as in Kubernetes, and that nothing is asked for that is not done.
+func (c *checks) initContainer(k *corev1.Container, path *field.Path) {
+	no := func(name string, set bool) {
+		if set {
+			c.add(field.Forbidden(path.Child(name), "may not be set for init containers"))
+		}
+	}
+	no("lifecycle", k.Lifecycle != nil)
+	no("livenessProbe", k.LivenessProbe != nil)
+	no("readinessProbe", k.ReadinessProbe != nil)
+	no("startupProbe", k.StartupProbe != nil)
+	if len(k.Ports) > 0 {
+		c.add(field.Forbidden(path.Child("ports"), "not supported yet by podman-swarm: those of an init container are published nowhere"))
+	}
+}
+
+func (c *checks) container(k *corev1.Container, p *corev1.PodSpec, volumes map[string]*corev1.Volume, all *shared, path *field.Path) {
+	unique(c, all.names, path.Child("name"), k.Name)
 	if k.Name == "" {
 		c.add(field.Required(path.Child("name"), ""))
 	} else {
@@ -156,7 +190,7 @@ func (c *checks) container(k *corev1.Container, p *corev1.PodSpec, volumes map[s
 		c.add(field.Invalid(path.Child("image"), k.Image, "must not have leading or trailing whitespace"))
 	}
 	oneOf(c, path.Child("imagePullPolicy"), k.ImagePullPolicy, corev1.PullAlways, corev1.PullIfNotPresent, corev1.PullNever)
-	c.ports(k.Ports, p.HostNetwork, path.Child("ports"))
+	c.ports(k.Ports, p.HostNetwork, all, path.Child("ports"))
 	for i, e := range k.Env {
 		at := path.Child("env").Index(i).Child("name")
 		if e.Name == "" {
@@ -165,7 +199,7 @@ func (c *checks) container(k *corev1.Container, p *corev1.PodSpec, volumes map[s
 			c.msgs(at, e.Name, utilvalidation.IsRelaxedEnvVarName(e.Name))
 		}
 	}
-	c.mounts(k.VolumeMounts, volumes, path.Child("volumeMounts"))
+	c.mounts(k.VolumeMounts, volumes, all, path.Child("volumeMounts"))
 	c.resources(&k.Resources, path.Child("resources"))
 	c.probes(k, p.TerminationGracePeriodSeconds, path)
 	if s := k.SecurityContext; s != nil {
@@ -173,13 +207,8 @@ func (c *checks) container(k *corev1.Container, p *corev1.PodSpec, volumes map[s
 	}
 }
 
-func (c *checks) ports(ports []corev1.ContainerPort, hostNetwork bool, path *field.Path) {
-	names, onHost := map[string]bool{}, map[string]bool{}
-	type number struct {
-		port     int32
-		protocol corev1.Protocol
-	}
-	numbers := map[number]bool{}
+func (c *checks) ports(ports []corev1.ContainerPort, hostNetwork bool, all *shared, path *field.Path) {
+	names := map[string]bool{}
 	for i, p := range ports {
 		at := path.Index(i)
 		if p.Name != "" {
@@ -194,10 +223,11 @@ func (c *checks) ports(ports []corev1.ContainerPort, hostNetwork bool, path *fie
 		} else {
 			c.port(at.Child("containerPort"), p.ContainerPort)
 			n := number{p.ContainerPort, p.Protocol}
-			if numbers[n] && p.HostPort == 0 { // of a port that is published, several host ports may be
+			has := all.numbers[n]
+			if has != 0 && (has != all.container || p.HostPort == 0) { // of a port that is published, several host ports may be
 				c.add(field.Duplicate(at.Child("containerPort"), p.ContainerPort))
 			}
-			numbers[n] = true
+			all.numbers[n] = all.container
 		}
 		c.protocol(at.Child("protocol"), p.Protocol)
 		if p.HostIP != "" {
@@ -207,15 +237,15 @@ func (c *checks) ports(ports []corev1.ContainerPort, hostNetwork bool, path *fie
 			continue
 		}
 		c.port(at.Child("hostPort"), p.HostPort)
-		unique(c, onHost, at.Child("hostPort"), hostPort(p))
+		unique(c, all.onHost, at.Child("hostPort"), hostPort(p))
 		if hostNetwork && p.HostPort != p.ContainerPort {
 			c.add(field.Invalid(at.Child("containerPort"), p.ContainerPort, "must match `hostPort` when `hostNetwork` is true"))
 		}
 	}
 }
 
-func (c *checks) mounts(ms []corev1.VolumeMount, volumes map[string]*corev1.Volume, at *field.Path) {
-	seen, inMemory := map[string]bool{}, map[string]bool{}
+func (c *checks) mounts(ms []corev1.VolumeMount, volumes map[string]*corev1.Volume, all *shared, at *field.Path) {
+	seen := map[string]bool{}
 	for i, m := range ms {
 		p := at.Index(i)
 		if m.Name == "" {
@@ -223,11 +253,11 @@ func (c *checks) mounts(ms []corev1.VolumeMount, volumes map[string]*corev1.Volu
 		} else if v := volumes[m.Name]; v == nil {
 			c.add(field.NotFound(p.Child("name"), m.Name))
 		} else if e := v.EmptyDir; e != nil && e.Medium == corev1.StorageMediumMemory {
-			if inMemory[m.Name] {
+			if all.inMemory[m.Name] {
 				c.add(field.Forbidden(p.Child("name"), "not supported yet by podman-swarm: a volume with medium Memory is mounted "+
 					"once, since a second mount would be another one"))
 			}
-			inMemory[m.Name] = true
+			all.inMemory[m.Name] = true
 		}
 		switch {
 		case m.MountPath == "":

@@ -200,6 +200,9 @@ func podWord(p *corev1.Pod) any {
 	case p.Status.Phase == corev1.PodUnknown:
 		return string(corev1.PodUnknown)
 	}
+	if word := initWord(p); word != "" {
+		return word
+	}
 	word := cmp.Or(p.Status.Reason, string(p.Status.Phase), string(corev1.PodUnknown))
 	for _, c := range p.Status.ContainerStatuses {
 		if w := c.State.Waiting; w != nil && w.Reason != "" {
@@ -209,6 +212,22 @@ func podWord(p *corev1.Pod) any {
 		}
 	}
 	return word
+}
+
+// initWord is how a pod is doing whose init containers have not all done their work, as kubectl has it; "" when they have.
+func initWord(p *corev1.Pod) string {
+	for i, c := range p.Status.InitContainerStatuses {
+		switch t, w := c.State.Terminated, c.State.Waiting; {
+		case t != nil && t.ExitCode == 0:
+			continue
+		case t != nil:
+			return "Init:" + cmp.Or(t.Reason, "ExitCode:"+strconv.Itoa(int(t.ExitCode)))
+		case w != nil && w.Reason != "" && w.Reason != "PodInitializing":
+			return "Init:" + w.Reason
+		}
+		return fmt.Sprintf("Init:%d/%d", i, len(p.Spec.InitContainers))
+	}
+	return ""
 }
 
 func podRestarts(o object, now time.Time) any {

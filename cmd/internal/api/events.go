@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"hash/fnv"
+	"maps"
 	"slices"
 	"sort"
 	"strconv"
@@ -198,9 +199,30 @@ func happenPod(step *projection.Step, e *events.Event) *happening {
 		h.reason, h.message = "Removed", "the container is gone from "+host
 		return h
 	}
-	if before && was.Phase == is.Phase && was.Reason == is.Reason && was.Container == is.Container && was.Restarts == is.Restarts {
-		return nil
+	if !before || changed(&was, &is) {
+		return h.container(&was, &is, host)
 	}
+	for _, name := range slices.Sorted(maps.Keys(is.Others)) {
+		other := is.Others[name]
+		of := was.Others[name]
+		if h.about.FieldPath = "spec.containers{" + name + "}"; changed(&of, &other) && h.container(&of, &other, host) != nil {
+			h.message = name + ": " + h.message
+			if other.Phase == projection.Exited && other.Reason == "Completed" { // an init container is to do that
+				h.warning = false
+			}
+			return h
+		}
+	}
+	return nil
+}
+
+// changed reports whether there is news of a container.
+func changed(was, is *projection.Replica) bool {
+	return was.Phase != is.Phase || was.Reason != is.Reason || was.Container != is.Container || was.Restarts != is.Restarts
+}
+
+// container tells of one container of the pod what is so now and was not; nil when that is nothing to tell.
+func (h *happening) container(was, is *projection.Replica, host string) *happening {
 	switch {
 	case is.Phase == projection.Running:
 		h.reason, h.message = "Started", fmt.Sprintf("container %s runs on %s", short(is.Container), host)
@@ -222,7 +244,7 @@ func happenPod(step *projection.Step, e *events.Event) *happening {
 			h.message += ", " + killedForMemory
 		}
 	case is.Reason != "":
-		h.reason, h.message, h.warning = is.Reason, is.Message, is.Reason != "ContainerCreating" && is.Reason != "Pulling"
+		h.reason, h.message, h.warning = is.Reason, is.Message, !slices.Contains([]string{"ContainerCreating", "PodInitializing", "Pulling"}, is.Reason)
 	default:
 		return nil
 	}

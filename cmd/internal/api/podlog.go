@@ -4,9 +4,11 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"io/fs"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -112,22 +114,43 @@ func (q *request) copy(ctx context.Context, r io.ReadCloser, most int64) {
 func (s *Server) container(l *look, shown object, n name, wanted string) (string, error) {
 	pod, ok := shown.(*corev1.Pod)
 	if !ok || len(pod.Status.ContainerStatuses) == 0 {
-		return "", badRequest("pod %s has no container yet: %s", n.name, waiting(l, n))
+		return "", badRequest("pod %s has no container yet: %s", n.name, waiting(l, n, ""))
 	}
-	for _, c := range pod.Status.ContainerStatuses {
+	if all := pod.Spec.Containers; wanted == "" && len(all)+len(pod.Spec.InitContainers) > 1 {
+		text := fmt.Sprintf("a container name must be specified for pod %s, choose one of: %v", n.name, containerNames(all))
+		if init := containerNames(pod.Spec.InitContainers); init != nil {
+			text += fmt.Sprintf(" or one of the init containers: %v", init)
+		}
+		return "", badRequest("%s", text)
+	}
+	for i, c := range slices.Concat(pod.Status.ContainerStatuses, pod.Status.InitContainerStatuses) {
 		if wanted != "" && c.Name != wanted {
 			continue
+		}
+		if i >= len(pod.Status.ContainerStatuses) && c.State.Terminated != nil && pod.Status.ContainerStatuses[0].ContainerID != "" {
+			return "", badRequest("init container %q of pod %q has done its work, and is gone, with what it wrote", c.Name, n.name)
 		}
 		if id, ok := strings.CutPrefix(c.ContainerID, "podman://"); ok {
 			return id, nil
 		}
-		return "", badRequest("container %q in pod %q is waiting to start: %s", c.Name, n.name, waiting(l, n))
+		of := c.Name
+		if i == 0 {
+			of = ""
+		}
+		return "", badRequest("container %q in pod %q is waiting to start: %s", c.Name, n.name, waiting(l, n, of))
 	}
 	return "", badRequest("container %s is not valid for pod %s", wanted, n.name)
 }
 
-// waiting says what keeps a pod from having a container.
-func waiting(l *look, n name) string {
+func containerNames(all []corev1.Container) (names []string) {
+	for _, c := range all {
+		names = append(names, c.Name)
+	}
+	return names
+}
+
+// waiting says what keeps a pod from having a container: its first for "".
+func waiting(l *look, n name, of string) string {
 	p, _ := projection.PodNamed(n.namespace, n.name)
 	placed, err := l.Placement(p)
 	if err != nil || placed == nil {
@@ -140,7 +163,11 @@ func waiting(l *look, n name) string {
 	if err != nil || r == nil {
 		return "waiting for host " + placed.Host
 	}
-	return strings.Trim(r.Reason+": "+r.Message, ": ")
+	part := r.Part(of)
+	if part == nil {
+		return strings.TrimPrefix(cmp.Or(r.Unready, r.Reason), "container "+of+": ")
+	}
+	return strings.Trim(part.Reason+": "+part.Message, ": ")
 }
 
 // logOptions reads Kubernetes' options; most is how many bytes are wanted.

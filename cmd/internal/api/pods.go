@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"iter"
 	"maps"
+	"slices"
 	"strings"
 	"time"
 
@@ -189,19 +190,55 @@ func podStatus(pod *corev1.Pod, p *projection.Placed, r *projection.Replica) {
 		st.Conditions = append(st.Conditions, c)
 	}
 	condition(corev1.PodScheduled, true, since)
-	condition(corev1.PodInitialized, true, since)
+	condition(corev1.PodInitialized, initContainers(pod, r), since)
+	if c := &st.Conditions[len(st.Conditions)-1]; c.Status == corev1.ConditionFalse {
+		c.Reason, c.Message = "ContainersNotInitialized", "not all init containers have done their work"
+	}
 	condition(corev1.ContainersReady, ready, changed)
 	condition(corev1.PodReady, ready, changed)
-	for _, c := range pod.Spec.Containers {
-		st.ContainerStatuses = append(st.ContainerStatuses, containerStatus(c, r))
+	for i, c := range pod.Spec.Containers {
+		name := c.Name
+		if i == 0 {
+			name = ""
+		}
+		cs := containerStatus(c, r.Part(name))
+		if w := cs.State.Waiting; w != nil && len(pod.Spec.InitContainers) > 0 && w.Reason == "ContainerCreating" && (r == nil || r.Container == "") {
+			w.Reason = "PodInitializing"
+		}
+		st.ContainerStatuses = append(st.ContainerStatuses, cs)
 	}
+}
+
+// initContainers says how the pod's init containers are doing, and reports whether all have done their work: they have when the first of the
+// others is there.
+func initContainers(pod *corev1.Pod, r *projection.Replica) bool {
+	all := true
+	for _, c := range pod.Spec.InitContainers {
+		part := r.Part(c.Name)
+		cs := containerStatus(c, part)
+		switch {
+		case part != nil && part.Phase == projection.Exited && part.ExitCode == 0 && !part.OOMKilled, r != nil && r.Container != "":
+			cs.Ready = true
+			cs.State = corev1.ContainerState{Terminated: &corev1.ContainerStateTerminated{Reason: "Completed", ContainerID: cs.ContainerID}}
+			if part != nil {
+				cs.State.Terminated.StartedAt, cs.State.Terminated.FinishedAt = metav1.NewTime(part.Started), metav1.NewTime(part.Finished)
+			}
+			cs.LastTerminationState = corev1.ContainerState{}
+		case part == nil:
+			cs.State.Waiting.Reason, all = "PodInitializing", false
+		default:
+			cs.Ready, all = false, false
+		}
+		pod.Status.InitContainerStatuses = append(pod.Status.InitContainerStatuses, cs)
+	}
+	return all
 }
 
 // qosClass follows from what the containers ask for, as in Kubernetes: nothing, all that they may have, or some of it.
 func qosClass(spec *corev1.PodSpec) corev1.PodQOSClass {
 	class := corev1.PodQOSGuaranteed
 	some := false
-	for _, c := range spec.Containers {
+	for _, c := range slices.Concat(spec.Containers, spec.InitContainers) {
 		some = some || len(c.Resources.Limits)+len(c.Resources.Requests) > 0
 		for _, r := range []corev1.ResourceName{corev1.ResourceCPU, corev1.ResourceMemory} {
 			limit, ok := c.Resources.Limits[r]

@@ -97,6 +97,25 @@ func replica(p *projection.Placed) (projection.Replica, error) {
 	now := time.Now().UTC()
 	r := projection.Replica{Placement: p.Event(), Phase: projection.Running, Container: fmt.Sprintf("%016x", id.Sum64()),
 		Name: p.Name(), Image: "sha256:1", IP: "10.88.0.2", Started: now}
+	others := map[string]projection.Replica{}
+	for _, other := range t.Spec.Containers[1:] {
+		c.Ports = append(c.Ports, other.Ports...)
+		part := projection.Replica{Placement: r.Placement, Phase: projection.Running, Container: fmt.Sprintf("%016x", id.Sum64()+1),
+			Name: p.Name() + "." + other.Name, Image: "sha256:1", Started: now}
+		if strings.Contains(other.Image, "crash") {
+			part.Phase, part.Reason, part.ExitCode, part.Restarts, part.Finished = projection.Exited, "CrashLoopBackOff", 7, 3, now
+		}
+		others[other.Name] = part
+	}
+	for _, init := range t.Spec.InitContainers {
+		part := projection.Replica{Placement: r.Placement, Phase: projection.Exited, Reason: "Completed", Container: fmt.Sprintf("%016x", id.Sum64()+2), Started: now, Finished: now}
+		if strings.Contains(init.Image, "crash") {
+			part.Reason, part.ExitCode, part.Restarts = "CrashLoopBackOff", 7, 3
+			first := projection.Replica{Placement: r.Placement, Phase: projection.Pending, Reason: "PodInitializing"}
+			return *first.Whole(map[string]projection.Replica{init.Name: part}, nil, now, nil, now), nil
+		}
+		others[init.Name] = part
+	}
 	for i, port := range c.Ports {
 		host := int(port.HostPort)
 		if host == 0 {
@@ -114,5 +133,12 @@ func replica(p *projection.Placed) (projection.Replica, error) {
 		r.Phase, r.Reason, r.Message = projection.Exited, "CrashLoopBackOff", "ended with exit code 7, 3 times in a row; next try in 40s"
 		r.ExitCode, r.Restarts, r.Started, r.Finished = 7, 3, now.Add(-time.Second), now
 	}
-	return r, nil
+	if len(others) == 0 {
+		return r, nil
+	}
+	var run []string
+	for _, other := range t.Spec.Containers[1:] {
+		run = append(run, other.Name)
+	}
+	return *r.Whole(others, run, r.Started, nil, now), nil
 }

@@ -103,11 +103,21 @@ type replica struct {
 	Restarts  int    `json:"restarts"`
 	ExitCode  int    `json:"exit_code"` // of the last run that has ended
 	OOMKilled bool   `json:"oom_killed"`
+	Others    map[string]struct {
+		Phase   string `json:"phase"`
+		Reason  string `json:"reason"`
+		Message string `json:"message"`
+	} `json:"others"`
 }
 
 func (r replica) text(string) string {
-	return r.Phase + led(" ", r.Reason) + led(", container ", r.Container[:min(12, len(r.Container))]) +
+	text := r.Phase + led(" ", r.Reason) + led(", container ", r.Container[:min(12, len(r.Container))]) +
 		again(r.Restarts, r.Phase == "Exited" && r.Message == "", r.ExitCode, r.OOMKilled) + led(": ", oneLine(r.Message, 200))
+	for _, name := range sorted(r.Others) {
+		other := r.Others[name]
+		text += "; " + name + " " + other.Phase + led(" ", other.Reason) + led(": ", oneLine(other.Message, 200))
+	}
+	return text
 }
 
 // again tells of restarts, and how the run before the last one ended; or, of a container that has ended, how this one did.

@@ -79,6 +79,9 @@ func facts() []told {
 		{"placement/default/web/0", projection.Placement{Why: "0/3 hosts can take it"}, "not placed: 0/3 hosts can take it"},
 		{"replica/default/web/0/h1", projection.Replica{Phase: projection.Running, Container: "0123456789abcdef", Restarts: 2, ExitCode: 3},
 			"Running, container 0123456789ab, 2 restarts, the last after exit code 3"},
+		{"replica/default/web/0/h1", projection.Replica{Phase: projection.Running, Container: "0123456789abcdef", Others: map[string]projection.Replica{
+			"side": {Phase: projection.Exited, Reason: "CrashLoopBackOff", Message: "back-off\n10s"}, "init": {Phase: projection.Exited}}},
+			"Running, container 0123456789ab; init Exited; side Exited CrashLoopBackOff: back-off 10s"},
 		{"replica/default/web/0/h1", projection.Replica{Phase: projection.Pending, Reason: "ErrImagePull", Message: "no such\nimage"}, "Pending ErrImagePull: no such image"},
 		{"host/h1", projection.Host{Version: "v2", Podman: "5.0"}, "agent v2"},
 		{"host/h1", projection.Host{Version: "v2", ReadOnly: "disk full"}, "agent v2, Podman cannot be reached, read-only: disk full"},
