@@ -59,6 +59,7 @@ subsets: [{addresses: [{ip: 10.1.2.3}], ports: [{port: 80}]}]
 func TestReadView(t *testing.T) {
 	h := open(t, t.TempDir())
 	h.declare(t, threeKinds)
+	h.declare(t, "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: app}\nimmutable: true\ndata: {app.conf: \"a = <b>\\n\", none: ''}\nbinaryData: {logo: iVBORw0KGgo=}\n")
 	h.apply(t, "node/a", `{"unschedulable":true}`) // of hosts nothing is restored
 	if _, err := h.view.Write(h.View().State); err != nil {
 		t.Fatal(err)

@@ -8,7 +8,7 @@
 // to record and [Decode] reads them back. [Default] and [Validate] are the one place for both, whichever way an
 // object comes in.
 //
-// The package knows the six kinds of [Resources] and nothing of logs, states, networks or containers. It imports
+// The package knows the seven kinds of [Resources] and nothing of logs, states, networks or containers. It imports
 // Kubernetes' types and rules (k8s.io/api, k8s.io/apimachinery) and never a client. What is honoured, what is
 // refused, and why, is in honoured.go and DESIGN.md.
 package manifest

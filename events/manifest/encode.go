@@ -25,14 +25,7 @@ func Encode(o Object) (json.RawMessage, error) {
 	if !ok {
 		return nil, fmt.Errorf("encode %T %s: not a kind that can be declared", o, o.GetName())
 	}
-	secret, ok := o.(*corev1.Secret)
-	if !ok {
-		secret = &corev1.Secret{}
-	}
-	var subsets []corev1.EndpointSubset
-	if given, ok := o.(*corev1.Endpoints); ok {
-		subsets = given.Subsets
-	}
+	holds := contentOf(o)
 	var b bytes.Buffer
 	e := json.NewEncoder(&b)
 	e.SetEscapeHTML(false) // people read the log
@@ -40,10 +33,7 @@ func Encode(o Object) (json.RawMessage, error) {
 		metav1.TypeMeta `json:",inline"`
 		Metadata        metav1.ObjectMeta `json:"metadata"`
 		Spec            any               `json:"spec,omitempty"`
-		Type            corev1.SecretType `json:"type,omitempty"`
-		Data            map[string][]byte `json:"data,omitempty"`
-
-		Subsets []corev1.EndpointSubset `json:"subsets,omitempty"`
+		content
 	}{r.typeMeta(), metav1.ObjectMeta{
 		Name:              o.GetName(),
 		Namespace:         o.GetNamespace(),
@@ -51,11 +41,38 @@ func Encode(o Object) (json.RawMessage, error) {
 		CreationTimestamp: o.GetCreationTimestamp(),
 		Labels:            o.GetLabels(),
 		Annotations:       o.GetAnnotations(),
-	}, r.spec(o), secret.Type, secret.Data, subsets})
+	}, r.spec(o), holds})
 	if err != nil {
 		return nil, fmt.Errorf("encode %s: %w", label(r.Kind, o.GetNamespace(), o.GetName()), err)
 	}
 	return bytes.TrimSuffix(b.Bytes(), []byte("\n")), nil
+}
+
+// content is what an object of a kind without a spec holds.
+type content struct {
+	Immutable  *bool                   `json:"immutable,omitempty"`
+	Type       corev1.SecretType       `json:"type,omitempty"`
+	Data       any                     `json:"data,omitempty"`
+	BinaryData map[string][]byte       `json:"binaryData,omitempty"`
+	Subsets    []corev1.EndpointSubset `json:"subsets,omitempty"`
+}
+
+func contentOf(o Object) (c content) {
+	switch o := o.(type) {
+	case *corev1.ConfigMap:
+		c.Immutable, c.BinaryData = o.Immutable, o.BinaryData
+		if len(o.Data) > 0 {
+			c.Data = o.Data
+		}
+	case *corev1.Endpoints:
+		c.Subsets = o.Subsets
+	case *corev1.Secret:
+		c.Type = o.Type
+		if len(o.Data) > 0 {
+			c.Data = o.Data
+		}
+	}
+	return c
 }
 
 // Decode reads what was recorded of an object of the type ("deployment"), as it was recorded: nothing is defaulted or

@@ -26,6 +26,7 @@ func table() map[string]string {
 		"Ingress":    "metadata spec status",
 		"Namespace":  "metadata spec status",
 		"Endpoints":  "metadata subsets",
+		"ConfigMap":  "metadata data binaryData immutable",
 		"Secret":     "metadata type data stringData immutable~false",
 
 		// What Kubernetes' servers fill in is taken, since exported objects hold it, and not recorded.

@@ -61,6 +61,10 @@ func Resources() []Resource { return slices.Clone(resources()) }
 var resources = sync.OnceValue(func() []Resource {
 	return []Resource{
 		row(Resource{
+			Kind: "ConfigMap", Type: "configmap", Plural: "configmaps", Short: "cm",
+			Version: "v1", Namespaced: true, name: validation.NameIsDNSSubdomain,
+		}, func(*corev1.ConfigMap) any { return nil }, func(*corev1.ConfigMap) {}, validateConfigMap),
+		row(Resource{
 			Kind: "Deployment", Type: "deployment", Plural: "deployments", Short: "deploy",
 			Group: "apps", Version: "v1", Namespaced: true, name: validation.NameIsDNSSubdomain,
 		}, func(d *appsv1.Deployment) any { return &d.Spec }, defaultDeployment, validateDeployment),
@@ -126,6 +130,8 @@ func ByPlural(word string) (Resource, bool) {
 func Of(o Object) (Resource, bool) {
 	var kind string
 	switch o.(type) {
+	case *corev1.ConfigMap:
+		kind = "ConfigMap"
 	case *appsv1.Deployment:
 		kind = "Deployment"
 	case *corev1.Endpoints:

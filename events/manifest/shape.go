@@ -81,7 +81,11 @@ func (s *shape) bytes(v any, path string) bool {
 		ok = err == nil
 	}
 	if !ok {
-		s.wrong = append(s.wrong, field.TypeInvalid(at(path), field.OmitValueType{}, "must be a string in base64: stringData takes what is not"))
+		inText := "stringData"
+		if strings.HasPrefix(path, "binaryData[") {
+			inText = "data"
+		}
+		s.wrong = append(s.wrong, field.TypeInvalid(at(path), field.OmitValueType{}, "must be a string in base64: "+inText+" takes what is not"))
 	}
 	return ok
 }

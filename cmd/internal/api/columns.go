@@ -84,6 +84,8 @@ func columns(kind string) []column {
 				}
 				return "80"
 			}), age}
+	case "ConfigMap":
+		return []column{name, cell("Data", func(m *corev1.ConfigMap) any { return len(m.Data) + len(m.BinaryData) }).integer(), age}
 	case "Secret":
 		return []column{name, cell("Type", func(s *corev1.Secret) any { return string(cmp.Or(s.Type, corev1.SecretTypeOpaque)) }),
 			cell("Data", func(s *corev1.Secret) any { return len(s.Data) }).integer(), age}

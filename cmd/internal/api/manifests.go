@@ -175,7 +175,7 @@ func (s *Server) removeNamed(q *request) error {
 	case kind == "":
 		return badRequest("delete what? add ?kind=: %s", s.kindsNamed(n))
 	case !ok || !m.Namespaced:
-		return badRequest("kind %q: want one of deployment, service, ingress, secret; "+
+		return badRequest("kind %q: want one of deployment, service, ingress, configmap, endpoints, secret; "+
 			"a namespace, and with it all that it holds, is deleted at /api/v1/namespaces/NAME", kind)
 	}
 	r, ok := served(m.Group, m.Plural)

@@ -48,17 +48,17 @@ func TestDiscovery(t *testing.T) {
 			t.Errorf("resource %d: %s", i, core.body)
 		}
 	}
-	if names != "endpoints events namespaces nodes pods pods/eviction pods/log secrets services " {
+	if names != "configmaps endpoints events namespaces nodes pods pods/eviction pods/log secrets services " {
 		t.Errorf("got %s", names)
 	}
 	for i := 0; core.field(fmt.Sprintf("resources.%d.name", i)) != ""; i++ {
 		verbs := core.field(fmt.Sprintf("resources.%d.verbs", i))
 		name := core.field(fmt.Sprintf("resources.%d.name", i))
-		if all := strings.Contains(verbs, "deletecollection"); all != (name == "services" || name == "secrets" || name == "endpoints") {
+		if all := strings.Contains(verbs, "deletecollection"); all != (name == "configmaps" || name == "services" || name == "secrets" || name == "endpoints") {
 			t.Errorf("verbs of resource %d: %s", i, verbs)
 		}
 	}
-	for _, path := range []string{"/", "/apis/batch/v1", "/apis/batch/v1/jobs", "/api/v2/pods", "/api/v1/configmaps", "/api/v1/pods/web-0",
+	for _, path := range []string{"/", "/apis/batch/v1", "/apis/batch/v1/jobs", "/api/v2/pods", "/api/v1/replicationcontrollers", "/api/v1/pods/web-0",
 		"/openapi/v2", "/openapi/v3", "/apis/apps/v1/namespaces/default/deployments/web/status", "/api/v1/namespaces/default/nodes",
 		"/apis/apps/v1beta1/deployments", "/api/v1/namespaces/x/y/z/a/b", "/swarm/v2", "/apis/apps/v1/namespaces/default/pods"} {
 		if got := a.do("GET", path, ""); got.code != 404 || got.field("kind") != "Status" || got.field("reason") != "NotFound" {

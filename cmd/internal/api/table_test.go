@@ -51,12 +51,13 @@ func text(to *metav1.Table) (lines []string) {
 func TestTable_everyKind(t *testing.T) {
 	a := start(t, t.TempDir())
 	a.want(200, "POST", apply, docs(deployment("web", 2, "web:1"), service("web"), anIngress("web"),
-		"apiVersion: v1\nkind: Endpoints\nmetadata: {name: far}\nsubsets: [{addresses: [{ip: 192.0.2.1}, {ip: 192.0.2.2}], ports: [{name: a, port: 80}, {name: b, port: 81}]}]\n"))
+		"apiVersion: v1\nkind: Endpoints\nmetadata: {name: far}\nsubsets: [{addresses: [{ip: 192.0.2.1}, {ip: 192.0.2.2}], ports: [{name: a, port: 80}, {name: b, port: 81}]}]\n", configMap("app", `"data":{"a":"x","b":"x"},"binaryData":{"c":"AA=="}`)))
 	for _, c := range []struct{ path, name, want string }{
 		{"/apis/apps/v1/deployments", "web", "NAME|READY|UP-TO-DATE|AVAILABLE|AGE|CONTAINERS|IMAGES|SELECTOR\nweb|0/2|0|0|AGE|web|web:1|app=web"},
 		{"/api/v1/services", "web", "NAME|TYPE|CLUSTER-IP|EXTERNAL-IP|PORT(S)|AGE|SELECTOR\nweb|ClusterIP|10.111.184.154|<none>|80/TCP|AGE|app=web"},
 		{"/apis/networking.k8s.io/v1/ingresses", "web", "NAME|CLASS|HOSTS|ADDRESS|PORTS|AGE\nweb|<none>|web.example||80|AGE"},
 		{"/api/v1/endpoints", "far", "NAME|ENDPOINTS|AGE\nfar|192.0.2.1:80,192.0.2.2:80,192.0.2.1:81 + 1 more...|AGE"},
+		{"/api/v1/configmaps", "app", "NAME|DATA|AGE\napp|3|AGE"},
 		{"/api/v1/namespaces", "default", "NAME|STATUS|AGE\ndefault|Active|<unknown>"},
 	} {
 		to := tableOf(t, a.want(200, "GET", c.path, "", asTable).body)

@@ -197,7 +197,7 @@ func (s *Server) takenAt(ctx context.Context, index uint64, commit bool) (all []
 			if id, ok := strings.CutPrefix(e.Key, projection.RestoreType+"/"); ok {
 				return nil, "it is of a restore, and psctl undo " + id + " takes back all of that", nil
 			}
-			return nil, fmt.Sprintf("%s was %s: only what people declare of deployments, services, ingresses, endpoints, secrets and namespaces can be taken back", e.Key, e.Kind), nil
+			return nil, fmt.Sprintf("%s was %s: only what people declare of deployments, services, ingresses, endpoints, config maps, secrets and namespaces can be taken back", e.Key, e.Kind), nil
 		}
 		if o, ok := before.Lookup(e.Key); ok {
 			t.before = o.Version.Object
