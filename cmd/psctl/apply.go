@@ -33,7 +33,8 @@ func (p *program) apply() *cobra.Command {
 		Use:        "apply -f FILE|FOLDER|- …",
 		SuggestFor: []string{"create", "run", "replace", "edit", "set"},
 		Short:      "Make what manifests say so",
-		Long: `apply hands the agent one or more manifests: Deployments, Services, Ingresses and Namespaces, as Kubernetes has them.
+		Long: `apply hands the agent one or more manifests: Deployments, Services, Ingresses, Endpoints, ConfigMaps, Secrets and Namespaces, as
+Kubernetes has them.
 All of them together are applied whole or not at all, and are on the agent's disk when apply returns. Applying the same
 again changes nothing.
 

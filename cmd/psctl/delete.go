@@ -24,8 +24,8 @@ func (p *program) delete() *cobra.Command {
 		Use:        "delete KIND NAME… | KIND/NAME… | -f FILE|FOLDER|- …",
 		SuggestFor: []string{"rm", "remove"},
 		Short:      "Delete objects by name, or those that manifests name",
-		Long: `delete deletes Deployments, Services, Ingresses and Namespaces, for good: an object that is created again under the name
-is another one. With a Namespace goes everything that is declared in it; of manifests, Namespaces go last. Containers of a Deployment are stopped after
+		Long: `delete deletes Deployments, Services, Ingresses, Endpoints, ConfigMaps, Secrets and Namespaces, for good: an object that is created again
+under the name is another one. With a Namespace goes everything that is declared in it; of manifests, Namespaces go last. Containers of a Deployment are stopped after
 it; --wait returns when they are gone.
 
 What is not there is said, and ends with exit code 4 once all else is deleted; with --ignore-not-found it is no error.

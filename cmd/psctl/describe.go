@@ -161,7 +161,7 @@ func (p *program) describeOne(ctx context.Context, c *client.Client, k kind, raw
 	g.line("UID", string(o.UID))
 	about := map[string]func(context.Context, *client.Client, *page, json.RawMessage) error{
 		"Deployment": p.describeDeployment, "Service": p.describeService, "Ingress": p.describeIngress,
-		"Pod": p.describePod, "Node": p.describeNode, "Secret": p.describeSecret,
+		"Pod": p.describePod, "Node": p.describeNode, "Secret": p.describeSecret, "ConfigMap": p.describeConfigMap,
 	}[k.Kind]
 	if about != nil {
 		if err := about(ctx, c, g, raw); err != nil {

@@ -21,7 +21,7 @@ func (p *program) get() *cobra.Command {
 		SuggestFor: []string{"ls", "list", "ps", "show"},
 		Short:      "List objects, or some by name",
 		Long: `get lists objects: deployments (deploy), services (svc), ingresses (ing), pods (po), endpoints (ep),
-secrets (sec), namespaces (ns), nodes (no) and events (ev); all stands for deployments, services, ingresses and pods. A pod that does not run says why.
+configmaps (cm), secrets (sec), namespaces (ns), nodes (no) and events (ev); all stands for deployments, services, ingresses and pods. A pod that does not run says why.
 ENDPOINTS of a Service is how many of its replicas take connections, and how many there are; SERVICES of an Ingress is how many
 of those that it leads to have one that does. psctl describe says why others do not.
 

@@ -48,6 +48,8 @@ func kinds() []kind {
 			header: []string{"NAME", "CLASS", "HOSTS", "SERVICES", "AGE"}, wide: []string{"PATHS"}},
 		{Kind: "Pod", plural: "pods", singular: "pod", short: "po", version: "v1", namespaced: true, row: rowOf(podRow),
 			header: []string{"NAME", "READY", "STATUS", "RESTARTS", "AGE", "NODE", "PORTS", "MESSAGE"}, wide: []string{"IP", "IMAGE", "CONTAINER"}},
+		{Kind: "ConfigMap", plural: "configmaps", singular: "configmap", short: "cm", version: "v1",
+			namespaced: true, declared: true, row: rowOf(configMapRow), header: []string{"NAME", "DATA", "AGE"}},
 		{Kind: "Secret", plural: "secrets", singular: "secret", short: "sec", version: "v1",
 			namespaced: true, declared: true, row: rowOf(secretRow), header: []string{"NAME", "TYPE", "DATA", "AGE"}},
 		{Kind: "Endpoints", plural: "endpoints", singular: "endpoints", short: "ep", version: "v1", namespaced: true, declared: true, row: rowOf(endpointsRow),
