@@ -219,7 +219,7 @@ func (a *applier) changes(r client.Result) error {
 		all = all[:few]
 	}
 	for _, c := range all {
-		if err := a.printf("  %s: %s -> %s\n", c.Field, side(c.Old), side(c.New)); err != nil {
+		if err := a.printf("  %s\n", change(c)); err != nil {
 			return err
 		}
 	}
@@ -229,8 +229,28 @@ func (a *applier) changes(r client.Result) error {
 	return nil
 }
 
+// change is what became of a field, in one line. Where a value is too long for that, as the text of a file in a ConfigMap may be, most of what both
+// begin with is left out: else they would look the same.
+func change(c client.Change) string {
+	old, is := []rune(whole(c.Old)), []rune(whole(c.New))
+	same := 0
+	for same < min(len(old), len(is)) && old[same] == is[same] {
+		same++
+	}
+	const before = 40
+	if max(len(old), len(is)) > sideRunes && same > 2*before {
+		old, is = append([]rune("…"), old[same-before:]...), append([]rune("…"), is[same-before:]...)
+	}
+	return fmt.Sprintf("%s: %s -> %s", c.Field, oneLine(string(old), sideRunes), oneLine(string(is), sideRunes))
+}
+
+// sideRunes is how much of one side of a change is shown.
+const sideRunes = 200
+
 // side is one side of a change.
-func side(raw json.RawMessage) string {
+func side(raw json.RawMessage) string { return oneLine(whole(raw), sideRunes) }
+
+func whole(raw json.RawMessage) string {
 	if len(raw) == 0 || string(raw) == "null" {
 		return "(none)"
 	}
@@ -238,5 +258,5 @@ func side(raw json.RawMessage) string {
 	if json.Compact(&b, raw) != nil {
 		return string(raw)
 	}
-	return oneLine(b.String(), 200)
+	return b.String()
 }

@@ -109,7 +109,7 @@ func (p *program) showConflict(x *client.ConflictShown) error {
 	if len(x.Changes) > 0 {
 		b.WriteString("\nWhat reapply would change in what is shown:\n")
 		for _, ch := range x.Changes {
-			fmt.Fprintf(&b, "  %s: %s -> %s\n", ch.Field, side(ch.Old), side(ch.New))
+			fmt.Fprintf(&b, "  %s\n", change(ch))
 		}
 	}
 	fmt.Fprintf(&b, "\nTo have what lost:    psctl conflicts reapply %s\nTo leave it as it is: psctl conflicts dismiss %[1]s\n", x.Event)
@@ -155,7 +155,7 @@ func (p *program) conflictEnd(verb, short string) *cobra.Command {
 				return err
 			}
 			for _, ch := range x.Changes {
-				if err := p.printf("  %s: %s -> %s\n", ch.Field, side(ch.Old), side(ch.New)); err != nil {
+				if err := p.printf("  %s\n", change(ch)); err != nil {
 					return err
 				}
 			}

@@ -117,7 +117,7 @@ func (p *program) results(all []client.Result) error {
 			return err
 		}
 		for _, ch := range x.Changes {
-			if err := p.printf("            %s: %s -> %s\n", ch.Field, side(ch.Old), side(ch.New)); err != nil {
+			if err := p.printf("            %s\n", change(ch)); err != nil {
 				return err
 			}
 		}

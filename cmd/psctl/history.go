@@ -45,7 +45,7 @@ shows everything as it was then.`,
 				return err
 			}
 			for _, ch := range w.Changes {
-				if err := p.printf("        %s: %s -> %s\n", ch.Field, side(ch.Old), side(ch.New)); err != nil {
+				if err := p.printf("        %s\n", change(ch)); err != nil {
 					return err
 				}
 			}
