@@ -99,7 +99,7 @@ func TestKubectl_apply(t *testing.T) {
 // Discovery, and reading in the ways that scripts read.
 func TestKubectl_get(t *testing.T) {
 	k, _, host := kubectlOf(t)
-	k.says("deployments.apps\nendpoints\nendpointslices.discovery.k8s.io\nevents\ningresses.networking.k8s.io\nnamespaces\nnodes\npods\nsecrets\nservices",
+	k.says("configmaps\ndeployments.apps\nendpoints\nendpointslices.discovery.k8s.io\nevents\ningresses.networking.k8s.io\nnamespaces\nnodes\npods\nsecrets\nservices",
 		"api-resources", "--verbs=get,list,watch", "-o=name", "--sort-by=name")
 	contains(t, k.run("version"), "podman-swarm")
 	k.says("apps/v1\ndiscovery.k8s.io/v1\nnetworking.k8s.io/v1\npolicy/v1\nv1", "api-versions")
@@ -269,6 +269,37 @@ func TestKubectl_severalContainers(t *testing.T) {
 	pods(t, host, "web", 0)
 }
 
+// ConfigMaps, in the ways in which people make, read and change them.
+func TestKubectl_configMaps(t *testing.T) {
+	k, _, _ := kubectlOf(t)
+	const manifest = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: app}\ndata:\n  LEVEL: info\n  app.conf: |\n    say = hello\nbinaryData: {logo: AP8=}\n"
+	k.applies(manifest, "configmap/app created")
+	k.applies(manifest, "configmap/app unchanged")
+	k.applies(swapped(t, manifest, "  LEVEL: info\n", "  MORE: x\n"), "configmap/app configured")
+	k.says(`{"MORE":"x","app.conf":"say = hello\n"} AP8=`, "get", "cm/app", "-o=jsonpath={.data} {.binaryData.logo}")
+	k.says("configmap/app edited", "edit", "configmap", "app", "--validate=false")
+	k.says("say = edited", "get", "configmap", "app", `-o=jsonpath={.data.app\.conf}`)
+	k.says("configmap/app patched", "patch", "cm/app", "-p", `{"data":{"MORE":null},"binaryData":null}`)
+
+	from := k.file("b\n")
+	k.says("configmap/made created", "create", "configmap", "made", "--from-literal=A=1", "--from-file=f="+from)
+	k.fails(`configmaps "made" already exists`, "create", "configmap", "made")
+	k.says("1 b", "get", "cm", "made", "-o=jsonpath={.data.A} {.data.f}")
+	contains(t, regexp.MustCompile(` +`).ReplaceAllString(k.run("get", "configmaps"), " "), "NAME DATA AGE\n", "app 1 ", "made 2 ")
+	contains(t, k.run("describe", "cm", "app"), "Name:         app", "app.conf:\n----\nsay = edited")
+	watched := k.follow("get", "configmaps", "--watch", `-o=jsonpath={.metadata.name} {.data.A}{"\n"}`)
+	watched.until("made 1")
+	k.run("patch", "cm", "made", "-p", `{"data":{"A":"2"}}`)
+	watched.until("made 2")
+
+	k.applies("apiVersion: v1\nkind: ConfigMap\nmetadata: {name: fixed}\nimmutable: true\ndata: {a: x}\n", "configmap/fixed created")
+	k.fails("data: Forbidden: field is immutable when `immutable` is set", "patch", "cm/fixed", "-p", `{"data":{"a":"z"}}`)
+	k.fails("data[a b]: Invalid value", "apply", "--validate=false", "-f", k.file("apiVersion: v1\nkind: ConfigMap\nmetadata: {name: wrong}\ndata: {a b: x}\n"))
+	k.says("configmap \"fixed\" deleted from default namespace", "delete", "configmap", "fixed")
+	k.run("delete", "configmaps", "--all")
+	k.says("No resources found in default namespace.", "get", "cm")
+}
+
 // A deletion is waited for, and says what was not there.
 func TestKubectl_delete(t *testing.T) {
 	k, _, host := kubectlOf(t)
@@ -356,7 +387,7 @@ func TestKubectl_refused(t *testing.T) {
 		{"field is immutable", swapped(t, web, "matchLabels: {app: web}", "matchLabels: {app: x}",
 			"labels: {app: web}", "labels: {app: x}")},
 		{"use httpGet or tcpSocket", swapped(t, web, "        image:", "        readinessProbe: {grpc: {port: 80}}\n        image:")},
-		{`no matches for kind "ConfigMap"`, "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: x}\n"},
+		{`no matches for kind "PersistentVolumeClaim"`, "apiVersion: v1\nkind: PersistentVolumeClaim\nmetadata: {name: x}\n"},
 		{"pods are made of what Deployments say", "apiVersion: v1\nkind: Pod\nmetadata: {name: x}\nspec: {containers: [{name: a, image: b}]}\n"},
 	} {
 		k.fails(c.why, "apply", "--validate=false", "-f", k.file(c.manifest))
