@@ -1,6 +1,8 @@
 package main
 
 import (
+	"os"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -32,9 +34,14 @@ func TestCause_whatIsRefused(t *testing.T) {
 	}
 }
 
-// Whatever changes something takes a cause: all that can wait for other hosts, and what is done on one host alone.
+// Whatever changes something takes a cause: all that can wait for other hosts, and what is done on one host alone. That it reaches the log
+// testdata/cause.txtar sees, of each.
 func TestCause_ofAllThatChangesSomething(t *testing.T) {
 	alone := map[string]bool{"psctl backup create": true, "psctl backup prune": true, "psctl orphans adopt": true, "psctl orphans remove": true}
+	script, err := os.ReadFile("testdata/cause.txtar")
+	if err != nil {
+		t.Fatal(err)
+	}
 	n := 0
 	var each func(c *cobra.Command)
 	each = func(c *cobra.Command) {
@@ -44,6 +51,10 @@ func TestCause_ofAllThatChangesSomething(t *testing.T) {
 		changes := c.Flags().Lookup("wait-for") != nil || alone[c.CommandPath()]
 		if changes {
 			n++
+			said := regexp.MustCompile(`(?m)^exec ` + c.CommandPath() + ` .*--cause '(CHG-\d+: )`).FindSubmatch(script)
+			if said == nil || !regexp.MustCompile(`(?m)^stdout '"(key|cause)":.*`+string(said[1])+`'$`).Match(script) {
+				t.Errorf("%s: testdata/cause.txtar does not give it a --cause, or does not look for that in the log", c.CommandPath())
+			}
 		}
 		if has := c.Flags().Lookup("cause") != nil; has != changes {
 			t.Errorf("%s: takes --cause: %v, want %v", c.CommandPath(), has, changes)

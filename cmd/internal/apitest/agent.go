@@ -258,18 +258,29 @@ func (o orphans) List(context.Context) ([]api.Orphan, error) {
 	return slices.Clone(o.Agent.orphans), nil
 }
 
-func (o orphans) Adopt(_ context.Context, _ projection.By, id string) error  { return o.drop(id) }
-func (o orphans) Remove(_ context.Context, _ projection.By, id string) error { return o.drop(id) }
+func (o orphans) Adopt(ctx context.Context, by projection.By, id string) error {
+	return o.drop(ctx, by, id)
+}
+func (o orphans) Remove(ctx context.Context, by projection.By, id string) error {
+	return o.drop(ctx, by, id)
+}
 
-func (o orphans) drop(id string) error {
+// drop ends an orphan, and records by whom and why, as the agent does with either.
+func (o orphans) drop(ctx context.Context, by projection.By, id string) error {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	i := slices.IndexFunc(o.Agent.orphans, func(x api.Orphan) bool { return x.ID == id })
 	if i < 0 {
 		return fmt.Errorf("orphan %s: %w", id, fs.ErrNotExist)
 	}
-	o.Agent.orphans = slices.Delete(o.Agent.orphans, i, i+1)
-	return nil
+	fact := projection.Encode(map[string]string{"name": o.Agent.orphans[i].Name})
+	_, err := o.ledger.Record(ctx, by, func(*projection.State) ([]projection.Change, error) {
+		return []projection.Change{{Kind: events.Observed, Key: "orphan/" + Node + "/" + id, Object: fact}}, nil
+	})
+	if err == nil {
+		o.Agent.orphans = slices.Delete(o.Agent.orphans, i, i+1)
+	}
+	return err
 }
 
 // Rival has another host have changed a declared object too, without knowing of its last change, and lose: what it says has new in the
