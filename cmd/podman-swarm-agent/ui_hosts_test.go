@@ -86,6 +86,8 @@ func TestUI_aSilentHost(t *testing.T) {
 	b.shows("#verdict", "1 of 2 hosts alive")
 	b.shows("#hosts tbody tr:nth-child(2)", "silent for ")
 	b.shows("#hosts tbody tr:nth-child(2)", "host b has been silent since ")
+	b.shows("#problems", "host b has been silent since ")
+	b.shows("#problems", "psctl node down b")
 	b.shows("#events", "sight/a: does not hear b")
 	b.picture("silent")
 
@@ -93,6 +95,9 @@ func TestUI_aSilentHost(t *testing.T) {
 		t.Fatal(err)
 	}
 	b.shows("#verdict", "2 of 2 hosts alive, all that are alive agree")
+	if got := b.run(`return document.querySelector("#problems").innerText`); strings.Contains(got, "silent") {
+		t.Errorf("a host that is back still needs a look: %s", got)
+	}
 	b.run(`const f = document.querySelector("#filters"); f.key.value = "sight/a"; f.dispatchEvent(new Event("input"))`)
 	b.shows("#events li:first-child", "sight/a: hears all others")
 	if got := b.run(`return document.querySelector("#hosts tbody tr:nth-child(2)").innerText`); strings.Contains(got, "silent") {

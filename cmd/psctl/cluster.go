@@ -21,7 +21,7 @@ behind, and whether all have the same state. Each line that needs a look begins 
 replica that does not run, or has not been moved, it says why. With --check the exit code is 1 when there is such a line.
 
 -o json gives all of it: what psctl nodes gives of the hosts is under "hosts", replicas under "not_running" and "not_moved",
-each with "why", and whatever else needs a look under "problems", each as {"what", "why", "do"}.`,
+each with "why", and whatever else needs a look under "problems", of the hosts too, each as {"what", "why", "do"}.`,
 		Example: `  psctl status
   psctl status --watch
   psctl status --check || mail -s 'podman swarm' ops@example.com`,
@@ -144,9 +144,6 @@ func (p *program) concerns(st *client.Status) []string {
 		add(true, "%s of the old state.json could not be declared: %s. Declare it yourself; psctl status -o json has all that was said of it", x.Key, x.Why)
 	}
 	add(st.BackupError != "", "no backup can be made: %s. It is tried again each minute", st.BackupError)
-	for i := range st.Hosts {
-		all = append(all, hostConcerns(&st.Hosts[i])...)
-	}
 	for _, x := range st.Problems {
 		all = append(all, x.What+": "+x.Why+led(". ", x.Do))
 	}
@@ -173,45 +170,4 @@ func replicaConcern(what string, n client.NotRunning) string {
 	}
 	namespace, pod, _ := strings.Cut(n.Pod, "/")
 	return fmt.Sprintf("pod %s %s%s: %s  (psctl describe pod/%s%s)", n.Pod, what, where, oneLine(n.Why, 250), pod, inNamespace(namespace))
-}
-
-// behind is how long, in seconds, a host that is alive may lack events before that needs a look.
-const behind = 5
-
-// lacked says what another host lacks, or the asked one of it.
-func lacked(h *client.Host) string {
-	if h.Lag == 0 {
-		return "host " + h.Host + " has something of third hosts that this host lacks"
-	}
-	return fmt.Sprintf("host %s lacks %s, or this host lacks as many of its", h.Host, plural(int(h.Lag), "event"))
-}
-
-// hostConcerns is what needs a look of one host; of the asked one, what it says of itself has been said.
-func hostConcerns(h *client.Host) []string {
-	var all []string
-	add := func(worry bool, format string, a ...any) {
-		if worry {
-			all = append(all, fmt.Sprintf(format, a...))
-		}
-	}
-	why := h.Why
-	if why == "" {
-		why = "host " + h.Host + " is " + h.State
-	}
-	switch h.State {
-	case "silent":
-		add(true, "%s. Is it on, and is the network? If it is dead:  psctl node down %s  moves what it ran", why, h.Host)
-	case "stopped":
-		add(true, "%s. To start it, there:  systemctl start podman-swarm-agent", why)
-	case "down":
-		add(true, "%s. It counts again when its agent has started; if it never will:  psctl node remove %s", why, h.Host)
-	case "alive":
-		add(!h.Self && h.Podman == "" && h.CPUs > 0, "host %s: its Podman does not answer. There:  systemctl status podman.socket", h.Host)
-		add(!h.Self && h.ReadOnly != "", "host %s is read-only: %s. Its containers run on; make room there", h.Host, h.ReadOnly)
-		add(!h.Self && h.Behind > behind, "%s, for %.0f s now. If that lasts, look into the logs of both agents", lacked(h), h.Behind)
-	}
-	add(strings.HasPrefix(h.Digest, "differs"), "host %s has another state although it has the same events: it %s. Both fold their events anew; "+
-		"if this lasts, keep both logs and report it", h.Host, h.Digest)
-	add(h.Stuck != "", "host %s: %s", h.Host, h.Stuck)
-	return all
 }

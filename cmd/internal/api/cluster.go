@@ -162,8 +162,12 @@ func (s *Server) status(q *request) error {
 		}
 	}
 	l := s.lookAt(v.State)
-	st.Problems = slices.Concat(st.Problems, s.locked(v.State), s.unfinished(v.State), s.twoNetworks(l))
 	st.Hosts = s.hostsOf(l, c)
+	var hosts []Problem
+	for i := range st.Hosts {
+		hosts = append(hosts, st.Hosts[i].problems()...)
+	}
+	st.Problems = slices.Concat(hosts, st.Problems, s.locked(v.State), s.unfinished(v.State), s.twoNetworks(l))
 	for p, err := range v.Placements("") {
 		st.Replicas++
 		why := ""
