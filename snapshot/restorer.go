@@ -60,7 +60,7 @@ type Source struct {
 	Index uint64
 	// Refused are objects of a file of version 1 that cannot be declared as they are.
 	Refused []Refusal
-	// Left are fields of others in it that are not taken over.
+	// Left is what of others in it is not taken over.
 	Left []Left
 	// Missing are the types of which a file of version 1 has no section: what is there of them stays.
 	Missing []string
@@ -185,7 +185,7 @@ func (r *Restorer) Restore(ctx context.Context, by projection.By, from Source, o
 		r.Log.Warn("the file has no section of some types: what is there of them stays", "file", from.File, "types", from.Missing)
 	}
 	for _, x := range from.LeftIn(only) {
-		r.Log.Warn("fields that this version does not know are not taken over; they stay in the file", "file", from.File, "key", x.Key, "fields", x.Fields)
+		r.Log.Warn("some fields are left out; they stay in the file", "file", from.File, "key", x.Key, "fields", x.Fields, "why", x.Why)
 	}
 	return r.begin(ctx, by, projection.Restore{Only: only}, from)
 }

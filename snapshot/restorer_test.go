@@ -142,8 +142,8 @@ func TestRestorer_onlyOfVersion1(t *testing.T) {
 		want []string
 	}{
 		{[]string{"deployment/default/nginx-deployment", "service"}, nil},
-		{[]string{"ingress/default"}, []string{"ingress/default/web"}},
-		{nil, []string{"deployment/default/web", "ingress/default/web"}},
+		{[]string{"ingress/default"}, nil},
+		{nil, []string{"deployment/default/web"}},
 	} {
 		if _, err := r.Restore(t.Context(), projection.By{}, from, c.only); err != nil {
 			t.Fatal(err)

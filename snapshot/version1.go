@@ -28,10 +28,11 @@ type Refusal struct {
 	Original json.RawMessage `json:"original"`
 }
 
-// Left is what of an object of a state.json of version 1 is not taken over, since this version knows no such field.
+// Left is what of an object of a state.json of version 1 is not taken over into what is declared of it.
 type Left struct {
 	Key    string   `json:"key"` // by which it is declared
 	Fields []string `json:"fields"`
+	Why    string   `json:"why"` // and where it is kept, if it is elsewhere than in the file
 }
 
 // ReadVersion1 reads the state.json, or a backup, of the agent that had no log, in both spellings that there are of its fields
@@ -72,12 +73,10 @@ func ReadVersion1(data []byte) (want projection.Declarations, refused []Refusal,
 			return nil, nil, nil, err
 		}
 		for _, name := range slices.Sorted(maps.Keys(objects)) {
-			key, object, unknown, why := declare1(section.typ, name, objects[name], section.convert, modified)
+			key, object, out, why := declare1(section.typ, name, objects[name], section.convert, modified)
 			if why == "" {
 				want[key] = object
-				if len(unknown) > 0 {
-					left = append(left, Left{key, unknown})
-				}
+				left = append(left, out...)
 				continue
 			}
 			original, err := json.Marshal(objects[name])
@@ -164,8 +163,8 @@ func unmarshal1(field string, raw json.RawMessage, into any) error {
 	return nil
 }
 
-// declare1 makes a declaration of one object, with the fields that are not in it, or says why there is none.
-func declare1(typ, name string, original json.RawMessage, convert func(*fields) any, at time.Time) (key string, object json.RawMessage, unknown []string, why string) {
+// declare1 makes a declaration of one object, with what is not in it, or says why there is none.
+func declare1(typ, name string, original json.RawMessage, convert func(*fields) any, at time.Time) (key string, object json.RawMessage, left []Left, why string) {
 	ns, name, ok := strings.Cut(name, "/")
 	if !ok {
 		ns, name = "", ns
@@ -190,6 +189,9 @@ func declare1(typ, name string, original json.RawMessage, convert func(*fields) 
 		if v := f.raw(k); v != nil {
 			meta[k] = v
 		}
+	}
+	if f.nowhere != nil {
+		meta["annotations"] = f.annotated()
 	}
 	if f.err != nil {
 		return key, nil, nil, f.err.Error()
@@ -216,7 +218,14 @@ func declare1(typ, name string, original json.RawMessage, convert func(*fields) 
 	if object, err = manifest.Encode(items[0].Object); err != nil {
 		return key, nil, nil, err.Error()
 	}
-	return items[0].Key, object, f.unknown(), ""
+	key = items[0].Key
+	if unknown := f.unknown(); len(unknown) > 0 {
+		left = append(left, Left{key, unknown, "not known, and not taken over"})
+	}
+	if f.nowhere != nil {
+		left = append(left, Left{key, f.nowhereAt, "of no Service, so it is routed nowhere; annotation " + nowhereNote + " keeps it"})
+	}
+	return key, object, left, ""
 }
 
 // fields are those of one object, by their names in small letters without underlines.
@@ -226,7 +235,10 @@ type fields struct {
 	twice map[string]string          // what says something else of the same: its name
 	asked map[string]bool            // what was asked for
 	below []string                   // what is unknown in objects within
-	err   error                      // the first
+
+	nowhere   []nowhere // of an Ingress: its paths that lead to no Service
+	nowhereAt []string  // where they stand in the file
+	err       error     // the first
 }
 
 func fieldsOf(of map[string]json.RawMessage) *fields {
@@ -344,29 +356,4 @@ func serviceOf(f *fields) any {
 	}
 	spec["ports"] = ports
 	return map[string]any{"apiVersion": "v1", "kind": "Service", "spec": spec}
-}
-
-func ingressOf(f *fields) any {
-	var out []map[string]any
-	f.each("rules", func(r *fields) {
-		rule, host := map[string]any{}, ""
-		if r.read("host", &host); host != "" {
-			rule["host"] = host
-		}
-		var paths []map[string]any
-		r.each("paths", func(p *fields) {
-			path, typ, service, port := "", "ImplementationSpecific", "", 0
-			p.read("path", &path)
-			p.read("pathtype", &typ)
-			p.read("servicename", &service)
-			p.read("serviceport", &port)
-			paths = append(paths, map[string]any{"path": path, "pathType": typ,
-				"backend": map[string]any{"service": map[string]any{"name": service, "port": map[string]any{"number": port}}}})
-		})
-		if len(paths) > 0 {
-			rule["http"] = map[string]any{"paths": paths}
-		}
-		out = append(out, rule)
-	})
-	return map[string]any{"apiVersion": "networking.k8s.io/v1", "kind": "Ingress", "spec": map[string]any{"rules": out}}
 }

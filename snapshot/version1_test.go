@@ -25,8 +25,8 @@ func TestReadVersion1(t *testing.T) {
 		"03-deployment-only-pods-empty":    "deployment/default/nginx-deployment",
 		"10-agent-failed-apply-3-replicas": "deployment/default/nginx-deployment",
 		"04-rich-3nodes-pods-map": "deployment/default/nginx-deployment deployment/default/nonamespace deployment/staging/web deployment/staging/zero " +
-			"ingress/default/nginx-ingress service/default/nginx-service service/default/web service/default/web-np service/staging/headless" +
-			" - deployment/default/web: … ingress/default/web: …",
+			"ingress/default/nginx-ingress ingress/default/web service/default/nginx-service service/default/web service/default/web-np service/staging/headless" +
+			" - deployment/default/web: …",
 		"20-torn-half":            "!",
 		"21-zero-length":          "!",
 		"24-json-null":            "!",
@@ -39,8 +39,13 @@ func TestReadVersion1(t *testing.T) {
 		all, refused, left, err := ReadVersion1(data)
 		maps.DeleteFunc(all, func(_ string, o json.RawMessage) bool { return o == nil })
 		got := strings.Join(slices.Sorted(maps.Keys(all)), " ")
-		if len(left) > 0 {
-			t.Errorf("%s: not understood: %v", name, left)
+		for _, l := range left {
+			if l.Key != "ingress/default/web" || strings.Join(l.Fields, " ") != "Rules[2].Paths[0]" || !strings.Contains(l.Why, "of no Service") || !strings.Contains(l.Why, nowhereNote) {
+				t.Errorf("%s: left out: %+v", name, l)
+			}
+		}
+		if len(left) != strings.Count(want, "ingress/default/web ") {
+			t.Errorf("%s: left out: %+v", name, left)
 		}
 		for i, r := range refused {
 			if i == 0 {
@@ -111,9 +116,17 @@ func TestReadVersion1_fieldsAreKeptWhole(t *testing.T) {
 				}
 				if rules, ok := original["Rules"].([]any); ok {
 					in, _ := json.Marshal(got.Spec["rules"])
+					notes, _ := got.Metadata["annotations"].(map[string]any)
+					note, _ := notes[nowhereNote].(string)
 					for _, r := range rules {
 						for _, p := range r.(map[string]any)["Paths"].([]any) {
 							p := p.(map[string]any)
+							if p["ServiceName"] == "" {
+								if kept := nowhereIn(t, note); !slices.ContainsFunc(kept, func(k any) bool { return reflect.DeepEqual(k, any(p)) }) {
+									t.Errorf("%s: %s: %v is not among %v", file, key, p, kept)
+								}
+								continue
+							}
 							like := fmt.Sprintf(`{"backend":{"service":{"name":%q,"port":{"number":%v}}},"path":%q`, p["ServiceName"], p["ServicePort"], p["Path"])
 							if !strings.Contains(string(in), like) {
 								t.Errorf("%s: %s: %s is not in %s", file, key, like, in)
@@ -126,6 +139,67 @@ func TestReadVersion1_fieldsAreKeptWhole(t *testing.T) {
 	}
 	if seen < 15 {
 		t.Errorf("only %d objects were looked at", seen)
+	}
+}
+
+// nowhereIn are the paths that an annotation keeps, as they are in the file.
+func nowhereIn(t *testing.T, note string) (all []any) {
+	t.Helper()
+	var kept []nowhere
+	if err := json.Unmarshal([]byte(note), &kept); err != nil {
+		t.Fatalf("%q: %v", note, err)
+	}
+	for _, k := range kept {
+		for _, p := range k.Paths {
+			var path any
+			if err := json.Unmarshal(p, &path); err != nil {
+				t.Fatal(err)
+			}
+			all = append(all, path)
+		}
+	}
+	return all
+}
+
+// A path that leads to no Service is in no rule of the Ingress, and in its annotation as it stood in the file, beside those that it has; its rule stays, so
+// that what is said of its host stays. One of which half is said is no such path.
+func TestReadVersion1_pathsThatLeadNowhere(t *testing.T) {
+	const s = `{"Path":"/s","PathType":"Prefix","ServiceName":"s","ServicePort":80}`
+	for _, c := range []struct{ object, rules, note, left, why string }{
+		{`"Rules":[{"Host":"h","Paths":[{"Path":"/a","PathType":null,"ServiceName":"","ServicePort":0},` + s + `,{"path":"/b"}]}],"Annotations":{"a":"b"}`,
+			`[{"host":"h","http":{"paths":[{"path":"/s","pathType":"Prefix","backend":{"service":{"name":"s","port":{"number":80}}}}]}}]`,
+			`[{"host":"h","paths":[{"Path":"/a","PathType":null,"ServiceName":"","ServicePort":0},{"path":"/b"}]}]`, "Rules[0].Paths[0] Rules[0].Paths[2]", ""},
+		{`"rules":[{"host":"g","paths":[` + s + `]},{"host":"h","paths":[{"path":"/a"}]},{"paths":[null]}]`,
+			`[{"host":"g","http":{"paths":[{"path":"/s","pathType":"Prefix","backend":{"service":{"name":"s","port":{"number":80}}}}]}},{"host":"h"},{}]`,
+			`[{"host":"h","paths":[{"path":"/a"}]},{"host":"","paths":[null]}]`, "rules[1].paths[0] rules[2].paths[0]", ""},
+		{`"Rules":[{"Paths":[{"Path":"/a","ServicePort":80}]}]`, "", "", "", "spec.rules[0].http.paths[0].backend.service.name"},
+		{`"Rules":[{"Paths":[{"Path":"/a","ServiceName":"s"}]}]`, "", "", "", "port name or number is required"},
+		{`"Rules":[{"Paths":[{"Path":"/a"}]}],"Annotations":{"a":1}`, "", "", "", "annotations: "},
+	} {
+		want, refused, left, err := ReadVersion1([]byte(`{"version":1,"ingresses":{"x":{` + c.object + `}}}`))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if c.why != "" {
+			if len(refused) != 1 || !strings.Contains(refused[0].Why, c.why) || len(left) > 0 {
+				t.Errorf("%s: got %+v, left %+v; want it refused: %s", c.object, refused, left, c.why)
+			}
+			continue
+		}
+		var got struct {
+			Metadata struct{ Annotations map[string]string }
+			Spec     struct{ Rules json.RawMessage }
+		}
+		if err := json.Unmarshal(want["ingress/default/x"], &got); err != nil {
+			t.Fatalf("%s: %v, refused %+v", c.object, err, refused)
+		}
+		if !same(got.Spec.Rules, json.RawMessage(c.rules)) || got.Metadata.Annotations[nowhereNote] != c.note ||
+			got.Metadata.Annotations["a"] == "" && strings.Contains(c.object, "Annotations") {
+			t.Errorf("%s:\ngot  %s\n     %v", c.object, got.Spec.Rules, got.Metadata.Annotations)
+		}
+		if len(left) != 1 || strings.Join(left[0].Fields, " ") != c.left || left[0].Key != "ingress/default/x" {
+			t.Errorf("%s: left out: %+v", c.object, left)
+		}
 	}
 }
 

@@ -290,7 +290,7 @@ func (r *restorer) show(plan *client.Restored) error {
 		return err
 	}
 	for _, x := range plan.Left {
-		if err := r.printf("%-10s  %s\n            %s: not known, and not taken over\n", "left out", strings.Replace(x.Key, "/", " ", 1), strings.Join(x.Fields, ", ")); err != nil {
+		if err := r.printf("%-10s  %s\n            %s: %s\n", "left out", strings.Replace(x.Key, "/", " ", 1), strings.Join(x.Fields, ", "), x.Why); err != nil {
 			return err
 		}
 	}

@@ -27,7 +27,7 @@ type RestorePlan struct {
 	Unseen             []Unseen `json:"unseen,omitempty"`
 	// Refused are objects of a file of version 1 that cannot be declared as they are: what is there of them stays.
 	Refused []snapshot.Refusal `json:"refused,omitempty"`
-	// Left are fields of others of that file that are not known, and not taken over.
+	// Left is what of others of that file is not taken over, and why.
 	Left []snapshot.Left `json:"left,omitempty"`
 	// Missing are the types of which that file has no section: what is there of them stays.
 	Missing []string `json:"missing,omitempty"`

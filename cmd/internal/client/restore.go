@@ -31,7 +31,8 @@ type Restored struct {
 	Left    []struct {
 		Key    string   `json:"key"`
 		Fields []string `json:"fields"`
-	} `json:"left"` // of such a file: fields that are not known, and not taken over
+		Why    string   `json:"why"`
+	} `json:"left"` // of such a file: what of others is not taken over
 	Missing    []string `json:"missing"`    // types of which such a file has no section: what is there of them stays
 	Locked     []string `json:"locked"`     // Secrets that come back, which the asked host cannot open, with the keys that it takes
 	Unfinished bool     `json:"unfinished"` // of an undo: what it takes back was not done yet, and ends with it
