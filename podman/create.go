@@ -106,18 +106,19 @@ func (t *turn) beginOther(ctx context.Context, p *pod, spec *Spec) error {
 func (t *turn) prepare(ctx context.Context) (*pod, *Spec, error) {
 	p, err := readPod(t.Placed, t.Of)
 	if err != nil {
-		return nil, nil, fail("CreateContainerConfigError", err)
+		return nil, nil, fail(configError, err)
 	}
 	name, image, err := t.image(ctx, p)
 	if err != nil {
 		return nil, nil, err
 	}
+	p.values = t.values
 	spec, err := p.translate(t.own, image)
 	if err == nil {
 		err = p.prepareHostPaths()
 	}
 	if err != nil {
-		return nil, nil, fail("CreateContainerConfigError", err)
+		return nil, nil, fail(configError, err)
 	}
 	var resolver netip.Addr
 	if t.Resolver != nil {

@@ -50,8 +50,10 @@ type replica struct {
 	last      *projection.Placed // here
 	leave     leaving
 	watch     *watch // of the run that is recorded; nil when nothing is asked of it
+	again     bool   // what it takes of other objects has changed while its turn was under way
 
-	rest map[string]*replica // of the pod's first container: the others, by name
+	rest    map[string]*replica // of the pod's first container: the others, by name
+	sources map[source]bool     // of the pod's first container: what they all take values of
 }
 
 // part names one container of a pod: the first by "".
@@ -185,7 +187,7 @@ func (l *loop) follow() {
 		l.followAll()
 		return
 	}
-	moved := false
+	moved, changed := false, map[namespaced]bool{}
 	for i := range steps {
 		for _, e := range steps[i].Commit.Events {
 			pod, host, ok := projection.PodOf(e.Key)
@@ -197,8 +199,12 @@ func (l *loop) follow() {
 				l.dirty[pod] = true
 			}
 			moved = moved || e.Key == projection.SightKey(l.Host)
+			if s, ok := sourceOf(e.Key); ok {
+				changed[s] = true
+			}
 		}
 	}
+	l.changed(changed)
 	for r := range l.parts {
 		if moved && (r.kept != "" || !r.leave.due.IsZero()) {
 			l.dirty[r.Pod] = true
@@ -221,6 +227,7 @@ func (l *loop) followAll() {
 	}
 	for pod := range pods {
 		l.refresh(pod)
+		l.anew(l.replicas[pod]) // whatever has happened to what it takes
 	}
 }
 
@@ -269,7 +276,7 @@ func (l *loop) refresh(pod projection.Pod) {
 	var placement events.ID
 	if placed, err := l.view.Placement(pod); err == nil && placed != nil && placed.Host == l.Host {
 		if placement = placed.Event(); placement != first.placement {
-			first.Layout = layoutOf(placed)
+			first.Layout, first.sources = layoutOf(placed), sourcesOf(placed)
 		}
 		first.last = placed
 	}
@@ -295,7 +302,8 @@ func (l *loop) refresh(pod projection.Pod) {
 func (l *loop) ended(t *turn) {
 	r := l.atPart(part{t.Pod, t.Of})
 	l.clock++
-	r.busy, r.turned, r.There = false, l.clock, t.there
+	again := r.again
+	r.busy, r.again, r.turned, r.There = false, false, l.clock, t.there
 	l.dirty[t.Pod] = true
 	if t.refused { // decide has counted it
 		r.retry.crashes = max(0, r.retry.crashes-1)
@@ -324,6 +332,9 @@ func (l *loop) ended(t *turn) {
 			l.Log.Warn("replica is not as it should be; trying again", append(t.who(), "err", text)...)
 			r.said = text
 		}
+	}
+	if again {
+		r.retry.after = time.Time{}
 	}
 	r.stale = true
 	l.hinted()

@@ -20,10 +20,12 @@ import (
 type pod struct {
 	placed   *projection.Placed
 	labels   map[string]string // of the pod
+	notes    map[string]string // its annotations
 	spec     corev1.PodSpec
 	of       string            // name of the container that this is about; "" for the first
 	one      *corev1.Container // that container
 	security corev1.SecurityContext
+	values   func(s source, optional *bool) (map[string][]byte, error) // as Reconciler.valuesOf; nil: this is not about what it takes of others
 }
 
 // readPod reads the recorded template as it is about one container: the first for "". It was checked, and defaults were
@@ -33,7 +35,7 @@ func readPod(placed *projection.Placed, of string) (*pod, error) {
 	if err := json.Unmarshal(placed.Template, &t); err != nil {
 		return nil, fmt.Errorf("read the pod template: %w", err)
 	}
-	p := &pod{placed: placed, labels: t.Labels, spec: t.Spec, of: of}
+	p := &pod{placed: placed, labels: t.Labels, notes: t.Annotations, spec: t.Spec, of: of}
 	if p.one = containerOf(&p.spec, of); p.one == nil {
 		return nil, errors.New(strings.TrimSpace("the pod template has no container " + of))
 	}
@@ -93,7 +95,7 @@ func (p *pod) grace() time.Duration {
 }
 
 // translate is the container that the pod asks for, but for what is chosen at the last moment: its name, its host
-// ports. Nothing on the host is looked at or changed.
+// ports. Nothing on the host is looked at or changed; what the container takes of other objects is looked up.
 func (p *pod) translate(own owner, image Image) (*Spec, error) {
 	s := &Spec{
 		Image:            p.one.Image,
@@ -121,7 +123,9 @@ func (p *pod) translate(own owner, image Image) (*Spec, error) {
 	default:
 		delete(s.Labels, LabelPreStop)
 	}
-	p.command(s)
+	if err := p.command(s); err != nil {
+		return nil, err
+	}
 	p.network(s)
 	if err := p.mounts(s); err != nil {
 		return nil, err
@@ -130,14 +134,13 @@ func (p *pod) translate(own owner, image Image) (*Spec, error) {
 }
 
 // command fills in environment, command and arguments.
-func (p *pod) command(s *Spec) {
-	s.Env = map[string]string{}
+func (p *pod) command(s *Spec) (err error) {
+	if s.Env, err = p.environment(); err != nil {
+		return err
+	}
 	value := func(name string) (string, bool) {
 		v, ok := s.Env[name]
 		return v, ok
-	}
-	for _, e := range p.one.Env { // each may refer to those before it
-		s.Env[e.Name] = expand(e.Value, value)
 	}
 	for _, c := range p.one.Command {
 		s.Entrypoint = append(s.Entrypoint, expand(c, value))
@@ -145,6 +148,7 @@ func (p *pod) command(s *Spec) {
 	for _, a := range p.one.Args {
 		s.Command = append(s.Command, expand(a, value))
 	}
+	return nil
 }
 
 // network fills in host name, network and what is in /etc/hosts.

@@ -177,7 +177,8 @@ func (a *agent) open(ctx context.Context) (err error) {
 	if a.secrets, err = (secretKeys{a.c.DataDir}).open(a.cluster.member); err != nil {
 		return err
 	}
-	a.services.secret = (&secret.Reader{View: a.ledger.View, Keys: a.secrets}).Secret
+	reader := &secret.Reader{View: a.ledger.View, Keys: a.secrets}
+	a.services.secret, a.reconciler.Values = reader.Secret, valuesOf(reader)
 	if a.c.APITLSAddr != "" {
 		if a.tls, err = net.Listen("tcp", a.c.APITLSAddr); err != nil {
 			return fmt.Errorf("--api-tls-addr: %w", err)

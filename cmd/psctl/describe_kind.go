@@ -112,8 +112,11 @@ func containers(g *page, spec *corev1.PodSpec) {
 			}
 			row("port", text)
 		}
+		for _, e := range c.EnvFrom {
+			row("env", e.Prefix+"* of "+envFrom(&e))
+		}
 		for _, e := range c.Env {
-			row("env", e.Name+"="+e.Value)
+			row("env", e.Name+valueText(&e))
 		}
 		for _, name := range slices.Sorted(maps.Keys(c.Resources.Limits)) {
 			q := c.Resources.Limits[name]
@@ -128,6 +131,34 @@ func containers(g *page, spec *corev1.PodSpec) {
 		}
 		g.below(kind+c.Name, rows)
 	}
+}
+
+// envFrom is what a container has all variables of, as it is declared.
+func envFrom(f *corev1.EnvFromSource) string {
+	if s := f.SecretRef; s != nil {
+		return "Secret " + s.Name + optionally(s.Optional)
+	}
+	return "?"
+}
+
+// valueText is a variable's value, or where it is from, as it is declared.
+func valueText(e *corev1.EnvVar) string {
+	switch v := e.ValueFrom; {
+	case v == nil:
+		return "=" + e.Value
+	case v.SecretKeyRef != nil:
+		return ": " + v.SecretKeyRef.Key + " of Secret " + v.SecretKeyRef.Name + optionally(v.SecretKeyRef.Optional)
+	case v.FieldRef != nil:
+		return ": " + v.FieldRef.FieldPath
+	}
+	return ": ?"
+}
+
+func optionally(optional *bool) string {
+	if optional != nil && *optional {
+		return ", if there"
+	}
+	return ""
 }
 
 func (p *program) describePod(ctx context.Context, c *client.Client, g *page, raw json.RawMessage) error {

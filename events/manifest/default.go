@@ -75,6 +75,11 @@ func defaultContainer(c *corev1.Container) {
 	for i := range c.Ports {
 		or(&c.Ports[i].Protocol, corev1.ProtocolTCP)
 	}
+	for _, e := range c.Env {
+		if e.ValueFrom != nil && e.ValueFrom.FieldRef != nil {
+			or(&e.ValueFrom.FieldRef.APIVersion, "v1")
+		}
+	}
 	for _, p := range []*corev1.Probe{c.ReadinessProbe, c.LivenessProbe, c.StartupProbe} {
 		if p == nil {
 			continue

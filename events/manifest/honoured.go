@@ -63,10 +63,15 @@ func table() map[string]string {
 		"Toleration":               "key operator value effect",
 		"TopologySpreadConstraint": "maxSkew topologyKey whenUnsatisfiable labelSelector nodeAffinityPolicy~Honor nodeTaintsPolicy~Ignore",
 
-		"Container": "name image imagePullPolicy command args workingDir env ports volumeMounts resources securityContext" +
+		"Container": "name image imagePullPolicy command args workingDir env envFrom ports volumeMounts resources securityContext" +
 			" readinessProbe livenessProbe startupProbe lifecycle" +
 			" terminationMessagePath~/dev/termination-log terminationMessagePolicy~File",
-		"EnvVar":               "name value",
+		"EnvVar":               "name value valueFrom",
+		"EnvVarSource":         "fieldRef secretKeyRef",
+		"ObjectFieldSelector":  "apiVersion fieldPath",
+		"SecretKeySelector":    "name key optional",
+		"EnvFromSource":        "prefix secretRef",
+		"SecretEnvSource":      "name optional",
 		"ContainerPort":        "name containerPort protocol hostPort hostIP",
 		"VolumeMount":          "name mountPath readOnly mountPropagation~None recursiveReadOnly~Disabled",
 		"ResourceRequirements": "limits requests",
@@ -116,7 +121,6 @@ func reasons() map[string]string {
 		volumes = "only emptyDir and hostPath volumes are"
 		shared  = "only namespaces of its own, and hostNetwork, are"
 		labels  = "write the labels into labelSelector"
-		opened  = "; what a Secret holds is opened for ingresses and for who has scope write, and never written into a container"
 	)
 	return map[string]string{
 		"ObjectMeta.ownerReferences":           "nothing is deleted along with an owner",
@@ -147,10 +151,12 @@ func reasons() map[string]string {
 		"Lifecycle.postStart":                     "have the container's command do first what is to be done first",
 		"LifecycleHandler.tcpSocket":              "it would do nothing: use httpGet, exec or sleep",
 		"Container.restartPolicy":                 "what is to run on beside the others (Always) belongs into containers, and init containers are run until they succeed",
-		"Container.envFrom":                       "config maps and secrets: write the variables into env" + opened,
-		"EnvVar.valueFrom":                        "config maps, secrets and field references: write a plain value" + opened,
+		"EnvFromSource.configMapRef":              "only secretRef is",
+		"EnvVarSource.configMapKeyRef":            "only secretKeyRef and fieldRef are",
+		"EnvVarSource.resourceFieldRef":           "write the limit's value",
+		"EnvVarSource.fileKeyRef":                 "only secretKeyRef and fieldRef are",
 		"Volume.configMap":                        volumes,
-		"Volume.secret":                           volumes + opened,
+		"Volume.secret":                           volumes + ": take it by env or envFrom",
 		"Volume.projected":                        volumes,
 		"Volume.downwardAPI":                      volumes,
 		"Volume.persistentVolumeClaim":            volumes,

@@ -191,14 +191,7 @@ func (c *checks) container(k *corev1.Container, p *corev1.PodSpec, volumes map[s
 	}
 	oneOf(c, path.Child("imagePullPolicy"), k.ImagePullPolicy, corev1.PullAlways, corev1.PullIfNotPresent, corev1.PullNever)
 	c.ports(k.Ports, p.HostNetwork, all, path.Child("ports"))
-	for i, e := range k.Env {
-		at := path.Child("env").Index(i).Child("name")
-		if e.Name == "" {
-			c.add(field.Required(at, ""))
-		} else {
-			c.msgs(at, e.Name, utilvalidation.IsRelaxedEnvVarName(e.Name))
-		}
-	}
+	c.env(k, path)
 	c.mounts(k.VolumeMounts, volumes, all, path.Child("volumeMounts"))
 	c.resources(&k.Resources, path.Child("resources"))
 	c.probes(k, p.TerminationGracePeriodSeconds, path)

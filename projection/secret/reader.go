@@ -15,7 +15,7 @@ import (
 // Type is the type of the key under which a Secret stands in the state: secret/NAMESPACE/NAME.
 const Type = "secret"
 
-// Reader opens the certificates of the newest state. Its methods may be called from any goroutine.
+// Reader opens the Secrets of the newest state. Its methods may be called from any goroutine.
 type Reader struct {
 	View func() *projection.View // the newest
 	Keys *Keys
@@ -25,15 +25,7 @@ type Reader struct {
 // error wraps fs.ErrNotExist where there is no such Secret, ErrNoKey where this host cannot open it, and ErrMisfit where it holds no
 // certificate and key; it never holds anything of the values.
 func (r *Reader) Secret(namespace, name string) (certPEM, keyPEM []byte, version string, err error) {
-	o, ok := r.View().Lookup(Type + "/" + namespace + "/" + name)
-	if !ok {
-		return nil, nil, "", fmt.Errorf("there is no Secret %s/%s: %w", namespace, name, fs.ErrNotExist)
-	}
-	version = o.Stamp.String()
-	s, err := Read(o)
-	if err == nil {
-		s, err = r.Keys.Open(s)
-	}
+	s, version, err := r.open(namespace, name)
 	if err != nil {
 		return nil, nil, version, err
 	}
@@ -42,6 +34,28 @@ func (r *Reader) Secret(namespace, name string) (certPEM, keyPEM []byte, version
 		return nil, nil, version, fmt.Errorf("Secret %s/%s, of type %s: %w, at %s and %s", namespace, name, s.Type, ErrMisfit, corev1.TLSCertKey, corev1.TLSPrivateKeyKey)
 	}
 	return certPEM, keyPEM, version, nil
+}
+
+// Values are those of a Secret, open. The error wraps fs.ErrNotExist where there is no such Secret, and ErrNoKey where this host cannot open
+// it; it never holds anything of the values.
+func (r *Reader) Values(namespace, name string) (map[string][]byte, error) {
+	s, _, err := r.open(namespace, name)
+	if err != nil {
+		return nil, err
+	}
+	return s.Data, nil
+}
+
+// open gives a Secret, open, and its version, which is told of one that cannot be opened, too.
+func (r *Reader) open(namespace, name string) (s *corev1.Secret, version string, err error) {
+	o, ok := r.View().Lookup(Type + "/" + namespace + "/" + name)
+	if !ok {
+		return nil, "", fmt.Errorf("there is no Secret %s/%s: %w", namespace, name, fs.ErrNotExist)
+	}
+	if s, err = Read(o); err == nil {
+		s, err = r.Keys.Open(s)
+	}
+	return s, o.Stamp.String(), err
 }
 
 // Version is what Secret says of it, without opening it; "" when it is not there. It costs as much as looking a key up.

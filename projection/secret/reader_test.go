@@ -82,6 +82,15 @@ func TestReader_certificatesOfTheNewestState(t *testing.T) {
 	if _, _, _, err := r.Secret("shop", "db"); !errors.Is(err, ErrMisfit) {
 		t.Errorf("of a Secret that holds no certificate: got %v", err)
 	}
+	if all, err := r.Values("shop", "db"); err != nil || len(all) == 0 || string(all["password"]) != string(opaque("shop", "db").Data["password"]) {
+		t.Errorf("its values: got %v, %v", all, err)
+	}
+	if _, err := r.Values("other", "db"); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("of another namespace: got %v", err)
+	}
+	if _, err := (&Reader{View: l.View, Keys: keys(t, 2)}).Values("shop", "db"); !errors.Is(err, ErrNoKey) {
+		t.Errorf("without the key: got %v", err)
+	}
 	if got := keys(t, 2).Locked(l.View().State); len(got) != 2 || k.Locked(l.View().State) != nil {
 		t.Errorf("locked: got %v", got)
 	}

@@ -1,8 +1,6 @@
 package api
 
 import (
-	"crypto/sha1"
-	"fmt"
 	"iter"
 	"maps"
 	"slices"
@@ -23,13 +21,7 @@ import (
 func uidOf(id events.ID) types.UID { return uidFrom("event " + id.String()) }
 
 // uidFrom is a UUID of version 5, of a text.
-func uidFrom(text string) types.UID {
-	const space = "\x6f\x1d\x0b\x52\x93\x1e\x4d\x1b\x9c\x55\x70\x6f\x64\x6d\x61\x6e"
-	h := sha1.Sum([]byte(space + text))
-	h[6] = h[6]&0x0f | 0x50
-	h[8] = h[8]&0x3f | 0x80
-	return types.UID(fmt.Sprintf("%x-%x-%x-%x-%x", h[:4], h[4:6], h[6:8], h[8:10], h[10:16]))
-}
+func uidFrom(text string) types.UID { return types.UID(projection.UID(text)) }
 
 // deployments adds what becomes of a Deployment to what was declared of it.
 func deployments(r *resource) {

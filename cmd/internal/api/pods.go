@@ -114,14 +114,7 @@ func podOf(l *look, p *projection.Placed) (*corev1.Pod, error) {
 	return pod, nil
 }
 
-// podUID is the uid of a pod on a host: a replica that moves is another pod of the same name, as who waits for the one on
-// the old host to be gone (kubectl drain does) must be able to tell.
-func podUID(id events.ID, host string) types.UID {
-	if host == "" {
-		return uidOf(id)
-	}
-	return uidFrom("event " + id.String() + " on " + host)
-}
+func podUID(id events.ID, host string) types.UID { return types.UID(projection.PodUID(id, host)) }
 
 // lost says of a pod that nothing is known of it any more, in Kubernetes' words: what its host said last is not to be
 // relied upon.

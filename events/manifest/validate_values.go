@@ -1,0 +1,118 @@
+package manifest
+
+import (
+	"fmt"
+	"strings"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/validation"
+	utilvalidation "k8s.io/apimachinery/pkg/util/validation"
+	"k8s.io/apimachinery/pkg/util/validation/field"
+)
+
+// What a container takes of other objects. Whether those are there is not looked at: they may be declared later.
+
+// env checks a container's environment.
+func (c *checks) env(k *corev1.Container, path *field.Path) {
+	for i, e := range k.Env {
+		at := path.Child("env").Index(i)
+		if e.Name == "" {
+			c.add(field.Required(at.Child("name"), ""))
+		} else {
+			c.msgs(at.Child("name"), e.Name, utilvalidation.IsRelaxedEnvVarName(e.Name))
+		}
+		if e.ValueFrom != nil {
+			c.valueFrom(&e, at.Child("valueFrom"))
+		}
+	}
+	for i, f := range k.EnvFrom {
+		at := path.Child("envFrom").Index(i)
+		if f.Prefix != "" {
+			c.msgs(at.Child("prefix"), f.Prefix, utilvalidation.IsRelaxedEnvVarName(f.Prefix))
+		}
+		if s := f.SecretRef; s != nil {
+			c.otherName(at.Child("secretRef", "name"), s.Name)
+		} else if f.ConfigMapRef == nil { // which is refused
+			c.add(field.Invalid(at, "", "must specify one of: `secretRef`"))
+		}
+	}
+}
+
+func (c *checks) valueFrom(e *corev1.EnvVar, path *field.Path) {
+	n := 0
+	if v := e.ValueFrom; v.ResourceFieldRef != nil || v.ConfigMapKeyRef != nil || v.FileKeyRef != nil {
+		n++ // and is refused
+	}
+	if s := e.ValueFrom.SecretKeyRef; s != nil {
+		n++
+		c.keyRef(path.Child("secretKeyRef"), s.Name, s.Key)
+	}
+	if f := e.ValueFrom.FieldRef; f != nil {
+		n++
+		c.fieldRef(f, path.Child("fieldRef"))
+	}
+	switch {
+	case n == 0:
+		c.add(field.Invalid(path, "", "must specify one of: `fieldRef`, `secretKeyRef`"))
+	case e.Value != "":
+		c.add(field.Invalid(path, "", "may not be specified when `value` is not empty"))
+	case n > 1:
+		c.add(field.Invalid(path, "", "may not have more than one field specified at a time"))
+	}
+}
+
+// otherName checks the name of another object, which must be there.
+func (c *checks) otherName(path *field.Path, name string) {
+	if name == "" {
+		c.add(field.Required(path, ""))
+		return
+	}
+	c.msgs(path, name, validation.NameIsDNSSubdomain(name, false))
+}
+
+func (c *checks) keyRef(path *field.Path, name, key string) {
+	c.otherName(path.Child("name"), name)
+	c.key(path.Child("key"), key)
+}
+
+func (c *checks) key(path *field.Path, key string) {
+	if key == "" {
+		c.add(field.Required(path, ""))
+		return
+	}
+	c.msgs(path, key, utilvalidation.IsConfigMapKey(key))
+}
+
+func (c *checks) fieldRef(f *corev1.ObjectFieldSelector, path *field.Path) {
+	oneOf(c, path.Child("apiVersion"), f.APIVersion, "v1")
+	at := path.Child("fieldPath")
+	no := func(why string) {
+		c.add(field.Forbidden(at, fmt.Sprintf("%s is not supported yet by podman-swarm: %s", f.FieldPath, why)))
+	}
+	switch name, key, keyed := PodField(f.FieldPath); {
+	case f.FieldPath == "":
+		c.add(field.Required(at, ""))
+	case keyed && name == "metadata.labels":
+		c.msgs(at, key, utilvalidation.IsQualifiedName(key))
+	case keyed && name == "metadata.annotations":
+		c.msgs(at, key, utilvalidation.IsQualifiedName(strings.ToLower(key)))
+	case f.FieldPath == "status.podIP", f.FieldPath == "status.podIPs":
+		no("a pod's address is not known before it is started")
+	case f.FieldPath == "status.hostIP", f.FieldPath == "status.hostIPs":
+		no("a host has several: use spec.nodeName")
+	case f.FieldPath == "spec.serviceAccountName":
+		no("there are no service accounts")
+	default:
+		oneOf(c, at, f.FieldPath, "metadata.name", "metadata.namespace", "metadata.uid", "metadata.labels['KEY']", "metadata.annotations['KEY']", "spec.nodeName")
+	}
+}
+
+// PodField takes the path of a fieldRef apart: metadata.labels['app'] is that of a map, and has a key.
+func PodField(path string) (name, key string, keyed bool) {
+	name, rest, ok := strings.Cut(path, "['")
+	key, closed := strings.CutSuffix(rest, "']")
+	if !ok || !closed {
+		return path, "", false
+	}
+	return name, key, true
+}
