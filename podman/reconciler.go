@@ -36,10 +36,10 @@ type Reconciler struct {
 	// Resolver is asked, for each container that is made, where that is to ask for names, unless it is told otherwise (dnsPolicy);
 	// the zero Addr, and nil: where the host does. Containers that are there keep what they were made with.
 	Resolver func() netip.Addr
-	// Values are those of a Secret, open, as they are now, for the containers that take them: the only thing that this package knows of where
-	// they come from. The error wraps fs.ErrNotExist where there is no such object, and is for people: it has no value in it. It may be called
-	// from many goroutines.
-	Values func(namespace, kind, name string) (map[string][]byte, error)
+	// Values are those of a Secret, open, or of a ConfigMap, as they are now, for the containers that take them: the only thing that this package
+	// knows of where they come from. binary is the binaryData, of which no variable is made. The error wraps fs.ErrNotExist where there is no such
+	// object, and is for people: it has no value in it. It may be called from many goroutines.
+	Values func(namespace, kind, name string) (data, binary map[string][]byte, err error)
 	Begun  projection.Recovery // what was done before Run: Started, Replayed and its Seconds
 	// Tell returns once the report of the recovery may be recorded, with how many starts before this one no event tells of; false when it may
 	// not be any more, since ctx has ended. nil: it may be at once.

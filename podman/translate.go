@@ -25,7 +25,7 @@ type pod struct {
 	of       string            // name of the container that this is about; "" for the first
 	one      *corev1.Container // that container
 	security corev1.SecurityContext
-	values   func(s source, optional *bool) (map[string][]byte, error) // as Reconciler.valuesOf; nil: this is not about what it takes of others
+	values   func(s source, optional *bool) (data, binary map[string][]byte, err error) // as Reconciler.valuesOf; nil: this is not about what it takes of others
 }
 
 // readPod reads the recorded template as it is about one container: the first for "". It was checked, and defaults were

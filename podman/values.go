@@ -24,24 +24,48 @@ const configError = "CreateContainerConfigError"
 // source names an object that a pod takes values of.
 type source struct{ kind, name string } // in the pod's namespace
 
-func secretNamed(name string) source { return source{"Secret", name} }
+func secretNamed(name string) source    { return source{"Secret", name} }
+func configMapNamed(name string) source { return source{"ConfigMap", name} }
 
 // sources are what the pod's containers take values of.
 func sources(spec *corev1.PodSpec) map[source]bool {
 	all := map[source]bool{}
 	for _, c := range slices.Concat(spec.InitContainers, spec.Containers) {
 		for _, f := range c.EnvFrom {
-			if s := f.SecretRef; s != nil {
-				all[secretNamed(s.Name)] = true
+			if s, _, ok := fromSource(&f); ok {
+				all[s] = true
 			}
 		}
 		for _, e := range c.Env {
-			if e.ValueFrom != nil && e.ValueFrom.SecretKeyRef != nil {
-				all[secretNamed(e.ValueFrom.SecretKeyRef.Name)] = true
+			if s, _, _, ok := fromKey(e.ValueFrom); ok {
+				all[s] = true
 			}
 		}
 	}
 	return all
+}
+
+// fromSource is what a container has all variables of.
+func fromSource(f *corev1.EnvFromSource) (s source, optional *bool, ok bool) {
+	switch {
+	case f.SecretRef != nil:
+		return secretNamed(f.SecretRef.Name), f.SecretRef.Optional, true
+	case f.ConfigMapRef != nil:
+		return configMapNamed(f.ConfigMapRef.Name), f.ConfigMapRef.Optional, true
+	}
+	return s, nil, false
+}
+
+// fromKey is what a variable is of, if it is of another object.
+func fromKey(v *corev1.EnvVarSource) (s source, key string, optional *bool, ok bool) {
+	switch {
+	case v == nil:
+	case v.SecretKeyRef != nil:
+		return secretNamed(v.SecretKeyRef.Name), v.SecretKeyRef.Key, v.SecretKeyRef.Optional, true
+	case v.ConfigMapKeyRef != nil:
+		return configMapNamed(v.ConfigMapKeyRef.Name), v.ConfigMapKeyRef.Key, v.ConfigMapKeyRef.Optional, true
+	}
+	return s, "", nil, false
 }
 
 // sourcesOf are sources of a placement's template: none of one that cannot be read.
@@ -61,8 +85,13 @@ type namespaced struct {
 
 // sourceOf is what the key of an event is about, if pods can take values of that.
 func sourceOf(key string) (namespaced, bool) {
-	typ, namespace, name := manifest.SplitKey(key)
-	return namespaced{secretNamed(name), namespace}, typ == "secret"
+	switch typ, namespace, name := manifest.SplitKey(key); typ {
+	case "secret":
+		return namespaced{secretNamed(name), namespace}, true
+	case "configmap":
+		return namespaced{configMapNamed(name), namespace}, true
+	}
+	return namespaced{}, false
 }
 
 // changed has what waits for those objects tried again.
@@ -94,23 +123,23 @@ func (l *loop) anew(first *replica) {
 	}
 }
 
-// valuesOf are the values of an object in the pod's namespace; nil, if it is not there and need not be. The error is for people, and has
-// no value in it.
-func (r *Reconciler) valuesOf(namespace string, s source, optional *bool) (map[string][]byte, error) {
-	all, err := r.Values(namespace, s.kind, s.name)
+// valuesOf are the values of an object in the pod's namespace, as Values gives them; nil, if it is not there and need not be. The error is for
+// people, and has no value in it.
+func (r *Reconciler) valuesOf(namespace string, s source, optional *bool) (data, binary map[string][]byte, err error) {
+	data, binary, err = r.Values(namespace, s.kind, s.name)
 	switch {
 	case err == nil:
-		return all, nil
+		return data, binary, nil
 	case !errors.Is(err, fs.ErrNotExist):
-		return nil, fmt.Errorf("%s %q: %w", strings.ToLower(s.kind), s.name, err)
+		return nil, nil, fmt.Errorf("%s %q: %w", strings.ToLower(s.kind), s.name, err)
 	case is(optional):
-		return nil, nil
+		return nil, nil, nil
 	}
-	return nil, fmt.Errorf("%s %q not found", strings.ToLower(s.kind), s.name)
+	return nil, nil, fmt.Errorf("%s %q not found", strings.ToLower(s.kind), s.name)
 }
 
 // values are valuesOf the pod's namespace.
-func (t *turn) values(s source, optional *bool) (map[string][]byte, error) {
+func (t *turn) values(s source, optional *bool) (data, binary map[string][]byte, err error) {
 	return t.valuesOf(t.Pod.Namespace, s, optional)
 }
 
@@ -119,11 +148,11 @@ func (t *turn) values(s source, optional *bool) (map[string][]byte, error) {
 func (p *pod) environment() (map[string]string, error) {
 	all, declared := map[string]string{}, map[string]string{}
 	for _, f := range p.one.EnvFrom {
-		if f.SecretRef == nil {
-			continue
+		s, optional, ok := fromSource(&f)
+		if !ok {
+			return nil, errors.New("variables are to be had from something that this agent does not know")
 		}
-		s := secretNamed(f.SecretRef.Name)
-		values, err := p.values(s, f.SecretRef.Optional)
+		values, _, err := p.values(s, optional)
 		if err != nil {
 			return nil, err
 		}
@@ -154,20 +183,19 @@ func (p *pod) environment() (map[string]string, error) {
 
 // valueFrom is what the variable has; false, if it is not there and need not be.
 func (p *pod) valueFrom(from *corev1.EnvVarSource) (string, bool, error) {
-	switch {
-	case from.FieldRef != nil:
+	if from.FieldRef != nil {
 		v, err := p.field(from.FieldRef.FieldPath)
 		return v, err == nil, err
-	case from.SecretKeyRef != nil:
-		r := from.SecretKeyRef
-		return p.keyOf(secretNamed(r.Name), r.Key, r.Optional)
+	}
+	if s, key, optional, ok := fromKey(from); ok {
+		return p.keyOf(s, key, optional)
 	}
 	return "", false, errors.New("a variable is to have its value from something that this agent does not know")
 }
 
 // keyOf is one value of an object.
 func (p *pod) keyOf(s source, key string, optional *bool) (string, bool, error) {
-	values, err := p.values(s, optional)
+	values, _, err := p.values(s, optional)
 	if err != nil {
 		return "", false, err
 	}

@@ -26,17 +26,26 @@ const locked = `{"locked":true}`
 // opens has the reconciler look objects up in its ledger, where they stand as they are.
 func (w *world) opens(r *podman.Reconciler) {
 	ledger := w.ledger
-	r.Values = func(namespace, kind, name string) (map[string][]byte, error) {
+	r.Values = func(namespace, kind, name string) (map[string][]byte, map[string][]byte, error) {
 		o, ok := ledger.View().Lookup(strings.ToLower(kind) + "/" + namespace + "/" + name)
 		if !ok {
-			return nil, fmt.Errorf("there is none: %w", fs.ErrNotExist)
+			return nil, nil, fmt.Errorf("there is none: %w", fs.ErrNotExist)
 		}
 		if string(o.Version.Object) == locked {
-			return nil, errors.New("it is sealed by key 0102: this host does not have the key")
+			return nil, nil, errors.New("it is sealed by key 0102: this host does not have the key")
 		}
-		var s corev1.Secret
-		err := json.Unmarshal(o.Version.Object, &s)
-		return s.Data, err
+		if kind == "Secret" {
+			var s corev1.Secret
+			err := json.Unmarshal(o.Version.Object, &s)
+			return s.Data, nil, err
+		}
+		var m corev1.ConfigMap
+		err := json.Unmarshal(o.Version.Object, &m)
+		data := map[string][]byte{}
+		for k, v := range m.Data {
+			data[k] = []byte(v)
+		}
+		return data, m.BinaryData, err
 	}
 }
 
@@ -54,6 +63,17 @@ func (w *world) secret(name string, values ...string) {
 	w.record(c)
 }
 
+// configMap declares one with those values, and a key b of bytes.
+func (w *world) configMap(name string, values ...string) {
+	w.t.Helper()
+	m := corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Namespace: "default", Name: name}, Data: map[string]string{},
+		BinaryData: map[string][]byte{"b": {0, 0xff}}}
+	for i := 0; i < len(values); i += 2 {
+		m.Data[values[i]] = values[i+1]
+	}
+	w.record(projection.Change{Kind: events.Declared, Key: "configmap/default/" + name, Object: projection.Encode(m)})
+}
+
 // env is a change of a pod's template.
 func env(vars ...corev1.EnvVar) func(*corev1.PodSpec) {
 	return func(s *corev1.PodSpec) { s.Containers[0].Env = append(s.Containers[0].Env, vars...) }
@@ -62,6 +82,11 @@ func env(vars ...corev1.EnvVar) func(*corev1.PodSpec) {
 func ofSecret(variable, secret, key string) corev1.EnvVar {
 	return corev1.EnvVar{Name: variable, ValueFrom: &corev1.EnvVarSource{SecretKeyRef: &corev1.SecretKeySelector{
 		LocalObjectReference: corev1.LocalObjectReference{Name: secret}, Key: key}}}
+}
+
+func ofConfigMap(variable, name, key string) corev1.EnvVar {
+	return corev1.EnvVar{Name: variable, ValueFrom: &corev1.EnvVarSource{ConfigMapKeyRef: &corev1.ConfigMapKeySelector{
+		LocalObjectReference: corev1.LocalObjectReference{Name: name}, Key: key}}}
 }
 
 func optional(e corev1.EnvVar) corev1.EnvVar {
@@ -135,6 +160,35 @@ func TestValues_environment(t *testing.T) {
 	})
 }
 
+// The same of ConfigMaps, whose binaryData is no variable.
+func TestValues_ofConfigMaps(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		w.run(w.opens)
+		w.ready()
+		web0, web1, web2 := pod("web", 0), pod("web", 1), pod("web", 2)
+		from := func(s *corev1.PodSpec) {
+			s.Containers[0].EnvFrom = []corev1.EnvFromSource{{Prefix: "P_", ConfigMapRef: &corev1.ConfigMapEnvSource{LocalObjectReference: corev1.LocalObjectReference{Name: "m"}}}}
+		}
+		w.place(host, template(env(ofConfigMap("A", "m", "k")), from), web0)
+		w.place(host, template(env(ofConfigMap("A", "m", "b"))), web1)
+		w.place(host, template(from), web2)
+		w.settled(time.Hour)
+		if f := w.fact(web2); f.Reason != "CreateContainerConfigError" || f.Message != `configmap "m" not found` {
+			t.Errorf("got %+v", f)
+		}
+		w.configMap("m", "k", "value")
+		w.settled(hint)
+		if got := w.fake.Spec(w.runs(web0).Name).Env; !maps.Equal(got, map[string]string{"A": "value", "P_k": "value"}) {
+			t.Errorf("got %q", got)
+		}
+		w.runs(web2)
+		if f := w.fact(web1); f.Message != "couldn't find key b in ConfigMap default/m" {
+			t.Errorf("got %+v", f)
+		}
+	})
+}
+
 // What cannot be had is said in Kubernetes' words, and the container is made as soon as it can be: not only when its back-off is over.
 func TestValues_missing(t *testing.T) {
 	for _, c := range []struct {
@@ -202,12 +256,12 @@ func TestValues_comesMeanwhile(t *testing.T) {
 		w.run(func(r *podman.Reconciler) {
 			w.opens(r)
 			look := r.Values
-			r.Values = func(namespace, kind, name string) (map[string][]byte, error) {
-				all, err := look(namespace, kind, name)
+			r.Values = func(namespace, kind, name string) (map[string][]byte, map[string][]byte, error) {
+				all, binary, err := look(namespace, kind, name)
 				if err != nil {
 					w.secret("s", "k", "fine")
 				}
-				return all, err
+				return all, binary, err
 			}
 		})
 		w.ready()

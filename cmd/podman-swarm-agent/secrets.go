@@ -144,13 +144,3 @@ func (k secretKeys) open(m *authority.Member) (*secret.Keys, error) {
 	}
 	return keys, nil
 }
-
-// valuesOf gives containers what they take of other objects.
-func valuesOf(secrets *secret.Reader) func(namespace, kind, name string) (map[string][]byte, error) {
-	return func(namespace, kind, name string) (map[string][]byte, error) {
-		if kind != "Secret" {
-			return nil, fmt.Errorf("containers can take nothing of a %s", kind)
-		}
-		return secrets.Values(namespace, name)
-	}
-}

@@ -178,7 +178,7 @@ func (a *agent) open(ctx context.Context) (err error) {
 		return err
 	}
 	reader := &secret.Reader{View: a.ledger.View, Keys: a.secrets}
-	a.services.secret, a.reconciler.Values = reader.Secret, valuesOf(reader)
+	a.services.secret, a.reconciler.Values = reader.Secret, a.valuesOf(reader)
 	if a.c.APITLSAddr != "" {
 		if a.tls, err = net.Listen("tcp", a.c.APITLSAddr); err != nil {
 			return fmt.Errorf("--api-tls-addr: %w", err)

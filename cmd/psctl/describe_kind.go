@@ -138,6 +138,9 @@ func envFrom(f *corev1.EnvFromSource) string {
 	if s := f.SecretRef; s != nil {
 		return "Secret " + s.Name + optionally(s.Optional)
 	}
+	if m := f.ConfigMapRef; m != nil {
+		return "ConfigMap " + m.Name + optionally(m.Optional)
+	}
 	return "?"
 }
 
@@ -148,6 +151,8 @@ func valueText(e *corev1.EnvVar) string {
 		return "=" + e.Value
 	case v.SecretKeyRef != nil:
 		return ": " + v.SecretKeyRef.Key + " of Secret " + v.SecretKeyRef.Name + optionally(v.SecretKeyRef.Optional)
+	case v.ConfigMapKeyRef != nil:
+		return ": " + v.ConfigMapKeyRef.Key + " of ConfigMap " + v.ConfigMapKeyRef.Name + optionally(v.ConfigMapKeyRef.Optional)
 	case v.FieldRef != nil:
 		return ": " + v.FieldRef.FieldPath
 	}

@@ -30,22 +30,33 @@ func (c *checks) env(k *corev1.Container, path *field.Path) {
 		if f.Prefix != "" {
 			c.msgs(at.Child("prefix"), f.Prefix, utilvalidation.IsRelaxedEnvVarName(f.Prefix))
 		}
+		if m := f.ConfigMapRef; m != nil {
+			c.otherName(at.Child("configMapRef", "name"), m.Name)
+		}
 		if s := f.SecretRef; s != nil {
 			c.otherName(at.Child("secretRef", "name"), s.Name)
-		} else if f.ConfigMapRef == nil { // which is refused
-			c.add(field.Invalid(at, "", "must specify one of: `secretRef`"))
+		}
+		switch {
+		case f.ConfigMapRef == nil && f.SecretRef == nil:
+			c.add(field.Invalid(at, "", "must specify one of: `configMapRef` or `secretRef`"))
+		case f.ConfigMapRef != nil && f.SecretRef != nil:
+			c.add(field.Invalid(at, "", "may not have more than one field specified at a time"))
 		}
 	}
 }
 
 func (c *checks) valueFrom(e *corev1.EnvVar, path *field.Path) {
 	n := 0
-	if v := e.ValueFrom; v.ResourceFieldRef != nil || v.ConfigMapKeyRef != nil || v.FileKeyRef != nil {
+	if v := e.ValueFrom; v.ResourceFieldRef != nil || v.FileKeyRef != nil {
 		n++ // and is refused
 	}
 	if s := e.ValueFrom.SecretKeyRef; s != nil {
 		n++
 		c.keyRef(path.Child("secretKeyRef"), s.Name, s.Key)
+	}
+	if m := e.ValueFrom.ConfigMapKeyRef; m != nil {
+		n++
+		c.keyRef(path.Child("configMapKeyRef"), m.Name, m.Key)
 	}
 	if f := e.ValueFrom.FieldRef; f != nil {
 		n++
@@ -53,7 +64,7 @@ func (c *checks) valueFrom(e *corev1.EnvVar, path *field.Path) {
 	}
 	switch {
 	case n == 0:
-		c.add(field.Invalid(path, "", "must specify one of: `fieldRef`, `secretKeyRef`"))
+		c.add(field.Invalid(path, "", "must specify one of: `fieldRef`, `configMapKeyRef` or `secretKeyRef`"))
 	case e.Value != "":
 		c.add(field.Invalid(path, "", "may not be specified when `value` is not empty"))
 	case n > 1:
