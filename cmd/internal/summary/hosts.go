@@ -197,3 +197,12 @@ func (f finding) text(name string) string {
 	}
 	return fmt.Sprintf("the log of host %s is not what it was from event %d of incarnation %s on: host %s holds others in their place", other, f.First, f.Incarnation, by)
 }
+
+type orphan struct {
+	Name string `json:"name"`
+	Why  string `json:"why"`
+}
+
+func (o orphan) text(string) string {
+	return "container " + o.Name + ", which nothing explained, is removed" + led(": ", oneLine(o.Why, 200))
+}

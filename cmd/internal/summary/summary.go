@@ -62,6 +62,7 @@ func words() map[string]wording {
 		"jointoken": {func(string, []byte) string { return "join token created" }, "revoked"},
 		"member":    {read(member.text), nothing},
 		"node":      {read(node.text), nothing},
+		"orphan":    {read(orphan.text), "the orphan was removed"},
 		"placement": {read(placement.text), "no longer wanted"},
 		"readonly":  {read(readOnly.text), nothing},
 		"recovery":  {read(recovery.text), nothing},

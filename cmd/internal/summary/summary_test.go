@@ -5,7 +5,7 @@ import (
 	"go/parser"
 	"go/token"
 	"maps"
-	"os"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -18,18 +18,22 @@ import (
 	"github.com/podman-swarm/podman-swarm/projection"
 )
 
-// factTypes are the types of fact that projection knows beside those of manifests: its constants whose names end in Type.
+// factTypes are the types of fact beside those of manifests: the constants, of the packages that record any, whose names end in Type.
 func factTypes(t *testing.T) (all []string) {
 	t.Helper()
-	files, err := os.ReadDir("../../../projection")
-	if err != nil {
-		t.Fatal(err)
+	var files []string
+	for _, folder := range []string{"projection", "podman", "snapshot", "sync"} {
+		found, err := filepath.Glob("../../../" + folder + "/*.go")
+		if err != nil || len(found) == 0 {
+			t.Fatal(folder, found, err)
+		}
+		files = append(files, found...)
 	}
 	for _, f := range files {
-		if !strings.HasSuffix(f.Name(), ".go") || strings.HasSuffix(f.Name(), "_test.go") {
+		if strings.HasSuffix(f, "_test.go") {
 			continue
 		}
-		parsed, err := parser.ParseFile(token.NewFileSet(), "../../../projection/"+f.Name(), nil, 0)
+		parsed, err := parser.ParseFile(token.NewFileSet(), f, nil, 0)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -69,7 +73,7 @@ type told struct {
 	want string
 }
 
-// facts are facts of every type that projection has, written as it writes them.
+// facts are facts of every type, written as they are recorded.
 func facts() []told {
 	at := time.Date(2026, 1, 21, 12, 0, 0, 0, time.UTC)
 	yes := projection.DNSAllowList{Enabled: true}
@@ -121,6 +125,8 @@ func facts() []told {
 		{"restore/x", projection.Restore{From: "b.json", Count: 9, Only: []string{"deployment/default"}}, "restore of b.json, only deployment/default goes on: 9 objects so far"},
 		{"restore/x", projection.Restore{From: "b.json", Count: 1, Done: at, Before: "p.json"}, "restore of b.json, done: 1 object; what was there before is in p.json"},
 		{"restore/x", projection.Restore{From: "p.json", Undoes: "w"}, "undo of restore w, from p.json began"},
+		{"orphan/h1/0123456789abcdef", map[string]string{"name": "web-0.default.1234abcd", "why": "its labels cannot be read"},
+			"container web-0.default.1234abcd, which nothing explained, is removed: its labels cannot be read"},
 		{"refused/deployment/default/web", map[string]string{"key": "deployment/default/web", "why": "no image"}, "could not be taken over as it is: no image"},
 	}
 }
@@ -137,8 +143,8 @@ func TestOf_eachTypeOfFactInItsOwnWords(t *testing.T) {
 		shown[typ] = true
 	}
 	types := factTypes(t)
-	if len(types) < 17 {
-		t.Fatalf("projection has the types %q only: the test does not find them", types)
+	if len(types) < 18 {
+		t.Fatalf("there are the types %q only: the test does not find them", types)
 	}
 	for _, typ := range types {
 		if !shown[typ] {
@@ -151,7 +157,7 @@ func TestOf_eachTypeOfFactInItsOwnWords(t *testing.T) {
 		}
 	}
 	if has := slices.Sorted(maps.Keys(words())); !slices.Equal(has, types) {
-		t.Errorf("words of %q, and projection has %q", has, types)
+		t.Errorf("words of %q, and there are facts of %q", has, types)
 	}
 }
 

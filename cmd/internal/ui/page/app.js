@@ -222,7 +222,11 @@ function renderStatus() {
   say(st.podman, "Podman cannot be reached");
   say(st.snapshot_error, "state.json is not written");
   say(st.backup_error, "No backup was made");
-  for (const n of st.not_running || []) problems.push([`Pod ${n.pod} does not run${n.host ? ` on ${n.host}` : ""}: ${n.why}`]);
+  say(st.orphans_error, "Orphans are not known");
+  for (const r of st.refused || []) problems.push([`${r.key} of the old state.json could not be declared: ${r.why}`, "Declare it yourself; psctl status -o json has all that was said of it"]);
+  const pod = (n, not) => problems.push([`Pod ${n.pod} ${not}${n.host ? ` on ${n.host}` : ""}: ${n.why}`]);
+  for (const n of st.not_running || []) pod(n, "does not run");
+  for (const n of st.not_moved || []) pod(n, "is not moved, and runs");
   if (st.conflicts) problems.push([`${st.conflicts} ${st.conflicts === 1 ? "change" : "changes"} lost against others that did not know of them`, "psctl conflicts"]);
   if (st.orphans) problems.push([`${st.orphans} ${st.orphans === 1 ? "container" : "containers"} of ours that nothing explains run on`, "psctl orphans"]);
   $("problems").hidden = problems.length === 0;
