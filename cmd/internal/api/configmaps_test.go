@@ -1,6 +1,7 @@
 package api
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 )
@@ -177,5 +178,39 @@ func TestConfigMap_wrong(t *testing.T) {
 	}
 	if a.index() != 0 {
 		t.Error("something was recorded")
+	}
+}
+
+// Two hosts that change one unseen of each other: what lost can be had, but not over one that is immutable by now.
+func TestConfigMap_conflict(t *testing.T) {
+	for _, immutable := range []bool{false, true} {
+		a, b := start(t, t.TempDir()), start(t, t.TempDir())
+		with := func(value string) string {
+			return configMap("app", fmt.Sprintf(`"data":{"a":%q},"immutable":%v`, value, immutable))
+		}
+		a.want(200, "POST", apply, configMap("app", `"data":{"a":"first"}`))
+		b.hear(a)
+		a.want(200, "POST", apply, with("one"))
+		b.want(200, "POST", apply, with("two"))
+		a.hear(b)
+		b.hear(a)
+		lost := a.want(200, "GET", "/swarm/v1/conflicts", "").field("0.event")
+		shown := a.want(200, "GET", configMapsPath+"/app", "").field("data.a")
+		if immutable {
+			if got := a.want(422, "POST", "/swarm/v1/conflicts/"+lost+"/reapply", ""); !strings.Contains(got.field("message"), "data: Forbidden: field is immutable") {
+				t.Errorf("got %s", got.body)
+			}
+			a.want(200, "POST", "/swarm/v1/conflicts/"+lost+"/dismiss", "")
+		} else {
+			a.want(200, "POST", "/swarm/v1/conflicts/"+lost+"/reapply", "")
+			shown = map[string]string{"one": "two", "two": "one"}[shown]
+		}
+		if got := a.want(200, "GET", configMapsPath+"/app", "").field("data.a"); got != shown {
+			t.Errorf("immutable %v: got %s, want %s", immutable, got, shown)
+		}
+		if got := a.want(200, "GET", "/swarm/v1/conflicts", "").field("0.event"); got != "" {
+			t.Errorf("there is still the conflict %s", got)
+		}
+		agreed(t, a, b)
 	}
 }
