@@ -112,10 +112,13 @@ func (t *turn) prepare(ctx context.Context) (*pod, *Spec, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	p.values = t.values
+	p.values, p.folder = t.values, t.folderOf(t.Pod, t.Placed.Event())
 	spec, err := p.translate(t.own, image)
 	if err == nil {
 		err = p.prepareHostPaths()
+	}
+	if err == nil {
+		err = t.fill(p, false)
 	}
 	if err != nil {
 		return nil, nil, fail(configError, err)

@@ -67,3 +67,26 @@ func wrong(path string, err error, right bool, want string) error {
 	}
 	return err
 }
+
+// hostPath is what is mounted of a folder of the host.
+func hostPath(path, sub string) string {
+	if sub == "" {
+		return path
+	}
+	return filepath.Join(path, sub)
+}
+
+// prepareSubPath makes the folder that is mounted of a hostPath volume, if there is nothing of that name, as in Kubernetes, and checks that it is
+// not elsewhere on the host: a link in the volume that leads out of it is no way there.
+func prepareSubPath(volume, sub string) error {
+	root, err := os.OpenRoot(volume)
+	if err != nil {
+		return err
+	}
+	defer root.Close()
+	_, err = root.Stat(sub)
+	if errors.Is(err, fs.ErrNotExist) {
+		err = root.MkdirAll(sub, 0o755)
+	}
+	return err
+}

@@ -98,7 +98,7 @@ const parallel = 16
 
 func newLoop(r *Reconciler) *loop {
 	l := &loop{
-		crew:      crew{r, r.owner(), newPortBook(), &singleflight.Group{}, make(chan struct{}, parallel), &sync.WaitGroup{}, nil},
+		crew:      crew{r, r.owner(), newPortBook(), &singleflight.Group{}, make(chan struct{}, parallel), &sync.WaitGroup{}, &sync.Mutex{}, nil},
 		lister:    newLister(),
 		replicas:  map[projection.Pod]*replica{},
 		dirty:     map[projection.Pod]bool{},
@@ -121,7 +121,7 @@ func (l *loop) run(ctx context.Context) error {
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	for {
-		l.follow()
+		l.follow(ctx)
 		l.decide(ctx)
 		for l.advance(ctx) {
 			l.decide(ctx)
@@ -178,13 +178,13 @@ func (l *loop) settle(ctx context.Context) error {
 }
 
 // follow takes over what has happened to the state since it last looked.
-func (l *loop) follow() {
+func (l *loop) follow(ctx context.Context) {
 	first := l.view == nil
 	l.view = l.Ledger.View()
 	steps, ok := l.view.Since(l.index)
 	l.index = l.view.Index()
 	if first || !ok {
-		l.followAll()
+		l.followAll(ctx)
 		return
 	}
 	moved, changed := false, map[namespaced]bool{}
@@ -204,7 +204,7 @@ func (l *loop) follow() {
 			}
 		}
 	}
-	l.changed(changed)
+	l.changed(ctx, changed)
 	for r := range l.parts {
 		if moved && (r.kept != "" || !r.leave.due.IsZero()) {
 			l.dirty[r.Pod] = true
@@ -212,7 +212,7 @@ func (l *loop) follow() {
 	}
 }
 
-func (l *loop) followAll() {
+func (l *loop) followAll(ctx context.Context) {
 	pods := map[projection.Pod]bool{}
 	for _, typ := range []string{projection.PlacementType, projection.ReplicaType} {
 		for o := range l.view.All(typ + "/") {
@@ -227,7 +227,7 @@ func (l *loop) followAll() {
 	}
 	for pod := range pods {
 		l.refresh(pod)
-		l.anew(l.replicas[pod]) // whatever has happened to what it takes
+		l.anew(ctx, l.replicas[pod]) // whatever has happened to what it takes
 	}
 }
 

@@ -161,6 +161,7 @@ func (l *loop) sweep(ctx context.Context, state *projection.State) {
 		}
 		err = errors.Join(err, within(ctx, slow, func(ctx context.Context) error { return l.Engine.RemoveVolume(ctx, v.Name) }))
 	}
+	err = errors.Join(err, l.sweepFiles(ctx))
 	if err != nil && ctx.Err() == nil && l.Log != nil {
 		l.Log.Debug("not all volumes that are over could be removed; trying again", "err", err)
 	}

@@ -40,7 +40,9 @@ type Reconciler struct {
 	// knows of where they come from. binary is the binaryData, of which no variable is made. The error wraps fs.ErrNotExist where there is no such
 	// object, and is for people: it has no value in it. It may be called from many goroutines.
 	Values func(namespace, kind, name string) (data, binary map[string][]byte, err error)
-	Begun  projection.Recovery // what was done before Run: Started, Replayed and its Seconds
+	// Files is a folder in memory that no other agent has, with the volumes of Secrets and ConfigMaps in it; it is made, for this agent's user alone, when there are any.
+	Files string
+	Begun projection.Recovery // what was done before Run: Started, Replayed and its Seconds
 	// Tell returns once the report of the recovery may be recorded, with how many starts before this one no event tells of; false when it may
 	// not be any more, since ctx has ended. nil: it may be at once.
 	Tell func(context.Context) (more int, may bool)

@@ -177,6 +177,9 @@ func (l *loop) recovered(ctx context.Context) {
 	}
 	l.report.Orphans += len(l.strays)
 	l.sweepAt, l.besideAt = time.Now(), time.Now()
+	for _, first := range l.replicas {
+		l.refill(ctx, first) // what it holds may have changed while no agent looked
+	}
 	if l.Log != nil {
 		r := l.report
 		l.Log.Info(fmt.Sprintf("recovery completed: %d recovered, %d failed", len(deployments)-len(failed), len(failed)),

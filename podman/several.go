@@ -170,7 +170,7 @@ func (p *pod) ownerOf(volume string) string {
 	for _, c := range slices.Concat(p.spec.Containers, p.spec.InitContainers) {
 		for _, m := range c.VolumeMounts {
 			s := c.SecurityContext
-			if volumeName(p.placed, m.Name) != volume || s == nil || s.RunAsUser == nil {
+			if p.emptyDir(&m) != volume || s == nil || s.RunAsUser == nil {
 				continue
 			}
 			if s.RunAsGroup != nil {

@@ -25,6 +25,7 @@ type pod struct {
 	of       string            // name of the container that this is about; "" for the first
 	one      *corev1.Container // that container
 	security corev1.SecurityContext
+	folder   string                                                                     // where the files of its volumes stand
 	values   func(s source, optional *bool) (data, binary map[string][]byte, err error) // as Reconciler.valuesOf; nil: this is not about what it takes of others
 }
 
@@ -173,12 +174,8 @@ func (p *pod) network(s *Spec) {
 
 // mounts fills in volumes and mounts.
 func (p *pod) mounts(s *Spec) error {
-	volumes := map[string]*corev1.Volume{}
-	for i := range p.spec.Volumes {
-		volumes[p.spec.Volumes[i].Name] = &p.spec.Volumes[i]
-	}
 	for _, m := range p.one.VolumeMounts {
-		v := volumes[m.Name]
+		v := p.volume(m.Name)
 		mode := "rw"
 		if m.ReadOnly {
 			mode = "ro"
@@ -187,7 +184,9 @@ func (p *pod) mounts(s *Spec) error {
 		case v == nil:
 			return fmt.Errorf("volume mount %q names no volume", m.Name)
 		case v.HostPath != nil:
-			s.Mounts = append(s.Mounts, Mount{"bind", v.HostPath.Path, m.MountPath, []string{"rbind", mode}})
+			s.Mounts = append(s.Mounts, Mount{"bind", hostPath(v.HostPath.Path, m.SubPath), m.MountPath, []string{"rbind", mode}})
+		case v.Secret != nil, v.ConfigMap != nil:
+			s.Mounts = append(s.Mounts, Mount{"bind", p.bound(&m), m.MountPath, []string{"rbind", "ro"}})
 		case v.EmptyDir != nil && v.EmptyDir.Medium == corev1.StorageMediumMemory:
 			options := []string{mode, "mode=1777", "nosuid", "nodev"}
 			if limit := v.EmptyDir.SizeLimit; limit != nil && limit.Sign() > 0 {
@@ -196,10 +195,9 @@ func (p *pod) mounts(s *Spec) error {
 			s.Mounts = append(s.Mounts, Mount{"tmpfs", "tmpfs", m.MountPath, options})
 		case v.EmptyDir != nil:
 			// It begins empty, whatever the image has at that path.
-			name := volumeName(p.placed, v.Name)
-			s.Volumes = append(s.Volumes, NamedVolume{name, m.MountPath, []string{mode, "nocopy"}})
+			s.Volumes = append(s.Volumes, NamedVolume{p.emptyDir(&m), m.MountPath, []string{mode, "nocopy"}})
 		default:
-			return fmt.Errorf("volume %q is neither an emptyDir nor a hostPath", v.Name)
+			return fmt.Errorf("volume %q is of a sort that this agent does not know", v.Name)
 		}
 	}
 	return nil

@@ -66,9 +66,19 @@ func TestTranslate(t *testing.T) {
 			"volumes":[{"Name":"NAME.a","Dest":"/a","Options":["rw","nocopy"]},{"Name":"NAME.a","Dest":"/a2","Options":["ro","nocopy"]}],
 			"mounts":[{"type":"tmpfs","source":"tmpfs","destination":"/b","options":["rw","mode=1777","nosuid","nodev","size=1048576"]},
 			          {"type":"bind","source":"/etc","destination":"/c","options":["rbind","ro"]}]}`},
+		{"parts of volumes", `{spec: {volumes: [{name: a, emptyDir: {}}, {name: b, emptyDir: {medium: Memory}}, {name: c, hostPath: {path: /srv}}, {name: s, secret: {secretName: s}}, {name: m, configMap: {name: m}}]},
+		  container: {volumeMounts: [{name: a, mountPath: /a, subPath: x}, {name: a, mountPath: /a2, subPath: y/z}, {name: a, mountPath: /a3, subPath: ./x}, {name: b, mountPath: /b, subPath: x},
+		    {name: c, mountPath: /c, subPath: x}, {name: s, mountPath: /s}, {name: m, mountPath: /m, subPath: k}]}}`, ``,
+			`{"hostname":"web-0","stop_timeout":30,
+			"volumes":[{"Name":"NAME.a.2d711642","Dest":"/a","Options":["rw","nocopy"]},{"Name":"NAME.a.ba08c640","Dest":"/a2","Options":["rw","nocopy"]},{"Name":"NAME.a.2d711642","Dest":"/a3","Options":["rw","nocopy"]}],
+			"mounts":[{"type":"tmpfs","source":"tmpfs","destination":"/b","options":["rw","mode=1777","nosuid","nodev"]},
+			          {"type":"bind","source":"/srv/x","destination":"/c","options":["rbind","rw"]},
+			          {"type":"bind","source":"/files/s","destination":"/s","options":["rbind","ro"]},
+			          {"type":"bind","source":"/files/m/..data/k","destination":"/m","options":["rbind","ro"]}]}`},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			p := parsed(t, templateOf(t, c.spec))
+			p.folder = "/files"
 			s, err := p.translate(owner{"default", "one"}, Image{User: c.image})
 			if err != nil {
 				if err.Error() != c.want {

@@ -42,6 +42,7 @@ type crew struct {
 	pulls   *singleflight.Group
 	slots   chan struct{}   // one for each turn that may keep Podman busy at the same time
 	working *sync.WaitGroup // all that the loop waits for in the end
+	writing *sync.Mutex     // of volumes' files
 	prober  *prober
 }
 
@@ -165,6 +166,13 @@ func (t *turn) start(ctx context.Context, c Container) error {
 			return fail("RunContainerError", err)
 		}
 		t.ended = &ended
+	}
+	if p, err := readPod(t.Placed, t.Of); err == nil { // else what is there is started all the same
+		p.folder = t.folderOf(t.Pod, placementOf(&c))
+		if err := t.fill(p, true); err != nil {
+			t.refused = t.ended != nil
+			return fail(configError, err)
+		}
 	}
 	err := t.tryStart(ctx, c.ID)
 	switch {

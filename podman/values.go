@@ -2,6 +2,7 @@ package podman
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -30,6 +31,11 @@ func configMapNamed(name string) source { return source{"ConfigMap", name} }
 // sources are what the pod's containers take values of.
 func sources(spec *corev1.PodSpec) map[source]bool {
 	all := map[source]bool{}
+	for i := range spec.Volumes {
+		if h, ok := holdingOf(&spec.Volumes[i]); ok {
+			all[h.source] = true
+		}
+	}
 	for _, c := range slices.Concat(spec.InitContainers, spec.Containers) {
 		for _, f := range c.EnvFrom {
 			if s, _, ok := fromSource(&f); ok {
@@ -71,7 +77,8 @@ func fromKey(v *corev1.EnvVarSource) (s source, key string, optional *bool, ok b
 // sourcesOf are sources of a placement's template: none of one that cannot be read.
 func sourcesOf(placed *projection.Placed) map[source]bool {
 	var t corev1.PodTemplateSpec
-	if !bytes.Contains(placed.Template, []byte(`Ref":`)) || json.Unmarshal(placed.Template, &t) != nil {
+	takes := func(word string) bool { return bytes.Contains(placed.Template, []byte(word)) }
+	if !takes(`Ref":`) && !takes(`"secret":`) && !takes(`"configMap":`) || json.Unmarshal(placed.Template, &t) != nil {
 		return nil
 	}
 	return sources(&t.Spec)
@@ -95,24 +102,27 @@ func sourceOf(key string) (namespaced, bool) {
 }
 
 // changed has what waits for those objects tried again.
-func (l *loop) changed(all map[namespaced]bool) {
+func (l *loop) changed(ctx context.Context, all map[namespaced]bool) {
 	if len(all) == 0 {
 		return
 	}
 	for pod, first := range l.replicas {
 		for s := range first.sources {
 			if all[namespaced{s, pod.Namespace}] {
-				l.anew(first)
+				l.anew(ctx, first)
 				break
 			}
 		}
 	}
 }
 
-// anew has the pod's containers that wait for what they take of other objects tried again at once.
-func (l *loop) anew(first *replica) {
+// anew has the pod's containers that wait for what they take of other objects tried again at once, and its volumes written anew.
+func (l *loop) anew(ctx context.Context, first *replica) {
 	if len(first.sources) == 0 {
 		return
+	}
+	if l.stage == Ready { // before that the log may be an old one
+		l.refill(ctx, first)
 	}
 	l.dirty[first.Pod] = true
 	for _, r := range first.parts() {

@@ -77,6 +77,7 @@ type config struct {
 
 	level       slog.Level
 	credentials string // folder of systemd's credentials; "": none
+	runtime     string // the user's folder in memory, of a service manager
 
 	traces bool           // whether the environment wants them
 	podman string         // where Podman is, as PodmanURL and the environment say
@@ -236,7 +237,7 @@ func fromEnv(fs *pflag.FlagSet, environ []string) error {
 // check completes the configuration and gives every mistake in it at once.
 func (c *config) check(getenv func(string) string) error {
 	errs := slices.Clone(c.wrong)
-	c.credentials = getenv("CREDENTIALS_DIRECTORY")
+	c.credentials, c.runtime = getenv("CREDENTIALS_DIRECTORY"), getenv("XDG_RUNTIME_DIR")
 	wrong := func(flag, value, want string) {
 		errs = append(errs, fmt.Errorf("--%s %q: %s", flag, value, want))
 	}

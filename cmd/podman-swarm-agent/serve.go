@@ -157,7 +157,7 @@ func (a *agent) open(ctx context.Context) (err error) {
 		return err
 	}
 	a.reconciler = &podman.Reconciler{Engine: a.engine, Ledger: a.ledger, Host: a.c.NodeName, Cluster: a.c.ClusterName, Boot: a.boot, Log: a.part("podman"),
-		Settle: a.ready, Tell: a.starts.tell, Observe: a.metrics.reconciled, Resolver: func() netip.Addr { return a.services.resolver(a.c.cidr) },
+		Settle: a.ready, Tell: a.starts.tell, Observe: a.metrics.reconciled, Resolver: func() netip.Addr { return a.services.resolver(a.c.cidr) }, Files: filesFolder(os.Getuid(), a.c.runtime, a.c.DataDir),
 		Begun: projection.Recovery{Started: a.started, Replayed: replayed,
 			Seconds: map[string]float64{"replay": time.Since(a.started).Seconds()}}}
 	if a.listener, err = net.Listen("tcp", a.c.APIAddr); err != nil {

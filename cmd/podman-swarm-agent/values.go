@@ -1,8 +1,11 @@
 package main
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
 	"fmt"
 	"io/fs"
+	"path/filepath"
 
 	corev1 "k8s.io/api/core/v1"
 
@@ -44,4 +47,18 @@ func configMap(v *projection.View, namespace, name string) (data, binary map[str
 		data[k] = []byte(text)
 	}
 	return data, m.BinaryData, nil
+}
+
+// filesFolder is where the files of Secrets and ConfigMaps stand that containers have mounted: in memory, and in a folder that no other agent of this
+// machine has, since its data dir is another. runtime is XDG_RUNTIME_DIR, which matters to an agent that is not root.
+func filesFolder(uid int, runtime, dataDir string) string {
+	base := "/run"
+	if uid != 0 && runtime != "" {
+		base = runtime
+	}
+	if real, err := filepath.EvalSymlinks(dataDir); err == nil {
+		dataDir = real
+	}
+	sum := sha256.Sum256([]byte(dataDir))
+	return filepath.Join(base, "podman-swarm", hex.EncodeToString(sum[:4]))
 }

@@ -3,6 +3,8 @@ package main
 import (
 	"encoding/json"
 	"net/http"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -66,4 +68,20 @@ func TestValues_reachContainersAndNoFile(t *testing.T) {
 	}
 	a.end(t)
 	nowhere(t, openSesame, a.dir)
+}
+
+// Agents of one machine are told apart by their data dirs, by whichever path they are given.
+func TestFilesFolder(t *testing.T) {
+	one, two := t.TempDir(), t.TempDir()
+	link := filepath.Join(t.TempDir(), "link")
+	if err := os.Symlink(one, link); err != nil {
+		t.Fatal(err)
+	}
+	a := filesFolder(0, "/run/user/0", one)
+	if filepath.Dir(a) != "/run/podman-swarm" || a == filesFolder(0, "", two) || a != filesFolder(0, "", link) {
+		t.Errorf("got %s, %s, %s", a, filesFolder(0, "", two), filesFolder(0, "", link))
+	}
+	if got := filesFolder(1000, "/run/user/1000", one); got != "/run/user/1000/podman-swarm/"+filepath.Base(a) {
+		t.Errorf("without root: got %s", got)
+	}
 }

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"maps"
+	"path"
 	"slices"
 	"strconv"
 	"strings"
@@ -123,7 +124,7 @@ func containers(g *page, spec *corev1.PodSpec) {
 			row("limit", string(name)+" "+q.String())
 		}
 		for _, m := range c.VolumeMounts {
-			row("mount", m.MountPath+" from "+m.Name)
+			row("mount", m.MountPath+" from "+path.Join(m.Name, m.SubPath)+led(" of ", volumeOf(spec, m.Name)))
 		}
 		kind := "Container "
 		if i < len(spec.InitContainers) {
@@ -131,6 +132,20 @@ func containers(g *page, spec *corev1.PodSpec) {
 		}
 		g.below(kind+c.Name, rows)
 	}
+}
+
+// volumeOf is the object whose files a volume has, as it is declared; "" for a volume of another sort.
+func volumeOf(spec *corev1.PodSpec, name string) string {
+	for _, v := range spec.Volumes {
+		switch {
+		case v.Name != name:
+		case v.Secret != nil:
+			return "Secret " + v.Secret.SecretName + optionally(v.Secret.Optional)
+		case v.ConfigMap != nil:
+			return "ConfigMap " + v.ConfigMap.Name + optionally(v.ConfigMap.Optional)
+		}
+	}
+	return ""
 }
 
 // envFrom is what a container has all variables of, as it is declared.

@@ -61,6 +61,12 @@ func defaultPod(p *corev1.PodSpec) {
 		if v.HostPath != nil {
 			set(&v.HostPath.Type, corev1.HostPathUnset)
 		}
+		if v.Secret != nil {
+			set(&v.Secret.DefaultMode, corev1.SecretVolumeSourceDefaultMode)
+		}
+		if v.ConfigMap != nil {
+			set(&v.ConfigMap.DefaultMode, corev1.ConfigMapVolumeSourceDefaultMode)
+		}
 	}
 	for i := range p.Containers {
 		defaultContainer(&p.Containers[i])

@@ -75,7 +75,7 @@ func table() map[string]string {
 		"EnvFromSource":        "prefix configMapRef secretRef",
 		"SecretEnvSource":      "name optional",
 		"ContainerPort":        "name containerPort protocol hostPort hostIP",
-		"VolumeMount":          "name mountPath readOnly mountPropagation~None recursiveReadOnly~Disabled",
+		"VolumeMount":          "name mountPath subPath readOnly mountPropagation~None recursiveReadOnly~Disabled",
 		"ResourceRequirements": "limits requests",
 		"SecurityContext": "runAsUser runAsGroup runAsNonRoot readOnlyRootFilesystem capabilities privileged" +
 			" allowPrivilegeEscalation seccompProfile procMount~Default",
@@ -91,9 +91,12 @@ func table() map[string]string {
 		"LifecycleHandler": "exec httpGet sleep",
 		"SleepAction":      "seconds",
 
-		"Volume":               "name emptyDir hostPath",
-		"EmptyDirVolumeSource": "medium sizeLimit",
-		"HostPathVolumeSource": "path type",
+		"Volume":                "name emptyDir hostPath secret configMap",
+		"SecretVolumeSource":    "secretName items defaultMode optional",
+		"ConfigMapVolumeSource": "name items defaultMode optional",
+		"KeyToPath":             "key path mode",
+		"EmptyDirVolumeSource":  "medium sizeLimit",
+		"HostPathVolumeSource":  "path type",
 
 		"ServiceSpec": "type selector ports clusterIP clusterIPs externalName externalIPs sessionAffinity sessionAffinityConfig" +
 			" externalTrafficPolicy internalTrafficPolicy trafficDistribution publishNotReadyAddresses healthCheckNodePort" +
@@ -120,7 +123,7 @@ func table() map[string]string {
 // reasons says in a person's words why a field is refused, where its name does not say it.
 func reasons() map[string]string {
 	const (
-		volumes = "only emptyDir and hostPath volumes are"
+		volumes = "only emptyDir, hostPath, secret and configMap volumes are"
 		shared  = "only namespaces of its own, and hostNetwork, are"
 		labels  = "write the labels into labelSelector"
 	)
@@ -155,12 +158,10 @@ func reasons() map[string]string {
 		"Container.restartPolicy":                 "what is to run on beside the others (Always) belongs into containers, and init containers are run until they succeed",
 		"EnvVarSource.resourceFieldRef":           "write the limit's value",
 		"EnvVarSource.fileKeyRef":                 "only configMapKeyRef, secretKeyRef and fieldRef are",
-		"Volume.configMap":                        volumes,
-		"Volume.secret":                           volumes + ": take it by env or envFrom",
 		"Volume.projected":                        volumes,
 		"Volume.downwardAPI":                      volumes,
 		"Volume.persistentVolumeClaim":            volumes,
-		"VolumeMount.subPath":                     "mount a hostPath volume of that folder instead",
+		"VolumeMount.subPathExpr":                 "write subPath",
 		"SeccompProfile.type":                     "only RuntimeDefault, which is Podman's own profile, is",
 	}
 }

@@ -17,7 +17,7 @@ func (c *checks) pod(p *corev1.PodSpec, path *field.Path) {
 	if len(p.Containers) == 0 {
 		c.add(field.Required(containers, ""))
 	}
-	all := &shared{names: map[string]bool{}, numbers: map[number]int{}, onHost: map[string]bool{}, inMemory: map[string]bool{}}
+	all := &shared{names: map[string]bool{}, numbers: map[number]int{}, onHost: map[string]bool{}, inMemory: map[string]bool{}, parts: map[string][]string{}}
 	for i := range p.Containers {
 		all.container++
 		c.container(&p.Containers[i], p, volumes, all, containers.Index(i))
@@ -103,14 +103,28 @@ func (c *checks) volumes(vs []corev1.Volume, path *field.Path) map[string]*corev
 			unique(c, names, at.Child("name"), v.Name)
 			volumes[v.Name] = v
 		}
-		if v.EmptyDir != nil && v.HostPath != nil {
-			c.add(field.Forbidden(at.Child("hostPath"), "may not specify more than 1 volume type"))
+		n := 0
+		of := func(name string) *field.Path {
+			if n++; n > 1 {
+				c.add(field.Forbidden(at.Child(name), "may not specify more than 1 volume type"))
+			}
+			return at.Child(name)
 		}
 		if e := v.EmptyDir; e != nil {
-			c.emptyDir(e, at.Child("emptyDir"))
+			c.emptyDir(e, of("emptyDir"))
 		}
 		if h := v.HostPath; h != nil {
-			c.hostPath(h, at.Child("hostPath"))
+			c.hostPath(h, of("hostPath"))
+		}
+		if s := v.Secret; s != nil {
+			at := of("secret")
+			c.otherName(at.Child("secretName"), s.SecretName)
+			c.files(s.DefaultMode, s.Items, at)
+		}
+		if m := v.ConfigMap; m != nil {
+			at := of("configMap")
+			c.otherName(at.Child("name"), m.Name)
+			c.files(m.DefaultMode, m.Items, at)
 		}
 	}
 	return volumes
@@ -151,7 +165,8 @@ type shared struct {
 	names     map[string]bool
 	numbers   map[number]int // by which container
 	onHost    map[string]bool
-	inMemory  map[string]bool // volumes that are mounted already
+	inMemory  map[string]bool     // volumes that are mounted already, and subPath
+	parts     map[string][]string // of emptyDirs: the subPaths that are mounted
 }
 
 // number is a port in the pod's network.
@@ -246,12 +261,14 @@ func (c *checks) mounts(ms []corev1.VolumeMount, volumes map[string]*corev1.Volu
 		} else if v := volumes[m.Name]; v == nil {
 			c.add(field.NotFound(p.Child("name"), m.Name))
 		} else if e := v.EmptyDir; e != nil && e.Medium == corev1.StorageMediumMemory {
-			if all.inMemory[m.Name] {
+			if name := m.Name + "/" + path.Clean(m.SubPath); all.inMemory[name] {
 				c.add(field.Forbidden(p.Child("name"), "not supported yet by podman-swarm: a volume with medium Memory is mounted "+
 					"once, since a second mount would be another one"))
+			} else {
+				all.inMemory[name] = true
 			}
-			all.inMemory[m.Name] = true
 		}
+		c.subPath(m, volumes[m.Name], all, p.Child("subPath"))
 		switch {
 		case m.MountPath == "":
 			c.add(field.Required(p.Child("mountPath"), ""))

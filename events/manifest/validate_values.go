@@ -2,6 +2,8 @@ package manifest
 
 import (
 	"fmt"
+	"path"
+	"slices"
 	"strings"
 
 	corev1 "k8s.io/api/core/v1"
@@ -126,4 +128,85 @@ func PodField(path string) (name, key string, keyed bool) {
 		return path, "", false
 	}
 	return name, key, true
+}
+
+// files checks which files a volume is to have of another object.
+func (c *checks) files(mode *int32, items []corev1.KeyToPath, at *field.Path) {
+	c.mode(at.Child("defaultMode"), mode)
+	var taken []string
+	for i, item := range items {
+		at := at.Child("items").Index(i)
+		if item.Key == "" {
+			c.add(field.Required(at.Child("key"), ""))
+		}
+		c.mode(at.Child("mode"), item.Mode)
+		at = at.Child("path")
+		if item.Path == "" {
+			c.add(field.Required(at, ""))
+			continue
+		}
+		if !c.within(at, item.Path) {
+			continue
+		}
+		if strings.HasPrefix(item.Path, "..") {
+			c.add(field.Invalid(at, item.Path, "must not start with '..'"))
+		}
+		clean := path.Clean(item.Path)
+		switch other, in := nested(clean, taken); {
+		case clean == ".":
+			c.add(field.Invalid(at, item.Path, "must be the path of a file in the volume"))
+		case slices.Contains(taken, clean):
+			c.add(field.Duplicate(at, item.Path))
+		case in:
+			c.add(field.Invalid(at, item.Path, "must not be a folder and a file at once: "+other+" is another item's path"))
+		}
+		taken = append(taken, clean)
+	}
+}
+
+func (c *checks) mode(path *field.Path, mode *int32) {
+	if mode != nil && (*mode < 0 || *mode > 0o777) {
+		c.add(field.Invalid(path, *mode, "must be a number between 0 and 0777 (octal), both inclusive"))
+	}
+}
+
+// within checks a path in a volume, and reports whether it is one.
+func (c *checks) within(at *field.Path, p string) bool {
+	before := len(c.errs)
+	if path.IsAbs(p) {
+		c.add(field.Invalid(at, p, "must be a relative path"))
+	}
+	if slices.Contains(strings.Split(p, "/"), "..") {
+		c.add(field.Invalid(at, p, "must not contain '..'"))
+	}
+	return len(c.errs) == before
+}
+
+// nested gives one of the paths that p lies in, or that lies in p.
+func nested(p string, in []string) (string, bool) {
+	for _, other := range in {
+		if strings.HasPrefix(p, other+"/") || strings.HasPrefix(other, p+"/") || (other == ".") != (p == ".") {
+			return other, true
+		}
+	}
+	return "", false
+}
+
+// subPath checks which part of a volume is mounted. Each that is mounted of an emptyDir is a volume of its own: what one container may write to must
+// not be where another's mount is looked for, since it could lead from there to anywhere on the host.
+func (c *checks) subPath(m corev1.VolumeMount, v *corev1.Volume, all *shared, at *field.Path) {
+	if !c.within(at, m.SubPath) || v == nil || v.EmptyDir == nil {
+		return
+	}
+	sub := path.Clean(m.SubPath)
+	if other, in := nested(sub, all.parts[m.Name]); in {
+		word := func(sub string) string {
+			if sub == "." {
+				return "the whole"
+			}
+			return "subPath " + sub
+		}
+		c.add(field.Forbidden(at, "not supported yet by podman-swarm: each subPath of an emptyDir is a volume of its own, and "+word(other)+" and "+word(sub)+" lie in each other"))
+	}
+	all.parts[m.Name] = append(all.parts[m.Name], sub)
 }
