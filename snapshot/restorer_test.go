@@ -136,14 +136,14 @@ service/default/web {"n":1}`
 func TestRestorer_onlyOfVersion1(t *testing.T) {
 	h := open(t, t.TempDir())
 	r := h.restorer(t)
-	from := r.found(t, h, "04-rich-3nodes-pods-map")
+	from := r.found(t, h, "29-doc-style-STORAGE.md")
 	for _, c := range []struct {
 		only []string
 		want []string
 	}{
-		{[]string{"deployment/default/nginx-deployment", "service"}, nil},
-		{[]string{"ingress/default"}, nil},
-		{nil, []string{"deployment/default/web"}},
+		{[]string{"deployment/default/other"}, nil},
+		{[]string{"ingress/default"}, []string{"ingress/default/nginx-ingress"}},
+		{nil, []string{"deployment/default/nginx", "ingress/default/nginx-ingress", "service/default/nginx-service"}},
 	} {
 		if _, err := r.Restore(t.Context(), projection.By{}, from, c.only); err != nil {
 			t.Fatal(err)
