@@ -111,7 +111,7 @@ func (k *kubectl) file(manifest string) string {
 // applies applies a manifest and wants of its objects, in order, to be said that.
 func (k *kubectl) applies(manifest string, want ...string) {
 	k.t.Helper()
-	k.says(strings.Join(want, "\n"), "apply", "--validate=false", "-f", k.file(manifest))
+	k.says(strings.Join(want, "\n"), "apply", "-f", k.file(manifest))
 }
 
 // follow starts kubectl for something that goes on.

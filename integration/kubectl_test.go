@@ -24,7 +24,7 @@ func TestKubectl_noConfiguration(t *testing.T) {
 ip link set lo up
 "$@" >"$log" 2>&1 &
 until "$kubectl" get --raw /readyz >/dev/null 2>&1; do kill -0 $!; sleep 0.1; done
-"$kubectl" apply --validate=false -f "$manifest"
+"$kubectl" apply -f "$manifest"
 "$kubectl" get deployments -o name`
 	like := k.command()
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
@@ -91,9 +91,12 @@ func TestKubectl_apply(t *testing.T) {
 	k.applies(web, all("unchanged", "unchanged")...)
 	get("4 4", "-o=jsonpath={.metadata.generation} {.status.observedGeneration}")
 
-	// Not to validate is what kubectl has to be told for now; a field that is spelled wrong is not lost without a word.
+	// A field that is spelled wrong is a mistake, and for who does not want it to be one not lost without a word.
 	typo := k.file(swapped(t, trial.Deployment("typo", 0, ""), "  replicas: 0\n", "  replicas: 0\n  replica: 3\n"))
-	contains(t, k.run("apply", "--validate=false", "-f", typo), `unknown field "spec.replica"`, "deployment.apps/typo created")
+	k.fails("Deployment default/typo: spec.replica: unknown field", "apply", "-f", typo)
+	for _, validate := range []string{"warn", "false"} {
+		contains(t, k.run("apply", "--validate="+validate, "-f", typo), `unknown field "spec.replica"`, "deployment.apps/typo ")
+	}
 }
 
 // Discovery, and reading in the ways that scripts read.
@@ -103,7 +106,7 @@ func TestKubectl_get(t *testing.T) {
 		"api-resources", "--verbs=get,list,watch", "-o=name", "--sort-by=name")
 	contains(t, k.run("version"), "podman-swarm")
 	k.says("apps/v1\ndiscovery.k8s.io/v1\nnetworking.k8s.io/v1\npolicy/v1\nv1", "api-versions")
-	k.run("apply", "--validate=false", "-f", k.file(trial.Deployment("web", 2, "")+"---\n"+trial.Deployment("none", 0, "")))
+	k.run("apply", "-f", k.file(trial.Deployment("web", 2, "")+"---\n"+trial.Deployment("none", 0, "")))
 	k.run("wait", "deployment/web", "--for=condition=Available", "--timeout=50s")
 	k.run("wait", "pods", "--all", "--for=condition=Ready", "--timeout=50s")
 	pods(t, host, "web", 2)
@@ -139,8 +142,8 @@ func TestKubectl_get(t *testing.T) {
 
 	// An address is found for a Service, and what of it is found is nobody's wish: to apply the same again changes nothing.
 	service := k.file("apiVersion: v1\nkind: Service\nmetadata: {name: web}\nspec: {selector: {app: web}, ports: [{port: 8000, targetPort: 80}]}\n")
-	k.run("apply", "--validate=false", "-f", service)
-	k.says("service/web unchanged", "apply", "--validate=false", "-f", service)
+	k.run("apply", "-f", service)
+	k.says("service/web unchanged", "apply", "-f", service)
 	ports := k.run("get", "endpoints", "web", "-o=jsonpath={.subsets[*].ports[*].port}")
 	contains(t, k.run("describe", "service", "web"), strings.Fields(ports)...)
 	if n := len(strings.Fields(ports)); n != 2 {
@@ -155,7 +158,7 @@ func TestKubectl_get(t *testing.T) {
 // Watches tell of changes as they come, and what waits goes on waiting while the agent is away.
 func TestKubectl_watch(t *testing.T) {
 	k, a, host := kubectlOf(t)
-	k.run("apply", "--validate=false", "-f", k.file(trial.Deployment("web", 1, "")))
+	k.run("apply", "-f", k.file(trial.Deployment("web", 1, "")))
 	pods(t, host, "web", 1)
 	ready := k.follow("get", "deployment", "web", "--watch", `-o=jsonpath={.status.readyReplicas}{"\n"}`)
 	ready.until("1")
@@ -187,8 +190,8 @@ func TestKubectl_watch(t *testing.T) {
 func TestKubectl_changes(t *testing.T) {
 	k, _, host := kubectlOf(t)
 	file := k.file(trial.Deployment("web", 1, "hello"))
-	k.says("deployment.apps/web created", "create", "--validate=false", "-f", file)
-	k.fails(`deployments.apps "web" already exists`, "create", "--validate=false", "-f", file)
+	k.says("deployment.apps/web created", "create", "-f", file)
+	k.fails(`deployments.apps "web" already exists`, "create", "-f", file)
 	k.says("namespace/team created", "create", "namespace", "team")
 	k.says("deployment.apps/made created",
 		"create", "deployment", "made", "--image=localhost/podman-swarm-web:1", "--replicas=0", "--port=80", "-n=team")
@@ -199,7 +202,7 @@ func TestKubectl_changes(t *testing.T) {
 		k.says(want, "get", "deployment/web", "-o=jsonpath={"+path+"}")
 	}
 	const env = ".spec.template.spec.containers[0].env[*].value"
-	k.says("deployment.apps/web edited", "edit", "deployment/web", "--validate=false")
+	k.says("deployment.apps/web edited", "edit", "deployment/web")
 	get("edited", env)
 	for _, p := range []struct{ typ, patch string }{
 		{"strategic", `{"spec":{"template":{"spec":{"containers":[{"name":"web","env":[{"name":"B","value":"strategic"}]}]}}}}`},
@@ -227,13 +230,13 @@ func TestKubectl_changes(t *testing.T) {
 		t.Errorf("not rolled out: before %v, after %v", before, after)
 	}
 
-	k.says("deployment.apps/web replaced", "replace", "--validate=false", "-f", file)
+	k.says("deployment.apps/web replaced", "replace", "-f", file)
 	get("hello", env)
 	get("", ".metadata.labels")
 	seen := k.file(k.run("get", "deployment/web", "-o=yaml"))
-	k.says("deployment.apps/web replaced", "replace", "--validate=false", "-f", seen)
+	k.says("deployment.apps/web replaced", "replace", "-f", seen)
 	k.run("label", "deployment/web", "newer=yes")
-	k.fails("the object has been modified", "replace", "--validate=false", "-f", seen)
+	k.fails("the object has been modified", "replace", "-f", seen)
 }
 
 // A pod of several containers is shown, logged and changed by container, and its init container is waited for.
@@ -277,7 +280,7 @@ func TestKubectl_configMaps(t *testing.T) {
 	k.applies(manifest, "configmap/app unchanged")
 	k.applies(swapped(t, manifest, "  LEVEL: info\n", "  MORE: x\n"), "configmap/app configured")
 	k.says(`{"MORE":"x","app.conf":"say = hello\n"} AP8=`, "get", "cm/app", "-o=jsonpath={.data} {.binaryData.logo}")
-	k.says("configmap/app edited", "edit", "configmap", "app", "--validate=false")
+	k.says("configmap/app edited", "edit", "configmap", "app")
 	k.says("say = edited", "get", "configmap", "app", `-o=jsonpath={.data.app\.conf}`)
 	k.says("configmap/app patched", "patch", "cm/app", "-p", `{"data":{"MORE":null},"binaryData":null}`)
 
@@ -294,7 +297,7 @@ func TestKubectl_configMaps(t *testing.T) {
 
 	k.applies("apiVersion: v1\nkind: ConfigMap\nmetadata: {name: fixed}\nimmutable: true\ndata: {a: x}\n", "configmap/fixed created")
 	k.fails("data: Forbidden: field is immutable when `immutable` is set", "patch", "cm/fixed", "-p", `{"data":{"a":"z"}}`)
-	k.fails("data[a b]: Invalid value", "apply", "--validate=false", "-f", k.file("apiVersion: v1\nkind: ConfigMap\nmetadata: {name: wrong}\ndata: {a b: x}\n"))
+	k.fails("data[a b]: Invalid value", "apply", "-f", k.file("apiVersion: v1\nkind: ConfigMap\nmetadata: {name: wrong}\ndata: {a b: x}\n"))
 	k.says("configmap \"fixed\" deleted from default namespace", "delete", "configmap", "fixed")
 	k.run("delete", "configmaps", "--all")
 	k.says("No resources found in default namespace.", "get", "cm")
@@ -308,7 +311,7 @@ func TestKubectl_delete(t *testing.T) {
 		t.Helper()
 		k.says(want, "get", "deployments", "-A", "-o=jsonpath={.items[*].metadata.name}")
 	}
-	k.run("apply", "--validate=false", "-f", both)
+	k.run("apply", "-f", both)
 	pods(t, host, "a", 1)
 	pods(t, host, "b", 1)
 	k.run("delete", "deployment", "a", "--grace-period=0", "--force")
@@ -319,7 +322,7 @@ func TestKubectl_delete(t *testing.T) {
 	pods(t, host, "a", 0)
 	pods(t, host, "b", 0)
 
-	k.run("apply", "--validate=false", "-f",
+	k.run("apply", "-f",
 		k.file(trial.Deployment("a", 0, "")+"---\n"+trial.Deployment("b", 0, "")+"---\n"+trial.Deployment("c", 0, "")))
 	k.run("label", "deployment/b", "tier=front")
 	k.run("delete", "deployments", "-l", "tier=front")
@@ -342,7 +345,7 @@ func TestKubectl_nodes(t *testing.T) {
 		t.Helper()
 		k.says(want, "get", "node", "h1", "-o=jsonpath={"+path+"}")
 	}
-	k.run("apply", "--validate=false", "-f", k.file(trial.Deployment("web", 1, "")))
+	k.run("apply", "-f", k.file(trial.Deployment("web", 1, "")))
 	before := pods(t, host, "web", 1)
 	eventually(t, func() error { return k.command("get", "node", "h1").Run() }) // once Podman has said what it is, which takes it a second
 	k.says("node/h1 cordoned", "cordon", "h1")
@@ -390,9 +393,9 @@ func TestKubectl_refused(t *testing.T) {
 		{`no matches for kind "PersistentVolumeClaim"`, "apiVersion: v1\nkind: PersistentVolumeClaim\nmetadata: {name: x}\n"},
 		{"pods are made of what Deployments say", "apiVersion: v1\nkind: Pod\nmetadata: {name: x}\nspec: {containers: [{name: a, image: b}]}\n"},
 	} {
-		k.fails(c.why, "apply", "--validate=false", "-f", k.file(c.manifest))
+		k.fails(c.why, "apply", "-f", k.file(c.manifest))
 	}
-	k.fails("Server-side apply not available on the server", "apply", "--validate=false", "--server-side", "-f", k.file(web))
+	k.fails("Server-side apply not available on the server", "apply", "--server-side", "-f", k.file(web))
 	k.fails("spec.nope: unknown field", "patch", "deployment/web", "--type=merge", "-p", `{"spec":{"nope":1}}`)
 	k.fails("the value there is another", "patch", "deployment/web", "--type=json", "-p", `[{"op":"test","path":"/spec/replicas","value":7}]`)
 	k.fails("a patch cannot rename an object", "patch", "deployment/web", "-p", `{"metadata":{"name":"other"}}`)

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -59,10 +60,33 @@ func TestDiscovery(t *testing.T) {
 		}
 	}
 	for _, path := range []string{"/", "/apis/batch/v1", "/apis/batch/v1/jobs", "/api/v2/pods", "/api/v1/replicationcontrollers", "/api/v1/pods/web-0",
-		"/openapi/v2", "/openapi/v3", "/apis/apps/v1/namespaces/default/deployments/web/status", "/api/v1/namespaces/default/nodes",
+		"/openapi/v4", "/openapi/v3/apis/batch/v1", "/apis/apps/v1/namespaces/default/deployments/web/status", "/api/v1/namespaces/default/nodes",
 		"/apis/apps/v1beta1/deployments", "/api/v1/namespaces/x/y/z/a/b", "/swarm/v2", "/apis/apps/v1/namespaces/default/pods"} {
 		if got := a.do("GET", path, ""); got.code != 404 || got.field("kind") != "Status" || got.field("reason") != "NotFound" {
 			t.Errorf("%s: got %d %s", path, got.code, got.body)
+		}
+	}
+}
+
+// kubectl leaves it to the server what a manifest's fields are to be where this says that a PATCH takes fieldValidation.
+func TestOpenAPI(t *testing.T) {
+	a := start(t, t.TempDir())
+	list := a.want(200, "GET", "/openapi/v3", "")
+	for group, path := range map[string]string{"api/v1": "/api/v1/namespaces/{namespace}/configmaps/{name}",
+		"apis/apps/v1": "/apis/apps/v1/namespaces/{namespace}/deployments/{name}"} {
+		var at struct {
+			Paths map[string]struct{ ServerRelativeURL string }
+		}
+		if err := json.Unmarshal([]byte(list.body), &at); err != nil || at.Paths[group].ServerRelativeURL == "" {
+			t.Fatalf("%s: got %s, %v", group, list.body, err)
+		}
+		got := a.want(200, "GET", at.Paths[group].ServerRelativeURL, "")
+		var d openAPI
+		if err := json.Unmarshal([]byte(got.body), &d); err != nil {
+			t.Fatal(err)
+		}
+		if p := d.Paths[path].Patch; p.Kind.Version != "v1" || !slices.Contains(p.Parameters, openAPIParameter{"fieldValidation", "query"}) {
+			t.Errorf("%s: got %s", group, got.body)
 		}
 	}
 }

@@ -191,6 +191,7 @@ func (s *Server) handler(stop <-chan struct{}, strangers bool) http.Handler {
 	}
 	handle("/", func(q *request) error { return elsewhere(mux, q) })
 	s.discoveryRoutes(handle)
+	s.openAPIRoutes(handle)
 	for _, path := range []string{"/api/", "/apis/"} {
 		handle(path, func(q *request) error {
 			t, ok := parsePath(q.URL)
