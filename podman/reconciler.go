@@ -39,6 +39,7 @@ type Reconciler struct {
 	// Values are those of a Secret, open, or of a ConfigMap, as they are now, for the containers that take them: the only thing that this package
 	// knows of where they come from. binary is the binaryData, of which no variable is made. The error wraps fs.ErrNotExist where there is no such
 	// object, and is for people: it has no value in it. It may be called from many goroutines.
+	// nil: who takes any is not made.
 	Values func(namespace, kind, name string) (data, binary map[string][]byte, err error)
 	// Files is a folder in memory that no other agent has, with the volumes of Secrets and ConfigMaps in it; it is made, for this agent's user alone, when there are any.
 	Files string

@@ -136,6 +136,9 @@ func (l *loop) anew(ctx context.Context, first *replica) {
 // valuesOf are the values of an object in the pod's namespace, as Values gives them; nil, if it is not there and need not be. The error is for
 // people, and has no value in it.
 func (r *Reconciler) valuesOf(namespace string, s source, optional *bool) (data, binary map[string][]byte, err error) {
+	if r.Values == nil {
+		return nil, nil, fmt.Errorf("%s %q: nobody looks it up for this agent", strings.ToLower(s.kind), s.name)
+	}
 	data, binary, err = r.Values(namespace, s.kind, s.name)
 	switch {
 	case err == nil:

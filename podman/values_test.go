@@ -246,6 +246,19 @@ func TestValues_missing(t *testing.T) {
 	}
 }
 
+func TestValues_nobodyLooksThemUp(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		w.run()
+		w.ready()
+		w.place(host, template(env(ofSecret("A", "s", "k"))), pod("web", 0))
+		w.settled(time.Second)
+		if f := w.fact(pod("web", 0)); f.Message != `secret "s": nobody looks it up for this agent` {
+			t.Errorf("got %+v", f)
+		}
+	})
+}
+
 // hint is enough for a list, which comes before each try, and less than any back-off.
 const hint = 500 * time.Millisecond
 

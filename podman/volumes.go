@@ -165,13 +165,16 @@ func (c *crew) write(namespace, folder, volume string, h *holding) error {
 		return c.valuesOf(namespace, s, optional)
 	})
 	if err != nil {
-		return err
+		return unfound{err}
 	}
 	if err := private(c.Files, h.kind == "Secret"); err != nil {
 		return err
 	}
 	return writeVolume(filepath.Join(folder, volume), files)
 }
+
+// unfound is why there is nothing to write: of what is missing a change will be heard.
+type unfound struct{ error }
 
 // refill writes the volumes of a pod's containers anew, beside the loop, since what they hold may have changed.
 func (l *loop) refill(ctx context.Context, first *replica) {
@@ -181,7 +184,8 @@ func (l *loop) refill(ctx context.Context, first *replica) {
 	folders := map[string]bool{}
 	for _, r := range first.parts() {
 		for _, c := range r.There {
-			if id := placementOf(&c); !id.IsZero() {
+			id := placementOf(&c)
+			if carried, why := carriesOut(&c, r.Recorded); why == "" && first.last.Is(carried) { // else its volumes are not those of the template
 				folders[l.folderOf(first.Pod, id)] = true
 			}
 		}
@@ -200,7 +204,7 @@ func (l *loop) refill(ctx context.Context, first *replica) {
 	})
 }
 
-// rewrite writes the volumes that are there, and reports whether there is no use in trying again: what is missing is a change that will be heard of.
+// rewrite writes the volumes that are there, and reports whether there is no use in trying again.
 func (l *loop) rewrite(pod projection.Pod, volumes []corev1.Volume, folders map[string]bool) bool {
 	done := true
 	for folder := range folders {
@@ -214,7 +218,7 @@ func (l *loop) rewrite(pod projection.Pod, volumes []corev1.Volume, folders map[
 			if err != nil && l.Log != nil {
 				l.Log.Warn("a volume keeps the files that it has", "namespace", pod.Namespace, "pod", pod.Name(), "volume", name, "err", err)
 			}
-			done = done && !errors.As(err, new(*fs.PathError)) && !errors.As(err, new(*os.LinkError))
+			done = done && (err == nil || errors.As(err, new(unfound)))
 		}
 	}
 	return done

@@ -187,6 +187,65 @@ func TestVolumes_settleFirst(t *testing.T) {
 	})
 }
 
+// What cannot be written while the container runs is tried again.
+func TestVolumes_triedAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		files, change := w.inMemory()
+		w.run(change)
+		w.ready()
+		web0 := pod("web", 0)
+		w.secret("s", "k", "one")
+		w.place(host, template(mounted("v", secretVolume("s"), corev1.VolumeMount{MountPath: "/v"})), web0)
+		w.settled(time.Second)
+		v := w.source(web0, "/v")
+		if err := os.Chmod(files, 0o755); err != nil {
+			t.Fatal(err)
+		}
+		w.secret("s", "k", "two")
+		w.settled(time.Hour)
+		if got := content(t, v+"/k"); got != "one" {
+			t.Errorf("into a folder that others can look into was written: %q", got)
+		}
+		if err := os.Chmod(files, 0o700); err != nil {
+			t.Fatal(err)
+		}
+		w.settled(5 * time.Minute)
+		if got := content(t, v+"/k"); got != "two" {
+			t.Errorf("got %q", got)
+		}
+	})
+}
+
+// A container that is about to go keeps what it has: its volumes are not those of the template that takes its place.
+func TestVolumes_ofAnotherTemplate(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		_, change := w.inMemory()
+		w.run(change)
+		w.ready()
+		web0 := pod("web", 0)
+		w.secret("s", "k", "one", "other", "x")
+		of := func(key string) []byte {
+			return template(args("-ignore-term"), mounted("v", secretVolume("s", corev1.KeyToPath{Key: key, Path: "f"}), corev1.VolumeMount{MountPath: "/v"}))
+		}
+		w.place(host, of("k"), web0)
+		w.settled(time.Second)
+		v := w.source(web0, "/v")
+		w.place(host, of("other"), web0) // the one that is there takes its time to end
+		w.settled(time.Second)
+		w.secret("s", "k", "two", "other", "y")
+		w.settled(time.Second)
+		if got := content(t, v+"/f"); got != "one" {
+			t.Errorf("got %q", got)
+		}
+		w.settled(5 * time.Minute)
+		if got := content(t, w.source(web0, "/v")+"/f"); got != "y" {
+			t.Errorf("the next one: got %q", got)
+		}
+	})
+}
+
 // As long as a container that nothing explains is there, so are its files; and a placement that was recorded again has those that its container has.
 func TestVolumes_ofOrphansAndRenumbered(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
