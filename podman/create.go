@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"os"
 	"slices"
 	"strconv"
 	"strings"
@@ -112,7 +113,7 @@ func (t *turn) prepare(ctx context.Context) (*pod, *Spec, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	p.values, p.folder = t.values, t.folderOf(t.Pod, t.Placed.Event())
+	p.values, p.folder, p.exec = t.values, t.folderOf(t.Pod, t.Placed.Event()), os.Geteuid() == 0
 	spec, err := p.translate(t.own, image)
 	if err == nil {
 		err = p.prepareHostPaths()

@@ -26,6 +26,7 @@ type pod struct {
 	one      *corev1.Container // that container
 	security corev1.SecurityContext
 	folder   string                                                                     // where the files of its volumes stand
+	exec     bool                                                                       // they can be executed, also where /run is mounted noexec, as by Debian: only root can have that mounted so
 	values   func(s source, optional *bool) (data, binary map[string][]byte, err error) // as Reconciler.valuesOf; nil: this is not about what it takes of others
 }
 
@@ -186,7 +187,11 @@ func (p *pod) mounts(s *Spec) error {
 		case v.HostPath != nil:
 			s.Mounts = append(s.Mounts, Mount{"bind", hostPath(v.HostPath.Path, m.SubPath), m.MountPath, []string{"rbind", mode}})
 		case v.Secret != nil, v.ConfigMap != nil:
-			s.Mounts = append(s.Mounts, Mount{"bind", p.bound(&m), m.MountPath, []string{"rbind", "ro"}})
+			options := []string{"rbind", "ro"}
+			if p.exec {
+				options = append(options, "exec")
+			}
+			s.Mounts = append(s.Mounts, Mount{"bind", p.bound(&m), m.MountPath, options})
 		case v.EmptyDir != nil && v.EmptyDir.Medium == corev1.StorageMediumMemory:
 			options := []string{mode, "mode=1777", "nosuid", "nodev"}
 			if limit := v.EmptyDir.SizeLimit; limit != nil && limit.Sign() > 0 {

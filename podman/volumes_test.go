@@ -386,7 +386,13 @@ func TestVolumes_notOnADisk(t *testing.T) {
 // inside reads a file as a container's program does.
 func (w *real) inside(c podman.Container, path string) string {
 	w.t.Helper()
-	args := append(w.host.Inside(), "cat", filepath.Join("/proc", w.podman("inspect", "--format", "{{.State.Pid}}", c.ID), "root", path))
+	return w.proc(c, filepath.Join("root", path))
+}
+
+// proc reads what the host's kernel says of a container's program.
+func (w *real) proc(c podman.Container, path string) string {
+	w.t.Helper()
+	args := append(w.host.Inside(), "cat", filepath.Join("/proc", w.podman("inspect", "--format", "{{.State.Pid}}", c.ID), path))
 	out, err := exec.CommandContext(w.t.Context(), args[0], args[1:]...).CombinedOutput()
 	if err != nil {
 		return err.Error() + ": " + string(out)
@@ -397,7 +403,7 @@ func (w *real) inside(c podman.Container, path string) string {
 // On a real Podman: what a container finds in its volumes, while they change, after it was started again, and after a reboot.
 func TestReal_volumesOfSecretsAndConfigMaps(t *testing.T) {
 	memory := t.TempDir()
-	if err := syscall.Mount("tmpfs", memory, "tmpfs", 0, "mode=0700"); err != nil { // before the host is: it has a /run and a /dev/shm of its own
+	if err := syscall.Mount("tmpfs", memory, "tmpfs", syscall.MS_NOEXEC|syscall.MS_NOSUID|syscall.MS_NODEV, "mode=0700"); err != nil { // before the host is: it has a /run and a /dev/shm of its own
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
@@ -436,6 +442,11 @@ func TestReal_volumesOfSecretsAndConfigMaps(t *testing.T) {
 	}
 	if got := w.podman("inspect", "--format", `{{range .Mounts}}{{.Destination}} {{.RW}}, {{end}}`, c.ID); !sameWords(got, "/v false, /m false, /etc/k.conf false, /a true, /b true, /h true, ") {
 		t.Errorf("got %s", got)
+	}
+	for line := range strings.Lines(w.proc(c, "mountinfo")) {
+		if strings.Contains(line, " /m ") && (!strings.Contains(line, " ro,") || strings.Contains(line, "noexec")) {
+			t.Errorf("it is mounted so: %s", line)
+		}
 	}
 	if n := len(strings.Fields(w.podman("volume", "ls", "--quiet"))); n != 2 {
 		t.Errorf("got %d volumes, want one for each part of the emptyDir", n)
