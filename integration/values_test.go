@@ -102,3 +102,28 @@ func TestAgent_volumesOfSecrets(t *testing.T) {
 		return nil
 	})
 }
+
+// TestKubectl_values has kubectl show, and set, what a container takes of other objects: as it is declared.
+func TestKubectl_values(t *testing.T) {
+	k, _, _ := kubectlOf(t)
+	k.run("apply", "--validate=false", "-f", k.file(taking))
+	k.says("secret/s created", "create", "secret", "generic", "s", "--from-literal=K=open-sesame")
+	k.says("configmap/m created", "create", "configmap", "m", "--from-literal=A=1")
+	k.run("set", "env", "deployment/taking", "--from=secret/s")
+	k.run("set", "env", "deployment/taking", "--from=configmap/m", "--prefix=M_")
+	k.run("patch", "deployment/taking", "-p",
+		`{"spec":{"template":{"spec":{"containers":[{"name":"web","env":[{"name":"ME","valueFrom":{"fieldRef":{"fieldPath":"metadata.name"}}}],"envFrom":[{"secretRef":{"name":"s","optional":true}}]}]}}}}`)
+	eventually(t, func() error {
+		said := k.run("describe", "pods") + k.run("get", "pods", "-o=jsonpath={.items[*].status.containerStatuses[*].state.waiting.message}")
+		for _, want := range []string{"CreateContainerConfigError", `volume "keys": secret "keys" not found`, "<set to the key 'K' in secret 's'>", "M_A:", "of config map 'm'>", "(v1:metadata.name)",
+			"s  Secret  Optional: true", "/keys from keys", "Type:        Secret"} {
+			if !strings.Contains(said, want) {
+				return fmt.Errorf("it lacks %q:\n%s", want, said)
+			}
+		}
+		if strings.Contains(said, "sesame") {
+			t.Errorf("it shows a value:\n%s", said)
+		}
+		return nil
+	})
+}
