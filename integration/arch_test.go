@@ -84,6 +84,7 @@ var mayImport = map[string]imports{
 	"cmd/internal/api": {
 		ours: []string{"events", "events/manifest", "projection", "projection/placement", "projection/discovery", "projection/secret", "snapshot/...", "cmd/internal/..."},
 		others: []string{"k8s.io/api", "k8s.io/apimachinery", "sigs.k8s.io/yaml",
+			"google.golang.org/protobuf", // in which kubectl reads what it asks for first
 			"github.com/prometheus/client_golang", "golang.org/x/sync",
 			"github.com/vishvananda/netlink", "golang.org/x/sys"}, // whose a connection over the loopback is
 	},

@@ -106,7 +106,7 @@ func TestAgent_volumesOfSecrets(t *testing.T) {
 // TestKubectl_values has kubectl show, and set, what a container takes of other objects: as it is declared.
 func TestKubectl_values(t *testing.T) {
 	k, _, _ := kubectlOf(t)
-	k.run("apply", "--validate=false", "-f", k.file(taking))
+	k.run("apply", "-f", k.file(taking))
 	k.says("secret/s created", "create", "secret", "generic", "s", "--from-literal=K=open-sesame")
 	k.says("configmap/m created", "create", "configmap", "m", "--from-literal=A=1")
 	k.run("set", "env", "deployment/taking", "--from=secret/s")
