@@ -146,14 +146,18 @@ func private(dir string, inMemory bool) error {
 			return fmt.Errorf("%s is to be a folder that only this agent's user can look into, for what Secrets hold, and is not", d)
 		}
 	}
-	if on, err := InMemory(dir); err != nil || inMemory && !on {
-		return errors.Join(err, fmt.Errorf("%s is not in memory (tmpfs): what a Secret holds would be on a disk", dir))
+	if !inMemory {
+		return nil
 	}
-	return nil
+	on, err := volatile(dir)
+	if err == nil && !on {
+		err = fmt.Errorf("%s is not in memory (tmpfs): what a Secret holds would be on a disk", dir)
+	}
+	return err
 }
 
-// InMemory reports whether what stands in a folder is gone with the boot.
-func InMemory(dir string) (bool, error) {
+// volatile reports whether what stands in a folder is gone with the boot.
+func volatile(dir string) (bool, error) {
 	var s syscall.Statfs_t
 	if err := syscall.Statfs(dir, &s); err != nil {
 		return false, fmt.Errorf("statfs %s: %w", dir, err)

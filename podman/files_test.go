@@ -139,17 +139,17 @@ func TestPrivate(t *testing.T) {
 	if err := private(dir, false); err != nil {
 		t.Errorf("again: %v", err)
 	}
-	on, err := InMemory(dir)
+	on, err := volatile(dir)
 	if err != nil {
 		t.Fatal(err)
 	}
 	if err := private(dir, true); (err == nil) != on {
 		t.Errorf("on a file system that is in memory (%v): got %v", on, err)
 	}
-	if on, err := InMemory("/dev/shm"); !on || err != nil {
+	if on, err := volatile("/dev/shm"); !on || err != nil {
 		t.Errorf("/dev/shm: got %v, %v", on, err)
 	}
-	if on, err := InMemory("/proc"); on || err != nil {
+	if on, err := volatile("/proc"); on || err != nil {
 		t.Errorf("/proc: got %v, %v", on, err)
 	}
 	for _, d := range []string{dir, base} {
@@ -200,3 +200,6 @@ func TestPrepareSubPath(t *testing.T) {
 		}
 	}
 }
+
+// InMemory is for the tests from outside.
+func InMemory(dir string) (bool, error) { return volatile(dir) }

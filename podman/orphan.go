@@ -161,8 +161,11 @@ func (l *loop) sweep(ctx context.Context, state *projection.State) {
 		}
 		err = errors.Join(err, within(ctx, slow, func(ctx context.Context) error { return l.Engine.RemoveVolume(ctx, v.Name) }))
 	}
-	err = errors.Join(err, l.sweepFiles(ctx))
 	if err != nil && ctx.Err() == nil && l.Log != nil {
 		l.Log.Debug("not all volumes that are over could be removed; trying again", "err", err)
+	}
+	// A container that is left may hold a volume, and nothing a file: people are to know of what a Secret has filled and that is not gone.
+	if err := l.sweepFiles(ctx); err != nil && ctx.Err() == nil && !errors.Is(err, ErrUnavailable) && l.Log != nil {
+		l.Log.Warn("not all files of volumes that are over could be removed; trying again", "folder", l.Files, "every", sweepEvery, "err", err)
 	}
 }

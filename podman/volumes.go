@@ -226,11 +226,14 @@ func (l *loop) rewrite(pod projection.Pod, volumes []corev1.Volume, folders map[
 
 // sweepFiles removes the volumes' files of placements that are over, once no container is left that has them.
 func (l *loop) sweepFiles(ctx context.Context) error {
-	there, err := os.ReadDir(l.Files)
-	if l.Files == "" || errors.Is(err, fs.ErrNotExist) || len(there) == 0 {
+	if l.Files == "" {
 		return nil
 	}
-	if err != nil {
+	there, err := os.ReadDir(l.Files)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return nil
+	case err != nil || len(there) == 0:
 		return err
 	}
 	// After the folder was read: whose files were there by then has a placement, or a container, by now.

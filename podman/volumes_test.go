@@ -363,8 +363,14 @@ func TestVolumes_cannotBe(t *testing.T) {
 // Secrets are written into memory only; a ConfigMap, which is on the disk as it is, need not be.
 func TestVolumes_notOnADisk(t *testing.T) {
 	dir := t.TempDir()
-	if on, err := podman.InMemory(dir); on || err != nil {
-		t.Skip("the folder for temporary files is in memory")
+	if on, err := podman.InMemory(dir); on || err != nil { // as it is by default on some distributions
+		if dir, err = os.MkdirTemp("/var/tmp", "podman-swarm-"); err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { os.RemoveAll(dir) })
+		if on, err := podman.InMemory(dir); on || err != nil {
+			t.Fatalf("/var/tmp is to be on a disk: %v, %v", !on, err)
+		}
 	}
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
@@ -380,6 +386,23 @@ func TestVolumes_notOnADisk(t *testing.T) {
 			t.Errorf("got %+v", f)
 		}
 		w.runs(pod("web", 1))
+	})
+}
+
+// That what a Secret has filled may still be there is not passed over.
+func TestVolumes_folderThatCannotBeRead(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		files := filepath.Join(t.TempDir(), "file")
+		if err := os.WriteFile(files, nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		w.run(w.opens, func(r *podman.Reconciler) { r.Files = files })
+		w.ready()
+		w.settled(time.Hour)
+		if w.said.count("not all files of volumes that are over could be removed") == 0 {
+			t.Errorf("nothing is said of it:\n%s", w.said)
+		}
 	})
 }
 
